@@ -1,0 +1,149 @@
+"""From a config to a finished pipeline run, and what there is to say of it."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipelines.progress import Listener, step_events
+from pipelines.stack import ROOT, ensure_stack, use_embedded_store
+from ratchet.config import TrainingConfig
+from ratchet.errors import RatchetError
+from ratchet.settings import Settings, one_run_at_a_time, prepare_home
+
+STEPS = ("ingest", "embed", "train", "evaluate", "drift_check", "promote")
+
+
+@dataclass(frozen=True)
+class StepSummary:
+    """One step of a finished run: its status (``completed`` or ``cached``) and how long it took, in seconds."""
+
+    name: str
+    status: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A finished pipeline run."""
+
+    config: TrainingConfig
+    evaluation: Any
+    promotion: Any
+    drift: Any
+    steps: tuple[StepSummary, ...]
+    run_name: str
+    zenml_run_id: str
+    mlflow_run_id: str
+    tracking_uri: str
+    exports: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would do, found out without writing anything."""
+
+    data_version: str
+    estimator: str
+    steps: tuple[str, ...] = STEPS
+
+
+def plan_training(config: TrainingConfig) -> Plan:
+    """Check all that can be checked before a run begins.
+
+    Raises
+    ------
+    ConfigError: the estimator or a hyper-parameter is not what it should be.
+    DataError: the data set cannot be read.
+    """
+    from ratchet import datasets
+    from ratchet.training import build_estimator
+
+    estimator = build_estimator(config.train, config.task, config.seed)
+    return Plan(data_version=datasets.data_version(config.dataset), estimator=" ".join(repr(estimator).split()))
+
+
+def run_training(
+    config: TrainingConfig, settings: Settings, *, label: str, cache: bool, verbose: bool, listener: Listener
+) -> RunSummary:
+    """Run the training pipeline and wait for its end.
+
+    Parameters
+    ----------
+    config: what to do.
+    settings: where things are.
+    label: begins the run's name; the config file's name without its ending.
+    cache: whether finished steps may be taken from earlier runs.
+    verbose: leave ZenML's and MLflow's own output on the console.
+    listener: told of every step.
+
+    Raises
+    ------
+    RatchetError: whatever a step found wrong that a person can mend.
+    """
+    prepare_home(settings)
+    plan = plan_training(config)
+    with one_run_at_a_time(settings):
+        embedded = use_embedded_store(settings)
+        run = _run(config, settings, plan, label, embedded=embedded, cache=cache, verbose=verbose, listener=listener)
+    return _summary(run, config, settings)
+
+
+def _run(
+    config: TrainingConfig,
+    settings: Settings,
+    plan: Plan,
+    label: str,
+    *,
+    embedded: bool,
+    cache: bool,
+    verbose: bool,
+    listener: Listener,
+) -> Any:
+    from pipelines.training import training
+    from ratchet.lineage import collect
+    from ratchet.tracking import ensure_experiment
+    from zenml.integrations.mlflow.flavors.mlflow_experiment_tracker_flavor import MLFlowExperimentTrackerSettings
+
+    with step_events(listener, verbose=verbose):
+        ensure_stack(settings, embedded=embedded)
+        ensure_experiment(settings, config.model)
+        configured = training.with_options(
+            run_name=_run_name(label),
+            enable_cache=cache or None,
+            settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=config.model)},
+        )
+        run = configured(config, collect(config, plan.data_version, ROOT))
+    failed = [name for name, step in run.steps.items() if step.status.value not in ("completed", "cached")]
+    if failed:
+        raise RatchetError(f"the pipeline run {run.name} ended with unfinished steps: {', '.join(failed)}")
+    return run
+
+
+def _run_name(label: str) -> str:
+    return f"{label}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+def _summary(run: Any, config: TrainingConfig, settings: Settings) -> RunSummary:
+    steps = run.steps
+    return RunSummary(
+        config=config,
+        evaluation=steps["evaluate"].outputs["evaluation"][0].load(),
+        drift=steps["drift_check"].outputs["drift"][0].load(),
+        promotion=steps["promote"].outputs["promotion"][0].load(),
+        steps=tuple(_step_summary(name, steps[name]) for name in STEPS),
+        run_name=run.name,
+        zenml_run_id=str(run.id),
+        mlflow_run_id=str(steps["evaluate"].run_metadata.get("mlflow_run_id", "")),
+        tracking_uri=settings.tracking_uri,
+        exports=settings.models_dir / config.model,
+    )
+
+
+def _step_summary(name: str, step: Any) -> StepSummary:
+    cached = step.status.value == "cached"
+    seconds = 0.0 if cached else (step.end_time - step.start_time).total_seconds()
+    return StepSummary(name, step.status.value, seconds)

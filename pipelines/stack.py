@@ -1,0 +1,113 @@
+"""ZenML's stack: registered from Python, as often as one likes, in Ratchet's home or on the user's own server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ratchet.errors import ConfigError
+from ratchet.settings import Settings, prepare_home
+
+STACK = "ratchet"
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def use_embedded_store(settings: Settings) -> bool:
+    """Point ZenML at a store in the home, unless the user has one; has to run before ``import zenml``.
+
+    The user's own store is one named by ``ZENML_STORE_URL`` or ``ZENML_CONFIG_PATH``, or a server that they are
+    logged in to.
+
+    Returns
+    -------
+    Whether the embedded store is used.
+    """
+    embedded = str(settings.home.resolve() / "zenml")
+    own_config = os.environ.get("ZENML_CONFIG_PATH", embedded) != embedded
+    if settings.zenml_store_url or own_config or _logged_in_to_a_server():
+        return False
+    prepare_home(settings)
+    os.environ["ZENML_CONFIG_PATH"] = embedded
+    return True
+
+
+def ensure_stack(settings: Settings, *, embedded: bool) -> str:
+    """Make sure that the active stack can run our pipelines.
+
+    Embedded, the stack ``ratchet`` is registered (local orchestrator and artifacts, MLflow as experiment tracker and
+    model registry) and activated. On a store of the user's own, their active stack is used if it has a tracker, and
+    is left as it is.
+
+    Returns
+    -------
+    The stack's name.
+
+    Raises
+    ------
+    ConfigError: the user's active stack has no MLflow experiment tracker.
+    """
+    from zenml.client import Client
+    from zenml.utils import source_utils
+
+    source_utils.set_custom_source_root(str(ROOT))
+    client = Client()
+    if not embedded:
+        tracker = client.active_stack.experiment_tracker
+        if tracker is None or tracker.flavor != "mlflow":
+            raise ConfigError(
+                f"ZenML's active stack {client.active_stack.name!r} has no MLflow experiment tracker:"
+                " register one and add it, or unset ZENML_STORE_URL to use the embedded stack"
+            )
+        return client.active_stack.name
+    _register(client, settings)
+    return STACK
+
+
+def _register(client: Any, settings: Settings) -> None:
+    from zenml.enums import StackComponentType as Type
+
+    tracker = _component(client, Type.EXPERIMENT_TRACKER, {"tracking_uri": settings.tracking_uri})
+    registry = _component(client, Type.MODEL_REGISTRY, {})
+    try:
+        stack = client.get_stack(STACK, allow_name_prefix_match=False)
+    except KeyError:
+        default = client.get_stack("default").components
+        stack = client.create_stack(
+            STACK,
+            {
+                Type.ORCHESTRATOR: default[Type.ORCHESTRATOR][0].id,
+                Type.ARTIFACT_STORE: default[Type.ARTIFACT_STORE][0].id,
+                Type.EXPERIMENT_TRACKER: tracker.id,
+                Type.MODEL_REGISTRY: registry.id,
+            },
+        )
+    if client.active_stack_model.id != stack.id:
+        client.activate_stack(stack.id)
+
+
+def _component(client: Any, kind: Any, configuration: dict[str, Any]) -> Any:
+    """The MLflow component of a kind, made or brought up to date."""
+    try:
+        found = client.get_stack_component(kind, STACK, allow_name_prefix_match=False)
+    except KeyError:
+        return client.create_stack_component(
+            name=STACK, flavor="mlflow", component_type=kind, configuration=configuration
+        )
+    stale = {key: value for key, value in configuration.items() if found.configuration.get(key) != value}
+    return client.update_stack_component(STACK, kind, configuration=stale) if stale else found
+
+
+def _logged_in_to_a_server() -> bool:
+    """Whether ZenML's own global config names a server; read as a file, since asking ZenML would create its store."""
+    import typer
+
+    path = Path(typer.get_app_dir("zenml")) / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError):
+        return False
+    store = config.get("store") if isinstance(config, dict) else None
+    return isinstance(store, dict) and store.get("type") == "rest"

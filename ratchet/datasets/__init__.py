@@ -1,0 +1,88 @@
+"""From a config to a typed, checked frame.
+
+One registry: a source is a small class with ``read()`` and ``version()``, named by the ``source`` key of
+the config. To add one, write the class, its config model, and a line in ``SOURCES``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import pandas as pd
+
+from ratchet.config import Dataset, Task
+from ratchet.datasets.bundled import BundledSource
+from ratchet.datasets.files import CsvSource, ParquetSource
+from ratchet.datasets.schema import Schema, check_frame
+from ratchet.datasets.split import row_hashes, split_rows
+from ratchet.errors import DataError
+
+__all__ = ["SOURCES", "LoadedDataset", "Schema", "Source", "data_version", "load", "row_hashes", "split_rows"]
+
+
+class Source(Protocol):
+    """Where rows come from."""
+
+    def read(self) -> pd.DataFrame:
+        """All rows, in the source's own order."""
+        ...
+
+    def version(self) -> str:
+        """The MD5 of the data, as DVC records it for a file."""
+        ...
+
+
+SOURCES = {"sklearn": BundledSource, "csv": CsvSource, "parquet": ParquetSource}
+
+
+@dataclass(frozen=True)
+class LoadedDataset:
+    """A checked data set.
+
+    Attributes
+    ----------
+    frame: features and target, shape (rows, features + 1); numbers are float64, categories are text.
+    schema: what each column holds.
+    data_version: the MD5 of the data that was read.
+    """
+
+    frame: pd.DataFrame
+    schema: Schema
+    data_version: str
+
+
+def open_source(config: Dataset) -> Source:
+    """The source that a config names."""
+    return SOURCES[config.source](config)  # type: ignore[arg-type, no-any-return]
+
+
+def data_version(config: Dataset) -> str:
+    """The content hash of a config's data, without keeping the rows.
+
+    Raises
+    ------
+    DataError: the data cannot be read.
+    """
+    return open_source(config).version()
+
+
+def load(config: Dataset, task: Task, expected_version: str | None = None) -> LoadedDataset:
+    """Read a data set and check it against its rules.
+
+    Parameters
+    ----------
+    config: the ``dataset`` section.
+    task: what the target is for; a classification needs two classes at least.
+    expected_version: the content hash the caller planned with.
+
+    Raises
+    ------
+    DataError: the data break a rule, or changed since ``expected_version`` was taken.
+    """
+    source = open_source(config)
+    version = source.version()
+    if expected_version is not None and version != expected_version:
+        raise DataError(f"the data changed during the run: planned with {expected_version}, found {version}; run again")
+    frame, schema = check_frame(source.read(), config, task)
+    return LoadedDataset(frame, schema, version)

@@ -1,0 +1,50 @@
+"""Setting the holdout apart, and telling later which rows a model was fitted on."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from ratchet.errors import DataError
+
+
+def split_rows(
+    frame: pd.DataFrame, target: str, test_size: float, seed: int, *, stratify: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split rows into a training part and a holdout.
+
+    Parameters
+    ----------
+    frame: all rows, features and target.
+    target: the target's column.
+    test_size: share of the rows held out, in (0, 1).
+    seed: fixes the split.
+    stratify: keep the classes' shares in both parts.
+
+    Returns
+    -------
+    The training rows and the holdout, each with a fresh index.
+
+    Raises
+    ------
+    DataError: too few rows, or a class too rare to be in both parts.
+    """
+    from sklearn.model_selection import train_test_split
+
+    try:
+        train, holdout = train_test_split(
+            frame, test_size=test_size, random_state=seed, stratify=frame[target] if stratify else None
+        )
+    except ValueError as error:
+        raise DataError(f"split.test_size {test_size:g} of {len(frame)} rows: {error}") from None
+    return train.reset_index(drop=True), holdout.reset_index(drop=True)
+
+
+def row_hashes(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
+    """A 64-bit hash of each row's content, shape (rows,).
+
+    Equal rows have equal hashes in every process and version of the data, so a model's training rows can be
+    recognised in any later holdout.
+    """
+    return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)

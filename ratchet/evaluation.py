@@ -1,0 +1,147 @@
+"""What a model is worth on rows it has not seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+from sklearn.base import is_classifier
+
+from ratchet import metrics
+from ratchet.config import Evaluate
+from ratchet.datasets.schema import Schema
+from ratchet.errors import ConfigError, DataError
+
+# Weight matrices are made in blocks of about this many cells, to bound memory (32 MB).
+_CELLS = 4_000_000
+
+
+class Evaluation(BaseModel):
+    """A model's figures on a holdout.
+
+    Attributes
+    ----------
+    metrics: every metric that the model's outputs allow.
+    primary_metric: the one that decides.
+    low, high: the bootstrap confidence interval of the primary metric.
+    confusion: counts, truth by prediction, in the order of ``labels``; None for a regression.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    metrics: dict[str, float]
+    primary_metric: str
+    low: float
+    high: float
+    confidence: float
+    n_rows: int
+    labels: tuple[str | int, ...] | None = None
+    confusion: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def primary(self) -> float:
+        """The primary metric's value."""
+        return self.metrics[self.primary_metric]
+
+
+def evaluate_model(model: Any, rows: pd.DataFrame, schema: Schema, config: Evaluate, seed: int) -> Evaluation:
+    """Score a model on held-out rows.
+
+    Parameters
+    ----------
+    model: a fitted pipeline.
+    rows: features and target, shape (rows, features + 1).
+    schema: which column is what.
+    config: the ``evaluate`` section.
+    seed: of the bootstrap.
+
+    Raises
+    ------
+    ConfigError: the primary metric needs probabilities and the model has none.
+    DataError: the metric is not defined on these rows.
+    """
+    scores = score_rows(model, rows, schema)
+    if config.primary_metric not in metrics.available(scores):
+        raise ConfigError(f"evaluate.primary_metric: {config.primary_metric} needs predict_proba, which the estimator lacks")
+    figures = {name: metrics.point(name, scores) for name in metrics.available(scores)}
+    if math.isnan(figures[config.primary_metric]):
+        raise DataError(f"{config.primary_metric} is not defined on this holdout of {len(scores)} rows: make it larger")
+    low, high = interval(config.primary_metric, scores, config.confidence, config.bootstrap, seed)
+    confusion = None
+    if isinstance(scores, metrics.ClassificationScores):
+        counts = scores.confusion(np.ones((1, len(scores))))[0].astype(int)
+        confusion = tuple(tuple(row) for row in counts.tolist())
+    return Evaluation(
+        metrics={name: value for name, value in figures.items() if not math.isnan(value)},
+        primary_metric=config.primary_metric,
+        low=low,
+        high=high,
+        confidence=config.confidence,
+        n_rows=len(scores),
+        labels=schema.labels,
+        confusion=confusion,
+    )
+
+
+def score_rows(model: Any, rows: pd.DataFrame, schema: Schema) -> metrics.Scores:
+    """A model's predictions on some rows, beside the truth.
+
+    Classes are positions in ``schema.labels``, so that a model that never saw a rare class can still be scored.
+    """
+    features, truth = rows[schema.feature_names], rows[schema.target].to_numpy()
+    predicted = model.predict(features)
+    if not is_classifier(model):
+        return metrics.RegressionScores(truth.astype(float), np.asarray(predicted, dtype=float))
+    labels = list(schema.labels or ())
+    probabilities = None
+    if hasattr(model, "predict_proba"):
+        probabilities = np.zeros((len(rows), len(labels)))
+        probabilities[:, _positions(model.classes_, labels)] = model.predict_proba(features)
+    return metrics.ClassificationScores(
+        _positions(truth, labels), _positions(predicted, labels), probabilities, len(labels)
+    )
+
+
+def resamples(n_rows: int, n_resamples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """Bootstrap weights: how often each row is drawn, in blocks of shape (some resamples, rows)."""
+    generator = np.random.default_rng(seed)
+    block = max(1, _CELLS // n_rows)
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        yield generator.multinomial(n_rows, np.full(n_rows, 1 / n_rows), size=size).astype(float)
+
+
+def interval(
+    name: str, scores: metrics.Scores, confidence: float, n_resamples: int, seed: int
+) -> tuple[float, float]:
+    """The percentile bootstrap interval of a metric (Efron & Tibshirani 1993, chapter 13).
+
+    Parameters
+    ----------
+    name: the metric.
+    scores: predictions beside the truth.
+    confidence: such as 0.95.
+    n_resamples: number of resamples.
+    seed: of the resampling.
+
+    Returns
+    -------
+    Its ends; resamples on which the metric is not defined are left out.
+    """
+    values = np.concatenate([metrics.score(name, scores, w) for w in resamples(len(scores), n_resamples, seed)])
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _positions(values: npt.NDArray[Any], labels: list[str | int]) -> npt.NDArray[np.int64]:
+    index = {label: position for position, label in enumerate(labels)}
+    try:
+        return np.array([index[value] for value in np.asarray(values).tolist()], dtype=np.int64)
+    except KeyError as error:
+        raise DataError(f"the label {error.args[0]!r} is none of the model's classes: {labels}") from None

@@ -1,0 +1,61 @@
+"""The figures that a run logs: drawn without a display and without pyplot's global state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ratchet.evaluation import Evaluation
+
+# Points beyond this add ink and no information.
+MOST_POINTS = 2000
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+
+
+def confusion_figure(evaluation: Evaluation) -> Figure:
+    """The confusion matrix of a classification, counts written into the cells."""
+    counts = np.array(evaluation.confusion)
+    labels = [str(label) for label in evaluation.labels or ()]
+    side = max(3.6, 0.7 * len(labels) + 1.8)
+    figure, axes = _canvas(side + 0.6, side)
+    axes.imshow(counts, cmap="Blues", vmin=0)
+    for (row, column), count in np.ndenumerate(counts):
+        axes.text(column, row, str(count), ha="center", va="center", color="white" if count > counts.max() / 2 else "black")
+    axes.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true")
+    axes.set_title(f"{evaluation.primary_metric} {evaluation.primary:.3f} on {evaluation.n_rows} held-out rows", fontsize=10)
+    return figure
+
+
+def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
+    """The training rows on the first two embedded features, coloured by target."""
+    shown = features.iloc[:MOST_POINTS]
+    values = target.iloc[:MOST_POINTS]
+    x, y = shown.columns[0], shown.columns[min(1, shown.shape[1] - 1)]
+    figure, axes = _canvas(5.2, 4)
+    if values.dtype == "float64":
+        points = axes.scatter(shown[x], shown[y], c=values, s=12, cmap="viridis")
+        figure.colorbar(points, ax=axes, label=str(target.name))
+    else:
+        for i, label in enumerate(sorted(values.unique())):
+            at = values == label
+            axes.scatter(shown.loc[at, x], shown.loc[at, y], s=14, alpha=0.8, color=_COLOURS[i % len(_COLOURS)], label=str(label))
+        axes.legend(title=str(target.name), fontsize=8, title_fontsize=8)
+    axes.set(xlabel=x, ylabel=y)
+    axes.set_title(f"{len(shown)} training rows, embedded", fontsize=10)
+    return figure
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes

@@ -1,0 +1,81 @@
+"""Where a model came from: code, data, config, libraries and pipeline run, as MLflow tags."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from ratchet.config import TrainingConfig, config_hash
+
+LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow", "zenml", "onnxruntime", "skl2onnx")
+PREFIX = "ratchet."
+
+
+class Lineage(BaseModel):
+    """What has to be known to train the same model again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    git_commit: str
+    git_dirty: bool
+    data_version: str
+    config_hash: str
+    seed: int
+    zenml_run_name: str = ""
+    zenml_run_id: str = ""
+    versions: dict[str, str]
+
+    def tags(self) -> dict[str, str]:
+        """The lineage as flat MLflow tags, each beginning with ``ratchet.``."""
+        flat = self.model_dump(exclude={"versions"})
+        tags = {f"{PREFIX}{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in flat.items()}
+        return tags | {f"{PREFIX}version.{name}": version for name, version in self.versions.items()}
+
+
+def collect(config: TrainingConfig, data_version: str, folder: Path) -> Lineage:
+    """The lineage of a run that is about to start; the pipeline run's own ids are added inside it.
+
+    Parameters
+    ----------
+    config: the run's config.
+    data_version: the data set's content hash.
+    folder: the project's checkout.
+    """
+    commit, dirty = git_state(folder)
+    return Lineage(
+        git_commit=commit,
+        git_dirty=dirty,
+        data_version=data_version,
+        config_hash=config_hash(config),
+        seed=config.seed,
+        versions=library_versions(),
+    )
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of Python and of every library that shapes a model; one that is not installed is left out."""
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def git_state(folder: Path) -> tuple[str, bool]:
+    """The checked-out commit and whether the tree differs from it; ``("unknown", True)`` outside a repository."""
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return commit, bool(_git(folder, "status", "--porcelain"))
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown", True
+
+
+def _git(folder: Path, *words: str) -> str:
+    run = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)  # noqa: S603, S607
+    return run.stdout.strip()

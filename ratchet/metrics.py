@@ -1,0 +1,188 @@
+"""Metrics as functions of row weights, so that one bootstrap resample is one row of a weight matrix.
+
+With all weights one, each equals scikit-learn's function of the same name. With ``weights`` of shape
+(resamples, rows), each row a multinomial count, they give the metric of every resample at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassificationScores:
+    """Predictions beside the truth.
+
+    Attributes
+    ----------
+    truth: class positions, shape (rows,), in [0, n_classes).
+    predicted: class positions, shape (rows,).
+    probabilities: shape (rows, n_classes), or None where the estimator has none.
+    n_classes: number of classes.
+    """
+
+    truth: npt.NDArray[np.int64]
+    predicted: npt.NDArray[np.int64]
+    probabilities: Floats | None
+    n_classes: int
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    def confusion(self, weights: Floats) -> Floats:
+        """Confusion matrices (truth by prediction), shape (resamples, n_classes, n_classes)."""
+        k = self.n_classes
+        cells = np.zeros((len(self), k * k))
+        cells[np.arange(len(self)), self.truth * k + self.predicted] = 1.0
+        return (weights @ cells).reshape(-1, k, k)
+
+
+@dataclass(frozen=True)
+class RegressionScores:
+    """Predictions beside the truth, each of shape (rows,)."""
+
+    truth: Floats
+    predicted: Floats
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+
+Scores = ClassificationScores | RegressionScores
+
+
+def _divide(numerator: Floats, denominator: Floats) -> Floats:
+    """Quotients, and 0 where the denominator is 0, as scikit-learn's ``zero_division=0``."""
+    return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+def _mean_over(values: Floats, included: npt.NDArray[np.bool_]) -> Floats:
+    return _divide(np.where(included, values, 0.0).sum(axis=1), included.sum(axis=1).astype(float))
+
+
+def _margins(scores: ClassificationScores, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    matrix = scores.confusion(weights)
+    return np.diagonal(matrix, axis1=1, axis2=2).copy(), matrix.sum(axis=2), matrix.sum(axis=1)
+
+
+def accuracy(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Share of right predictions."""
+    hits, support, _ = _margins(scores, weights)
+    return _divide(hits.sum(axis=1), support.sum(axis=1))
+
+
+def balanced_accuracy(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Mean recall over the classes that occur."""
+    hits, support, _ = _margins(scores, weights)
+    return _mean_over(_divide(hits, support), support > 0)
+
+
+def f1_macro(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Mean F1 over the classes that occur or are predicted."""
+    hits, support, predicted = _margins(scores, weights)
+    return _mean_over(_divide(2 * hits, support + predicted), support + predicted > 0)
+
+
+def precision_macro(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Mean precision over the classes that occur or are predicted."""
+    hits, support, predicted = _margins(scores, weights)
+    return _mean_over(_divide(hits, predicted), support + predicted > 0)
+
+
+def recall_macro(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Mean recall over the classes that occur or are predicted."""
+    hits, support, predicted = _margins(scores, weights)
+    return _mean_over(_divide(hits, support), support + predicted > 0)
+
+
+def log_loss(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Mean negative log-probability of the true class, in nats."""
+    assert scores.probabilities is not None
+    chosen = scores.probabilities[np.arange(len(scores)), scores.truth]
+    losses = -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))
+    return _divide(weights @ losses, weights.sum(axis=1))
+
+
+def roc_auc(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Area under the ROC curve; with more than two classes the mean of one-vs-rest."""
+    assert scores.probabilities is not None
+    classes = [1] if scores.n_classes == 2 else range(scores.n_classes)
+    areas = np.stack([_auc(scores.probabilities[:, c], scores.truth == c, weights) for c in classes])
+    return areas.mean(axis=0)
+
+
+def _auc(score: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
+    """P(score of a positive > score of a negative) + P(equal) / 2; NaN where one side is missing."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(score[order]) > 0])
+    up = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
+    down = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
+    below = np.cumsum(down, axis=1) - down
+    pairs = up.sum(axis=1) * down.sum(axis=1)
+    wins = (up * (below + down / 2)).sum(axis=1)
+    return np.divide(wins, pairs, out=np.full_like(wins, np.nan), where=pairs > 0)
+
+
+def mae(scores: RegressionScores, weights: Floats) -> Floats:
+    """Mean absolute error, in the target's unit."""
+    return _divide(weights @ np.abs(scores.truth - scores.predicted), weights.sum(axis=1))
+
+
+def rmse(scores: RegressionScores, weights: Floats) -> Floats:
+    """Root mean squared error, in the target's unit."""
+    return np.sqrt(_divide(weights @ (scores.truth - scores.predicted) ** 2, weights.sum(axis=1)))
+
+
+def r2(scores: RegressionScores, weights: Floats) -> Floats:
+    """Coefficient of determination; NaN where the truth does not vary."""
+    total = weights.sum(axis=1)
+    mean = _divide(weights @ scores.truth, total)
+    spread = (weights * (scores.truth - mean[:, None]) ** 2).sum(axis=1)
+    residual = weights @ (scores.truth - scores.predicted) ** 2
+    return 1 - np.divide(residual, spread, out=np.full_like(residual, np.nan), where=spread > 0)
+
+
+CLASSIFICATION: dict[str, Callable[[ClassificationScores, Floats], Floats]] = {
+    f.__name__: f
+    for f in (accuracy, balanced_accuracy, f1_macro, precision_macro, recall_macro, log_loss, roc_auc)
+}
+REGRESSION: dict[str, Callable[[RegressionScores, Floats], Floats]] = {f.__name__: f for f in (rmse, mae, r2)}
+NEEDS_PROBABILITIES = frozenset({"log_loss", "roc_auc"})
+
+
+def score(name: str, scores: Scores, weights: Floats) -> Floats:
+    """One metric for each row of ``weights``.
+
+    Parameters
+    ----------
+    name: a metric of the scores' task.
+    scores: predictions beside the truth.
+    weights: shape (resamples, rows), not negative.
+
+    Returns
+    -------
+    shape (resamples,).
+    """
+    functions: dict[str, Callable[[Any, Floats], Floats]] = (
+        CLASSIFICATION if isinstance(scores, ClassificationScores) else REGRESSION
+    )
+    return functions[name](scores, weights)
+
+
+def point(name: str, scores: Scores) -> float:
+    """One metric of all rows."""
+    return float(score(name, scores, np.ones((1, len(scores))))[0])
+
+
+def available(scores: Scores) -> Sequence[str]:
+    """The metrics that these scores can give."""
+    if isinstance(scores, RegressionScores):
+        return list(REGRESSION)
+    return [name for name in CLASSIFICATION if scores.probabilities is not None or name not in NEEDS_PROBABILITIES]

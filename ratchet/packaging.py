@@ -1,0 +1,212 @@
+"""The package: one pipeline and all that has to travel with it, sealed by a digest.
+
+A package is a folder that MLflow can load (``MLmodel``, ``model.skops``) with our own files beside it:
+``schema.json``, ``profile.json``, ``golden.json``, ``training_rows.npy``, where it can be had ``model.onnx``,
+and ``manifest.json``, which names the SHA-256 of every other file. The manifest's own SHA-256 is the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+from sklearn.pipeline import Pipeline
+
+from ratchet.datasets import row_hashes
+from ratchet.datasets.schema import Schema
+from ratchet.errors import PackageError
+from ratchet.golden import Golden, check_golden, record_golden
+from ratchet.onnx_export import OnnxReport, export_onnx
+from ratchet.profile import Profile, profile_rows
+from ratchet.settings import Settings
+from ratchet.tracking import PackageRef, connect, log_package, save_mlflow_model
+from ratchet.trust import TRUSTED_TYPES
+
+MANIFEST = "manifest.json"
+REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
+
+
+class Manifest(BaseModel):
+    """The seal: every file with its SHA-256, and what became of the ONNX export."""
+
+    model_config = ConfigDict(frozen=True)
+
+    files: dict[str, str]
+    onnx: OnnxReport
+
+
+@dataclass(frozen=True)
+class Package:
+    """A loaded package, verified against its digest.
+
+    Attributes
+    ----------
+    model: the pipeline, embedder and estimator in one.
+    training_rows: hashes of the rows the model was fitted on, sorted, shape (rows,).
+    onnx_path: the verified export, or None.
+    """
+
+    path: Path
+    digest: str
+    model: Pipeline
+    schema: Schema
+    profile: Profile
+    golden: Golden
+    training_rows: npt.NDArray[np.uint64]
+    onnx_path: Path | None
+
+
+def write_package(folder: Path, model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[str, Manifest]:
+    """Write a package into an empty folder.
+
+    Parameters
+    ----------
+    folder: does not exist yet, or is empty.
+    model: a fitted pipeline.
+    rows: the typed rows it was fitted on, features and target.
+    schema: which column is what.
+
+    Returns
+    -------
+    The digest and the manifest.
+
+    Raises
+    ------
+    PackageError: the model holds a type that ``ratchet.trust`` does not list.
+    """
+    features = rows[schema.feature_names]
+    _refuse_untrusted(model)
+    save_mlflow_model(folder, model, features, requirements())
+    _write_json(folder / "schema.json", schema)
+    _write_json(folder / "profile.json", profile_rows(rows, schema))
+    _write_json(folder / "golden.json", record_golden(model, rows, schema))
+    np.save(folder / "training_rows.npy", np.sort(row_hashes(rows)))
+    onnx, report = export_onnx(model, rows, schema)
+    if onnx is not None:
+        (folder / "model.onnx").write_bytes(onnx)
+    files = {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    manifest = Manifest(files=files, onnx=report)
+    _write_json(folder / MANIFEST, manifest)
+    return _sha256(folder / MANIFEST), manifest
+
+
+def log_packaged(
+    settings: Settings, run_id: str, model: Pipeline, rows: pd.DataFrame, schema: Schema, estimator: str
+) -> PackageRef:
+    """Package a model in a folder that is thrown away, and log it to an MLflow run.
+
+    Parameters
+    ----------
+    settings: where MLflow is.
+    run_id: the run that trained it.
+    model, rows, schema: as for ``write_package``.
+    estimator: the dotted path, shown as the logged model's type.
+    """
+    with tempfile.TemporaryDirectory(prefix="ratchet-") as scratch:
+        folder = Path(scratch) / "package"
+        digest, manifest = write_package(folder, model, rows, schema)
+        client = connect(settings)
+        return log_package(client, run_id, folder, digest, estimator=estimator, onnx=manifest.onnx.exported)
+
+
+def load_package(folder: Path, digest: str) -> Package:
+    """Load a package after checking every file, with this repository's own trust list.
+
+    Parameters
+    ----------
+    folder: a package.
+    digest: what was recorded when the version was registered.
+
+    Raises
+    ------
+    PackageError: a file is missing or not what it was, or holds a type that is not trusted.
+    """
+    manifest = verify_files(folder, digest)
+    onnx = folder / "model.onnx"
+    return Package(
+        path=folder,
+        digest=digest,
+        model=_load_skops(folder / "model.skops"),
+        schema=Schema.model_validate_json((folder / "schema.json").read_text()),
+        profile=Profile.model_validate_json((folder / "profile.json").read_text()),
+        golden=Golden.model_validate_json((folder / "golden.json").read_text()),
+        training_rows=np.load(folder / "training_rows.npy", allow_pickle=False),
+        onnx_path=onnx if manifest.onnx.exported else None,
+    )
+
+
+def verify_package(package: Package) -> None:
+    """Have a loaded package reproduce its golden predictions.
+
+    Raises
+    ------
+    PackageError: it does not.
+    """
+    check_golden(package.model, package.golden, package.schema)
+
+
+def verify_files(folder: Path, digest: str) -> Manifest:
+    """Check the manifest against the digest, and every file against the manifest.
+
+    Raises
+    ------
+    PackageError: names the first file that is missing or differs.
+    """
+    seal = folder / MANIFEST
+    if not seal.is_file():
+        raise PackageError(f"{seal}: missing; the folder is no package, or was damaged")
+    if _sha256(seal) != digest:
+        raise PackageError(f"{seal}: differs from the digest recorded at registration; the package was tampered with")
+    manifest = Manifest.model_validate_json(seal.read_text())
+    for name, expected in manifest.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise PackageError(f"{path}: missing from the package")
+        if _sha256(path) != expected:
+            raise PackageError(f"{path}: differs from the manifest; the file was tampered with or damaged")
+    return manifest
+
+
+def requirements(names: Sequence[str] = REQUIREMENTS) -> list[str]:
+    """Exact pip requirements of what a package needs to be loaded."""
+    return [f"{name}=={metadata.version(name)}" for name in names]
+
+
+def _refuse_untrusted(model: Any) -> None:
+    import skops.io
+
+    unknown = sorted(set(skops.io.get_untrusted_types(data=skops.io.dumps(model))) - set(TRUSTED_TYPES))
+    if unknown:
+        raise PackageError(
+            f"the model holds {', '.join(unknown)}, which ratchet/trust.py does not list:"
+            " review the type and add it there, or choose another estimator"
+        )
+
+
+def _load_skops(path: Path) -> Pipeline:
+    import skops.io
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    try:
+        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+    except UntrustedTypesFoundException as error:
+        raise PackageError(f"{path}: {' '.join(str(error).split())}; see ratchet/trust.py") from None
+
+
+def _write_json(path: Path, value: BaseModel) -> None:
+    path.write_text(json.dumps(value.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

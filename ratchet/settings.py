@@ -1,0 +1,118 @@
+"""Where things are: read from the environment, never from a config file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ratchet.errors import ConfigError, StateError
+
+
+class Settings(BaseSettings):
+    """Places and addresses, from ``RATCHET_*`` variables, ``.env``, and the names other tools use."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RATCHET_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    env: Literal["local", "staging", "production"] = "local"
+    home: Path = Path(".ratchet")
+    models_dir: Path = Path("models")
+    artifact_root: str | None = None
+    lock_timeout: float = Field(default=600.0, ge=0)
+    mlflow_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
+    zenml_store_url: str | None = Field(default=None, validation_alias="ZENML_STORE_URL")
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's store: ``MLFLOW_TRACKING_URI``, else SQLite in the home."""
+        return self.mlflow_uri or f"sqlite:///{self.home.resolve()}/mlflow.db"
+
+    @property
+    def mlflow_artifacts(self) -> str | None:
+        """Where experiments put artifacts; None leaves it to the MLflow server."""
+        if self.artifact_root:
+            return self.artifact_root
+        if self.tracking_uri.startswith(("http://", "https://")):
+            return None
+        return (self.home.resolve() / "mlartifacts").as_uri()
+
+
+def load_settings() -> Settings:
+    """Read the settings.
+
+    Raises
+    ------
+    ConfigError: a variable has a value that its setting cannot take.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        variable = name if name.isupper() else f"RATCHET_{name.upper()}"
+        raise ConfigError(f"environment variable {variable}: got {first['input']!r}: {first['msg']}") from None
+
+
+def prepare_home(settings: Settings) -> Path:
+    """Make the home folder and show that it can be written, before anything is begun.
+
+    Raises
+    ------
+    StateError: the folder cannot be made or written.
+    """
+    try:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.home):
+            pass
+    except OSError as error:
+        raise StateError(
+            f"cannot write to {settings.home} ({error.strerror}): make it writable, "
+            "or set RATCHET_HOME to a folder that is"
+        ) from None
+    return settings.home
+
+
+@contextmanager
+def one_run_at_a_time(settings: Settings) -> Iterator[None]:
+    """Hold the home's run lock; a second run waits up to ``RATCHET_LOCK_TIMEOUT`` seconds.
+
+    The embedded stores are SQLite files with a single writer, so runs in one home go one after the other.
+
+    Raises
+    ------
+    StateError: the lock was not free in time.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(prepare_home(settings) / "run.lock")
+    try:
+        with lock.acquire(timeout=settings.lock_timeout):
+            yield
+    except Timeout:
+        raise StateError(
+            f"another run holds {lock.lock_file} for over {settings.lock_timeout:g} s: "
+            "wait for it to end, or set RATCHET_HOME to another folder"
+        ) from None
+
+
+def quiet_environment() -> None:
+    """Keep libraries from phoning home; a value that the user has set is left alone."""
+    for name, value in {
+        "ZENML_ANALYTICS_OPT_IN": "false",
+        "ZENML_ENABLE_REPO_INIT_WARNINGS": "false",
+        "ZENML_ENABLE_RICH_TRACEBACK": "false",
+        "AUTO_OPEN_DASHBOARD": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "BENTOML_DO_NOT_TRACK": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }.items():
+        os.environ.setdefault(name, value)

@@ -1,0 +1,245 @@
+"""MLflow: runs, logged models and registered versions. With ``registry.py``, the only module that knows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import pandas as pd
+import yaml
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from pydantic import BaseModel, ConfigDict
+
+from ratchet.config import TrainingConfig
+from ratchet.errors import RegistryError
+from ratchet.settings import Settings
+from ratchet.trust import TRUSTED_TYPES
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from ratchet.evaluation import Evaluation
+
+PACKAGE_NAME = "package"
+DIGEST_TAG = "ratchet.package_digest"
+_LONGEST_PARAM = 6000
+
+
+class PackageRef(BaseModel):
+    """Where a logged package is.
+
+    Attributes
+    ----------
+    model_id: MLflow's id of the logged model.
+    run_id: the run that trained it.
+    digest: SHA-256 of its manifest.
+    onnx: whether it holds a verified ONNX export.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model_id: str
+    run_id: str
+    digest: str
+    onnx: bool
+
+    @property
+    def uri(self) -> str:
+        """The MLflow URI of the logged model."""
+        return f"models:/{self.model_id}"
+
+
+def connect(settings: Settings) -> MlflowClient:
+    """A client of the tracking server and registry that the settings name."""
+    return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+
+
+def ensure_experiment(settings: Settings, name: str) -> str:
+    """The id of an experiment, made on first use with artifacts where the settings put them.
+
+    Raises
+    ------
+    RegistryError: MLflow cannot be reached, or the experiment was deleted.
+    """
+    client = connect(settings)
+    try:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            return str(client.create_experiment(name, artifact_location=_artifact_location(settings, name)))
+    except MlflowException as error:
+        raise RegistryError(f"MLflow at {settings.tracking_uri}: {_first_line(error)}") from None
+    if experiment.lifecycle_stage == "deleted":
+        raise RegistryError(f"the MLflow experiment {name!r} is deleted: restore it, or choose another model name")
+    return str(experiment.experiment_id)
+
+
+def active_run_id() -> str:
+    """The run that the pipeline's experiment tracker opened for the current step.
+
+    Raises
+    ------
+    RegistryError: there is none, since the active stack has no MLflow experiment tracker.
+    """
+    run = mlflow.active_run()
+    if run is None:
+        raise RegistryError("the active ZenML stack opened no MLflow run: give it an MLflow experiment tracker")
+    return str(run.info.run_id)
+
+
+def log_inputs(
+    client: MlflowClient, run_id: str, config: TrainingConfig, tags: Mapping[str, str], data_version: str
+) -> None:
+    """Write down what a run starts from: parameters, lineage tags, the config and the data set.
+
+    Parameters
+    ----------
+    client, run_id: the run.
+    config: logged flat as parameters and whole as ``config.yaml``.
+    tags: the lineage.
+    data_version: the data set's content hash.
+    """
+    params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in flat(config.model_dump(mode="json")).items()]
+    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
+    client.log_text(run_id, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "config.yaml")
+    name = str(getattr(config.dataset, "name", None) or getattr(config.dataset, "path", ""))
+    dataset = Dataset(name=name, digest=data_version, source_type=config.dataset.source, source=name)
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def log_evaluation(
+    client: MlflowClient, run_id: str, evaluation: Evaluation, model_id: str | None, prefix: str = ""
+) -> None:
+    """Log every metric and the interval of the primary one, on the run and on the logged model."""
+    figures = evaluation.metrics | {
+        f"{evaluation.primary_metric}_low": evaluation.low,
+        f"{evaluation.primary_metric}_high": evaluation.high,
+    }
+    log_metrics(client, run_id, {f"{prefix}{name}": value for name, value in figures.items()}, model_id)
+
+
+def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
+    """Log figures in one call; with ``model_id`` they show on the logged model too."""
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(k, v, now, 0, model_id=model_id, run_id=run_id) for k, v in figures.items()])
+
+
+def log_package(
+    client: MlflowClient, run_id: str, folder: Path, digest: str, *, estimator: str, onnx: bool
+) -> PackageRef:
+    """Log a package folder as the run's logged model.
+
+    Parameters
+    ----------
+    client, run_id: the run.
+    folder: a package.
+    digest: its digest, recorded as a tag of the logged model.
+    estimator: the estimator's dotted path, shown as the model's type.
+    onnx: whether the package holds a verified export.
+    """
+    experiment = client.get_run(run_id).info.experiment_id
+    logged = client.create_logged_model(
+        experiment, name=PACKAGE_NAME, source_run_id=run_id, tags={DIGEST_TAG: digest}, model_type=estimator
+    )
+    client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return PackageRef(model_id=logged.model_id, run_id=run_id, digest=digest, onnx=onnx)
+
+
+def register(client: MlflowClient, model: str, package: PackageRef, tags: Mapping[str, str]) -> ModelVersion:
+    """The registered version of a package; made on the first call, found on every later one.
+
+    Parameters
+    ----------
+    client: the registry.
+    model: the registered model's name, made if it is new.
+    package: a logged package.
+    tags: put on the version when it is made, beside the digest.
+
+    Raises
+    ------
+    RegistryError: the package is no longer in MLflow.
+    """
+    try:
+        client.get_logged_model(package.model_id)
+    except MlflowException:
+        raise RegistryError(
+            f"the package {package.model_id} that an earlier run cached is no longer in MLflow: run with --no-cache"
+        ) from None
+    if not client.search_registered_models(f"name = '{model}'", max_results=1):
+        client.create_registered_model(model)
+    for version in client.search_model_versions(f"name = '{model}' and run_id = '{package.run_id}'"):
+        if version.source == package.uri:
+            return version
+    return client.create_model_version(
+        model,
+        source=package.uri,
+        run_id=package.run_id,
+        tags={DIGEST_TAG: package.digest, **tags},
+        model_id=package.model_id,
+    )
+
+
+def save_mlflow_model(folder: Path, model: Any, features: pd.DataFrame, requirements: list[str]) -> None:
+    """Write a pipeline in MLflow's format, with signature, input example and explicit requirements.
+
+    Parameters
+    ----------
+    folder: where to; must not exist or be empty.
+    model: a fitted pipeline.
+    features: rows that show the signature, shape (rows, features).
+    requirements: exact pip requirements; inferring them would cost ten seconds and guess.
+    """
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    mlflow.sklearn.save_model(
+        model,
+        str(folder),
+        serialization_format="skops",
+        skops_trusted_types=list(TRUSTED_TYPES),
+        signature=infer_signature(features, model.predict(features.head(5))),
+        input_example=features.head(3),
+        pip_requirements=requirements,
+    )
+
+
+def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:
+    """Bring a registered version's package to a local folder.
+
+    Raises
+    ------
+    RegistryError: the artifacts cannot be read.
+    """
+    from mlflow.artifacts import download_artifacts
+
+    uri = client.get_model_version_download_uri(model, version)
+    try:
+        return Path(download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=client.tracking_uri))
+    except (MlflowException, OSError) as error:
+        raise RegistryError(f"the artifacts of {model} version {version} cannot be read: {_first_line(error)}") from None
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def _artifact_location(settings: Settings, experiment: str) -> str | None:
+    root = settings.mlflow_artifacts
+    return f"{root}/{experiment}" if root else None
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

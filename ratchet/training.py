@@ -1,0 +1,128 @@
+"""The estimator: named by a dotted path, built with checked hyper-parameters, fitted once."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.pipeline import Pipeline
+
+from ratchet.config import Task, Train
+from ratchet.errors import ConfigError, TrainingError, nearest
+
+logger = logging.getLogger(__name__)
+
+# A config is data, and data must not name arbitrary code to run: estimators come from these packages only.
+ALLOWED_PACKAGES = ("sklearn",)
+
+
+def build_estimator(config: Train, task: Task, seed: int) -> BaseEstimator:
+    """An unfitted estimator with its hyper-parameters and seed.
+
+    A hyper-parameter may itself be an estimator, written as ``{estimator: dotted.path, params: {…}}``.
+
+    Parameters
+    ----------
+    config: the ``train`` section.
+    task: the kind of estimator that is needed.
+    seed: given to every ``random_state`` that the config leaves open, nested ones too.
+
+    Raises
+    ------
+    ConfigError: unknown or not allowed estimator, unknown hyper-parameter, or an estimator for another task.
+    """
+    estimator = _build(config.estimator, config.params, "train")
+    fits = is_classifier(estimator) if task == "classification" else is_regressor(estimator)
+    if not fits:
+        raise ConfigError(f"train.estimator: {config.estimator} is no {task} estimator, and the config's task is {task}")
+    open_seeds = [
+        name
+        for name, value in estimator.get_params(deep=True).items()
+        if name.rpartition("__")[2] == "random_state" and value is None
+    ]
+    return estimator.set_params(**dict.fromkeys(open_seeds, seed))
+
+
+def fit_model(
+    estimator: BaseEstimator, embedder: Pipeline, features: npt.NDArray[np.float64], target: npt.NDArray[Any]
+) -> Pipeline:
+    """Fit the estimator on embedded features and join it with the embedder into the one pipeline that is served.
+
+    Parameters
+    ----------
+    estimator: unfitted.
+    embedder: fitted on the same rows.
+    features: the embedder's output, shape (rows, components).
+    target: shape (rows,).
+
+    Raises
+    ------
+    TrainingError: the estimator refuses its hyper-parameters or the data.
+    """
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", ConvergenceWarning)
+            estimator.fit(features, target)
+    except (ValueError, TypeError) as error:
+        raise TrainingError(f"{_name(estimator)} could not be fitted: {_one_line(error)}") from None
+    for warning in caught:
+        logger.warning("%s: %s", _name(estimator), _one_line(warning.message))
+    return Pipeline([("embed", embedder), ("model", estimator)])
+
+
+def _build(path: str, params: Mapping[str, Any], where: str) -> BaseEstimator:
+    estimator_class = _estimator_class(path, where)
+    known = inspect.signature(estimator_class).parameters
+    for name in params:
+        if name not in known:
+            raise ConfigError(f"{where}.params: {path} has no hyper-parameter {name!r}{nearest(name, known)}")
+    values = {name: _value(value, f"{where}.params.{name}") for name, value in params.items()}
+    try:
+        return estimator_class(**values)
+    except TypeError as error:
+        raise ConfigError(f"{where}.params: {path}: {_one_line(error)}") from None
+
+
+def _value(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping) and "estimator" in value and set(value) <= {"estimator", "params"}:
+        return _build(str(value["estimator"]), value.get("params") or {}, where)
+    return value
+
+
+def _estimator_class(path: str, where: str) -> type[BaseEstimator]:
+    module_name, _, class_name = path.rpartition(".")
+    if path.partition(".")[0] not in ALLOWED_PACKAGES:
+        raise ConfigError(
+            f"{where}.estimator: {path} is not from an allowed package ({', '.join(ALLOWED_PACKAGES)})"
+        )
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError:
+        raise ConfigError(f"{where}.estimator: there is no module {module_name!r}") from None
+    found = getattr(module, class_name, None)
+    if found is None:
+        known = [name for name, value in vars(module).items() if _is_estimator(value)]
+        raise ConfigError(f"{where}.estimator: {module_name} has no {class_name!r}{nearest(class_name, known)}")
+    if not _is_estimator(found):
+        raise ConfigError(f"{where}.estimator: {path} is not an estimator with fit and predict")
+    return found  # type: ignore[no-any-return]
+
+
+def _is_estimator(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseEstimator) and hasattr(value, "fit") and hasattr(value, "predict")
+
+
+def _name(estimator: BaseEstimator) -> str:
+    return type(estimator).__name__
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())

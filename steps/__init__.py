@@ -1,0 +1,1 @@
+"""Steps: thin places where ZenML and MLflow meet the library."""

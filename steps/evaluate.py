@@ -1,0 +1,35 @@
+"""What the model is worth on the holdout."""
+
+from typing import Annotated
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+from zenml import log_metadata, step
+
+from ratchet import evaluation, tracking
+from ratchet.config import TrainingConfig
+from ratchet.datasets import Schema
+from ratchet.evaluation import Evaluation
+from ratchet.lineage import Lineage
+from ratchet.run_record import record_figures, record_result
+from ratchet.settings import load_settings
+from steps.run_context import in_this_run
+
+
+# Never cached: it fills the MLflow run of this pipeline run, which would stay empty otherwise.
+@step(enable_cache=False, experiment_tracker=True)
+def evaluate(
+    model: Pipeline,
+    package: tracking.PackageRef,
+    holdout_rows: pd.DataFrame,
+    schema: Schema,
+    config: TrainingConfig,
+    lineage: Lineage,
+) -> Annotated[Evaluation, "evaluation"]:
+    """Score the model on held-out rows, and log figures, parameters and lineage."""
+    result = evaluation.evaluate_model(model, holdout_rows, schema, config.evaluate, config.seed)
+    run = tracking.active_run_id()
+    client = record_result(load_settings(), run, config, in_this_run(lineage), package, result)
+    record_figures(client, run, model, holdout_rows, schema, result)
+    log_metadata({"metrics": result.metrics, "data_version": lineage.data_version}, infer_artifact=True)
+    return result

@@ -1,0 +1,36 @@
+"""The decision about Production."""
+
+from typing import Annotated
+
+import pandas as pd
+from zenml import log_metadata, step
+
+from ratchet import promotion, tracking
+from ratchet.config import TrainingConfig
+from ratchet.drift import DriftReport
+from ratchet.evaluation import Evaluation
+from ratchet.lineage import Lineage
+from ratchet.promotion import Promotion
+from ratchet.settings import load_settings
+from steps.model_control_plane import link_version
+from steps.run_context import in_this_run
+
+
+# Never cached: it asks the registry for the champion of this moment, and moves the pointer.
+@step(enable_cache=False, experiment_tracker=True)
+def promote(
+    package: tracking.PackageRef,
+    evaluation: Evaluation,
+    drift: DriftReport,
+    holdout_rows: pd.DataFrame,
+    config: TrainingConfig,
+    lineage: Lineage,
+) -> Annotated[Promotion, "promotion"]:
+    """Register the challenger, put it before the gate, and move the production pointer if it passed."""
+    run = tracking.active_run_id()
+    result = promotion.promote_challenger(
+        load_settings(), config, run, package, evaluation, holdout_rows, in_this_run(lineage)
+    )
+    link_version(config.model, result, package, evaluation)
+    log_metadata({"outcome": result.outcome, "version": result.version, "drift": drift.summary}, infer_artifact=True)
+    return result
