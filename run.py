@@ -24,10 +24,18 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def run(
     context: typer.Context,
-    config: Annotated[str | None, typer.Option("--config", "-c", help="A config file; a bare name is looked up in configs/.")] = None,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="Override one value: train.params.C=0.1", metavar="KEY=VALUE")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and the plan; do nothing.")] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, also those that nothing changed for.")] = False,
+    config: Annotated[
+        str | None, typer.Option("--config", "-c", help="A config file; a bare name is looked up in configs/.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one value: train.params.C=0.1", metavar="KEY=VALUE")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved config and the plan; do nothing.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Run every step, also those that nothing changed for.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what ZenML and MLflow say.")] = False,
 ) -> None:
     """Train in pipelines, promote only what is proved better, and go one step back with one command."""
@@ -36,10 +44,12 @@ def run(
     if config is None:
         raise typer.BadParameter("give a config, such as --config baseline.yaml", param_hint="--config")
     from pipelines.runner import STEPS, plan_training, run_training
+    from pipelines.startup import leave_quickly, spare_the_collector
     from ratchet import console
     from ratchet.config import find_config, load_config
     from ratchet.settings import load_settings, quiet_environment
 
+    spare_the_collector()
     quiet_environment()
     settings = load_settings()
     path = find_config(config, ROOT)
@@ -52,6 +62,7 @@ def run(
             loaded, settings, label=path.stem, cache=not no_cache, verbose=verbose, listener=listener
         )
     console.print_summary(summary)
+    leave_quickly()
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipelines.progress import Listener, step_events
 from pipelines.stack import ROOT, ensure_stack, use_embedded_store
+from pipelines.startup import one_scan_of_installed_packages
 from ratchet.config import TrainingConfig
 from ratchet.errors import RatchetError
 from ratchet.settings import Settings, one_run_at_a_time, prepare_home
@@ -103,17 +104,18 @@ def _run(
     verbose: bool,
     listener: Listener,
 ) -> Any:
+    from zenml.integrations.mlflow.flavors.mlflow_experiment_tracker_flavor import MLFlowExperimentTrackerSettings
+
     from pipelines.training import training
     from ratchet.lineage import collect
     from ratchet.tracking import ensure_experiment
-    from zenml.integrations.mlflow.flavors.mlflow_experiment_tracker_flavor import MLFlowExperimentTrackerSettings
 
-    with step_events(listener, verbose=verbose):
+    with step_events(listener, verbose=verbose), one_scan_of_installed_packages():
         ensure_stack(settings, embedded=embedded)
         ensure_experiment(settings, config.model)
         configured = training.with_options(
             run_name=_run_name(label),
-            enable_cache=cache or None,
+            enable_cache=None if cache else False,
             settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=config.model)},
         )
         run = configured(config, collect(config, plan.data_version, ROOT))

@@ -161,7 +161,9 @@ class TrainingConfig(Section):
         metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
         metric = self.evaluate.primary_metric
         if metric not in metrics:
-            raise ValueError(f"evaluate.primary_metric: {metric!r} does not measure a {self.task}{nearest('', metrics)}")
+            raise ValueError(
+                f"evaluate.primary_metric: {metric!r} does not measure a {self.task}{nearest('', metrics)}"
+            )
         return self
 
     @property
@@ -184,7 +186,9 @@ class _StrictLoader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
@@ -231,7 +235,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str,
     ------
     ConfigError: an override without ``=``, or through a value that has no keys.
     """
-    result = json.loads(json.dumps(data, default=str))
+    result: dict[str, Any] = json.loads(json.dumps(data, default=str))
     for override in overrides:
         path, equals, text = override.partition("=")
         keys = path.strip().split(".")

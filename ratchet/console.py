@@ -92,7 +92,8 @@ def print_summary(summary: Any) -> None:
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    primary = f"{evaluation.primary:.4f}  ({evaluation.confidence:.0%} interval {evaluation.low:.4f} to {evaluation.high:.4f}, {evaluation.n_rows} held-out rows)"
+    interval = f"{evaluation.confidence:.0%} interval {evaluation.low:.4f} to {evaluation.high:.4f}"
+    primary = f"{evaluation.primary:.4f}  ({interval}, {evaluation.n_rows} held-out rows)"
     table.add_row(evaluation.primary_metric, primary)
     for name, value in evaluation.metrics.items():
         if name != evaluation.primary_metric:
@@ -117,4 +118,4 @@ def _step(step: Any) -> str:
 def _next_command(summary: Any) -> str:
     if summary.promotion.outcome == "promoted" and summary.promotion.version == "1":
         return "python run.py --config variation_svm.yaml"
-    return f"mlflow ui --backend-store-uri {summary.tracking_uri}   (compare the runs of experiment {summary.config.model})"
+    return f"mlflow ui --backend-store-uri {summary.tracking_uri}   (experiment {summary.config.model})"

@@ -41,7 +41,8 @@ class DriftReport(BaseModel):
         if self.reference is None:
             return "no reference yet"
         verdict = "drift" if self.detected else "no drift"
-        return f"{verdict} against version {self.reference}: {len(self.drifted)} of {len(self.figures)} features over the limit"
+        features = f"{len(self.drifted)} of {len(self.figures)} features over the limit"
+        return f"{verdict} against version {self.reference}: {features}"
 
 
 def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, version: str | None) -> DriftReport:

@@ -37,7 +37,7 @@ def fit_embedder(config: Embed, schema: Schema, rows: pd.DataFrame, seed: int) -
     ConfigError: ``n_components`` is more than the encoded features or the rows allow.
     """
     encoder = _encoder(config, schema)
-    features = rows[schema.feature_names]
+    features = schema.select(rows)
     steps: list[tuple[str, Any]] = [("encode", encoder)]
     encoded = encoder.fit_transform(features)
     if config.reducer == "pca":
@@ -58,7 +58,7 @@ def embed(embedder: Pipeline, rows: pd.DataFrame, schema: Schema) -> pd.DataFram
     -------
     float64 frame, shape (rows, components).
     """
-    values: npt.NDArray[np.float64] = np.asarray(embedder.transform(rows[schema.feature_names]), dtype=np.float64)
+    values: npt.NDArray[np.float64] = np.asarray(embedder.transform(schema.select(rows)), dtype=np.float64)
     prefix = "PCA" if "reduce" in embedder.named_steps else "FEATURE"
     return pd.DataFrame(values, columns=[f"{prefix}_{i}" for i in range(1, values.shape[1] + 1)])
 
@@ -84,6 +84,7 @@ def _fitted_pca(wanted: int | None, encoded: npt.NDArray[np.float64], seed: int)
     most = min(rows, width)
     if wanted is not None and wanted > most:
         raise ConfigError(
-            f"embed.n_components: got {wanted}, but {width} encoded features in {rows} training rows allow at most {most}"
+            f"embed.n_components: got {wanted}, but {width} encoded features in {rows} training rows"
+            f" allow at most {most}"
         )
     return PCA(n_components=wanted or most, random_state=seed).fit(encoded)

@@ -67,7 +67,9 @@ def evaluate_model(model: Any, rows: pd.DataFrame, schema: Schema, config: Evalu
     """
     scores = score_rows(model, rows, schema)
     if config.primary_metric not in metrics.available(scores):
-        raise ConfigError(f"evaluate.primary_metric: {config.primary_metric} needs predict_proba, which the estimator lacks")
+        raise ConfigError(
+            f"evaluate.primary_metric: {config.primary_metric} needs predict_proba, which the estimator lacks"
+        )
     figures = {name: metrics.point(name, scores) for name in metrics.available(scores)}
     if math.isnan(figures[config.primary_metric]):
         raise DataError(f"{config.primary_metric} is not defined on this holdout of {len(scores)} rows: make it larger")
@@ -93,7 +95,7 @@ def score_rows(model: Any, rows: pd.DataFrame, schema: Schema) -> metrics.Scores
 
     Classes are positions in ``schema.labels``, so that a model that never saw a rare class can still be scored.
     """
-    features, truth = rows[schema.feature_names], rows[schema.target].to_numpy()
+    features, truth = schema.select(rows), rows[schema.target].to_numpy()
     predicted = model.predict(features)
     if not is_classifier(model):
         return metrics.RegressionScores(truth.astype(float), np.asarray(predicted, dtype=float))
@@ -116,9 +118,7 @@ def resamples(n_rows: int, n_resamples: int, seed: int) -> Iterator[npt.NDArray[
         yield generator.multinomial(n_rows, np.full(n_rows, 1 / n_rows), size=size).astype(float)
 
 
-def interval(
-    name: str, scores: metrics.Scores, confidence: float, n_resamples: int, seed: int
-) -> tuple[float, float]:
+def interval(name: str, scores: metrics.Scores, confidence: float, n_resamples: int, seed: int) -> tuple[float, float]:
     """The percentile bootstrap interval of a metric (Efron & Tibshirani 1993, chapter 13).
 
     Parameters

@@ -32,7 +32,7 @@ def _replace(target: Path, write: Callable[[Path], Any]) -> None:
     os.close(handle)
     try:
         write(Path(name))
-        os.replace(name, target)
+        Path(name).replace(target)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

@@ -25,11 +25,17 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     figure, axes = _canvas(side + 0.6, side)
     axes.imshow(counts, cmap="Blues", vmin=0)
     for (row, column), count in np.ndenumerate(counts):
-        axes.text(column, row, str(count), ha="center", va="center", color="white" if count > counts.max() / 2 else "black")
-    axes.set_xticks(range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center")
+        axes.text(
+            column, row, str(count), ha="center", va="center", color="white" if count > counts.max() / 2 else "black"
+        )
+    axes.set_xticks(
+        range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center"
+    )
     axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="predicted", ylabel="true")
-    axes.set_title(f"{evaluation.primary_metric} {evaluation.primary:.3f} on {evaluation.n_rows} held-out rows", fontsize=10)
+    axes.set_title(
+        f"{evaluation.primary_metric} {evaluation.primary:.3f} on {evaluation.n_rows} held-out rows", fontsize=10
+    )
     return figure
 
 
@@ -45,7 +51,9 @@ def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
     else:
         for i, label in enumerate(sorted(values.unique())):
             at = values == label
-            axes.scatter(shown.loc[at, x], shown.loc[at, y], s=14, alpha=0.8, color=_COLOURS[i % len(_COLOURS)], label=str(label))
+            axes.scatter(
+                shown.loc[at, x], shown.loc[at, y], s=14, alpha=0.8, color=_COLOURS[i % len(_COLOURS)], label=str(label)
+            )
         axes.legend(title=str(target.name), fontsize=8, title_fontsize=8)
     axes.set(xlabel=x, ylabel=y)
     axes.set_title(f"{len(shown)} training rows, embedded", fontsize=10)

@@ -74,7 +74,9 @@ def comparison_check(challenger: Package, champion: Package | None, holdout: pd.
     figure = _figure(challenger.model, unseen, challenger.schema, metric)
     limit = _figure(champion.model, unseen, challenger.schema, metric)
     reason = f"{metric} {figure:.4f} against the champion's {limit:.4f} on {len(unseen)} rows new to both"
-    return Check(name="beats_champion", figure=figure, limit=limit, passed=_better(figure, limit, metric), reason=reason)
+    return Check(
+        name="beats_champion", figure=figure, limit=limit, passed=_better(figure, limit, metric), reason=reason
+    )
 
 
 def unseen_rows(holdout: pd.DataFrame, *packages: Package) -> pd.DataFrame:

@@ -38,16 +38,7 @@ class Golden(BaseModel):
 
     def frame(self, schema: Schema) -> pd.DataFrame:
         """The inputs as the model takes them, shape (rows, features)."""
-        return typed_frame([dict(row) for row in self.rows], schema)
-
-
-def typed_frame(records: list[dict[str, Any]], schema: Schema) -> pd.DataFrame:
-    """Records as a frame of the model's feature columns and types, shape (records, features)."""
-    columns = {}
-    for field in schema.features:
-        values = [record.get(field.name) for record in records]
-        columns[field.name] = pd.Series(values, dtype="float64" if field.type == "number" else object)
-    return pd.DataFrame(columns)
+        return schema.select(pd.DataFrame([dict(row) for row in self.rows], dtype=object))
 
 
 def record_golden(model: Any, rows: pd.DataFrame, schema: Schema) -> Golden:
@@ -61,15 +52,20 @@ def record_golden(model: Any, rows: pd.DataFrame, schema: Schema) -> Golden:
     """
     ordered = rows.sort_values(schema.target, kind="stable")
     chosen = ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, ROWS).astype(int))]
-    features = chosen[schema.feature_names]
+    features = schema.select(chosen)
     records = [
         {str(name): None if pd.isna(value) else value for name, value in record.items()}
         for record in features.to_dict(orient="records")
     ]
     # Predict what a reader of the records will predict, so that both see the very same frame.
-    frame = typed_frame(records, schema)
-    probabilities = model.predict_proba(frame).tolist() if hasattr(model, "predict_proba") else None
-    return Golden(rows=tuple(records), predictions=tuple(model.predict(frame).tolist()), probabilities=probabilities)
+    inputs = Golden(rows=tuple(records), predictions=())
+    frame = inputs.frame(schema)
+    return inputs.model_copy(
+        update={
+            "predictions": tuple(model.predict(frame).tolist()),
+            "probabilities": _as_tuples(model.predict_proba(frame)) if hasattr(model, "predict_proba") else None,
+        }
+    )
 
 
 def check_golden(model: Any, golden: Golden, schema: Schema) -> None:
@@ -89,3 +85,7 @@ def check_golden(model: Any, golden: Golden, schema: Schema) -> None:
         gap = float(np.max(np.abs(model.predict_proba(frame) - np.array(golden.probabilities))))
         if gap > TOLERANCE:
             raise PackageError(f"golden rows: probabilities differ by {gap:.2g}, expected at most {TOLERANCE:g}")
+
+
+def _as_tuples(probabilities: Any) -> tuple[tuple[float, ...], ...]:
+    return tuple(tuple(row) for row in probabilities.tolist())

@@ -32,7 +32,10 @@ class Lineage(BaseModel):
     def tags(self) -> dict[str, str]:
         """The lineage as flat MLflow tags, each beginning with ``ratchet.``."""
         flat = self.model_dump(exclude={"versions"})
-        tags = {f"{PREFIX}{key}": str(value).lower() if isinstance(value, bool) else str(value) for key, value in flat.items()}
+        tags = {
+            f"{PREFIX}{key}": str(value).lower() if isinstance(value, bool) else str(value)
+            for key, value in flat.items()
+        }
         return tags | {f"{PREFIX}version.{name}": version for name, version in self.versions.items()}
 
 

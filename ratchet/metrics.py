@@ -63,6 +63,12 @@ def _divide(numerator: Floats, denominator: Floats) -> Floats:
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
 
 
+def _ratio_or_nan(numerator: Floats, denominator: Floats) -> Floats:
+    """Quotients, and NaN where the denominator is 0: the metric is not defined there."""
+    out = np.full_like(numerator, np.nan)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+
+
 def _mean_over(values: Floats, included: npt.NDArray[np.bool_]) -> Floats:
     return _divide(np.where(included, values, 0.0).sum(axis=1), included.sum(axis=1).astype(float))
 
@@ -70,6 +76,12 @@ def _mean_over(values: Floats, included: npt.NDArray[np.bool_]) -> Floats:
 def _margins(scores: ClassificationScores, weights: Floats) -> tuple[Floats, Floats, Floats]:
     matrix = scores.confusion(weights)
     return np.diagonal(matrix, axis1=1, axis2=2).copy(), matrix.sum(axis=2), matrix.sum(axis=1)
+
+
+def _probabilities(scores: ClassificationScores) -> Floats:
+    if scores.probabilities is None:
+        raise ValueError("this metric needs probabilities, and the estimator has none")
+    return scores.probabilities
 
 
 def accuracy(scores: ClassificationScores, weights: Floats) -> Floats:
@@ -104,18 +116,17 @@ def recall_macro(scores: ClassificationScores, weights: Floats) -> Floats:
 
 def log_loss(scores: ClassificationScores, weights: Floats) -> Floats:
     """Mean negative log-probability of the true class, in nats."""
-    assert scores.probabilities is not None
-    chosen = scores.probabilities[np.arange(len(scores)), scores.truth]
+    chosen = _probabilities(scores)[np.arange(len(scores)), scores.truth]
     losses = -np.log(np.clip(chosen, np.finfo(np.float64).eps, 1.0))
     return _divide(weights @ losses, weights.sum(axis=1))
 
 
 def roc_auc(scores: ClassificationScores, weights: Floats) -> Floats:
     """Area under the ROC curve; with more than two classes the mean of one-vs-rest."""
-    assert scores.probabilities is not None
+    probabilities = _probabilities(scores)
     classes = [1] if scores.n_classes == 2 else range(scores.n_classes)
-    areas = np.stack([_auc(scores.probabilities[:, c], scores.truth == c, weights) for c in classes])
-    return areas.mean(axis=0)
+    areas = np.stack([_auc(probabilities[:, c], scores.truth == c, weights) for c in classes])
+    return np.asarray(areas.mean(axis=0))
 
 
 def _auc(score: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Floats:
@@ -127,7 +138,7 @@ def _auc(score: Floats, positive: npt.NDArray[np.bool_], weights: Floats) -> Flo
     below = np.cumsum(down, axis=1) - down
     pairs = up.sum(axis=1) * down.sum(axis=1)
     wins = (up * (below + down / 2)).sum(axis=1)
-    return np.divide(wins, pairs, out=np.full_like(wins, np.nan), where=pairs > 0)
+    return _ratio_or_nan(wins, pairs)
 
 
 def mae(scores: RegressionScores, weights: Floats) -> Floats:
@@ -146,12 +157,11 @@ def r2(scores: RegressionScores, weights: Floats) -> Floats:
     mean = _divide(weights @ scores.truth, total)
     spread = (weights * (scores.truth - mean[:, None]) ** 2).sum(axis=1)
     residual = weights @ (scores.truth - scores.predicted) ** 2
-    return 1 - np.divide(residual, spread, out=np.full_like(residual, np.nan), where=spread > 0)
+    return 1 - _ratio_or_nan(residual, spread)
 
 
 CLASSIFICATION: dict[str, Callable[[ClassificationScores, Floats], Floats]] = {
-    f.__name__: f
-    for f in (accuracy, balanced_accuracy, f1_macro, precision_macro, recall_macro, log_loss, roc_auc)
+    f.__name__: f for f in (accuracy, balanced_accuracy, f1_macro, precision_macro, recall_macro, log_loss, roc_auc)
 }
 REGRESSION: dict[str, Callable[[RegressionScores, Floats], Floats]] = {f.__name__: f for f in (rmse, mae, r2)}
 NEEDS_PROBABILITIES = frozenset({"log_loss", "roc_auc"})

@@ -54,8 +54,10 @@ def export_onnx(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[by
     try:
         content = _convert(model, schema)
     except Exception as error:  # skl2onnx raises whatever its converters raise
-        return None, OnnxReport(exported=False, reason=f"skl2onnx cannot convert it: {str(error).strip().splitlines()[0]}")
-    report = check_parity(content, model, rows[schema.feature_names], schema)
+        return None, OnnxReport(
+            exported=False, reason=f"skl2onnx cannot convert it: {str(error).strip().splitlines()[0]}"
+        )
+    report = check_parity(content, model, schema.select(rows), schema)
     return (content if report.exported else None), report
 
 
@@ -108,7 +110,7 @@ def _convert(model: Pipeline, schema: Schema) -> bytes:
     else:
         kinds = {"number": FloatTensorType, "category": StringTensorType}
         inputs = [(f.name, kinds[f.type]([None, 1])) for f in schema.features]
-    options = {"zipmap": False} if hasattr(model, "predict_proba") else None
+    options = {"zipmap": False} if hasattr(model, "predict_proba") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its converters read attributes that scikit-learn deprecates
         return bytes(to_onnx(model, initial_types=inputs, options=options, target_opset=OPSET).SerializeToString())
@@ -122,6 +124,4 @@ def _relative_gap(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> float:
 def _verdict(gap: float, limit: float, what: str) -> OnnxReport:
     if gap <= limit:
         return OnnxReport(exported=True, max_difference=gap)
-    return OnnxReport(
-        exported=False, reason=f"{what} differ by {gap:.2g}, allowed is {limit:g}", max_difference=gap
-    )
+    return OnnxReport(exported=False, reason=f"{what} differ by {gap:.2g}, allowed is {limit:g}", max_difference=gap)

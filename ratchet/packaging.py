@@ -84,7 +84,7 @@ def write_package(folder: Path, model: Pipeline, rows: pd.DataFrame, schema: Sch
     ------
     PackageError: the model holds a type that ``ratchet.trust`` does not list.
     """
-    features = rows[schema.feature_names]
+    features = schema.select(rows)
     _refuse_untrusted(model)
     save_mlflow_model(folder, model, features, requirements())
     _write_json(folder / "schema.json", schema)

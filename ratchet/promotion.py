@@ -124,9 +124,7 @@ def model_record(
     }
 
 
-def _decide(
-    pointer: ProductionPointer, version: str, champion: Version | None, checks: tuple[Check, ...]
-) -> Promotion:
+def _decide(pointer: ProductionPointer, version: str, champion: Version | None, checks: tuple[Check, ...]) -> Promotion:
     failed = [check for check in checks if not check.passed]
     if failed:
         return Promotion(

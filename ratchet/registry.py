@@ -66,7 +66,7 @@ class ProductionPointer:
         """
         found = [v for v in self._versions() if v.current_stage == PRODUCTION]
         if len(found) > 1:
-            numbers = ", ".join(sorted(v.version for v in found))
+            numbers = ", ".join(sorted((str(v.version) for v in found), key=int))
             raise RegistryError(f"{self._model}: versions {numbers} are all in Production; exactly one may be")
         return _version(found[0]) if found else None
 
@@ -80,7 +80,7 @@ class ProductionPointer:
         try:
             return _version(self._client.get_model_version(self._model, version))
         except MlflowException:
-            known = ", ".join(v.version for v in self._versions()) or "none"
+            known = ", ".join(str(v.version) for v in self._versions()) or "none"
             raise RegistryError(f"{self._model} has no version {version!r}; registered are: {known}") from None
 
     def promote(self, version: str, expected: str | None) -> Version:

@@ -55,7 +55,11 @@ class PackageRef(BaseModel):
 
 
 def connect(settings: Settings) -> MlflowClient:
-    """A client of the tracking server and registry that the settings name."""
+    """A client of the tracking server and registry that the settings name.
+
+    The process's own tracking URI is set too: MLflow resolves ``models:/<id>`` through it, whatever the client's is.
+    """
+    mlflow.set_tracking_uri(settings.tracking_uri)
     return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
 
 
@@ -125,7 +129,9 @@ def log_evaluation(
 def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
     """Log figures in one call; with ``model_id`` they show on the logged model too."""
     now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(k, v, now, 0, model_id=model_id, run_id=run_id) for k, v in figures.items()])
+    client.log_batch(
+        run_id, metrics=[Metric(k, v, now, 0, model_id=model_id, run_id=run_id) for k, v in figures.items()]
+    )
 
 
 def log_package(
@@ -222,7 +228,9 @@ def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:
     try:
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:
-        raise RegistryError(f"the artifacts of {model} version {version} cannot be read: {_first_line(error)}") from None
+        raise RegistryError(
+            f"the artifacts of {model} version {version} cannot be read: {_first_line(error)}"
+        ) from None
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

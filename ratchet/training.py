@@ -42,7 +42,9 @@ def build_estimator(config: Train, task: Task, seed: int) -> BaseEstimator:
     estimator = _build(config.estimator, config.params, "train")
     fits = is_classifier(estimator) if task == "classification" else is_regressor(estimator)
     if not fits:
-        raise ConfigError(f"train.estimator: {config.estimator} is no {task} estimator, and the config's task is {task}")
+        raise ConfigError(
+            f"train.estimator: {config.estimator} is no {task} estimator, and the config's task is {task}"
+        )
     open_seeds = [
         name
         for name, value in estimator.get_params(deep=True).items()
@@ -100,9 +102,7 @@ def _value(value: Any, where: str) -> Any:
 def _estimator_class(path: str, where: str) -> type[BaseEstimator]:
     module_name, _, class_name = path.rpartition(".")
     if path.partition(".")[0] not in ALLOWED_PACKAGES:
-        raise ConfigError(
-            f"{where}.estimator: {path} is not from an allowed package ({', '.join(ALLOWED_PACKAGES)})"
-        )
+        raise ConfigError(f"{where}.estimator: {path} is not from an allowed package ({', '.join(ALLOWED_PACKAGES)})")
     try:
         module = importlib.import_module(module_name)
     except ImportError:
@@ -117,7 +117,12 @@ def _estimator_class(path: str, where: str) -> type[BaseEstimator]:
 
 
 def _is_estimator(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseEstimator) and hasattr(value, "fit") and hasattr(value, "predict")
+    return (
+        isinstance(value, type)
+        and issubclass(value, BaseEstimator)
+        and hasattr(value, "fit")
+        and hasattr(value, "predict")
+    )
 
 
 def _name(estimator: BaseEstimator) -> str:

@@ -54,7 +54,7 @@ class LoadedDataset:
 
 def open_source(config: Dataset) -> Source:
     """The source that a config names."""
-    return SOURCES[config.source](config)  # type: ignore[arg-type, no-any-return]
+    return SOURCES[config.source](config)  # type: ignore[no-any-return]
 
 
 def data_version(config: Dataset) -> str:

@@ -74,7 +74,9 @@ class CsvSource:
                         )
                     empty = empty and not row
         except (UnicodeDecodeError, LookupError) as error:
-            raise DataError(f"{path}: not readable as {self._config.encoding} ({error}): set dataset.encoding") from None
+            raise DataError(
+                f"{path}: not readable as {self._config.encoding} ({error}): set dataset.encoding"
+            ) from None
         except csv.Error as error:
             raise DataError(f"{path}, line {rows.line_num}: {error}") from None
         except OSError as error:

@@ -44,6 +44,29 @@ class Schema(BaseModel):
         """The feature columns, in the order the model takes them."""
         return [field.name for field in self.features]
 
+    def select(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The feature columns as the model takes them, whatever the rows have been through.
+
+        Numbers are float64, categories are text in object columns, and a missing value is NaN in both: a Parquet
+        file or a JSON body may have made it None, which scikit-learn's imputers would take for a category.
+
+        Parameters
+        ----------
+        rows: shape (rows, >= features).
+
+        Returns
+        -------
+        shape (rows, features).
+        """
+        columns = {}
+        for field in self.features:
+            values = rows[field.name]
+            if field.type == "number":
+                columns[field.name] = values.astype("float64")
+            else:
+                columns[field.name] = values.astype(object).where(values.notna(), np.nan)
+        return pd.DataFrame(columns, index=rows.index)
+
     @property
     def numeric(self) -> bool:
         """Whether every feature is a number."""
@@ -146,8 +169,9 @@ def _check_rules(frame: pd.DataFrame, config: Dataset) -> None:
         pa.DataFrameSchema(rules).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
         case = error.failure_cases.iloc[0]
+        got = frame[case["column"]].tolist()[int(case["index"])]
         raise DataError(
-            f"column {case['column']!r}: breaks the rule {case['check']}: got {case['failure_case']!r}"
+            f"column {case['column']!r}: breaks the rule {case['check']}: got {got!r}"
             f" in row {_row(case['index'])} ({len(error.failure_cases)} such)"
         ) from None
 
@@ -168,7 +192,9 @@ def _target(values: pd.Series[Any], task: Task) -> tuple[pd.Series[Any], tuple[s
     if len(classes) < 2:
         raise DataError(f"target {values.name!r}: has only one class, {classes[0]!r}; a classifier needs two at least")
     if len(classes) > _MOST_CLASSES:
-        raise DataError(f"target {values.name!r}: has {len(classes)} classes; for a number to predict, set task: regression")
+        raise DataError(
+            f"target {values.name!r}: has {len(classes)} classes; for a number to predict, set task: regression"
+        )
     return labels, tuple(classes)
 
 

@@ -1,0 +1,58 @@
+# One vocabulary for people, hooks and CI. Set-up is a dependency: it runs when a lock changed, and only then.
+PYTHON ?= python3
+BIN := .venv/bin
+UV := $(BIN)/uv
+INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compile-bytecode
+COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
+
+.DEFAULT_GOAL := help
+.PHONY: help train test check format lock bench clean
+
+help: ## Say what there is
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+train: .venv/.training ## Train the Iris baseline and put it into Production
+	@$(BIN)/python run.py --config baseline.yaml
+
+test: .venv/.dev ## Run all tests with their coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+check: .venv/.dev ## Lint, formatting, types, and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/.dev ## Put the code into its one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/.uv ## Resolve the dependencies again, one lock for each thing that gets its own image
+	$(COMPILE) $(UPGRADE) --extra training --extra serving --extra dev pyproject.toml -o requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt --extra training pyproject.toml -o requirements/training.txt
+	$(COMPILE) --constraint requirements/dev.txt --extra serving pyproject.toml -o requirements/serving.txt
+	$(COMPILE) --constraint requirements/dev.txt --extra webapp pyproject.toml -o requirements/webapp.txt
+
+bench: .venv/.dev ## Measure every claim of speed again, and print them in one table
+	@for script in benchmarks/*.py; do case $$script in */measure.py|*/floor.py|*/table.py|*/__*) ;; *) $(BIN)/python $$script || exit 1 ;; esac; done
+	@$(BIN)/python benchmarks/table.py
+
+clean: ## Remove the environment, all state, and what runs have made
+	rm -rf .venv .ratchet models .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+.venv/.uv:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8'
+	@touch $@
+
+.venv/.training: requirements/training.txt | .venv/.uv
+	$(INSTALL) -r $<
+	@touch $@
+
+.venv/.dev: requirements/dev.txt | .venv/.uv
+	$(INSTALL) -r $<
+	@touch $@

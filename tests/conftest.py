@@ -1,0 +1,72 @@
+"""What tests share: one home for the session, since ZenML's and MLflow's stores cost seconds to make."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ratchet.settings import Settings, load_settings, quiet_environment
+
+ROOT = Path(__file__).resolve().parent.parent
+_OURS = ("RATCHET_", "MLFLOW_", "ZENML_")
+
+
+def pytest_configure() -> None:
+    """Point every store at a folder of this session's own, before anything imports ZenML."""
+    for name in [name for name in os.environ if name.startswith(_OURS)]:
+        del os.environ[name]
+    folder = tempfile.mkdtemp(prefix="ratchet-tests-")
+    os.environ["RATCHET_HOME"] = f"{folder}/home"
+    os.environ["RATCHET_MODELS_DIR"] = f"{folder}/models"
+    quiet_environment()
+
+
+def pytest_unconfigure() -> None:
+    """Leave nothing behind."""
+    import shutil
+
+    shutil.rmtree(Path(os.environ["RATCHET_HOME"]).parent, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def own_tracking_uri() -> Iterator[None]:
+    """MLflow and ZenML write the tracking URI into the environment; the next test must not inherit it."""
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+@pytest.fixture(scope="session")
+def settings() -> Settings:
+    """Where this session's stores are."""
+    return load_settings()
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with an empty home of the test's own."""
+    monkeypatch.setenv("RATCHET_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("RATCHET_MODELS_DIR", str(tmp_path / "models"))
+    return load_settings()
+
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def cli() -> Iterator[Cli]:
+    """The command line, as a process of its own in the session's home."""
+
+    def run(*words: str, prefix: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
+        command = [*prefix, sys.executable, str(ROOT / "run.py"), *words]
+        return subprocess.run(
+            command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=240, check=False
+        )
+
+    yield run

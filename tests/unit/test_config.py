@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ratchet.config import (
+    TrainingConfig,
+    apply_overrides,
+    config_hash,
+    find_config,
+    load_config,
+    parse_config,
+)
+from ratchet.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+BASELINE = ROOT / "configs" / "baseline.yaml"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_in_the_repository_is_valid(path: Path) -> None:
+    assert load_config(path).model == "iris"
+
+
+def test_a_config_cannot_be_changed_once_it_is_read() -> None:
+    config = load_config(BASELINE)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 1  # type: ignore[misc]
+
+
+def test_a_bare_name_is_looked_up_in_configs() -> None:
+    assert find_config("baseline.yaml", ROOT) == BASELINE
+    assert find_config("baseline", ROOT) == BASELINE
+
+
+def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "baseline.yaml").write_text("model: other\n")
+    monkeypatch.chdir(tmp_path)
+    assert find_config("baseline.yaml", ROOT) == Path("baseline.yaml")
+
+
+def test_an_unknown_config_file_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no config file 'baselin.yaml'.*did you mean 'baseline.yaml'"):
+        find_config("baselin.yaml", ROOT)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trian.params.C=1", "unknown key 'trian'; did you mean 'train'?"),
+        ("dataset.nam=iris", "unknown key 'dataset.nam'; did you mean 'name'?"),
+        ("dataset.columns.sepal_width.typ=number", "did you mean 'type'?"),
+        ("zzz=1", "unknown key 'zzz'; known are:"),
+        ("seed=abc", "seed: got 'abc': input should be a valid integer"),
+        ("split.test_size=2", "split.test_size: got 2: input should be less than 1"),
+        ("evaluate.primary_metric=f1", "evaluate.primary_metric: unknown metric 'f1'"),
+        ("evaluate.primary_metric=rmse", "evaluate: rmse is a loss"),
+        ("evaluate.maximum=0.5", "evaluate: f1_macro is a score"),
+        ("task=regression", "'f1_macro' does not measure a regression"),
+        ("dataset.source=excel", "dataset: got"),
+        ("train.estimator=forest", "train.estimator: got 'forest'"),
+        ("train={}", "the key 'train.estimator' is missing"),
+        ("seed", "expected key.key=value"),
+        ("seed.deep=1", "'seed' is a value, it has no keys"),
+        ("seed=[1", "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_told_by_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(BASELINE, [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_wrong_key_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"seed.*; .*split.test_size"):
+        load_config(BASELINE, ["seed=x", "split.test_size=7"])
+
+
+def test_overrides_are_applied_in_order_and_read_as_yaml() -> None:
+    config = load_config(BASELINE, ["train.params.C=0.5", "train.params.C=1e-3", "train.params.fit_intercept=false"])
+    assert config.train.params == {"C": 0.001, "max_iter": 500, "fit_intercept": False}
+
+
+def test_overrides_leave_their_input_alone() -> None:
+    data = {"a": {"b": 1}}
+    assert apply_overrides(data, ["a.b=2"]) == {"a": {"b": 2}}
+    assert data == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nseed: 2\n", "line 2: not valid YAML: the key 'seed' is given twice"),
+        ("seed: [1\n", "not valid YAML"),
+        ("- 1\n", "expected a mapping of keys, got list"),
+    ],
+)
+def test_a_file_that_is_no_mapping_of_keys_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        load_config(path)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(path)
+
+
+def test_a_number_in_scientific_notation_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(BASELINE.read_text().replace("C: 1.0", "C: 1e-3"))
+    assert load_config(path).train.params["C"] == 0.001
+
+
+def test_the_hash_tells_configs_apart_and_nothing_else() -> None:
+    one, same, other = load_config(BASELINE), load_config(BASELINE), load_config(BASELINE, ["seed=1"])
+    assert config_hash(one) == config_hash(same) != config_hash(other)
+
+
+def test_the_schema_names_every_section() -> None:
+    schema = json.loads(json.dumps(TrainingConfig.model_json_schema()))
+    assert {"dataset", "split", "embed", "train", "evaluate", "drift", "promote"} <= set(schema["properties"])
+
+
+def test_a_regression_is_never_stratified() -> None:
+    data = {
+        "model": "m",
+        "task": "regression",
+        "dataset": {"source": "csv", "path": "x.csv", "target": "y"},
+        "train": {"estimator": "sklearn.linear_model.Ridge"},
+        "evaluate": {"primary_metric": "rmse", "maximum": 3},
+    }
+    assert not parse_config(data).stratified
