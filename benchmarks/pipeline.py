@@ -22,7 +22,7 @@ import re
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,12 @@ VERSIONS_OF = ("zenml", "mlflow", "scikit-learn")
 
 _FOREIGN = ("RATCHET_", "MLFLOW_", "ZENML_")
 _STEP_LINE = re.compile(r"^✓ (?P<name>\w+) (?P<event>finished|cached)(?: (?P<seconds>[\d.]+) s)?$", re.MULTILINE)
-_QUIET = "import json, os; from ratchet.settings import quiet_environment as q; q(); print(json.dumps(dict(os.environ)))"
+_QUIET = """
+import json, os
+from ratchet.settings import quiet_environment
+quiet_environment()
+print(json.dumps(dict(os.environ)))
+"""
 _IMPORT = "import time; started = time.perf_counter(); import {0}; print('{0} took', time.perf_counter() - started)"
 
 Environment = dict[str, str]
@@ -110,8 +115,8 @@ def _steps_of(output: str) -> StepSeconds:
     return {found["name"]: float(s) if (s := found["seconds"]) else None for found in _STEP_LINE.finditer(output)}
 
 
-def _median(values: Any) -> float:
-    return round(statistics.median(values), 4)
+def _median(values: Iterable[float | None]) -> float:
+    return round(statistics.median(value for value in values if value is not None), 4)
 
 
 def _import_medians(environment: Environment, scratch: Path) -> dict[str, float]:
@@ -164,12 +169,14 @@ def _print(
 ) -> None:
     console = Console(highlight=False)
     result = {"script": "pipeline", "targets": [target.as_dict() for target in targets]}
-    for table in (_process_table(timings), _step_table(timings, steps), _import_table(imports), targets_table([result])):
+    measured = _process_table(timings), _step_table(timings, steps), _import_table(imports)
+    for table in (*measured, targets_table([result])):
         console.print(table)
 
 
 def _process_table(timings: Mapping[str, Timing]) -> Table:
-    table = _figures("Whole processes, from start to exit", "process", "median s", "min … max s", "to floor", "to tuned")
+    headings = "process", "median s", "min … max s", "to floor", "to tuned"
+    table = _figures("Whole processes, from start to exit", *headings)
     floor, tuned = timings[FLOOR].median, timings[TUNED_FLOOR].median
     for name, timing in timings.items():
         spread = f"{min(timing.seconds):.2f} … {max(timing.seconds):.2f}"
@@ -197,6 +204,7 @@ def _import_table(imports: Mapping[str, float]) -> Table:
 
 
 def _figures(title: str, first: str, *others: str) -> Table:
+    """An empty table with a column of names and columns of figures."""
     table = Table(first, title=title)
     for heading in others:
         table.add_column(heading, justify="right", no_wrap=True)

@@ -20,7 +20,7 @@ def training(config: TrainingConfig, lineage: Lineage) -> None:
         config.dataset, config.split, config.task, config.seed, lineage.data_version
     )
     embedder, features = embed(train_rows, schema, config.embed, config.seed)
-    model, package = train(train_rows, features, embedder, schema, config.train, config.task, config.seed)
+    model, package = train(train_rows, features, embedder, schema, config.train, config.task, config.seed, config.model)
     evaluation = evaluate(model, package, holdout_rows, schema, config, lineage)
     drift = drift_check(train_rows, config.model, config.drift, after="evaluate")
     promote(package, evaluation, drift, holdout_rows, config, lineage)

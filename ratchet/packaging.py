@@ -101,7 +101,7 @@ def write_package(folder: Path, model: Pipeline, rows: pd.DataFrame, schema: Sch
 
 
 def log_packaged(
-    settings: Settings, run_id: str, model: Pipeline, rows: pd.DataFrame, schema: Schema, estimator: str
+    settings: Settings, run_id: str, name: str, model: Pipeline, rows: pd.DataFrame, schema: Schema, estimator: str
 ) -> PackageRef:
     """Package a model in a folder that is thrown away, and log it to an MLflow run.
 
@@ -109,6 +109,7 @@ def log_packaged(
     ----------
     settings: where MLflow is.
     run_id: the run that trained it.
+    name: the model's name.
     model, rows, schema: as for ``write_package``.
     estimator: the dotted path, shown as the logged model's type.
     """
@@ -116,7 +117,7 @@ def log_packaged(
         folder = Path(scratch) / "package"
         digest, manifest = write_package(folder, model, rows, schema)
         client = connect(settings)
-        return log_package(client, run_id, folder, digest, estimator=estimator, onnx=manifest.onnx.exported)
+        return log_package(client, run_id, name, folder, digest, estimator=estimator, onnx=manifest.onnx.exported)
 
 
 def load_package(folder: Path, digest: str) -> Package:

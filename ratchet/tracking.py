@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 
     from ratchet.evaluation import Evaluation
 
-PACKAGE_NAME = "package"
 DIGEST_TAG = "ratchet.package_digest"
 _LONGEST_PARAM = 6000
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
 
 class PackageRef(BaseModel):
@@ -127,21 +128,27 @@ def log_evaluation(
 
 
 def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
-    """Log figures in one call; with ``model_id`` they show on the logged model too."""
+    """Log figures in one call; with ``model_id`` they show on the logged model too.
+
+    Characters that MLflow does not take in a metric's name, as a column's name may have, become underscores.
+    """
     now = int(time.time() * 1000)
-    client.log_batch(
-        run_id, metrics=[Metric(k, v, now, 0, model_id=model_id, run_id=run_id) for k, v in figures.items()]
-    )
+    metrics = [
+        Metric(_NOT_IN_A_NAME.sub("_", key), value, now, 0, model_id=model_id, run_id=run_id)
+        for key, value in figures.items()
+    ]
+    client.log_batch(run_id, metrics=metrics)
 
 
 def log_package(
-    client: MlflowClient, run_id: str, folder: Path, digest: str, *, estimator: str, onnx: bool
+    client: MlflowClient, run_id: str, name: str, folder: Path, digest: str, *, estimator: str, onnx: bool
 ) -> PackageRef:
     """Log a package folder as the run's logged model.
 
     Parameters
     ----------
     client, run_id: the run.
+    name: the logged model's name.
     folder: a package.
     digest: its digest, recorded as a tag of the logged model.
     estimator: the estimator's dotted path, shown as the model's type.
@@ -149,7 +156,7 @@ def log_package(
     """
     experiment = client.get_run(run_id).info.experiment_id
     logged = client.create_logged_model(
-        experiment, name=PACKAGE_NAME, source_run_id=run_id, tags={DIGEST_TAG: digest}, model_type=estimator
+        experiment, name=name, source_run_id=run_id, tags={DIGEST_TAG: digest}, model_type=estimator
     )
     client.log_model_artifacts(logged.model_id, str(folder))
     client.finalize_logged_model(logged.model_id, "READY")

@@ -29,8 +29,11 @@ def train(
     config: Train,
     task: Task,
     seed: int,
+    model_name: str,
 ) -> tuple[Annotated[Pipeline, "model"], Annotated[PackageRef, "package"]]:
     """Fit the estimator on the embedded features and log it, joined with the embedder, as one package."""
     estimator = training.build_estimator(config, task, seed)
     model = training.fit_model(estimator, embedder, features.to_numpy(), train_rows[schema.target].to_numpy())
-    return model, log_packaged(load_settings(), active_run_id(), model, train_rows, schema, config.estimator)
+    return model, log_packaged(
+        load_settings(), active_run_id(), model_name, model, train_rows, schema, config.estimator
+    )

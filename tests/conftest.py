@@ -60,7 +60,7 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def cli() -> Iterator[Cli]:
+def cli() -> Cli:
     """The command line, as a process of its own in the session's home."""
 
     def run(*words: str, prefix: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
@@ -69,4 +69,4 @@ def cli() -> Iterator[Cli]:
             command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=240, check=False
         )
 
-    yield run
+    return run

@@ -42,7 +42,9 @@ def fit(config: TrainingConfig) -> Trained:
     embedder = fit_embedder(config.embed, data.schema, train, config.seed)
     features = embed(embedder, train, data.schema).to_numpy()
     estimator = build_estimator(config.train, config.task, config.seed)
-    return Trained(config, data.schema, train, holdout, fit_model(estimator, embedder, features, train[target].to_numpy()))
+    return Trained(
+        config, data.schema, train, holdout, fit_model(estimator, embedder, features, train[target].to_numpy())
+    )
 
 
 def baseline(*overrides: str) -> Trained:

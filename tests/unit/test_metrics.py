@@ -79,9 +79,7 @@ def test_a_row_of_weights_is_the_metric_of_that_resample(name: str) -> None:
         drawn = np.random.default_rng(3).integers(0, 40, (5, 40))
         assert scores.probabilities is not None
         whole = scores
-        parts = [
-            ClassificationScores(scores.truth[d], scores.predicted[d], scores.probabilities[d], 3) for d in drawn
-        ]
+        parts = [ClassificationScores(scores.truth[d], scores.predicted[d], scores.probabilities[d], 3) for d in drawn]
     weights = np.stack([np.bincount(d, minlength=40) for d in drawn]).astype(float)
     np.testing.assert_allclose(metrics.score(name, whole, weights), [metrics.point(name, p) for p in parts], atol=1e-12)
 

@@ -43,9 +43,10 @@ def test_a_package_can_be_loaded_by_mlflow(iris_package: tuple[Path, str], iris:
 
     model = mlflow.pyfunc.load_model(str(iris_package[0]))
     assert model.metadata.signature.inputs.input_names() == iris.schema.feature_names
-    assert model.predict(iris.schema.select(iris.holdout)).tolist() == iris.model.predict(
-        iris.schema.select(iris.holdout)
-    ).tolist()
+    assert (
+        model.predict(iris.schema.select(iris.holdout)).tolist()
+        == iris.model.predict(iris.schema.select(iris.holdout)).tolist()
+    )
 
 
 def test_requirements_are_exact() -> None:

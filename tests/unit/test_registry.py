@@ -31,7 +31,9 @@ def client(mlflow_settings: Settings) -> MlflowClient:
 def log(settings: Settings, name: str, trained: Trained) -> PackageRef:
     client = connect(settings)
     run = client.create_run(ensure_experiment(settings, name)).info.run_id
-    return log_packaged(settings, run, trained.model, trained.train, trained.schema, trained.config.train.estimator)
+    return log_packaged(
+        settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
+    )
 
 
 def versions(settings: Settings, name: str, trained: Trained, count: int) -> list[str]:

@@ -1,0 +1,207 @@
+"""The command line as a person meets it: a process, its output and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect
+from tests.conftest import ROOT, Cli
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A home that only these tests use."""
+    folder = tmp_path_factory.mktemp("cli")
+    return {"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")}
+
+
+def refused(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a refusal; what plain progress lines came before it does not count."""
+    lines = [line for line in result.stderr.splitlines() if not line.startswith(("✓", "✗"))]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+def test_help_needs_no_heavy_library(cli: Cli) -> None:
+    program = (
+        "import sys; sys.argv = ['run.py', '--help']\n"
+        "import runpy\n"
+        "try: runpy.run_path('run.py', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy = {'zenml', 'mlflow', 'sklearn', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        "print('HEAVY', sorted(heavy))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--config" in said
+    assert "HEAVY []" in said
+
+
+def test_without_words_it_says_how_to_use_it(cli: Cli) -> None:
+    assert "Usage" in cli().stdout
+
+
+def test_the_baseline_ends_with_its_table_and_exit_status_0(cli: Cli, home: dict[str, str]) -> None:
+    result = cli("--config", "baseline.yaml", **home)
+    assert result.returncode == 0, result.stderr
+    for part in (
+        "f1_macro",
+        "0.9333",
+        "iris version 1, stage Production",
+        "MLflow run",
+        "ZenML run",
+        "promote",
+        "next",
+    ):
+        assert part in result.stdout
+    steps = [line.split()[1] for line in result.stderr.splitlines()]
+    assert steps == ["ingest", "embed", "train", "evaluate", "drift_check", "promote"]
+    record = json.loads((Path(home["RATCHET_MODELS_DIR"]) / "iris" / "metrics.json").read_text())
+    assert (record["version"], record["stage"], record["seed"]) == ("1", "Production", 42)
+
+
+def test_verbose_shows_what_the_libraries_say(cli: Cli, home: dict[str, str]) -> None:
+    result = cli("--config", "baseline.yaml", "-v", **home)
+    assert "Initiating a new run for the pipeline" in result.stdout + result.stderr
+
+
+def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
+    leader, follower = pty.openpty()
+    env = {**os.environ, **home, "TERM": "xterm"}
+    command = [sys.executable, "run.py", "--config", "baseline.yaml"]
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=follower)
+    os.close(follower)
+    said = bytearray()
+
+    def read() -> None:
+        try:
+            while block := os.read(leader, 4096):
+                said.extend(block)
+        except OSError:
+            pass  # the other side is closed: the process has ended
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert process.wait(timeout=120) == 0
+    reader.join(timeout=10)
+    os.close(leader)
+    assert b"drift_check" in said
+    assert b"\x1b[" in said
+
+
+def test_two_runs_at_once_both_end_well(cli: Cli, home: dict[str, str]) -> None:
+    command = [sys.executable, "run.py", "--no-cache", "--set", "model=twins", "--config"]
+    env = {**os.environ, **home}
+    runs = [
+        subprocess.Popen([*command, name], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for name in ("baseline.yaml", "variation_svm.yaml")
+    ]
+    for run in runs:
+        _, errors = run.communicate(timeout=200)
+        assert run.returncode == 0, errors
+    folder = Path(home["RATCHET_HOME"])
+    client = connect(Settings(home=folder))
+    assert len(client.search_model_versions("name = 'twins'")) == 2
+    assert ProductionPointer(client, "twins").current() is not None
+
+
+def test_a_dry_run_prints_config_and_plan_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
+    result = cli("--config", "baseline", "--set", "train.params.C=0.1", "--dry-run", RATCHET_HOME=str(tmp_path / "h"))
+    assert result.returncode == 0
+    assert yaml.safe_load(result.stdout)["train"]["params"]["C"] == 0.1
+    assert "# plan: ingest → embed → train → evaluate → drift_check → promote" in result.stdout
+    assert not (tmp_path / "h").exists()
+
+
+def test_the_schema_is_json_schema(cli: Cli) -> None:
+    schema = json.loads(cli("schema").stdout)
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config", "basline.yaml"], "no config file 'basline.yaml'"),
+        (["--set", "trian.x=1"], "unknown key 'trian'; did you mean 'train'?"),
+        (["--set", "seed=abc"], "seed: got 'abc': input should be a valid integer"),
+        (["--set", "train.estimator=sklearn.ensemble.RandomForrest"], "did you mean"),
+        (["--set", "train.estimator=subprocess.Popen"], "not from an allowed package"),
+        (["--set", "train.params.penalti=l2"], "no hyper-parameter 'penalti'"),
+        (["--set", "embed.n_components=9"], "n_components: got 9, but 4 encoded features in 120 training rows"),
+        (["--set", "nonsense"], "expected key.key=value"),
+    ],
+)
+def test_a_wrong_config_is_one_line_and_status_2(
+    cli: Cli, home: dict[str, str], words: list[str], message: str
+) -> None:
+    config = [] if "--config" in words else ["--config", "baseline.yaml"]
+    assert message in refused(cli(*config, *words, **home))
+
+
+BROKEN = {
+    "no such target": ("a,b\n1,x\n2,y\n", "there is no column 'kind'"),
+    "ragged": ("a,kind\n1,x\n2\n", "line 3: expected 2 fields, got 1"),
+    "text among numbers": ("a,kind\n1,x\n2,y\n3,x\nfour,y\n", "expected a number, got 'four' in row 4"),
+    "one class": ("a,kind\n1,x\n2,x\n", "only one class"),
+    "duplicate columns": ("a,a,kind\n1,2,x\n", "stands 2 times"),
+    "no rows": ("a,kind\n", "no rows"),
+    "no target": ("a,kind\n1,x\n2,\n", "is missing in row 2"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken_data_are_one_line_and_status_2(cli: Cli, home: dict[str, str], tmp_path: Path, fault: str) -> None:
+    text, message = BROKEN[fault]
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    dataset = f"dataset={{source: csv, path: {path}, target: kind}}"
+    name = "broken_" + fault.replace(" ", "_")
+    words = ["--config", "baseline", "--set", dataset, "--set", f"model={name}"]
+    assert message in refused(cli(*words, **home))
+    assert not (Path(home["RATCHET_MODELS_DIR"]) / name).exists()
+    assert not connect(Settings(home=Path(home["RATCHET_HOME"]))).search_model_versions(f"name = '{name}'")
+
+
+def test_a_read_only_home_is_one_line_and_status_2(cli: Cli, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    # Without its capabilities even root has to respect a folder's mode.
+    powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    line = refused(cli("--config", "baseline.yaml", prefix=powerless, RATCHET_HOME=str(home)))
+    assert "cannot write to" in line
+    assert "set RATCHET_HOME" in line
+    assert list(home.iterdir()) == []
+
+
+def test_a_wrong_setting_is_one_line_and_status_2(cli: Cli) -> None:
+    assert "RATCHET_ENV: got 'moon'" in refused(cli("--config", "baseline.yaml", RATCHET_ENV="moon"))
+
+
+def test_a_bug_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
+    program = (
+        "import sys, run\n"
+        "sys.argv = ['run.py', 'schema']\n"
+        "import ratchet.console\n"
+        "def broken(value): raise KeyError('ours')\n"
+        "ratchet.console.print_json = broken\n"
+        "run.main()\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 1
+    assert "KeyError: 'ours'" in result.stderr

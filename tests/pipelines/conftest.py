@@ -1,0 +1,41 @@
+"""Pipelines run in this process, in the session's home; every test takes a model name of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipelines.runner import RunSummary, run_training
+from ratchet.config import TrainingConfig, load_config
+from ratchet.settings import Settings
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+Train = Callable[..., RunSummary]
+
+
+def config_for(model: str, *overrides: str, name: str = "baseline") -> TrainingConfig:
+    """A config of the repository with another model name and some values overridden."""
+    return load_config(CONFIGS / f"{name}.yaml", [f"model={model}", *overrides])
+
+
+def train_in(settings: Settings, config: TrainingConfig, *, cache: bool = True) -> RunSummary:
+    """One run of the training pipeline."""
+    events: list[tuple[str, str]] = []
+    return run_training(
+        config, settings, label="test", cache=cache, verbose=False, listener=lambda *event: events.append(event)
+    )
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model name that no other test has."""
+    return "m_" + re.sub(r"\W", "_", request.node.name)[:60]
+
+
+@pytest.fixture(scope="session")
+def first(settings: Settings) -> RunSummary:
+    """The baseline, trained once for all tests that only look at it."""
+    return train_in(settings, config_for("iris"))

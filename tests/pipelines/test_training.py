@@ -1,0 +1,271 @@
+"""The training pipeline on real ZenML and MLflow stores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from pipelines.runner import STEPS, RunSummary, plan_training, run_training
+from ratchet.champion import fetch_package
+from ratchet.errors import ConfigError, DataError, RegistryError, TrainingError
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect
+from tests.pipelines.conftest import config_for, train_in
+
+
+@pytest.fixture
+def client(settings: Settings) -> MlflowClient:
+    return connect(settings)
+
+
+def test_the_first_version_goes_into_production(first: RunSummary, client: MlflowClient) -> None:
+    current = ProductionPointer(client, "iris").current()
+    assert current is not None
+    assert (first.promotion.outcome, first.promotion.version) == ("promoted", current.version)
+    assert str(client.get_model_version_by_alias("iris", "champion").version) == current.version
+    assert first.drift.summary == "no reference yet"
+    assert [step.name for step in first.steps] == list(STEPS)
+
+
+def test_what_is_in_production_can_be_loaded_by_stage(first: RunSummary, settings: Settings) -> None:
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    model = mlflow.sklearn.load_model("models:/iris/Production")
+    row = {"sepal_length": [5.1], "sepal_width": [3.5], "petal_length": [1.4], "petal_width": [0.2]}
+    assert model.predict(pd.DataFrame(row)).tolist() == ["setosa"]
+
+
+def test_one_mlflow_run_holds_everything(first: RunSummary, client: MlflowClient) -> None:
+    run = client.get_run(first.mlflow_run_id)
+    assert run.info.run_name == first.run_name
+    assert run.info.status == "FINISHED"
+    assert len(client.search_runs([run.info.experiment_id], f"tags.mlflow.runName = '{first.run_name}'")) == 1
+    assert run.data.params["train.params.C"] == "1.0"
+    assert run.data.metrics["f1_macro"] == first.evaluation.primary
+    assert {"f1_macro_low", "f1_macro_high", "gate.floor.figure", "gate.floor.passed"} <= set(run.data.metrics)
+    assert run.inputs.dataset_inputs[0].dataset.digest == run.data.tags["ratchet.data_version"]
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"config.yaml", "figures", "holdout_profile.json"} <= files
+    figures = {file.path for file in client.list_artifacts(run.info.run_id, "figures")}
+    assert figures == {"figures/confusion_matrix.png", "figures/features.png"}
+
+
+def test_the_lineage_is_complete(first: RunSummary, client: MlflowClient) -> None:
+    tags = client.get_run(first.mlflow_run_id).data.tags
+    assert tags["ratchet.zenml_run_id"] == first.zenml_run_id
+    assert tags["ratchet.zenml_run_name"] == first.run_name
+    assert len(tags["ratchet.git_commit"]) == 40
+    assert tags["ratchet.git_dirty"] in ("true", "false")
+    assert tags["ratchet.data_version"] == "013d0da08d6506664ce640459139176b"
+    assert {"ratchet.config_hash", "ratchet.seed", "ratchet.version.scikit-learn"} <= set(tags)
+    version = client.get_model_version("iris", first.promotion.version)
+    assert version.run_id == first.mlflow_run_id
+    assert version.tags["ratchet.git_commit"] == tags["ratchet.git_commit"]
+
+
+def test_zenml_knows_the_version_its_stage_and_its_artifacts(first: RunSummary) -> None:
+    from zenml.client import Client
+
+    version = Client().get_model_version("iris", f"v{first.promotion.version}")
+    assert version.stage == "production"
+    assert version.run_metadata["mlflow_run_id"] == first.mlflow_run_id
+    assert {"train_rows", "holdout_rows", "embedder", "model", "evaluation"} <= set(version.data_artifact_ids) | set(
+        version.model_artifact_ids
+    )
+    rows = Client().get_artifact_version("train_rows")
+    assert rows.run_metadata["data_version"] == "013d0da08d6506664ce640459139176b"
+
+
+def test_a_version_carries_its_reference_and_reproduces_its_predictions(
+    first: RunSummary, client: MlflowClient, tmp_path: Path
+) -> None:
+    from ratchet.packaging import verify_package
+
+    package = fetch_package(client, ProductionPointer(client, "iris").get(first.promotion.version), tmp_path)
+    verify_package(package)
+    assert package.profile.n_rows == len(package.training_rows) == 120
+    assert package.onnx_path is not None
+
+
+def test_the_files_for_people_are_written(first: RunSummary) -> None:
+    record = json.loads((first.exports / "metrics.json").read_text())
+    assert record["metrics"] == first.evaluation.metrics
+    assert {"seed", "timestamp", "versions", "data_version", "git_commit"} <= set(record)
+    assert (first.exports / "model.joblib").is_file()
+
+
+def golden(client: MlflowClient, summary: RunSummary, folder: Path) -> Any:
+    version = ProductionPointer(client, summary.config.model).get(summary.promotion.version)
+    return fetch_package(client, version, folder).golden
+
+
+@pytest.mark.parametrize("name", ["baseline", "variation_svm", "variation_random_forest"])
+def test_two_runs_of_one_config_are_the_same_to_the_last_bit(
+    name: str, settings: Settings, client: MlflowClient, model: str, tmp_path: Path
+) -> None:
+    one, two = (train_in(settings, config_for(model, name=name), cache=False) for _ in range(2))
+    assert one.promotion.version != two.promotion.version
+    assert one.evaluation == two.evaluation
+    assert golden(client, one, tmp_path / "1") == golden(client, two, tmp_path / "2")
+
+
+def test_another_seed_is_another_model(settings: Settings, client: MlflowClient, model: str, tmp_path: Path) -> None:
+    one, two = (train_in(settings, config_for(model, f"seed={seed}")) for seed in (1, 2))
+    assert golden(client, one, tmp_path / "1") != golden(client, two, tmp_path / "2")
+    assert "held-out rows are new to both models" in two.promotion.reason
+
+
+def test_a_run_in_which_nothing_changed_takes_its_steps_from_the_cache(
+    settings: Settings, client: MlflowClient, model: str
+) -> None:
+    one, two = (train_in(settings, config_for(model)) for _ in range(2))
+    assert [step.status for step in two.steps] == ["cached"] * 3 + ["completed"] * 3
+    assert (two.promotion.outcome, two.promotion.version) == ("unchanged", one.promotion.version)
+    run = client.get_run(two.mlflow_run_id)
+    assert run.data.tags["ratchet.trained_by_run"] == one.mlflow_run_id
+    assert run.data.metrics["f1_macro"] == one.evaluation.primary
+    assert len(client.search_model_versions(f"name = '{model}'")) == 1
+
+
+def test_what_shapes_the_model_is_not_taken_from_the_cache(settings: Settings, model: str) -> None:
+    train_in(settings, config_for(model))
+    again = train_in(settings, config_for(model, "train.params.C=0.01"))
+    assert [step.status for step in again.steps][:3] == ["cached", "cached", "completed"]
+    gate = train_in(settings, config_for(model, "evaluate.minimum=0.5"))
+    assert [step.status for step in gate.steps][:3] == ["cached"] * 3, "the floor does not shape the model"
+
+
+def test_a_file_that_changed_is_read_again(settings: Settings, model: str, tmp_path: Path) -> None:
+    from sklearn.datasets import load_iris
+
+    path = tmp_path / "iris.csv"
+    frame = load_iris(as_frame=True).frame
+    frame.to_csv(path, index=False)
+    config = config_for(model, f"dataset={{source: csv, path: {path}, target: target}}")
+    train_in(settings, config)
+    frame.iloc[:-1].to_csv(path, index=False)
+    assert train_in(settings, config).steps[0].status == "completed"
+
+
+def test_a_better_challenger_replaces_the_champion_and_a_worse_one_does_not(
+    settings: Settings, client: MlflowClient, model: str
+) -> None:
+    weak = train_in(settings, config_for(model, "embed.n_components=1", "evaluate.minimum=0.5"))
+    strong = train_in(settings, config_for(model, name="variation_svm"))
+    assert strong.promotion.outcome == "promoted"
+    assert "against the champion's" in strong.promotion.reason
+    again = train_in(settings, config_for(model, "embed.n_components=1", "evaluate.minimum=0.5"))
+    assert (again.promotion.outcome, again.promotion.version) == ("refused", weak.promotion.version)
+    assert again.promotion.reason.startswith("beats_champion: f1_macro")
+    assert again.drift.reference == strong.promotion.version
+    current = ProductionPointer(client, model).current()
+    assert current is not None
+    assert current.version == strong.promotion.version
+    from zenml.client import Client
+
+    assert Client().get_model_version(model, "production").name == f"v{current.version}"
+
+
+def test_a_model_below_the_floor_stays_out(settings: Settings, client: MlflowClient, model: str) -> None:
+    summary = train_in(settings, config_for(model, "evaluate.minimum=0.99"))
+    assert (summary.promotion.outcome, summary.promotion.stage) == ("refused", "None")
+    assert summary.promotion.reason == "floor: f1_macro 0.9333, needed at least 0.99"
+    assert ProductionPointer(client, model).current() is None
+
+
+def test_a_regression_runs_the_same_way(settings: Settings, model: str) -> None:
+    config = config_for(
+        model,
+        "task=regression",
+        "dataset={source: sklearn, name: diabetes, target: progression}",
+        "embed.n_components=10",
+        "train={estimator: sklearn.linear_model.Ridge}",
+        "evaluate={primary_metric: rmse, maximum: 70}",
+    )
+    summary = train_in(settings, config)
+    assert summary.promotion.outcome == "promoted"
+    assert summary.evaluation.metrics["rmse"] < 70
+
+
+def nothing_was_left(client: MlflowClient, settings: Settings, model: str) -> bool:
+    """No version, no export, and no MLflow run that claims to have finished."""
+    experiment = client.get_experiment_by_name(model)
+    runs = client.search_runs([experiment.experiment_id]) if experiment else []
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    versions = client.search_model_versions(f"name = '{model}'")
+    return not finished and not versions and not (settings.models_dir / model).exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        (["embed.n_components=5"], ConfigError, "embed.n_components: got 5, but 4 encoded features"),
+        (["train.params.C=-1"], TrainingError, "LogisticRegression could not be fitted: The 'C' parameter"),
+        (
+            ["train={estimator: sklearn.svm.LinearSVC}", "evaluate={primary_metric: roc_auc}"],
+            ConfigError,
+            "roc_auc needs predict_proba",
+        ),
+    ],
+)
+def test_what_a_step_finds_wrong_ends_the_run_and_leaves_nothing(
+    settings: Settings, client: MlflowClient, model: str, overrides: list[str], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        train_in(settings, config_for(model, *overrides))
+    assert nothing_was_left(client, settings, model)
+
+
+def test_broken_data_end_the_run_and_leave_nothing(
+    settings: Settings, client: MlflowClient, model: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "broken.csv"
+    path.write_text("a,b,kind\n1,2,x\n3,y\n")
+    with pytest.raises(DataError, match=r"broken.csv, line 3: expected 3 fields, got 2"):
+        train_in(settings, config_for(model, f"dataset={{source: csv, path: {path}, target: kind}}"))
+    assert nothing_was_left(client, settings, model)
+
+
+def test_what_can_be_seen_before_a_run_is_told_before_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    settings = Settings(home=home, models_dir=tmp_path / "models")
+    with pytest.raises(ConfigError, match="no hyper-parameter 'c'"):
+        run_training(
+            config_for("m", "train.params.c=1"), settings, label="t", cache=True, verbose=False, listener=print
+        )
+    assert [path.name for path in home.iterdir()] == []
+
+
+def test_a_package_that_vanished_from_mlflow_is_told(settings: Settings, client: MlflowClient, model: str) -> None:
+    one = train_in(settings, config_for(model, "evaluate.minimum=0.99"))
+    client.delete_model_version(model, one.promotion.version)
+    (logged,) = client.search_logged_models([client.get_experiment_by_name(model).experiment_id])
+    client.delete_logged_model(logged.model_id)
+    with pytest.raises(RegistryError, match="run with --no-cache"):
+        train_in(settings, config_for(model, "evaluate.minimum=0.99"))
+
+
+def test_a_plan_says_what_would_be_done() -> None:
+    plan = plan_training(config_for("m"))
+    assert plan.steps == STEPS
+    assert plan.estimator.startswith("LogisticRegression(")
+    assert plan.data_version == "013d0da08d6506664ce640459139176b"
+
+
+def test_the_holdout_is_never_trained_on(first: RunSummary) -> None:
+    from zenml.client import Client
+
+    from ratchet.datasets import row_hashes
+
+    steps = Client().get_pipeline_run(first.zenml_run_id).steps
+    train, holdout = (steps["ingest"].outputs[name][0].load() for name in ("train_rows", "holdout_rows"))
+    assert (len(train), len(holdout)) == (120, 30)
+    # Iris has one pair of equal flowers; no other row is on both sides.
+    assert np.isin(row_hashes(holdout), row_hashes(train)).sum() <= 1
