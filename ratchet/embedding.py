@@ -69,13 +69,10 @@ def _encoder(config: Embed, schema: Schema) -> Any:
         numeric.append(("scale", _SCALERS[config.scaler]()))
     if schema.numeric:
         return Pipeline(numeric)
-    one_hot = [
-        ("impute", SimpleImputer(strategy="most_frequent", keep_empty_features=True)),
-        ("one_hot", OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
-    ]
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     by_type = {kind: [f.name for f in schema.features if f.type == kind] for kind in ("number", "category")}
     return ColumnTransformer(
-        [("number", Pipeline(numeric), by_type["number"]), ("category", Pipeline(one_hot), by_type["category"])]
+        [("number", Pipeline(numeric), by_type["number"]), ("category", one_hot, by_type["category"])]
     )
 
 

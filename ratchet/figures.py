@@ -40,7 +40,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
 
 
 def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
-    """The training rows on the first two embedded features, coloured by target."""
+    """Rows on the first two embedded features, coloured by target."""
     shown = features.iloc[:MOST_POINTS]
     values = target.iloc[:MOST_POINTS]
     x, y = shown.columns[0], shown.columns[min(1, shown.shape[1] - 1)]
@@ -56,7 +56,7 @@ def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
             )
         axes.legend(title=str(target.name), fontsize=8, title_fontsize=8)
     axes.set(xlabel=x, ylabel=y)
-    axes.set_title(f"{len(shown)} training rows, embedded", fontsize=10)
+    axes.set_title(f"{len(shown)} rows, embedded", fontsize=10)
     return figure
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.datasets.schema import Schema
+from ratchet.datasets.schema import MISSING, Schema
 from ratchet.errors import PackageError
 
 # Another BLAS or batch size may move the last bits of a sum; more than this is another model.
@@ -54,7 +54,7 @@ def record_golden(model: Any, rows: pd.DataFrame, schema: Schema) -> Golden:
     chosen = ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, ROWS).astype(int))]
     features = schema.select(chosen)
     records = [
-        {str(name): None if pd.isna(value) else value for name, value in record.items()}
+        {str(name): None if pd.isna(value) or value == MISSING else value for name, value in record.items()}
         for record in features.to_dict(orient="records")
     ]
     # Predict what a reader of the records will predict, so that both see the very same frame.

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.config import Column, Dataset, Task
 from ratchet.errors import DataError, nearest
 
+# A category that is missing.
+MISSING = ""
 # A text column of which more than this share reads as numbers is a numeric column with faults in it.
 _MOSTLY_NUMBERS = 0.5
 # With more classes than this, the target is a number to predict and no label.
@@ -47,8 +49,9 @@ class Schema(BaseModel):
     def select(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The feature columns as the model takes them, whatever the rows have been through.
 
-        Numbers are float64, categories are text in object columns, and a missing value is NaN in both: a Parquet
-        file or a JSON body may have made it None, which scikit-learn's imputers would take for a category.
+        Numbers are float64 with NaN for a missing value. Categories are text in object columns, and a missing one is
+        the empty text: a category like any other to the encoder, and one that ONNX has too. What the value was
+        before (None from JSON or Parquet, NaN from CSV) makes no difference.
 
         Parameters
         ----------
@@ -64,7 +67,7 @@ class Schema(BaseModel):
             if field.type == "number":
                 columns[field.name] = values.astype("float64")
             else:
-                columns[field.name] = values.astype(object).where(values.notna(), np.nan)
+                columns[field.name] = values.astype(object).where(values.notna(), MISSING)
         return pd.DataFrame(columns, index=rows.index)
 
     @property

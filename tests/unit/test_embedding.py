@@ -56,16 +56,16 @@ def test_every_scaler_fits(scaler: Any) -> None:
         np.testing.assert_array_equal(features.to_numpy(), numbers().to_numpy())
 
 
-def test_categories_are_one_hot_and_gaps_are_filled() -> None:
+def test_categories_are_one_hot_and_a_gap_is_one_of_them() -> None:
     embedder = fit_embedder(Embed(reducer="none", scaler="none"), MIXED, mixed(), seed=1)
     features = embed(embedder, mixed(), MIXED)
-    np.testing.assert_array_equal(features.to_numpy(), [[1, 0, 1], [3, 1, 0], [3, 0, 1], [5, 0, 1]])
+    np.testing.assert_array_equal(features.to_numpy(), [[1, 0, 0, 1], [3, 0, 1, 0], [3, 1, 0, 0], [5, 0, 0, 1]])
 
 
 def test_a_category_never_seen_is_no_category() -> None:
     embedder = fit_embedder(Embed(reducer="none", scaler="none"), MIXED, mixed(), seed=1)
     unseen = pd.DataFrame({"a": [2.0], "colour": ["green"]}).astype({"colour": object})
-    np.testing.assert_array_equal(embed(embedder, unseen, MIXED).to_numpy(), [[2, 0, 0]])
+    np.testing.assert_array_equal(embed(embedder, unseen, MIXED).to_numpy(), [[2, 0, 0, 0]])
 
 
 def test_more_components_than_the_data_allow_are_refused() -> None:
