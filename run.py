@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ratchet.ledger import Entry
+    from ratchet.registry import ProductionPointer
+    from ratchet.settings import Settings
 
 ROOT = Path(__file__).resolve().parent
 
@@ -72,6 +77,131 @@ def schema() -> None:
     from ratchet.console import print_json
 
     print_json(TrainingConfig.model_json_schema())
+
+
+Model = Annotated[str | None, typer.Option("--model", "-m", help="The registered model, where there are several.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the ledger.")]
+Operation = Annotated[str | None, typer.Option("--operation-id", help="Repeat with the same id and it is done once.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def promote(
+    version: str,
+    reason: Reason,
+    model: Model = None,
+    expected: Annotated[
+        str | None, typer.Option(help="The version you believe to be in Production ('none' for none).")
+    ] = None,
+    operation_id: Operation = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a version into Production by hand; its package is verified, the statistical gate is yours to answer for."""
+    settings, pointer = _open(model)
+    believed = {"expected": None if expected == "none" else expected} if expected is not None else {}
+    entry = pointer.promote(version, reason, settings.actor, operation_id=operation_id, **believed)
+    _tell_change(entry, as_json)
+
+
+@app.command()
+def rollback(reason: Reason, model: Model = None, operation_id: Operation = None, as_json: AsJson = False) -> None:
+    """Put the version back that was in Production before."""
+    settings, pointer = _open(model)
+    _tell_change(pointer.rollback(reason, settings.actor, operation_id=operation_id), as_json)
+
+
+@app.command()
+def history(
+    model: Model = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The newest so many.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what was done to Production: when, from, to, who, why, and the gate's figures."""
+    from ratchet import console, status
+
+    _, pointer = _open(model, mirrored=False)
+    entries = status.history(pointer, limit)
+    console.print_json(entries) if as_json else console.print_history(entries)
+
+
+@app.command()
+def status(model: Model = None, as_json: AsJson = False) -> None:
+    """Say what is in Production, since when, how good it is, and what it was trained on."""
+    from ratchet import console
+    from ratchet.status import status as standing
+
+    settings, pointer = _open(model, mirrored=False)
+    found = standing(settings, pointer)
+    console.print_json(found) if as_json else console.print_fields(found)
+
+
+@app.command()
+def doctor(
+    model: Model = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Explain what is wrong with Production, and mend it on request; status 1 where something is left wrong."""
+    from dataclasses import asdict
+
+    from ratchet import console
+    from ratchet.doctor import examine
+    from ratchet.doctor import repair as mend
+
+    settings, pointer = _open(model)
+    findings = mend(pointer, settings.actor) if repair else examine(pointer)
+    console.print_json([asdict(f) for f in findings]) if as_json else console.print_findings(findings, repaired=repair)
+    if any(not (repair and finding.repair) for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def lineage(version: str, model: Model = None, as_json: AsJson = False) -> None:
+    """Go from a version back to everything that made it."""
+    from ratchet import console
+    from ratchet.status import lineage as trace
+
+    settings, pointer = _open(model, mirrored=False)
+    found = trace(settings, pointer, version)
+    console.print_json(found) if as_json else console.print_fields(found)
+
+
+@app.command()
+def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> None:
+    """Train a version again from its lineage and compare; status 1 where it came out differently."""
+    from ratchet import console
+    from ratchet.reproduction import reproduce as train_again
+
+    settings, pointer = _open(model, mirrored=False)
+    result = train_again(settings, pointer, version, ROOT)
+    console.print_json(result.model_dump()) if as_json else console.print_reproduction(result)
+    if not result.identical:
+        raise typer.Exit(1)
+
+
+def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, ProductionPointer]:
+    """The settings and the pointer that a command works on, with the libraries kept quiet."""
+    from pipelines.operations import open_pointer
+    from pipelines.progress import hush
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    hush()
+    settings = load_settings()
+    return settings, open_pointer(settings, model, mirrored=mirrored)
+
+
+def _tell_change(entry: Entry, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from ratchet.console import print_json
+
+    if as_json:
+        print_json(asdict(entry))
+    else:
+        print(
+            f"{entry.model}: version {entry.to_version} is in Production, before it was {entry.from_version or 'none'}"
+        )
 
 
 def main() -> None:

@@ -35,6 +35,12 @@ class _StepEvents(logging.Handler):
                 self._listener(found[1], event)
 
 
+def hush() -> None:
+    """Keep the chatter of libraries off the console; their warnings about us stay."""
+    for name in (*_CHATTY, "zenml"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
 @contextmanager
 def step_events(listener: Listener, *, verbose: bool) -> Iterator[None]:
     """Tell ``listener`` of every step that starts, finishes, fails or is taken from the cache.

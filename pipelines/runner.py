@@ -106,11 +106,12 @@ def _run(
 ) -> Any:
     from zenml.integrations.mlflow.flavors.mlflow_experiment_tracker_flavor import MLFlowExperimentTrackerSettings
 
-    from pipelines.training import training
     from ratchet.lineage import collect
     from ratchet.tracking import ensure_experiment
 
     with step_events(listener, verbose=verbose), one_scan_of_installed_packages():
+        from pipelines.training import training  # makes ZenML's store on its first import, and says so
+
         ensure_stack(settings, embedded=embedded)
         ensure_experiment(settings, config.model)
         configured = training.with_options(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet.packaging import Package, load_package
+from ratchet.packaging import Package, load_package, verify_package
 from ratchet.profile import Profile
-from ratchet.registry import ProductionPointer, Version
-from ratchet.tracking import download
+from ratchet.registry import Mirror, ProductionPointer, Version
+from ratchet.settings import Settings
+from ratchet.tracking import connect, download
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,10 +35,26 @@ def fetch_package(client: MlflowClient, version: Version, folder: Path) -> Packa
     return load_package(download(client, version.model, version.version, folder), version.digest)
 
 
-def reference_profile(client: MlflowClient, model: str) -> tuple[Profile | None, str | None]:
+def reference_profile(settings: Settings, model: str) -> tuple[Profile | None, str | None]:
     """The profile of the rows that the champion was trained on, and its version; Nones where there is no champion."""
-    version = ProductionPointer(client, model).current()
+    version = ProductionPointer(settings, model).current()
     if version is None:
         return None, None
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-        return fetch_package(client, version, Path(folder)).profile, version.version
+        return fetch_package(connect(settings), version, Path(folder)).profile, version.version
+
+
+def verify_version(settings: Settings, version: Version) -> None:
+    """Bring a version here, check it against its digest, and have it reproduce its golden predictions.
+
+    Raises
+    ------
+    RegistryError, PackageError: it cannot be had, is not what was registered, or says something else now.
+    """
+    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
+        verify_package(fetch_package(connect(settings), version, Path(folder)))
+
+
+def production_pointer(settings: Settings, model: str, mirrors: Sequence[Mirror] = ()) -> ProductionPointer:
+    """The pointer as people and services use it: it verifies a version's package before it moves to it."""
+    return ProductionPointer(settings, model, lambda version: verify_version(settings, version), mirrors)

@@ -137,8 +137,21 @@ class Drift(Section):
 class Promote(Section):
     """What a challenger has to show before it becomes the champion."""
 
-    policy: Literal["better"] = "better"
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    policy: Literal["better", "not_worse", "always"] = "better"
+    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the interval of the difference.")
+    margin: float = Field(
+        default=0.0, ge=0, description="For not_worse: the loss that is accepted, in the metric's unit."
+    )
+    bootstrap: int = Field(default=2000, ge=100, le=100_000, description="Resamples behind the interval.")
+    latency_ms: float = Field(default=100.0, gt=0, description="The most that one row may take, as the median.")
+
+    @model_validator(mode="after")
+    def _margin_fits_policy(self) -> Self:
+        if self.policy == "not_worse" and self.margin == 0:
+            raise ValueError("policy not_worse needs a margin above 0: the loss that is accepted")
+        if self.policy != "not_worse" and self.margin > 0:
+            raise ValueError(f"policy {self.policy} takes no margin; only not_worse does")
+        return self
 
 
 class TrainingConfig(Section):

@@ -85,13 +85,8 @@ def print_json(value: Any) -> None:
 
 def print_summary(summary: Any) -> None:
     """The table that ends a run: figures, version and stage, where things are, times, and the next command."""
-    from rich.console import Console
-    from rich.table import Table
-
     evaluation, promotion = summary.evaluation, summary.promotion
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
+    table = _table()
     interval = f"{evaluation.confidence:.0%} interval {evaluation.low:.4f} to {evaluation.high:.4f}"
     primary = f"{evaluation.primary:.4f}  ({interval}, {evaluation.n_rows} held-out rows)"
     table.add_row(evaluation.primary_metric, primary)
@@ -108,7 +103,7 @@ def print_summary(summary: Any) -> None:
     table.add_row("ZenML run", f"{summary.run_name} ({summary.zenml_run_id})")
     table.add_row("files", f"{summary.exports}/model.joblib, metrics.json")
     table.add_row("next", _next_command(summary))
-    Console(highlight=False, width=None if sys.stdout.isatty() else 120).print(table)
+    _wide_console().print(table)
 
 
 def _step(step: Any) -> str:
@@ -119,3 +114,85 @@ def _next_command(summary: Any) -> str:
     if summary.promotion.outcome == "promoted" and summary.promotion.version == "1":
         return "python run.py --config variation_svm.yaml"
     return f"mlflow ui --backend-store-uri {summary.tracking_uri}   (experiment {summary.config.model})"
+
+
+def print_fields(values: dict[str, Any]) -> None:
+    """One thing as a table of its fields; nested fields are indented, what is missing is a dash."""
+    table = _table()
+    _add_fields(table, values, "")
+    _wide_console().print(table)
+
+
+def print_history(entries: list[dict[str, Any]]) -> None:
+    """The ledger, newest first: when, what, from, to, who, why, and the gate's figures."""
+    table = _table(header=True)
+    for title in ("when", "what", "from", "to", "who", "why", "gate"):
+        table.add_column(title, no_wrap=title in ("when", "from", "to"), overflow="fold")
+    for entry in entries:
+        what = entry["kind"] if entry["state"] == "completed" else f"{entry['kind']} ({entry['state']})"
+        versions = (entry["from_version"] or "-", entry["to_version"])
+        table.add_row(entry["when"], what, *versions, entry["actor"], entry["reason"], _gate(entry["gate"] or []))
+    _wide_console().print(table)
+
+
+def print_findings(findings: list[Any], *, repaired: bool) -> None:
+    """What the doctor found, and what was or can be done."""
+    if not findings:
+        print("nothing is wrong")
+    for finding in findings:
+        print(f"{finding.code}: {finding.explanation}")
+        if finding.repair:
+            print(f"  {'repaired' if repaired else 'repair'}: {finding.repair}")
+        else:
+            print("  nothing is done by itself: promote or roll back to a version that is whole")
+    if not repaired and any(finding.repair for finding in findings):
+        print("mend it with: python run.py doctor --repair")
+
+
+def print_reproduction(result: Any) -> None:
+    """Whether a version came out the same, what differs, and what has changed since."""
+    verdict = "identical" if result.identical else "not identical"
+    print(f"{result.model} version {result.version}: {verdict}")
+    for title in ("differences", "changed", "notes"):
+        for line in getattr(result, title):
+            print(f"  {title.rstrip('s')}: {line}")
+
+
+def _add_fields(table: Any, values: dict[str, Any], indent: str) -> None:
+    for name, value in values.items():
+        title = f"{indent}{name.replace('_', ' ')}"
+        if isinstance(value, dict):
+            table.add_row(title, "")
+            _add_fields(table, value, f"{indent}  ")
+        elif isinstance(value, list):
+            table.add_row(title, "" if value else "-")
+            for item in value:
+                table.add_row(
+                    "", ", ".join(f"{k}: {v}" for k, v in item.items()) if isinstance(item, dict) else str(item)
+                )
+        else:
+            table.add_row(title, "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+def _gate(checks: list[dict[str, Any]]) -> str:
+    return ", ".join(
+        f"{check['name']} {'passed' if check['passed'] else 'failed'}"
+        + (f" ({check['figure']:.4g})" if check["figure"] is not None else "")
+        for check in checks
+    )
+
+
+def _table(*, header: bool = False) -> Any:
+    from rich.table import Table
+
+    table = Table(show_header=header, box=None, pad_edge=False, padding=(0, 2))
+    if not header:
+        table.add_column(style="bold", no_wrap=True)
+        table.add_column(overflow="fold")
+    return table
+
+
+def _wide_console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,10 +16,10 @@ from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
 from ratchet.evaluation import Evaluation
 from ratchet.exports import export_model
-from ratchet.gates import Check, comparison_check, floor_check
+from ratchet.gates import Check, Trial, judge
 from ratchet.lineage import Lineage
-from ratchet.packaging import verify_package
-from ratchet.registry import ProductionPointer, Version
+from ratchet.registry import Mirror, ProductionPointer, Version
+from ratchet.stages import PRODUCTION
 from ratchet.tracking import PackageRef, connect, log_metrics, register
 
 if TYPE_CHECKING:
@@ -60,46 +61,38 @@ def promote_challenger(
     evaluation: Evaluation,
     holdout: pd.DataFrame,
     lineage: Lineage,
+    mirrors: Sequence[Mirror] = (),
 ) -> Promotion:
     """Register a logged package, decide, move the pointer, and write the files for people.
 
     Parameters
     ----------
-    settings: where MLflow and ``models/`` are.
+    settings: where MLflow, the store and ``models/`` are.
     config: the run's config.
     run_id: the MLflow run that gets the gate's figures.
     package: the challenger.
     evaluation: its figures on the holdout.
     holdout: typed rows that it was not fitted on.
     lineage: put on the registered version.
+    mirrors: other systems to tell of a promotion.
 
     Raises
     ------
-    RegistryError, PackageError: the registry or a package cannot be used; the pointer has not moved.
+    RegistryError, PackageError, StateError: MLflow, a package or the store cannot be used; nothing moved.
     """
     client = connect(settings)
     version = str(register(client, config.model, package, lineage.tags()).version)
-    pointer = ProductionPointer(client, config.model)
+    pointer = ProductionPointer(settings, config.model, mirrors=mirrors)
     champion = pointer.current()
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
         challenger = fetch_package(client, pointer.get(version), Path(folder) / "challenger")
-        verify_package(challenger)
         if champion and champion.version == version:
-            decision = Promotion(
-                version=version,
-                outcome="unchanged",
-                stage=champion.stage,
-                champion=version,
-                reason=f"version {version} is in Production already: nothing changed that shapes the model",
-            )
+            decision = _unchanged(version)
         else:
             rival = fetch_package(client, champion, Path(folder) / "champion") if champion else None
-            checks = (
-                floor_check(evaluation, config.evaluate),
-                comparison_check(challenger, rival, holdout, config.evaluate.primary_metric),
-            )
-            decision = _decide(pointer, version, champion, checks)
-        _log(client, run_id, version, decision)
+            checks = judge(Trial(config, challenger, rival, holdout, evaluation))
+            decision = _decide(pointer, version, champion, checks, settings.actor)
+        _log(client, run_id, decision)
         record = model_record(config, evaluation, decision, lineage, package)
         export_model(settings.models_dir / config.model, challenger.model, record)
     return decision
@@ -124,33 +117,34 @@ def model_record(
     }
 
 
-def _decide(pointer: ProductionPointer, version: str, champion: Version | None, checks: tuple[Check, ...]) -> Promotion:
+def _unchanged(version: str) -> Promotion:
+    reason = f"version {version} is in Production already: nothing changed that shapes the model"
+    return Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
+
+
+def _decide(
+    pointer: ProductionPointer, version: str, champion: Version | None, checks: tuple[Check, ...], actor: str
+) -> Promotion:
+    """Move the pointer if every check passed; write the verdict into the ledger either way."""
+    before = champion.version if champion else None
+    gate = [check.model_dump() for check in checks]
     failed = [check for check in checks if not check.passed]
+    reason = "; ".join(f"{check.name}: {check.reason}" for check in failed or checks[:2])
     if failed:
-        return Promotion(
-            version=version,
-            outcome="refused",
-            stage=pointer.get(version).stage,
-            champion=champion.version if champion else None,
-            reason="; ".join(f"{check.name}: {check.reason}" for check in failed),
-            checks=checks,
-        )
-    promoted = pointer.promote(version, expected=champion.version if champion else None)
+        pointer.refuse(version, reason, actor, gate)
+        stage = pointer.get(version).stage
+        return Promotion(version=version, outcome="refused", stage=stage, champion=before, reason=reason, checks=checks)
+    pointer.promote(version, f"gate passed: {reason}", actor, expected=before, gate=gate)
     return Promotion(
-        version=version,
-        outcome="promoted",
-        stage=promoted.stage,
-        champion=version,
-        reason="; ".join(check.reason for check in checks),
-        checks=checks,
+        version=version, outcome="promoted", stage=PRODUCTION, champion=version, reason=reason, checks=checks
     )
 
 
-def _log(client: MlflowClient, run_id: str, version: str, decision: Promotion) -> None:
+def _log(client: MlflowClient, run_id: str, decision: Promotion) -> None:
     figures = {f"gate.{c.name}.figure": c.figure for c in decision.checks if c.figure is not None}
     figures |= {f"gate.{c.name}.passed": float(c.passed) for c in decision.checks}
     if figures:
         log_metrics(client, run_id, figures)
-    client.set_tag(run_id, "ratchet.model_version", version)
-    client.set_tag(run_id, "ratchet.outcome", decision.outcome)
-    client.set_tag(run_id, "ratchet.reason", decision.reason)
+    client.log_dict(run_id, decision.model_dump(mode="json"), "gate.json")
+    for key, value in {"model_version": decision.version, "outcome": decision.outcome}.items():
+        client.set_tag(run_id, f"ratchet.{key}", value)

@@ -1,27 +1,37 @@
-"""The production pointer: the only code that touches a stage or an alias.
+"""The production pointer: the only code that changes what is in Production.
 
-The stage ``Production`` is the truth, the alias ``champion`` mirrors it.
+A change is written down before it begins and after it is done, made under a lease with a fencing token, and
+compared with what the caller believed to be there. Between the two writes to the ledger, a change of the truth
+is one transaction of MLflow's, so that a reader finds the old version or the new one, and never none or both.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mlflow.exceptions import MlflowException
 
-from ratchet.errors import RegistryError
-from ratchet.tracking import DIGEST_TAG
+from ratchet import leases, stages
+from ratchet.errors import RatchetError, RegistryError
+from ratchet.failpoints import failpoint
+from ratchet.ledger import Entry, Kind, Ledger
+from ratchet.settings import Settings
+from ratchet.store import Store, open_store
+from ratchet.tracking import DIGEST_TAG, connect
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-PRODUCTION = "Production"
-CHAMPION = "champion"
+logger = logging.getLogger(__name__)
+
+# "Whatever is there now" for promote's expected version, which may also be None for nothing.
+ANY = "*"
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Version:
     run_id: the MLflow run that trained it.
     digest: the package's digest, as recorded at registration.
     stage: MLflow's stage.
+    tags: the version's tags, its lineage among them.
+    created_at: seconds since the epoch.
     """
 
     model: str
@@ -42,6 +54,21 @@ class Version:
     digest: str
     stage: str
     tags: dict[str, str] = field(default_factory=dict)
+    created_at: float = 0.0
+
+
+class Mirror(Protocol):
+    """Another system that shows what is in Production, such as ZenML's model stages."""
+
+    name: str
+
+    def read(self, model: str) -> str | None:
+        """The version it shows, None for none."""
+        ...
+
+    def write(self, model: str, version: str) -> None:
+        """Have it show a version."""
+        ...
 
 
 class ProductionPointer:
@@ -49,78 +76,307 @@ class ProductionPointer:
 
     Parameters
     ----------
-    client: the registry.
+    settings: where MLflow and the store are, and whether the stage or the alias is the truth.
     model: the registered model's name.
+    verify: makes sure that a version loads and says what it said; called before anything moves.
+    mirrors: other systems to tell.
+    lease_ttl: seconds until the lease of a holder that died or hangs may be taken over.
     """
 
-    def __init__(self, client: MlflowClient, model: str) -> None:
-        self._client = client
-        self._model = model
+    def __init__(
+        self,
+        settings: Settings,
+        model: str,
+        verify: Callable[[Version], None] = lambda version: None,
+        mirrors: Sequence[Mirror] = (),
+        lease_ttl: float = leases.TTL,
+    ) -> None:
+        self.model = model
+        self.mirrors = mirrors
+        self._settings = settings
+        self._verify = verify
+        self._lease_ttl = lease_ttl
+        self._client = connect(settings)
+
+    @cached_property
+    def store(self) -> Store:
+        """Ratchet's store; opened at the first need, since who only reads the pointer needs none."""
+        return open_store(self._settings)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The history of this pointer."""
+        return Ledger(self.store, self.model)
+
+    @property
+    def lease_name(self) -> str:
+        """The lease that changes are made under."""
+        return f"production of {self.model}"
 
     def current(self) -> Version | None:
         """The version in Production, or None where nothing was promoted yet.
 
         Raises
         ------
-        RegistryError: more than one version is in Production.
+        RegistryError: MLflow cannot be reached, or more than one version is in Production.
         """
-        found = [v for v in self._versions() if v.current_stage == PRODUCTION]
-        if len(found) > 1:
-            numbers = ", ".join(sorted((str(v.version) for v in found), key=int))
-            raise RegistryError(f"{self._model}: versions {numbers} are all in Production; exactly one may be")
-        return _version(found[0]) if found else None
+        with self._reachable():
+            found = self._number()
+            return self.get(found) if found else None
 
     def get(self, version: str) -> Version:
         """One version.
 
         Raises
         ------
-        RegistryError: there is no such version of this model.
+        RegistryError: MLflow cannot be reached, or there is no such version of this model.
         """
-        try:
-            return _version(self._client.get_model_version(self._model, version))
-        except MlflowException:
-            known = ", ".join(str(v.version) for v in self._versions()) or "none"
-            raise RegistryError(f"{self._model} has no version {version!r}; registered are: {known}") from None
+        with self._reachable():
+            try:
+                return _version(self._client.get_model_version(self.model, version))
+            except MlflowException as error:
+                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    raise
+                known = ", ".join(str(v.version) for v in self._newest_first()) or "none"
+                raise RegistryError(f"{self.model} has no version {version!r}; registered are: {known}") from None
 
-    def promote(self, version: str, expected: str | None) -> Version:
+    def promote(
+        self,
+        version: str,
+        reason: str,
+        actor: str,
+        *,
+        expected: str | None = ANY,
+        operation_id: str | None = None,
+        gate: list[dict[str, Any]] | None = None,
+    ) -> Entry:
         """Put a version into Production and take the one that was there out of it.
 
         Parameters
         ----------
         version: the version to promote.
+        reason: why; kept in the ledger.
+        actor: who; kept in the ledger.
         expected: the version the caller believes to be in Production, None for none.
+        operation_id: the same for every attempt at the same change; a change that is done is not done again.
+        gate: the gate's checks, kept in the ledger.
 
         Raises
         ------
-        RegistryError: another version than ``expected`` is in Production, or there is no such version.
+        RegistryError: another version than expected is in Production, the version is there already or does not
+            exist, or MLflow cannot be reached.
+        PackageError: the version does not load or does not say what it said.
+        StateError: the lease could not be had, or was lost; nothing moved.
         """
-        current = self.current()
-        found = current.version if current else None
-        if found != expected:
+        _require_reason(reason)
+        wanted = self.get(version)
+        with self._alone() as lease:
+            found = self._number()
+            done = self._done(operation_id)
+            if done:
+                return done
+            if found == version:
+                raise RegistryError(f"{self.model} version {version} is in Production already")
+            if expected not in (ANY, found):
+                raise RegistryError(
+                    f"{self.model}: expected version {expected or 'none'} in Production, found {found or 'none'};"
+                    " somebody else promoted meanwhile"
+                )
+            return self._change(lease, "promote", found, wanted, reason, actor, operation_id, gate)
+
+    def rollback(self, reason: str, actor: str, *, operation_id: str | None = None) -> Entry:
+        """Put the version back that was in Production before, as the ledger has it.
+
+        Raises
+        ------
+        RegistryError: there is nothing to go back to, or the ledger and MLflow disagree.
+        PackageError: the version to go back to does not load or does not say what it said; nothing moved.
+        StateError: as for ``promote``.
+        """
+        _require_reason(reason)
+        with self._alone() as lease:
+            done = self._done(operation_id)
+            if done:
+                return done
+            found, teeth = self._number(), self.ledger.teeth()
+            if found is None:
+                raise RegistryError(f"{self.model}: nothing is in Production, so there is nothing to roll back")
+            if not teeth or teeth[-1] != found:
+                raise RegistryError(
+                    f"{self.model}: version {found} is in Production, the ledger says {teeth[-1] if teeth else 'none'}:"
+                    " somebody moved it by hand; run doctor --repair"
+                )
+            if len(teeth) == 1:
+                raise RegistryError(f"{self.model}: version {found} was the first; there is nothing to go back to")
+            return self._change(lease, "rollback", found, self.get(teeth[-2]), reason, actor, operation_id, None)
+
+    def refuse(self, version: str, reason: str, actor: str, gate: list[dict[str, Any]]) -> Entry:
+        """Write down that the gate refused a version; nothing moves."""
+        found = self._number()
+        return self.ledger.record(
+            "refused",
+            operation_id=uuid.uuid4().hex,
+            kind="promote",
+            from_version=found,
+            to_version=version,
+            reason=reason,
+            actor=actor,
+            gate=gate,
+            token=0,
+            **self.lineage(version),
+        )
+
+    def history(self, limit: int | None = None) -> Sequence[Entry]:
+        """What was done to the pointer, newest first."""
+        return self.ledger.history(limit)
+
+    def verify(self, version: str) -> None:
+        """Make sure that a version loads and says what it said when it was made.
+
+        Raises
+        ------
+        PackageError: it does not.
+        """
+        self._verify(self.get(version))
+
+    def truth(self) -> list[str]:
+        """The versions that the truth (stage or alias) has in Production; one is right, none is a beginning."""
+        return self._read[self._settings.production_truth](self._client, self.model)
+
+    def shadow(self) -> list[str]:
+        """The versions that the mirror of the truth (alias or stage) has."""
+        return self._read["alias" if self._settings.production_truth == "stage" else "stage"](self._client, self.model)
+
+    def point(self, version: str, *, truth: bool = True) -> None:
+        """Write truth, shadow and mirrors, in this order. Only under the lease and inside its exclusive lock."""
+        failpoint("before_truth")
+        order = [stages.set_stage, stages.set_alias]
+        if self._settings.production_truth == "alias":
+            order.reverse()
+        if truth:
+            order[0](self._client, self.model, version)
+        failpoint("after_truth")
+        order[1](self._client, self.model, version)
+        failpoint("after_shadow")
+        for mirror in self.mirrors:
+            self._tell(mirror, version)
+        failpoint("after_mirrors")
+
+    def settle(self, entry: Entry) -> Entry:
+        """End an intent that a crash left open, by what the truth says became of it."""
+        if self.truth() != [entry.to_version]:
+            return self.ledger.end(entry, "abandoned")
+        self.point(entry.to_version, truth=False)
+        return self.ledger.end(entry, "completed")
+
+    @contextmanager
+    def _alone(self) -> Iterator[leases.Lease]:
+        """Hold the lease, with nothing left open by a crash."""
+        with self._reachable(), leases.held(self.store, self.lease_name, self._lease_ttl) as lease:
+            failpoint("after_lease")
+            for entry in self.ledger.unfinished():
+                with self.writing(lease):
+                    self.settle(entry)
+            yield lease
+        failpoint("after_release")
+
+    @contextmanager
+    def writing(self, lease: leases.Lease) -> Iterator[None]:
+        """Write under a lease that is still ours, and that nobody can take over until this is left.
+
+        Raises
+        ------
+        StateError: the lease was lost.
+        """
+        with self.store.exclusive(self.lease_name):
+            leases.check(self.store, lease)
+            yield
+
+    def _change(
+        self,
+        lease: leases.Lease,
+        kind: Kind,
+        found: str | None,
+        version: Version,
+        reason: str,
+        actor: str,
+        operation_id: str | None,
+        gate: list[dict[str, Any]] | None,
+    ) -> Entry:
+        self._verify(version)
+        failpoint("before_intent")
+        entry = self.ledger.intend(
+            operation_id=operation_id or uuid.uuid4().hex,
+            kind=kind,
+            from_version=found,
+            to_version=version.version,
+            reason=reason,
+            actor=actor,
+            gate=gate,
+            token=lease.token,
+            **_lineage(version),
+        )
+        failpoint("after_intent")
+        try:
+            with self.writing(lease):
+                if self._number() != found:
+                    raise RegistryError(
+                        f"{self.model}: somebody moved the stage by hand meanwhile; nothing was changed"
+                    )
+                self.point(version.version)
+                entry = self.ledger.end(entry, "completed")
+        except RatchetError:
+            self.ledger.end(entry, "abandoned")
+            raise
+        failpoint("after_completion")
+        return entry
+
+    def _done(self, operation_id: str | None) -> Entry | None:
+        entry = self.ledger.find(operation_id) if operation_id else None
+        return entry if entry and entry.state == "completed" else None
+
+    def _number(self) -> str | None:
+        found = self.truth()
+        if len(found) > 1:
+            numbers = ", ".join(found)
             raise RegistryError(
-                f"{self._model}: expected version {expected or 'none'} in Production, found {found or 'none'};"
-                " somebody else promoted meanwhile"
+                f"{self.model}: versions {numbers} are all in Production, exactly one may be: run doctor --repair"
             )
-        self.get(version)
-        with _stages_are_deprecated():
-            # One transaction on MLflow's side: the new version goes in as the old one goes out.
-            self._client.transition_model_version_stage(
-                self._model, version, PRODUCTION, archive_existing_versions=True
-            )
-        self._client.set_registered_model_alias(self._model, CHAMPION, version)
-        return self.get(version)
+        return found[0] if found else None
 
-    def _versions(self) -> list[ModelVersion]:
-        return list(self._client.search_model_versions(f"name = '{self._model}'", order_by=["version_number DESC"]))
+    def lineage(self, version: str) -> dict[str, Any]:
+        """What the ledger keeps of a version: its run, digest and data version."""
+        return _lineage(self.get(version))
+
+    def _tell(self, mirror: Mirror, version: str) -> None:
+        try:
+            mirror.write(self.model, version)
+        except Exception as error:  # a display that cannot be reached must not undo a promotion
+            logger.warning("%s could not be told of %s version %s: %s", mirror.name, self.model, version, error)
+
+    @cached_property
+    def _read(self) -> dict[str, Callable[..., list[str]]]:
+        return {"stage": stages.in_stage, "alias": stages.with_alias}
+
+    def _newest_first(self) -> list[ModelVersion]:
+        return list(self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"]))
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        try:
+            yield
+        except MlflowException as error:
+            raise RegistryError(f"MLflow at {self._settings.tracking_uri}: {str(error).splitlines()[0]}") from None
 
 
-@contextmanager
-def _stages_are_deprecated() -> Iterator[None]:
-    """MLflow warns at every use of a stage; the decision to use them stands in docs/decisions."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module="mlflow|ratchet")
-        yield
+def _lineage(version: Version) -> dict[str, Any]:
+    data_version = version.tags.get("ratchet.data_version")
+    return {"run_id": version.run_id, "digest": version.digest, "data_version": data_version}
+
+
+def _require_reason(reason: str) -> None:
+    if not reason.strip():
+        raise RegistryError("a reason is needed, such as --reason 'better recall on the new season': it was empty")
 
 
 def _version(found: ModelVersion) -> Version:
@@ -131,4 +387,5 @@ def _version(found: ModelVersion) -> Version:
         digest=found.tags.get(DIGEST_TAG, ""),
         stage=found.current_stage or "None",
         tags=dict(found.tags),
+        created_at=(found.creation_timestamp or 0) / 1000,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ class Settings(BaseSettings):
     home: Path = Path(".ratchet")
     models_dir: Path = Path("models")
     artifact_root: str | None = None
+    database_url: str | None = None
+    store_timeout: float = Field(default=30.0, gt=0)
+    production_truth: Literal["stage", "alias"] = "stage"
+    actor: str = Field(default_factory=getpass.getuser)
     lock_timeout: float = Field(default=600.0, ge=0)
     mlflow_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     zenml_store_url: str | None = Field(default=None, validation_alias="ZENML_STORE_URL")
@@ -34,6 +39,11 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow's store: ``MLFLOW_TRACKING_URI``, else SQLite in the home."""
         return self.mlflow_uri or f"sqlite:///{self.home.resolve()}/mlflow.db"
+
+    @property
+    def store_url(self) -> str:
+        """Ratchet's own store: ``RATCHET_DATABASE_URL``, else SQLite in the home."""
+        return self.database_url or f"sqlite:///{self.home.resolve()}/ratchet.db"
 
     @property
     def mlflow_artifacts(self) -> str | None:

@@ -198,6 +198,55 @@ def register(client: MlflowClient, model: str, package: PackageRef, tags: Mappin
     )
 
 
+def registered_models(settings: Settings) -> list[str]:
+    """The names of all registered models, in their order.
+
+    Raises
+    ------
+    RegistryError: MLflow cannot be reached.
+    """
+    try:
+        return sorted(found.name for found in connect(settings).search_registered_models())
+    except MlflowException as error:
+        raise RegistryError(f"MLflow at {settings.tracking_uri}: {_first_line(error)}") from None
+
+
+class RunRecord(BaseModel):
+    """What a finished run says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    experiment: str
+    metrics: dict[str, float]
+    dataset: str | None
+    config: dict[str, Any] | None
+
+
+def run_record(settings: Settings, run_id: str) -> RunRecord:
+    """Read back what a training run logged.
+
+    Raises
+    ------
+    RegistryError: MLflow cannot be reached, or the run is gone.
+    """
+    client = connect(settings)
+    try:
+        run = client.get_run(run_id)
+        config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/config.yaml")
+        experiment = client.get_experiment(run.info.experiment_id).name
+    except (MlflowException, OSError) as error:
+        raise RegistryError(f"the run {run_id} cannot be read back: {_first_line(error)}") from None
+    datasets = run.inputs.dataset_inputs if run.inputs else []
+    return RunRecord(
+        name=run.info.run_name or run_id,
+        experiment=experiment,
+        metrics=run.data.metrics,
+        dataset=datasets[0].dataset.name if datasets else None,
+        config=yaml.safe_load(config),
+    )
+
+
 def save_mlflow_model(folder: Path, model: Any, features: pd.DataFrame, requirements: list[str]) -> None:
     """Write a pipeline in MLflow's format, with signature, input example and explicit requirements.
 

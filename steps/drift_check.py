@@ -18,7 +18,7 @@ from ratchet.settings import load_settings
 def drift_check(train_rows: pd.DataFrame, model_name: str, config: Drift) -> Annotated[DriftReport, "drift"]:
     """Compare the new rows with the champion's reference profile, if there is a champion."""
     settings = load_settings()
-    reference, version = reference_profile(tracking.connect(settings), model_name)
+    reference, version = reference_profile(settings, model_name)
     report = drift.compare(train_rows, reference, config, version)
     record_drift(settings, tracking.active_run_id(), report)
     log_metadata({"summary": report.summary, "share": report.share}, infer_artifact=True)

@@ -16,8 +16,25 @@ from ratchet.promotion import Promotion
 from ratchet.tracking import PackageRef
 
 
+class ZenMLStage:
+    """ZenML's stage ``production`` as a mirror of what is in Production."""
+
+    name = "ZenML"
+
+    def read(self, model: str) -> str | None:
+        """MLflow's number of the version that ZenML shows in production."""
+        try:
+            return Client().get_model_version(model, ModelStages.PRODUCTION).name.removeprefix("v")
+        except KeyError:
+            return None
+
+    def write(self, model: str, version: str) -> None:
+        """Put ZenML's version into production, and archive the one that was there."""
+        _version(Client(), model, version).set_stage(ModelStages.PRODUCTION, force=True)
+
+
 def link_version(model: str, promotion: Promotion, package: PackageRef, evaluation: Evaluation) -> None:
-    """Give ZenML's model the version ``v<number>``, with the artifacts of this run and the stage it has now.
+    """Give ZenML's model the version ``v<number>``, with the artifacts of this run.
 
     Parameters
     ----------
@@ -39,8 +56,6 @@ def link_version(model: str, promotion: Promotion, package: PackageRef, evaluati
             },
             model_version_id=version.id,
         )
-    if promotion.outcome == "promoted":
-        version.set_stage(ModelStages.PRODUCTION, force=True)
 
 
 def _version(client: Client, model: str, number: str) -> ModelVersionResponse:

@@ -12,7 +12,7 @@ from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage
 from ratchet.promotion import Promotion
 from ratchet.settings import load_settings
-from steps.model_control_plane import link_version
+from steps.model_control_plane import ZenMLStage, link_version
 from steps.run_context import in_this_run
 
 
@@ -29,7 +29,7 @@ def promote(
     """Register the challenger, put it before the gate, and move the production pointer if it passed."""
     run = tracking.active_run_id()
     result = promotion.promote_challenger(
-        load_settings(), config, run, package, evaluation, holdout_rows, in_this_run(lineage)
+        load_settings(), config, run, package, evaluation, holdout_rows, in_this_run(lineage), [ZenMLStage()]
     )
     link_version(config.model, result, package, evaluation)
     log_metadata({"outcome": result.outcome, "version": result.version, "drift": drift.summary}, infer_artifact=True)

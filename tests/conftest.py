@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -10,8 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from pipelines.runner import RunSummary
 from ratchet.settings import Settings, load_settings, quiet_environment
+from tests.postgres import binaries, running
 
 ROOT = Path(__file__).resolve().parent.parent
 _OURS = ("RATCHET_", "MLFLOW_", "ZENML_")
@@ -70,3 +74,36 @@ def cli() -> Cli:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a real PostgreSQL server's maintenance database."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL's binaries are not on this machine")
+    with running() as url:
+        yield url
+
+
+def new_database(server: str, name: str) -> str:
+    """Make an empty database on a server; its URL."""
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sa.text(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'))
+        connection.execute(sa.text(f'CREATE DATABASE "{name}"'))
+    engine.dispose()
+    return server.rsplit("/", 1)[0] + "/" + name
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model name that no other test has."""
+    return "m_" + re.sub(r"\W", "_", request.node.name)[:60]
+
+
+@pytest.fixture(scope="session")
+def first(settings: Settings) -> RunSummary:
+    """The baseline, trained once for all tests that only look at it."""
+    from tests.training_runs import config_for, train_in
+
+    return train_in(settings, config_for("iris"))

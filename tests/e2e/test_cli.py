@@ -67,6 +67,7 @@ def test_the_baseline_ends_with_its_table_and_exit_status_0(cli: Cli, home: dict
         "next",
     ):
         assert part in result.stdout
+    assert result.stdout.startswith("f1_macro"), "nothing of ZenML's own"
     steps = [line.split()[1] for line in result.stderr.splitlines()]
     assert steps == ["ingest", "embed", "train", "evaluate", "drift_check", "promote"]
     record = json.loads((Path(home["RATCHET_MODELS_DIR"]) / "iris" / "metrics.json").read_text())
@@ -113,9 +114,9 @@ def test_two_runs_at_once_both_end_well(cli: Cli, home: dict[str, str]) -> None:
         _, errors = run.communicate(timeout=200)
         assert run.returncode == 0, errors
     folder = Path(home["RATCHET_HOME"])
-    client = connect(Settings(home=folder))
-    assert len(client.search_model_versions("name = 'twins'")) == 2
-    assert ProductionPointer(client, "twins").current() is not None
+    settings = Settings(home=folder)
+    assert len(connect(settings).search_model_versions("name = 'twins'")) == 2
+    assert ProductionPointer(settings, "twins").current() is not None
 
 
 def test_a_dry_run_prints_config_and_plan_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from ratchet.errors import ConfigError, DataError, RegistryError, TrainingError
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
-from tests.pipelines.conftest import config_for, train_in
+from tests.training_runs import config_for, train_in
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def client(settings: Settings) -> MlflowClient:
     return connect(settings)
 
 
-def test_the_first_version_goes_into_production(first: RunSummary, client: MlflowClient) -> None:
-    current = ProductionPointer(client, "iris").current()
+def test_the_first_version_goes_into_production(first: RunSummary, client: MlflowClient, settings: Settings) -> None:
+    current = ProductionPointer(settings, "iris").current()
     assert current is not None
     assert (first.promotion.outcome, first.promotion.version) == ("promoted", current.version)
     assert str(client.get_model_version_by_alias("iris", "champion").version) == current.version
@@ -49,10 +49,12 @@ def test_one_mlflow_run_holds_everything(first: RunSummary, client: MlflowClient
     assert len(client.search_runs([run.info.experiment_id], f"tags.mlflow.runName = '{first.run_name}'")) == 1
     assert run.data.params["train.params.C"] == "1.0"
     assert run.data.metrics["f1_macro"] == first.evaluation.primary
-    assert {"f1_macro_low", "f1_macro_high", "gate.floor.figure", "gate.floor.passed"} <= set(run.data.metrics)
+    assert {"f1_macro_low", "f1_macro_high", "gate.floor.figure", "gate.golden.passed", "gate.latency.figure"} <= set(
+        run.data.metrics
+    )
     assert run.inputs.dataset_inputs[0].dataset.digest == run.data.tags["ratchet.data_version"]
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "figures", "holdout_profile.json"} <= files
+    assert {"config.yaml", "figures", "holdout_profile.json", "gate.json"} <= files
     figures = {file.path for file in client.list_artifacts(run.info.run_id, "figures")}
     assert figures == {"figures/confusion_matrix.png", "figures/features.png"}
 
@@ -84,11 +86,11 @@ def test_zenml_knows_the_version_its_stage_and_its_artifacts(first: RunSummary) 
 
 
 def test_a_version_carries_its_reference_and_reproduces_its_predictions(
-    first: RunSummary, client: MlflowClient, tmp_path: Path
+    first: RunSummary, client: MlflowClient, settings: Settings, tmp_path: Path
 ) -> None:
     from ratchet.packaging import verify_package
 
-    package = fetch_package(client, ProductionPointer(client, "iris").get(first.promotion.version), tmp_path)
+    package = fetch_package(client, ProductionPointer(settings, "iris").get(first.promotion.version), tmp_path)
     verify_package(package)
     assert package.profile.n_rows == len(package.training_rows) == 120
     assert package.onnx_path is not None
@@ -101,9 +103,9 @@ def test_the_files_for_people_are_written(first: RunSummary) -> None:
     assert (first.exports / "model.joblib").is_file()
 
 
-def golden(client: MlflowClient, summary: RunSummary, folder: Path) -> Any:
-    version = ProductionPointer(client, summary.config.model).get(summary.promotion.version)
-    return fetch_package(client, version, folder).golden
+def golden(settings: Settings, summary: RunSummary, folder: Path) -> Any:
+    version = ProductionPointer(settings, summary.config.model).get(summary.promotion.version)
+    return fetch_package(connect(settings), version, folder).golden
 
 
 @pytest.mark.parametrize("name", ["baseline", "variation_svm", "variation_random_forest"])
@@ -113,12 +115,12 @@ def test_two_runs_of_one_config_are_the_same_to_the_last_bit(
     one, two = (train_in(settings, config_for(model, name=name), cache=False) for _ in range(2))
     assert one.promotion.version != two.promotion.version
     assert one.evaluation == two.evaluation
-    assert golden(client, one, tmp_path / "1") == golden(client, two, tmp_path / "2")
+    assert golden(settings, one, tmp_path / "1") == golden(settings, two, tmp_path / "2")
 
 
 def test_another_seed_is_another_model(settings: Settings, client: MlflowClient, model: str, tmp_path: Path) -> None:
     one, two = (train_in(settings, config_for(model, f"seed={seed}")) for seed in (1, 2))
-    assert golden(client, one, tmp_path / "1") != golden(client, two, tmp_path / "2")
+    assert golden(settings, one, tmp_path / "1") != golden(settings, two, tmp_path / "2")
     assert "held-out rows are new to both models" in two.promotion.reason
 
 
@@ -154,30 +156,49 @@ def test_a_file_that_changed_is_read_again(settings: Settings, model: str, tmp_p
     assert train_in(settings, config).steps[0].status == "completed"
 
 
+DIGITS = (
+    "dataset={source: sklearn, name: digits, target: digit}",
+    "evaluate={primary_metric: accuracy, minimum: 0.2}",
+)
+
+
 def test_a_better_challenger_replaces_the_champion_and_a_worse_one_does_not(
     settings: Settings, client: MlflowClient, model: str
 ) -> None:
-    weak = train_in(settings, config_for(model, "embed.n_components=1", "evaluate.minimum=0.5"))
-    strong = train_in(settings, config_for(model, name="variation_svm"))
+    weak = train_in(settings, config_for(model, *DIGITS, "embed.n_components=3"))
+    strong = train_in(settings, config_for(model, *DIGITS, "embed.n_components=20"))
     assert strong.promotion.outcome == "promoted"
-    assert "against the champion's" in strong.promotion.reason
-    again = train_in(settings, config_for(model, "embed.n_components=1", "evaluate.minimum=0.5"))
+    assert "rows new to both), needed above 0" in strong.promotion.reason
+    again = train_in(settings, config_for(model, *DIGITS, "embed.n_components=3"))
     assert (again.promotion.outcome, again.promotion.version) == ("refused", weak.promotion.version)
-    assert again.promotion.reason.startswith("beats_champion: f1_macro")
+    assert again.promotion.reason.startswith("against_champion: accuracy")
     assert again.drift.reference == strong.promotion.version
-    current = ProductionPointer(client, model).current()
+    pointer = ProductionPointer(settings, model)
+    current = pointer.current()
     assert current is not None
     assert current.version == strong.promotion.version
+    entries = pointer.history()
+    assert [(e.state, e.to_version) for e in entries] == [("refused", "1"), ("completed", "2"), ("completed", "1")]
+    assert all(len(entry.gate or []) == 6 for entry in entries)
     from zenml.client import Client
 
     assert Client().get_model_version(model, "production").name == f"v{current.version}"
 
 
-def test_a_model_below_the_floor_stays_out(settings: Settings, client: MlflowClient, model: str) -> None:
+def test_a_difference_that_thirty_rows_cannot_prove_is_no_reason(settings: Settings, model: str) -> None:
+    train_in(settings, config_for(model))
+    svm = train_in(settings, config_for(model, name="variation_svm"))
+    assert svm.promotion.outcome == "refused"
+    margin = ("promote.policy=not_worse", "promote.margin=0.05")
+    accepted = train_in(settings, config_for(model, *margin, name="variation_svm"))
+    assert (accepted.promotion.outcome, accepted.promotion.version) == ("promoted", svm.promotion.version)
+
+
+def test_a_model_below_the_floor_stays_out(settings: Settings, model: str) -> None:
     summary = train_in(settings, config_for(model, "evaluate.minimum=0.99"))
     assert (summary.promotion.outcome, summary.promotion.stage) == ("refused", "None")
     assert summary.promotion.reason == "floor: f1_macro 0.9333, needed at least 0.99"
-    assert ProductionPointer(client, model).current() is None
+    assert ProductionPointer(settings, model).current() is None
 
 
 def test_a_regression_runs_the_same_way(settings: Settings, model: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,4 +104,4 @@ def mlflow_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 @pytest.fixture
 def model_name(request: pytest.FixtureRequest) -> Any:
     """A registered model's name that no other test has."""
-    return "m_" + "".join(c if c.isalnum() else "_" for c in request.node.name)[:60]
+    return f"m_{request.node.originalname[:60]}_{uuid.uuid4().hex[:6]}"

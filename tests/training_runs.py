@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from pipelines.runner import RunSummary, run_training
 from ratchet.config import TrainingConfig, load_config
 from ratchet.settings import Settings
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-Train = Callable[..., RunSummary]
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def config_for(model: str, *overrides: str, name: str = "baseline") -> TrainingConfig:
@@ -27,15 +22,3 @@ def train_in(settings: Settings, config: TrainingConfig, *, cache: bool = True) 
     return run_training(
         config, settings, label="test", cache=cache, verbose=False, listener=lambda *event: events.append(event)
     )
-
-
-@pytest.fixture
-def model(request: pytest.FixtureRequest) -> str:
-    """A model name that no other test has."""
-    return "m_" + re.sub(r"\W", "_", request.node.name)[:60]
-
-
-@pytest.fixture(scope="session")
-def first(settings: Settings) -> RunSummary:
-    """The baseline, trained once for all tests that only look at it."""
-    return train_in(settings, config_for("iris"))

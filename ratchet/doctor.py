@@ -1,0 +1,160 @@
+"""What is wrong with the production pointer, in words, and how it is mended."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ratchet import leases
+from ratchet.errors import RatchetError, RegistryError
+from ratchet.registry import ProductionPointer
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as it should be.
+
+    Attributes
+    ----------
+    code: short and stable, for programs.
+    explanation: what was found and how it came about.
+    repair: what ``doctor --repair`` does about it; empty where a person has to decide.
+    """
+
+    code: str
+    explanation: str
+    repair: str
+
+
+def examine(pointer: ProductionPointer) -> list[Finding]:
+    """Compare truth, mirrors, ledger and lease with each other; changes nothing.
+
+    Raises
+    ------
+    RegistryError, StateError: MLflow or the store cannot be read.
+    """
+    return list(_findings(pointer))
+
+
+def repair(pointer: ProductionPointer, actor: str) -> list[Finding]:
+    """Mend all that can be mended, under the lease, and write down what was decided.
+
+    Parameters
+    ----------
+    pointer: what to mend.
+    actor: who asked for it; kept in the ledger.
+
+    Returns
+    -------
+    What was found before.
+
+    Raises
+    ------
+    StateError: another process is changing the pointer right now.
+    """
+    with leases.held(pointer.store, pointer.lease_name) as lease, pointer.writing(lease):
+        found = examine(pointer)
+        for entry in pointer.ledger.unfinished():
+            pointer.settle(entry)
+        version = _decide(pointer)
+        if version is None:
+            return found
+        if pointer.truth() != [version] or any(f.code in ("shadow_differs", "mirror_differs") for f in found):
+            pointer.point(version)
+        _record(pointer, version, actor, found, lease.token)
+    return found
+
+
+def _findings(pointer: ProductionPointer) -> Iterator[Finding]:
+    truth, teeth = pointer.truth(), pointer.ledger.teeth()
+    for entry in pointer.ledger.unfinished():
+        became = "took effect" if truth == [entry.to_version] else "did not take effect"
+        yield Finding(
+            "unfinished",
+            f"a {entry.kind} of version {entry.from_version or 'none'} to {entry.to_version} was interrupted"
+            f" ({entry.when}, by {entry.actor}); it {became}",
+            "write down in the ledger what became of it, and bring the mirrors in line",
+        )
+    if len(truth) > 1:
+        yield Finding(
+            "many_in_production",
+            f"versions {', '.join(truth)} are all in Production: something beside Ratchet moved a stage",
+            "keep the one that the ledger or the alias names",
+        )
+    if not truth and teeth:
+        yield Finding(
+            "none_in_production",
+            f"nothing is in Production, the ledger says version {teeth[-1]}: something beside Ratchet took it out",
+            f"put version {teeth[-1]} back",
+        )
+    if len(truth) == 1:
+        yield from _compare(pointer, truth[0], teeth)
+    holder = leases.expired(pointer.store, pointer.lease_name)
+    if holder:
+        yield Finding("lease_left", f"{holder} took the lease and never gave it back: it died or hangs", "take it over")
+
+
+def _compare(pointer: ProductionPointer, version: str, teeth: list[str]) -> Iterator[Finding]:
+    shadow = pointer.shadow()
+    if shadow != [version]:
+        yield Finding(
+            "shadow_differs",
+            f"version {version} is in Production, stage and alias do not agree: the other one says"
+            f" {', '.join(shadow) or 'none'}",
+            f"set both to version {version}",
+        )
+    for mirror in pointer.mirrors:
+        shown = mirror.read(pointer.model)
+        if shown != version:
+            yield Finding(
+                "mirror_differs",
+                f"{mirror.name} shows version {shown or 'none'}, in Production is {version}",
+                f"have it show version {version}",
+            )
+    open_still = any(entry.to_version == version for entry in pointer.ledger.unfinished())
+    if not open_still and (not teeth or teeth[-1] != version):
+        yield Finding(
+            "moved_by_hand",
+            f"version {version} is in Production, the ledger says {teeth[-1] if teeth else 'none'}:"
+            " something beside Ratchet moved it",
+            f"accept version {version} and write it down",
+        )
+    try:
+        pointer.verify(version)
+    except RatchetError as error:
+        yield Finding("package_broken", f"version {version} is in Production, but {error}", "")
+
+
+def _decide(pointer: ProductionPointer) -> str | None:
+    """The version that should be in Production: the one that is, else the ledger's, else the shadow's."""
+    truth, teeth = pointer.truth(), pointer.ledger.teeth()
+    if len(truth) == 1:
+        return truth[0]
+    for candidate in (*teeth[-1:], *pointer.shadow()):
+        if not truth or candidate in truth:
+            return candidate
+    if truth:
+        raise RegistryError(
+            f"{pointer.model}: versions {', '.join(truth)} are all in Production and nothing says which was meant:"
+            " run promote with the right one after taking the others out in MLflow"
+        )
+    return None
+
+
+def _record(pointer: ProductionPointer, version: str, actor: str, found: list[Finding], token: int) -> None:
+    """Write a repair into the ledger where it changed what the ledger says."""
+    teeth = pointer.ledger.teeth()
+    if teeth and teeth[-1] == version:
+        return
+    pointer.ledger.record(
+        "completed",
+        operation_id=uuid.uuid4().hex,
+        kind="repair",
+        from_version=teeth[-1] if teeth else None,
+        to_version=version,
+        reason="doctor --repair: " + "; ".join(finding.code for finding in found),
+        actor=actor,
+        token=token,
+        **pointer.lineage(version),
+    )

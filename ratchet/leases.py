@@ -1,0 +1,132 @@
+"""Leases: the right to do something alone for a while, with a fencing token.
+
+Each grant of a lease has a higher token than the one before. Whoever was paused past its lease finds, before it
+writes, that its token is no longer the newest, and stops. (M. Kleppmann, "How to do distributed locking", 2016.)
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ratchet.errors import StateError
+from ratchet.store import Store, leases
+
+# Long enough to download and check a package, in seconds.
+TTL = 60.0
+WAIT = 30.0
+_POLL = (0.02, 0.1)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A granted lease.
+
+    Attributes
+    ----------
+    name: what it is for.
+    holder: who has it, unique to one grant.
+    token: higher than that of every earlier grant.
+    """
+
+    name: str
+    holder: str
+    token: int
+
+
+@contextmanager
+def held(store: Store, name: str, ttl: float = TTL, wait: float = WAIT) -> Iterator[Lease]:
+    """Hold a lease for the time of a block.
+
+    Parameters
+    ----------
+    store: where leases are.
+    name: what the lease is for.
+    ttl: seconds until somebody else may take it, should this process die or stop.
+    wait: seconds to wait for another holder.
+
+    Raises
+    ------
+    StateError: somebody else held it all the while.
+    """
+    lease = acquire(store, name, ttl, wait)
+    try:
+        yield lease
+    finally:
+        release(store, lease)
+
+
+def acquire(store: Store, name: str, ttl: float = TTL, wait: float = WAIT) -> Lease:
+    """Take a lease, waiting for its holder to release it or to let it expire.
+
+    Raises
+    ------
+    StateError: somebody else held it all the while; says who and for how long.
+    """
+    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    deadline = time.monotonic() + wait
+    while True:
+        found = _try(store, name, holder, ttl)
+        if isinstance(found, Lease):
+            return found
+        if time.monotonic() >= deadline:
+            other, left = found
+            raise StateError(f"{name} is held by {other} for another {left:.0f} s at most: wait, or end that process")
+        time.sleep(random.uniform(*_POLL))  # noqa: S311 - jitter, not a secret
+
+
+def release(store: Store, lease: Lease) -> None:
+    """Give a lease back; if somebody else has it by now, it stays theirs."""
+    mine = sa.and_(leases.c.name == lease.name, leases.c.token == lease.token)
+    with store.transaction() as connection:
+        connection.execute(sa.update(leases).where(mine).values(holder=None, expires_at=0.0))
+
+
+def check(store: Store, lease: Lease) -> None:
+    """Make sure that a lease is still ours, before something is written under it.
+
+    Call it inside ``store.exclusive(lease.name)``: nobody can take the lease over until that is left.
+
+    Raises
+    ------
+    StateError: it expired or was taken over; nothing may be written any more.
+    """
+    with store.reading() as connection:
+        row = connection.execute(sa.select(leases).where(leases.c.name == lease.name)).one_or_none()
+        ours = row is not None and row.token == lease.token and row.expires_at > store.now(connection)
+    if not ours:
+        raise StateError(
+            f"the lease on {lease.name} (token {lease.token}) ran out: somebody else may have it; try again"
+        )
+
+
+def expired(store: Store, name: str) -> str | None:
+    """The holder of a lease that ran out without being given back, as after a crash; None if there is none."""
+    with store.reading() as connection:
+        row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+        if row is None or row.holder is None or row.expires_at > store.now(connection):
+            return None
+        return str(row.holder)
+
+
+def _try(store: Store, name: str, holder: str, ttl: float) -> Lease | tuple[str, float]:
+    """The lease, or who holds it and for how many seconds at most."""
+    with store.exclusive(name), store.transaction() as connection:
+        now = store.now(connection)
+        store.insert_new(connection, leases, name=name, holder=None, token=0, expires_at=0.0)
+        row = connection.execute(sa.select(leases).where(leases.c.name == name)).one()
+        if row.holder is not None and row.expires_at > now:
+            return str(row.holder), row.expires_at - now
+        token = int(row.token) + 1
+        connection.execute(
+            sa.update(leases).where(leases.c.name == name).values(holder=holder, token=token, expires_at=now + ttl)
+        )
+        return Lease(name, holder, token)

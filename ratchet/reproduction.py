@@ -1,0 +1,146 @@
+"""Training a version again from its lineage, and saying whether the result is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from ratchet import status
+from ratchet.champion import fetch_package
+from ratchet.errors import RegistryError
+from ratchet.golden import golden_gap
+from ratchet.lineage import git_state, library_versions
+from ratchet.packaging import Package
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect, run_record
+
+# What would lead the second training to the stores of the first.
+_NOT_INHERITED = ("MLFLOW_", "ZENML_", "RATCHET_")
+
+
+class Reproduction(BaseModel):
+    """The outcome of training a version again.
+
+    Attributes
+    ----------
+    identical: every metric and every golden prediction is the same to the last bit.
+    differences: metric by metric, what was and what came out now, and the gap of the golden predictions.
+    changed: what is not as it was then: libraries, data, code.
+    notes: what limits the comparison, such as a tree that was dirty.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    version: str
+    identical: bool
+    differences: tuple[str, ...]
+    changed: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root: Path) -> Reproduction:
+    """Train a version again in a scratch home, from its commit, config and data, and compare.
+
+    Parameters
+    ----------
+    settings: where the version is.
+    pointer: of its model.
+    number: the version.
+    root: the project's checkout, whose repository has the commit.
+
+    Raises
+    ------
+    RegistryError: the version is unknown, its lineage is incomplete, or the training failed.
+    """
+    past = status.lineage(settings, pointer, number)
+    version = pointer.get(number)
+    if not past["config"]["content"]:
+        raise RegistryError(f"{pointer.model} version {number} has no config in its run: it cannot be trained again")
+    with tempfile.TemporaryDirectory(prefix="ratchet-reproduce-") as scratch:
+        folder = Path(scratch)
+        original = fetch_package(connect(settings), version, folder / "original")
+        code, notes = _checkout(root, past["git"]["commit"], folder / "code", dirty=past["git"]["dirty"])
+        try:
+            record, again = _train(code, past["config"]["content"], root, folder)
+        finally:
+            if code != root:
+                _git(root, "worktree", "remove", "--force", str(code))
+    metrics = run_record(settings, version.run_id).metrics
+    differences = _differences(metrics, record["metrics"], original, again)
+    return Reproduction(
+        model=pointer.model,
+        version=number,
+        identical=not differences,
+        differences=tuple(differences),
+        changed=tuple(_changes(past, record, root)),
+        notes=tuple(notes),
+    )
+
+
+def _checkout(root: Path, commit: str | None, folder: Path, *, dirty: bool) -> tuple[Path, list[str]]:
+    """The code of a commit in a work tree of its own, or the tree as it is where the commit cannot be had."""
+    notes = []
+    if dirty:
+        notes.append("it was trained from a tree with uncommitted changes, which no commit has: the code may differ")
+    if not commit or commit == "unknown":
+        return root, [*notes, "no commit was recorded: today's code was used"]
+    if _git(root, "worktree", "add", "--detach", str(folder), commit) != 0:
+        return root, [*notes, f"the commit {commit[:12]} is not in this repository: today's code was used"]
+    return folder, notes
+
+
+def _train(code: Path, config: dict[str, Any], root: Path, folder: Path) -> tuple[dict[str, Any], Package]:
+    """Run the pipeline in an empty home; the figures it wrote, and the package it registered."""
+    dataset = config["dataset"]
+    if "path" in dataset:
+        dataset["path"] = str((root / dataset["path"]).resolve())
+    path = folder / "reproduce.yaml"
+    path.write_text(yaml.safe_dump(config))
+    env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
+    env |= {"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")}
+    command = [sys.executable, str(code / "run.py"), "--config", str(path), "--no-cache"]
+    run = subprocess.run(command, cwd=code, env=env, capture_output=True, text=True, check=False)  # noqa: S603
+    if run.returncode != 0:
+        lines = run.stderr.strip().splitlines() or ["it said nothing"]
+        raise RegistryError(f"training it again failed: {lines[-1]}")
+    record = json.loads((folder / "models" / config["model"] / "metrics.json").read_text())
+    scratch = Settings(home=folder / "home", models_dir=folder / "models", mlflow_uri=None)
+    again = ProductionPointer(scratch, config["model"]).get(record["version"])
+    return record, fetch_package(connect(scratch), again, folder / "again")
+
+
+def _differences(was: dict[str, float], now: dict[str, float], original: Package, again: Package) -> list[str]:
+    found = [f"{name}: was {was.get(name)}, is {value}" for name, value in now.items() if was.get(name) != value]
+    if original.golden != again.golden:
+        gap = golden_gap(again.model, original.golden, original.schema)
+        found.append(f"golden predictions differ by {gap:.3g}")
+    return found
+
+
+def _changes(past: dict[str, Any], record: dict[str, Any], root: Path) -> list[str]:
+    now = library_versions()
+    found = [
+        f"{name} was {version}, is {now.get(name, 'not installed')}"
+        for name, version in past["libraries"].items()
+        if now.get(name) != version
+    ]
+    if record["data_version"] != past["data"]["version"]:
+        found.append(f"the data were {past['data']['version']}, are {record['data_version']}")
+    commit, _ = git_state(root)
+    if commit != past["git"]["commit"]:
+        found.append(f"the code was at {str(past['git']['commit'])[:12]}, is at {commit[:12]} (not used here)")
+    return found
+
+
+def _git(root: Path, *words: str) -> int:
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, check=False).returncode  # noqa: S603, S607

@@ -1,0 +1,234 @@
+"""Ratchet's own store: SQLite in WAL mode by default, PostgreSQL by ``RATCHET_DATABASE_URL``.
+
+Tables are defined here, and made and changed by the migrations beside this file, at start-up, under a lock.
+"""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from ratchet.errors import StateError
+from ratchet.settings import Settings, prepare_home
+
+# The newest migration in ratchet/migrations/versions; a test holds the two together.
+HEAD = "0001"
+# How long a writer waits for another, in seconds.
+BUSY = 30.0
+# Marks a connection that only reads, and so needs no write lock.
+_READING = "ratchet_reading"
+
+metadata = sa.MetaData()
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("operation_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("from_version", sa.String(16)),
+    sa.Column("to_version", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(256), nullable=False),
+    sa.Column("run_id", sa.String(64)),
+    sa.Column("data_version", sa.String(64)),
+    sa.Column("digest", sa.String(64)),
+    sa.Column("gate", sa.JSON),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Index("ix_promotions_model_id", "model", "id"),
+    sa.Index("ix_promotions_model_state", "model", "state"),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("holder", sa.String(256)),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+
+
+class Store:
+    """Connections to the store, with its schema brought up to date.
+
+    Parameters
+    ----------
+    url: an SQLAlchemy URL of SQLite or PostgreSQL.
+    timeout: how long a writer waits for another, in seconds.
+
+    Raises
+    ------
+    StateError: the store cannot be reached or written, or its schema is newer than this code.
+    """
+
+    def __init__(self, url: str, timeout: float = BUSY) -> None:
+        self._timeout = timeout
+        self._url = sa.engine.make_url(url)
+        try:
+            self._migrate()
+        except BaseException:
+            self.engine.dispose()
+            raise
+
+    @property
+    def place(self) -> str:
+        """Where the store is, without its password."""
+        return self._url.render_as_string(hide_password=True)
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether the store is one file on this machine."""
+        return self._url.get_backend_name() == "sqlite"
+
+    @cached_property
+    def engine(self) -> sa.Engine:
+        """The connection pool."""
+        if not self.is_sqlite:
+            return sa.create_engine(self._url, pool_pre_ping=True)
+        engine = sa.create_engine(self._url, connect_args={"timeout": self._timeout})
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """A transaction that may write; on SQLite it takes the one write lock at its start.
+
+        Raises
+        ------
+        StateError: the store is locked, read-only or unreachable; nothing was written.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError) as error:
+            raise StateError(f"the store {self.place}: {_first_line(error)}; nothing was changed") from None
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """A connection for reading, which never waits for a writer.
+
+        Raises
+        ------
+        StateError: the store cannot be read.
+        """
+        try:
+            with self.engine.connect() as connection:
+                yield connection.execution_options(**{_READING: True})
+        except (OperationalError, InterfaceError) as error:
+            raise StateError(f"the store {self.place}: {_first_line(error)}") from None
+
+    @contextmanager
+    def exclusive(self, name: str, timeout: float = BUSY) -> Iterator[None]:
+        """Hold a lock of this name that all processes on this store share, and that dies with its holder.
+
+        On SQLite it is a lock file beside the database, on PostgreSQL an advisory lock; unlike a row lock,
+        neither keeps other writers out of the store.
+
+        Raises
+        ------
+        StateError: it was not free in time.
+        """
+        busy = StateError(f"{name} is locked by another process for over {timeout:g} s: wait for it, or end it")
+        if self.is_sqlite:
+            from filelock import FileLock, Timeout
+
+            try:
+                with FileLock(f"{self._url.database}.{zlib.crc32(name.encode()):08x}.lock", timeout=timeout):
+                    yield
+            except Timeout:
+                raise busy from None
+            return
+        with self.engine.connect() as connection, connection.begin():
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(timeout * 1000)}"))
+            try:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))
+            except OperationalError:
+                raise busy from None
+            yield
+
+    def now(self, connection: sa.Connection) -> float:
+        """Seconds since the epoch, by the one clock that all holders of a lease share."""
+        if self.is_sqlite:
+            return time.time()
+        return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
+
+    def insert_new(self, connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
+        """Insert a row unless its key is there already; whether it was inserted."""
+        dialect = sqlite if self.is_sqlite else postgresql
+        statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
+        return connection.execute(statement).rowcount == 1
+
+    def _migrate(self) -> None:
+        if self._revision() == HEAD:
+            return
+        with self.exclusive("migration"):
+            found = self._revision()
+            if found is not None and found > HEAD:
+                raise StateError(
+                    f"the store {self.place} has schema {found}, this Ratchet knows up to {HEAD}:"
+                    " upgrade Ratchet, or point RATCHET_DATABASE_URL at another store"
+                )
+            if found != HEAD:
+                _upgrade(self)
+
+    def _revision(self) -> str | None:
+        """The schema's revision, found without Alembic, whose import a fresh schema alone has to pay."""
+        with self.reading() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+            return None if found is None else str(found)
+
+
+def open_store(settings: Settings) -> Store:
+    """The store that the settings name, its schema up to date.
+
+    Raises
+    ------
+    StateError: it cannot be opened.
+    """
+    if settings.database_url is None:
+        prepare_home(settings)
+    return Store(settings.store_url, settings.store_timeout)
+
+
+def _upgrade(store: Store) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with store.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    # The driver would begin transactions by itself, and late; we begin them below.
+    connection.isolation_level = None
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    if not connection.get_execution_options().get(_READING):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig or error).strip().splitlines()[0]

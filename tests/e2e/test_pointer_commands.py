@@ -1,0 +1,186 @@
+"""promote, rollback, history, status, doctor, lineage and reproduce, typed by a person."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import run as command_line
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect
+from tests.conftest import Cli
+from tests.e2e.test_cli import refused
+from tests.training_runs import config_for, train_in
+
+MODEL = "pointer"
+
+
+Shell = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def shell(trained: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """The command line in this process, which saves the seconds that a new one needs for its imports."""
+
+    def run(*words: str, model: str = MODEL) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        chosen = ("--model", model) if model else ()
+        monkeypatch.setattr(sys, "argv", ["run.py", *words, *chosen])
+        try:
+            command_line.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output, errors = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, output, errors)
+
+    monkeypatch.setenv("RATCHET_ACTOR", "ann")
+    return run
+
+
+@pytest.fixture(scope="module")
+def trained(settings: Settings) -> Settings:
+    """The session's home with two versions of a model, the first in Production."""
+    for name in ("baseline", "variation_svm"):
+        train_in(settings, config_for(MODEL, name=name))
+    return settings
+
+
+def said(shell: Shell, *words: str) -> Any:
+    result = shell(*words, "--json")
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_forward_back_and_forward_again(shell: Shell) -> None:
+    assert said(shell, "status")["in_production"] == "1"
+    assert said(shell, "promote", "2", "--reason", "trust me")["from_version"] == "1"
+    assert said(shell, "rollback", "--reason", "worse")["to_version"] == "1"
+    result = shell("promote", "2", "--reason", "roll forward", "--expected", "1")
+    assert result.stdout == "pointer: version 2 is in Production, before it was 1\n"
+    entries = said(shell, "history")
+    assert [(e["kind"], e["state"], e["from_version"], e["to_version"]) for e in entries] == [
+        ("promote", "completed", "1", "2"),
+        ("rollback", "completed", "2", "1"),
+        ("promote", "completed", "1", "2"),
+        ("promote", "refused", "1", "2"),
+        ("promote", "completed", None, "1"),
+    ]
+    assert entries[0]["actor"] == "ann"
+    assert len(entries[-1]["gate"]) == 6
+    table = shell("history", "--limit", "2").stdout
+    assert "roll forward" in table
+    assert "trust me" not in table
+    assert shell("doctor").stdout == "nothing is wrong\n"
+    status = shell("status").stdout
+    for part in ("in production", "f1 macro", "git commit", "013d0da08d6506664ce640459139176b", "roll forward"):
+        assert part in status
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["promote", "9", "--reason", "x"], "pointer has no version '9'; registered are: 2, 1"),
+        (["promote", "2", "--reason", ""], "a reason is needed"),
+        (["promote", "2", "--reason", "x", "--expected", "none"], "is in Production already"),
+        (["promote", "1", "--reason", "x", "--expected", "none"], "expected version none in Production, found 2"),
+        (["lineage", "9"], "pointer has no version '9'"),
+        (["reproduce", "9"], "pointer has no version '9'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_2(shell: Shell, words: list[str], message: str) -> None:
+    assert message in refused(shell(*words))
+    assert said(shell, "status")["in_production"] == "2"
+
+
+def test_without_a_model_it_says_how_to_train_one(cli: Cli, tmp_path: Path) -> None:
+    assert "no model is registered yet" in refused(cli("status", RATCHET_HOME=str(tmp_path)))
+
+
+def test_where_there_are_several_models_one_has_to_be_named(shell: Shell, first: object) -> None:
+    assert "several models are registered" in refused(shell("status", model=""))
+    assert "there is no model 'rose'; registered are: " in refused(shell("status", model="rose"))
+
+
+def test_a_registry_that_cannot_be_reached_is_one_line_and_status_2(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert "MLflow at http://127.0.0.1:9" in refused(shell("rollback", "--reason", "x"))
+
+
+def test_a_store_that_cannot_be_reached_is_one_line_and_status_2(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:9/none")
+    assert "the store postgresql://nobody:***@127.0.0.1:9/none" in refused(shell("history"))
+
+
+def test_a_locked_store_is_one_line_and_status_2(
+    shell: Shell, trained: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_STORE_TIMEOUT", "0.2")
+    other = sqlite3.connect(trained.home / "ratchet.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    line = refused(shell("rollback", "--reason", "x"))
+    other.close()
+    assert "database is locked; nothing was changed" in line
+
+
+def test_the_doctor_names_and_mends_with_exit_statuses(shell: Shell, trained: Settings) -> None:
+    connect(trained).delete_registered_model_alias(MODEL, "champion")
+    found = shell("doctor")
+    assert found.returncode == 1
+    assert "shadow_differs" in found.stdout
+    assert "python run.py doctor --repair" in found.stdout
+    assert shell("doctor", "--repair").returncode == 0
+    assert shell("doctor").stdout == "nothing is wrong\n"
+
+
+def test_lineage_leads_back_to_code_data_and_config(shell: Shell) -> None:
+    trace = said(shell, "lineage", "1")
+    assert len(trace["git"]["commit"]) == 40
+    assert trace["data"] == {"name": "iris", "version": "013d0da08d6506664ce640459139176b"}
+    assert trace["config"]["content"]["train"]["params"] == {"C": 1.0, "max_iter": 500}
+    assert trace["mlflow_run"]["name"] == trace["zenml_run"]["name"]
+    assert trace["libraries"]["scikit-learn"]
+    assert "zenml run" in shell("lineage", "1").stdout
+
+
+def test_a_version_can_be_trained_again_and_is_identical(cli: Cli, trained: Settings) -> None:
+    result = cli("reproduce", "1", "--model", MODEL)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.startswith("pointer version 1: identical")
+
+
+def test_what_came_out_differently_and_what_has_changed_is_named(shell: Shell, trained: Settings) -> None:
+    # The record is changed here, which is quicker than another machine.
+    pointer, client = ProductionPointer(trained, MODEL), connect(trained)
+    client.set_model_version_tag(MODEL, "1", "ratchet.version.numpy", "1.0.0")
+    client.set_model_version_tag(MODEL, "1", "ratchet.data_version", "0" * 32)
+    client.set_model_version_tag(MODEL, "1", "ratchet.git_commit", "0" * 40)
+    client.log_metric(pointer.get("1").run_id, "accuracy", 0.5)
+    result = shell("reproduce", "1")
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["pointer version 1: not identical", "  difference: accuracy: was 0.5, is 0.9333333333333333"]
+    for part in (
+        "changed: numpy was 1.0.0, is ",
+        "changed: the data were 00000000",
+        "note: the commit 000000000000 is not in this repository: today's code was used",
+    ):
+        assert part in result.stdout
+
+
+def test_a_version_whose_run_is_gone_cannot_be_trained_again(shell: Shell, trained: Settings) -> None:
+    run = ProductionPointer(trained, MODEL).get("2").run_id
+    (config,) = (trained.home / "mlartifacts").rglob(f"{run}/artifacts/config.yaml")
+    config.unlink()
+    assert "cannot be read back" in refused(shell("reproduce", "2"))
