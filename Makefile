@@ -6,7 +6,7 @@ INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compil
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format lock bench clean
+.PHONY: help train test check format lock demo-rollback bench clean
 
 help: ## Say what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ lock: .venv/.uv ## Resolve the dependencies again, one lock for each thing that 
 	$(COMPILE) --constraint requirements/dev.txt --extra training pyproject.toml -o requirements/training.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra serving pyproject.toml -o requirements/serving.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra webapp pyproject.toml -o requirements/webapp.txt
+
+demo-rollback: .venv/.training ## Train two versions, promote, roll back, roll forward, in a scratch home
+	@$(BIN)/python docs/demos/rollback.py
 
 bench: .venv/.dev ## Measure every claim of speed again, and print them in one table
 	@for script in benchmarks/*.py; do case $$script in */measure.py|*/floor.py|*/table.py|*/__*) ;; *) $(BIN)/python $$script || exit 1 ;; esac; done

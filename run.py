@@ -49,7 +49,7 @@ def run(
     if config is None:
         raise typer.BadParameter("give a config, such as --config baseline.yaml", param_hint="--config")
     from pipelines.runner import STEPS, plan_training, run_training
-    from pipelines.startup import leave_quickly, spare_the_collector
+    from pipelines.startup import spare_the_collector
     from ratchet import console
     from ratchet.config import find_config, load_config
     from ratchet.settings import load_settings, quiet_environment
@@ -67,7 +67,6 @@ def run(
             loaded, settings, label=path.stem, cache=not no_cache, verbose=verbose, listener=listener
         )
     console.print_summary(summary)
-    leave_quickly()
 
 
 @app.command()
@@ -215,6 +214,11 @@ def main() -> None:
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        if "zenml" in sys.modules:
+            from pipelines.startup import leave_quickly
+
+            leave_quickly()
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def _summary(run: Any, config: TrainingConfig, settings: Settings) -> RunSummary
         run_name=run.name,
         zenml_run_id=str(run.id),
         mlflow_run_id=str(steps["evaluate"].run_metadata.get("mlflow_run_id", "")),
-        tracking_uri=settings.tracking_uri,
+        tracking_uri=settings.tracking_place,
         exports=settings.models_dir / config.model,
     )
 

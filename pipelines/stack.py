@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from ratchet.errors import ConfigError
-from ratchet.settings import Settings, prepare_home
+from ratchet.settings import Settings, prepare_home, without_password
 
 STACK = "ratchet"
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,7 +27,11 @@ def use_embedded_store(settings: Settings) -> bool:
     """
     embedded = str(settings.home.resolve() / "zenml")
     own_config = os.environ.get("ZENML_CONFIG_PATH", embedded) != embedded
-    if settings.zenml_store_url or own_config or _logged_in_to_a_server():
+    if settings.zenml_store_url:
+        # It may come from .env, which ZenML does not read.
+        os.environ["ZENML_STORE_URL"] = settings.zenml_store_url
+        return False
+    if own_config or _logged_in_to_a_server():
         return False
     prepare_home(settings)
     os.environ["ZENML_CONFIG_PATH"] = embedded
@@ -61,6 +65,12 @@ def ensure_stack(settings: Settings, *, embedded: bool) -> str:
                 f"ZenML's active stack {client.active_stack.name!r} has no MLflow experiment tracker:"
                 " register one and add it, or unset ZENML_STORE_URL to use the embedded stack"
             )
+        uri = tracker.get_tracking_uri()
+        if uri != settings.tracking_uri:
+            raise ConfigError(
+                f"ZenML's active stack {client.active_stack.name!r} tracks to {without_password(uri)}, Ratchet to"
+                f" {settings.tracking_place}: set MLFLOW_TRACKING_URI to the stack's address"
+            )
         return client.active_stack.name
     _register(client, settings)
     return STACK
@@ -69,7 +79,7 @@ def ensure_stack(settings: Settings, *, embedded: bool) -> str:
 def _register(client: Any, settings: Settings) -> None:
     from zenml.enums import StackComponentType as Type
 
-    tracker = _component(client, Type.EXPERIMENT_TRACKER, {"tracking_uri": settings.tracking_uri})
+    tracker = _component(client, Type.EXPERIMENT_TRACKER, _tracker_configuration(settings))
     registry = _component(client, Type.MODEL_REGISTRY, {})
     try:
         stack = client.get_stack(STACK, allow_name_prefix_match=False)
@@ -86,6 +96,17 @@ def _register(client: Any, settings: Settings) -> None:
         )
     if client.active_stack_model.id != stack.id:
         client.activate_stack(stack.id)
+
+
+def _tracker_configuration(settings: Settings) -> dict[str, str]:
+    """Where the tracker writes, with the credentials that ZenML insists on for a server, needed there or not."""
+    configuration = {"tracking_uri": settings.tracking_uri}
+    if settings.tracking_uri.startswith("http"):
+        user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
+        if user and password:
+            return configuration | {"tracking_username": user, "tracking_password": password}
+        configuration["tracking_token"] = os.environ.get("MLFLOW_TRACKING_TOKEN") or "none-needed"
+    return configuration
 
 
 def _component(client: Any, kind: Any, configuration: dict[str, Any]) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import importlib.metadata
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,7 +20,13 @@ def spare_the_collector() -> None:
 
 
 def leave_quickly() -> None:
-    """Keep the interpreter from searching all modules for garbage on its way out, which takes over a second."""
+    """Say goodbye to ZenML's log handlers, and keep the interpreter from searching all modules for garbage.
+
+    The search takes over a second. The handlers start threads to flush, which Python 3.12 refuses once it is
+    shutting down.
+    """
+    logging.shutdown()
+    atexit.unregister(logging.shutdown)
     gc.collect(0)
     gc.freeze()
 

@@ -70,23 +70,30 @@ def _findings(pointer: ProductionPointer) -> Iterator[Finding]:
     truth, teeth = pointer.truth(), pointer.ledger.teeth()
     for entry in pointer.ledger.unfinished():
         became = "took effect" if truth == [entry.to_version] else "did not take effect"
+        move = f"a {entry.kind} of version {entry.from_version or 'none'} to {entry.to_version}"
         yield Finding(
             "unfinished",
-            f"a {entry.kind} of version {entry.from_version or 'none'} to {entry.to_version} was interrupted"
-            f" ({entry.when}, by {entry.actor}); it {became}",
+            f"{move} was interrupted, or is under way ({entry.when}, by {entry.actor}); it {became}",
             "write down in the ledger what became of it, and bring the mirrors in line",
         )
     if len(truth) > 1:
         yield Finding(
             "many_in_production",
             f"versions {', '.join(truth)} are all in Production: something beside Ratchet moved a stage",
-            "keep the one that the ledger or the alias names",
+            "the one that the ledger or the alias names stays, the others go",
         )
     if not truth and teeth:
         yield Finding(
             "none_in_production",
             f"nothing is in Production, the ledger says version {teeth[-1]}: something beside Ratchet took it out",
             f"put version {teeth[-1]} back",
+        )
+    if not truth and not teeth and pointer.shadow():
+        yield Finding(
+            "shadow_differs",
+            f"nothing was ever promoted, but stage or alias names version {', '.join(pointer.shadow())}:"
+            " something beside Ratchet set it",
+            "",
         )
     if len(truth) == 1:
         yield from _compare(pointer, truth[0], teeth)
@@ -127,19 +134,19 @@ def _compare(pointer: ProductionPointer, version: str, teeth: list[str]) -> Iter
 
 
 def _decide(pointer: ProductionPointer) -> str | None:
-    """The version that should be in Production: the one that is, else the ledger's, else the shadow's."""
+    """The version that should be in Production: the one that is; else the ledger's; among several, the shadow's."""
     truth, teeth = pointer.truth(), pointer.ledger.teeth()
     if len(truth) == 1:
         return truth[0]
+    if not truth:
+        return teeth[-1] if teeth else None
     for candidate in (*teeth[-1:], *pointer.shadow()):
-        if not truth or candidate in truth:
+        if candidate in truth:
             return candidate
-    if truth:
-        raise RegistryError(
-            f"{pointer.model}: versions {', '.join(truth)} are all in Production and nothing says which was meant:"
-            " run promote with the right one after taking the others out in MLflow"
-        )
-    return None
+    raise RegistryError(
+        f"{pointer.model}: versions {', '.join(truth)} are all in Production and nothing says which was meant:"
+        " take all but the right one out in MLflow, then run doctor --repair"
+    )
 
 
 def _record(pointer: ProductionPointer, version: str, actor: str, found: list[Finding], token: int) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
-from ratchet.profile import Profile, bin_counts
+from ratchet.profile import FeatureProfile, Profile, bin_counts
 
 # Added to every bin's count, so that an empty bin gives a large figure and not an infinite one.
 _PSEUDO_COUNT = 0.5
@@ -57,7 +57,7 @@ def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, versio
     """
     if reference is None:
         return DriftReport(reference=None, method=config.method)
-    shared = [feature for feature in reference.features if feature.name in rows.columns]
+    shared = [feature for feature in reference.features if _comparable(rows, feature)]
     figures = {f.name: psi(np.array(f.counts), bin_counts(rows[f.name], f)) for f in shared}
     drifted = tuple(name for name, figure in figures.items() if figure > config.threshold)
     share = len(drifted) / len(figures) if figures else 0.0
@@ -69,6 +69,13 @@ def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, versio
         share=share,
         detected=share >= config.share,
     )
+
+
+def _comparable(rows: pd.DataFrame, feature: FeatureProfile) -> bool:
+    """Whether the rows have the feature, and as the type that it was."""
+    if feature.name not in rows.columns:
+        return False
+    return pd.api.types.is_numeric_dtype(rows[feature.name]) == (feature.type == "number")
 
 
 def psi(reference: npt.NDArray[np.int64], current: npt.NDArray[np.int64]) -> float:

@@ -272,8 +272,8 @@ def incompatibilities(before: Schema, after: Schema) -> list[str]:
 def _judged(check: GateCheck, trial: Trial) -> Check:
     try:
         return check.judge(trial)
-    except (RatchetError, KeyError) as error:
-        reason = f"the holdout has no column {error}" if isinstance(error, KeyError) else str(error)
+    except (RatchetError, KeyError, ValueError) as error:
+        reason = f"the holdout has no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         return Check(name=check.name, figure=None, limit=None, passed=False, reason=reason)
 
 

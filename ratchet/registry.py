@@ -320,9 +320,7 @@ class ProductionPointer:
         try:
             with self.writing(lease):
                 if self._number() != found:
-                    raise RegistryError(
-                        f"{self.model}: somebody moved the stage by hand meanwhile; nothing was changed"
-                    )
+                    raise RegistryError(f"{self.model}: somebody moved it by hand meanwhile; nothing was changed")
                 self.point(version.version)
                 entry = self.ledger.end(entry, "completed")
         except RatchetError:
@@ -366,7 +364,7 @@ class ProductionPointer:
         try:
             yield
         except MlflowException as error:
-            raise RegistryError(f"MLflow at {self._settings.tracking_uri}: {str(error).splitlines()[0]}") from None
+            raise RegistryError(f"MLflow at {self._settings.tracking_place}: {str(error).splitlines()[0]}") from None
 
 
 def _lineage(version: Version) -> dict[str, Any]:

@@ -72,6 +72,8 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
         code, notes = _checkout(root, past["git"]["commit"], folder / "code", dirty=past["git"]["dirty"])
         try:
             record, again = _train(code, past["config"]["content"], root, folder)
+        except RegistryError as error:
+            raise RegistryError("; ".join([f"{pointer.model} version {number}: {error}", *notes])) from None
         finally:
             if code != root:
                 _git(root, "worktree", "remove", "--force", str(code))
@@ -112,7 +114,8 @@ def _train(code: Path, config: dict[str, Any], root: Path, folder: Path) -> tupl
     run = subprocess.run(command, cwd=code, env=env, capture_output=True, text=True, check=False)  # noqa: S603
     if run.returncode != 0:
         lines = run.stderr.strip().splitlines() or ["it said nothing"]
-        raise RegistryError(f"training it again failed: {lines[-1]}")
+        reason = lines[-1].removeprefix("error: ").replace(str(path), "its config")
+        raise RegistryError(f"training it again failed: {reason}")
     record = json.loads((folder / "models" / config["model"] / "metrics.json").read_text())
     scratch = Settings(home=folder / "home", models_dir=folder / "models", mlflow_uri=None)
     again = ProductionPointer(scratch, config["model"]).get(record["version"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,11 @@ class Settings(BaseSettings):
         return self.mlflow_uri or f"sqlite:///{self.home.resolve()}/mlflow.db"
 
     @property
+    def tracking_place(self) -> str:
+        """MLflow's store as it may be shown: without its password."""
+        return without_password(self.tracking_uri)
+
+    @property
     def store_url(self) -> str:
         """Ratchet's own store: ``RATCHET_DATABASE_URL``, else SQLite in the home."""
         return self.database_url or f"sqlite:///{self.home.resolve()}/ratchet.db"
@@ -53,6 +59,11 @@ class Settings(BaseSettings):
         if self.tracking_uri.startswith(("http://", "https://")):
             return None
         return (self.home.resolve() / "mlartifacts").as_uri()
+
+
+def without_password(url: str) -> str:
+    """A URL with the password in it, if there is one, replaced by stars."""
+    return re.sub(r"(://[^:/@]*):[^@/]+@", r"\1:***@", url)
 
 
 def load_settings() -> Settings:
@@ -114,14 +125,17 @@ def one_run_at_a_time(settings: Settings) -> Iterator[None]:
 
 
 def quiet_environment() -> None:
-    """Keep libraries from phoning home; a value that the user has set is left alone."""
+    """Keep libraries from phoning home and from waiting for minutes; a value that the user has set is left alone."""
     for name, value in {
         "ZENML_ANALYTICS_OPT_IN": "false",
         "ZENML_ENABLE_REPO_INIT_WARNINGS": "false",
         "ZENML_ENABLE_RICH_TRACEBACK": "false",
-        "AUTO_OPEN_DASHBOARD": "false",
+        "ZENML_AUTO_OPEN_DASHBOARD": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        # An unreachable server is told in seconds; MLflow's own default keeps trying for minutes.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "BENTOML_DO_NOT_TRACK": "true",
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from ratchet.errors import StateError
-from ratchet.settings import Settings, prepare_home
+from ratchet.errors import ConfigError, StateError
+from ratchet.settings import Settings, prepare_home, without_password
 
 # The newest migration in ratchet/migrations/versions; a test holds the two together.
 HEAD = "0001"
@@ -72,12 +72,13 @@ class Store:
 
     Raises
     ------
+    ConfigError: the URL is none, or of another kind of database.
     StateError: the store cannot be reached or written, or its schema is newer than this code.
     """
 
     def __init__(self, url: str, timeout: float = BUSY) -> None:
         self._timeout = timeout
-        self._url = sa.engine.make_url(url)
+        self._url = _parsed(url)
         try:
             self._migrate()
         except BaseException:
@@ -133,7 +134,7 @@ class Store:
             raise StateError(f"the store {self.place}: {_first_line(error)}") from None
 
     @contextmanager
-    def exclusive(self, name: str, timeout: float = BUSY) -> Iterator[None]:
+    def exclusive(self, name: str, timeout: float | None = None) -> Iterator[None]:
         """Hold a lock of this name that all processes on this store share, and that dies with its holder.
 
         On SQLite it is a lock file beside the database, on PostgreSQL an advisory lock; unlike a row lock,
@@ -143,6 +144,7 @@ class Store:
         ------
         StateError: it was not free in time.
         """
+        timeout = self._timeout if timeout is None else timeout
         busy = StateError(f"{name} is locked by another process for over {timeout:g} s: wait for it, or end it")
         if self.is_sqlite:
             from filelock import FileLock, Timeout
@@ -193,6 +195,19 @@ class Store:
                 return None
             found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
             return None if found is None else str(found)
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.engine.make_url(url)
+    except sa.exc.ArgumentError:
+        parsed = None
+    if parsed is None or parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise ConfigError(
+            f"RATCHET_DATABASE_URL: got {without_password(url)!r}, expected postgresql://user:password@host/name"
+            " or sqlite:///path"
+        )
+    return parsed
 
 
 def open_store(settings: Settings) -> Store:

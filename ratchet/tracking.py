@@ -77,7 +77,7 @@ def ensure_experiment(settings: Settings, name: str) -> str:
         if experiment is None:
             return str(client.create_experiment(name, artifact_location=_artifact_location(settings, name)))
     except MlflowException as error:
-        raise RegistryError(f"MLflow at {settings.tracking_uri}: {_first_line(error)}") from None
+        raise RegistryError(f"MLflow at {settings.tracking_place}: {_first_line(error)}") from None
     if experiment.lifecycle_stage == "deleted":
         raise RegistryError(f"the MLflow experiment {name!r} is deleted: restore it, or choose another model name")
     return str(experiment.experiment_id)
@@ -208,7 +208,7 @@ def registered_models(settings: Settings) -> list[str]:
     try:
         return sorted(found.name for found in connect(settings).search_registered_models())
     except MlflowException as error:
-        raise RegistryError(f"MLflow at {settings.tracking_uri}: {_first_line(error)}") from None
+        raise RegistryError(f"MLflow at {settings.tracking_place}: {_first_line(error)}") from None
 
 
 class RunRecord(BaseModel):

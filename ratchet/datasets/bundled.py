@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ratchet.config import SklearnDataset
+from ratchet.errors import DataError
 
 
 class BundledSource:
@@ -41,6 +42,10 @@ class BundledSource:
         names = getattr(bunch, "target_names", None)
         if names is not None and not pd.api.types.is_numeric_dtype(pd.Series(names)):
             target = target.map(dict(enumerate(str(name) for name in names)))
+        if self._config.target in frame.columns:
+            raise DataError(
+                f"dataset.target: {self._config.target!r} is a feature of {self._config.name}; choose another name"
+            )
         frame[self._config.target] = target
         return frame
 

@@ -43,7 +43,7 @@ class CsvSource:
         return file_version(self._config.path)
 
     def read(self) -> pd.DataFrame:
-        """The rows; empty fields are missing values.
+        """The rows; empty fields and pandas' markers (NA, NaN, null, None) are missing values.
 
         Raises
         ------

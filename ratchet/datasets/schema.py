@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -109,6 +110,8 @@ def _selected(frame: pd.DataFrame, config: Dataset) -> pd.DataFrame:
     for key, names in {"target": [config.target], "drop": config.drop, "columns": config.columns}.items():
         for name in names:
             if name not in known:
+                if len(known) == 1 and re.search(r"[;\t|]", known[0]):
+                    raise DataError(f"the header has one column, {known[0]!r}: set dataset.separator")
                 raise DataError(f"dataset.{key}: there is no column {name!r}{nearest(name, known)}")
     selected = frame.drop(columns=list(config.drop))
     if selected.shape[1] < 2:
@@ -189,8 +192,11 @@ def _target(values: pd.Series[Any], task: Task) -> tuple[pd.Series[Any], tuple[s
             at = numbers.index[numbers.isna()][0]
             raise DataError(f"target {values.name!r}: expected a number, got {values[at]!r} in row {_row(at)}")
         return numbers, None
-    integers = pd.api.types.is_integer_dtype(values)
-    labels = values.astype("int64") if integers else values.map(_as_text).astype(object)
+    if pd.api.types.is_float_dtype(values) and not (values % 1 == 0).all():
+        some = values[values % 1 != 0].iloc[0]
+        raise DataError(f"target {values.name!r}: {some:g} is no class; to predict a number, set task: regression")
+    number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+    labels = values.astype("int64") if number else values.map(_as_text).astype(object)
     classes = sorted(labels.unique().tolist())
     if len(classes) < 2:
         raise DataError(f"target {values.name!r}: has only one class, {classes[0]!r}; a classifier needs two at least")

@@ -10,8 +10,9 @@ import pytest
 
 from pipelines.progress import step_events
 from pipelines.runner import RunSummary
-from pipelines.stack import ensure_stack, use_embedded_store
+from pipelines.stack import _tracker_configuration, ensure_stack, use_embedded_store
 from pipelines.startup import one_scan_of_installed_packages
+from ratchet.errors import ConfigError
 from ratchet.settings import Settings, load_settings
 from steps.caching import ROOT, library_fingerprint, source_fingerprint
 
@@ -74,6 +75,22 @@ def test_a_stack_without_a_tracker_is_told(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program]
     said = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     assert "has no MLflow experiment tracker: register one and add it" in said.stdout
+
+
+def test_a_stack_that_tracks_elsewhere_is_told(first: RunSummary, settings: Settings) -> None:
+    elsewhere = settings.model_copy(update={"mlflow_uri": "postgresql://me:secret@db/x"})
+    with pytest.raises(ConfigError, match=r"tracks to sqlite:.*, Ratchet to postgresql://me:\*\*\*@db/x: set MLFLOW_"):
+        ensure_stack(elsewhere, embedded=False)
+    assert ensure_stack(settings, embedded=False) == "ratchet"
+
+
+def test_an_mlflow_server_needs_no_password_of_ours(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:5000"})
+    assert _tracker_configuration(settings) == {"tracking_uri": settings.tracking_uri}
+    assert _tracker_configuration(server)["tracking_token"] == "none-needed"
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "secret")
+    assert _tracker_configuration(server)["tracking_password"] == "secret"
 
 
 def test_the_fingerprint_follows_every_source_file(tmp_path: Path) -> None:

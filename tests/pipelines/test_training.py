@@ -201,6 +201,14 @@ def test_a_model_below_the_floor_stays_out(settings: Settings, model: str) -> No
     assert ProductionPointer(settings, model).current() is None
 
 
+def test_a_challenger_that_lacks_a_feature_of_the_champion_is_refused(settings: Settings, model: str) -> None:
+    train_in(settings, config_for(model))
+    dropped = config_for(model, "dataset.drop=[sepal_length]")
+    summary = train_in(settings, dropped)
+    assert summary.promotion.outcome == "refused"
+    assert "against_champion: the holdout has no column 'sepal_length'" in summary.promotion.reason
+
+
 def test_a_regression_runs_the_same_way(settings: Settings, model: str) -> None:
     config = config_for(
         model,

@@ -108,6 +108,8 @@ def test_separator_encoding_and_drop_are_honoured(tmp_path: Path) -> None:
         ("size,kind\n1,a\n2,\n", "target 'kind': is missing in row 2"),
         ("size,kin\n1,a\n2,b\n", "dataset.target: there is no column 'kind'; did you mean 'kin'?"),
         ("kind\na\nb\n", "no feature beside the target"),
+        ("size;kind\n1;a\n2;b\n", "the header has one column, 'size;kind': set dataset.separator"),
+        ("size,kind\n1,0.5\n2,1.0\n", "target 'kind': 0.5 is no class; to predict a number, set task: regression"),
     ],
 )
 def test_a_broken_csv_is_told_by_column_and_row(tmp_path: Path, text: str, message: str) -> None:
@@ -193,6 +195,15 @@ def test_the_seed_fixes_the_split() -> None:
     one, same, other = (split_rows(frame(), "y", 0.2, seed, stratify=True)[1] for seed in (1, 1, 2))
     assert one.equals(same)
     assert not one.equals(other)
+
+
+def test_a_feature_cannot_be_the_target_of_a_bundled_set() -> None:
+    with pytest.raises(DataError, match="'sepal_length' is a feature of iris; choose another name"):
+        load(SklearnDataset(source="sklearn", name="iris", target="sepal_length"))
+
+
+def test_classes_written_as_decimals_are_integers(tmp_path: Path) -> None:
+    assert load(csv(tmp_path, "size,kind\n1,0.0\n2,1.0\n")).schema.labels == (0, 1)
 
 
 def test_a_class_too_rare_to_split_is_told() -> None:

@@ -75,3 +75,8 @@ def test_shifted_rows_have_drifted_in_the_features_that_shifted(iris: Trained) -
 def test_a_feature_that_is_gone_is_left_out(iris: Trained) -> None:
     report = compare(iris.train.drop(columns="sepal_width"), profile_rows(iris.train, iris.schema), Drift(), "1")
     assert len(report.figures) == 3
+
+
+def test_a_feature_that_became_another_type_is_left_out(iris: Trained) -> None:
+    rows = iris.train.assign(sepal_width="wide")
+    assert len(compare(rows, profile_rows(iris.train, iris.schema), Drift(), "1").figures) == 3

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from ratchet import leases
+from ratchet import leases, stages
 from ratchet.champion import production_pointer, reference_profile
 from ratchet.doctor import examine, repair
 from ratchet.errors import PackageError, RegistryError, StateError
@@ -256,6 +256,18 @@ def test_what_was_moved_by_hand_is_found_and_brought_in_line(
     assert production(pointer) == "2"
     assert pointer.history(1)[0].kind == "repair"
     assert pointer.rollback("r", "a").to_version == "1"
+
+
+def test_an_alias_or_stage_that_nobody_promoted_is_named_and_left_alone(
+    pointer: ProductionPointer, client: MlflowClient
+) -> None:
+    (stages.set_alias if pointer._settings.production_truth == "stage" else stages.set_stage)(
+        client, pointer.model, "2"
+    )
+    assert [(f.code, f.repair) for f in examine(pointer)] == [("shadow_differs", "")]
+    repair(pointer, "doc")
+    assert pointer.current() is None
+    assert pointer.history() == []
 
 
 @deprecated

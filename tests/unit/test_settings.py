@@ -25,6 +25,11 @@ def test_the_standard_names_of_other_tools_are_honoured(monkeypatch: pytest.Monk
     assert settings.mlflow_artifacts is None, "a server decides where its artifacts go"
 
 
+def test_a_password_is_not_shown() -> None:
+    assert Settings(mlflow_uri="postgresql://me:secret@db/x").tracking_place == "postgresql://me:***@db/x"
+    assert Settings(mlflow_uri="http://127.0.0.1:5000").tracking_place == "http://127.0.0.1:5000"
+
+
 def test_artifacts_go_where_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATCHET_ARTIFACT_ROOT", "s3://bucket/models")
     assert load_settings().mlflow_artifacts == "s3://bucket/models"

@@ -18,7 +18,7 @@ from alembic.script import ScriptDirectory
 
 from ratchet import leases
 from ratchet import store as stores
-from ratchet.errors import StateError
+from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings
 from ratchet.store import HEAD, Store, metadata, open_store
 from tests.conftest import ROOT, new_database
@@ -89,6 +89,13 @@ def test_sqlite_is_in_wal_mode_and_synchronous(tmp_path: Path) -> None:
         assert connection.scalar(sa.text("PRAGMA synchronous")) == 2
 
 
+@pytest.mark.parametrize("url", ["foo", "mysql://me:secret@db/x"])
+def test_another_kind_of_database_is_told(url: str) -> None:
+    with pytest.raises(ConfigError, match="RATCHET_DATABASE_URL: got .*expected postgresql://") as caught:
+        Store(url)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_password_is_never_shown() -> None:
     with pytest.raises(StateError) as caught:
         Store("postgresql://ratchet:secret@127.0.0.1:1/nothing")
@@ -120,7 +127,7 @@ def test_a_read_only_store_is_told(tmp_path: Path) -> None:
         "import sys\n"
         "from ratchet.store import Store\n"
         "from ratchet import leases\n"
-        "from ratchet.errors import StateError\n"
+        "from ratchet.errors import ConfigError, StateError\n"
         "try: leases.acquire(Store(sys.argv[1]), 'x', wait=0)\n"
         "except StateError as error: print('told:', error)\n"
     )
