@@ -18,8 +18,7 @@ from ratchet.evaluation import Evaluation
 from ratchet.exports import export_model
 from ratchet.gates import Check, Trial, judge
 from ratchet.lineage import Lineage
-from ratchet.registry import Mirror, ProductionPointer, Version
-from ratchet.stages import PRODUCTION
+from ratchet.registry import PRODUCTION, Mirror, ProductionPointer, Version
 from ratchet.tracking import PackageRef, connect, log_metrics, register
 
 if TYPE_CHECKING:

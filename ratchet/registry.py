@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PRODUCTION = stages.PRODUCTION
 # "Whatever is there now" for promote's expected version, which may also be None for nothing.
 ANY = "*"
 
