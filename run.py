@@ -148,9 +148,9 @@ def doctor(
     from ratchet.doctor import repair as mend
 
     settings, pointer = _open(model)
-    findings = mend(pointer, settings.actor) if repair else examine(pointer)
-    console.print_json([asdict(f) for f in findings]) if as_json else console.print_findings(findings, repaired=repair)
-    if any(not (repair and finding.repair) for finding in findings):
+    found, left = mend(pointer, settings.actor) if repair else (examine(pointer),) * 2
+    console.print_json([asdict(f) for f in found]) if as_json else console.print_findings(found, left, repaired=repair)
+    if left:
         raise typer.Exit(1)
 
 
@@ -198,9 +198,8 @@ def _tell_change(entry: Entry, as_json: bool) -> None:
     if as_json:
         print_json(asdict(entry))
     else:
-        print(
-            f"{entry.model}: version {entry.to_version} is in Production, before it was {entry.from_version or 'none'}"
-        )
+        before = entry.from_version or "none"
+        print(f"{entry.model}: version {entry.to_version} went into Production; before, it was {before}")
 
 
 def main() -> None:

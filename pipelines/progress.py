@@ -56,6 +56,9 @@ def step_events(listener: Listener, *, verbose: bool) -> Iterator[None]:
     handler = _StepEvents(listener)
     consoles = [h for h in root.handlers if isinstance(h, zenml.logger.ZenMLConsoleHandler)]
     levels = {h: h.level for h in consoles}
+    zenml_log = logging.getLogger("zenml")
+    zenml_level = zenml_log.level
+    zenml_log.setLevel(logging.INFO)  # the events are told at this level, whoever hushed it before
     root.addHandler(handler)
     if not verbose:
         for console in consoles:
@@ -66,5 +69,6 @@ def step_events(listener: Listener, *, verbose: bool) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
+        zenml_log.setLevel(zenml_level)
         for console, level in levels.items():
             console.setLevel(level)

@@ -26,12 +26,13 @@ def use_embedded_store(settings: Settings) -> bool:
     Whether the embedded store is used.
     """
     embedded = str(settings.home.resolve() / "zenml")
-    own_config = os.environ.get("ZENML_CONFIG_PATH", embedded) != embedded
+    configured = os.environ.get("ZENML_CONFIG_PATH")
     if settings.zenml_store_url:
         # It may come from .env, which ZenML does not read.
         os.environ["ZENML_STORE_URL"] = settings.zenml_store_url
         return False
-    if own_config or _logged_in_to_a_server():
+    os.environ.pop("ZENML_STORE_URL", None)  # set and empty, it says that .env's does not count
+    if configured != embedded and (configured or _logged_in_to_a_server()):
         return False
     prepare_home(settings)
     os.environ["ZENML_CONFIG_PATH"] = embedded

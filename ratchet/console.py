@@ -135,17 +135,19 @@ def print_history(entries: list[dict[str, Any]]) -> None:
     _wide_console().print(table)
 
 
-def print_findings(findings: list[Any], *, repaired: bool) -> None:
-    """What the doctor found, and what was or can be done."""
-    if not findings:
+def print_findings(found: list[Any], left: list[Any], *, repaired: bool) -> None:
+    """What the doctor found, what was or can be done, and what is left after a repair."""
+    if not found:
         print("nothing is wrong")
-    for finding in findings:
+    for finding in found:
         print(f"{finding.code}: {finding.explanation}")
-        if finding.repair:
-            print(f"  {'repaired' if repaired else 'repair'}: {finding.repair}")
+        if not finding.repair:
+            print("  nothing is done by itself: a person has to look")
+        elif not repaired:
+            print(f"  repair: {finding.repair}")
         else:
-            print("  nothing is done by itself: promote or roll back to a version that is whole")
-    if not repaired and any(finding.repair for finding in findings):
+            print(f"  {'not repaired' if finding.code in {f.code for f in left} else 'repaired'}: {finding.repair}")
+    if not repaired and any(finding.repair for finding in found):
         print("mend it with: python run.py doctor --repair")
 
 

@@ -37,7 +37,7 @@ def examine(pointer: ProductionPointer) -> list[Finding]:
     return list(_findings(pointer))
 
 
-def repair(pointer: ProductionPointer, actor: str) -> list[Finding]:
+def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[Finding]]:
     """Mend all that can be mended, under the lease, and write down what was decided.
 
     Parameters
@@ -47,23 +47,23 @@ def repair(pointer: ProductionPointer, actor: str) -> list[Finding]:
 
     Returns
     -------
-    What was found before.
+    What was found before, and what is left after.
 
     Raises
     ------
+    RegistryError: several versions are in Production and nothing says which was meant.
     StateError: another process is changing the pointer right now.
     """
+    found = examine(pointer)
     with leases.held(pointer.store, pointer.lease_name) as lease, pointer.writing(lease):
-        found = examine(pointer)
         for entry in pointer.ledger.unfinished():
             pointer.settle(entry)
         version = _decide(pointer)
-        if version is None:
-            return found
-        if pointer.truth() != [version] or any(f.code in ("shadow_differs", "mirror_differs") for f in found):
-            pointer.point(version)
-        _record(pointer, version, actor, found, lease.token)
-    return found
+        if version is not None:
+            if pointer.truth() != [version] or any(_disagreements(pointer, version)):
+                pointer.point(version)
+            _record(pointer, version, actor, found, lease.token)
+    return found, examine(pointer)
 
 
 def _findings(pointer: ProductionPointer) -> Iterator[Finding]:
@@ -83,10 +83,11 @@ def _findings(pointer: ProductionPointer) -> Iterator[Finding]:
             "the one that the ledger or the alias names stays, the others go",
         )
     if not truth and teeth:
+        back = _newest_that_exists(pointer, teeth)
         yield Finding(
             "none_in_production",
             f"nothing is in Production, the ledger says version {teeth[-1]}: something beside Ratchet took it out",
-            f"put version {teeth[-1]} back",
+            f"put version {back} back" if back else "",
         )
     if not truth and not teeth and pointer.shadow():
         yield Finding(
@@ -103,22 +104,7 @@ def _findings(pointer: ProductionPointer) -> Iterator[Finding]:
 
 
 def _compare(pointer: ProductionPointer, version: str, teeth: list[str]) -> Iterator[Finding]:
-    shadow = pointer.shadow()
-    if shadow != [version]:
-        yield Finding(
-            "shadow_differs",
-            f"version {version} is in Production, stage and alias do not agree: the other one says"
-            f" {', '.join(shadow) or 'none'}",
-            f"set both to version {version}",
-        )
-    for mirror in pointer.mirrors:
-        shown = mirror.read(pointer.model)
-        if shown != version:
-            yield Finding(
-                "mirror_differs",
-                f"{mirror.name} shows version {shown or 'none'}, in Production is {version}",
-                f"have it show version {version}",
-            )
+    yield from _disagreements(pointer, version)
     open_still = any(entry.to_version == version for entry in pointer.ledger.unfinished())
     if not open_still and (not teeth or teeth[-1] != version):
         yield Finding(
@@ -133,13 +119,43 @@ def _compare(pointer: ProductionPointer, version: str, teeth: list[str]) -> Iter
         yield Finding("package_broken", f"version {version} is in Production, but {error}", "")
 
 
+def _disagreements(pointer: ProductionPointer, version: str) -> Iterator[Finding]:
+    """Where something shows another version than the one that is in Production."""
+    shadow = pointer.shadow()
+    if shadow != [version]:
+        yield Finding(
+            "shadow_differs",
+            f"version {version} is in Production, stage and alias do not agree: the other one says"
+            f" {', '.join(shadow) or 'none'}",
+            f"set both to version {version}",
+        )
+    for mirror in pointer.mirrors:
+        try:
+            shown = mirror.read(pointer.model)
+        except Exception as error:  # a display that cannot be asked must not keep the rest from being mended
+            yield Finding("mirror_unreachable", f"{mirror.name} cannot be asked: {' '.join(str(error).split())}", "")
+            continue
+        if shown != version:
+            yield Finding(
+                "mirror_differs",
+                f"{mirror.name} shows version {shown or 'none'}, in Production is {version}",
+                f"have it show version {version}",
+            )
+
+
+def _newest_that_exists(pointer: ProductionPointer, teeth: list[str]) -> str | None:
+    """The newest of the ledger's versions that was not deleted from MLflow."""
+    known = set(pointer.versions())
+    return next((version for version in reversed(teeth) if version in known), None)
+
+
 def _decide(pointer: ProductionPointer) -> str | None:
     """The version that should be in Production: the one that is; else the ledger's; among several, the shadow's."""
     truth, teeth = pointer.truth(), pointer.ledger.teeth()
     if len(truth) == 1:
         return truth[0]
     if not truth:
-        return teeth[-1] if teeth else None
+        return _newest_that_exists(pointer, teeth)
     for candidate in (*teeth[-1:], *pointer.shadow()):
         if candidate in truth:
             return candidate

@@ -110,19 +110,24 @@ class AgainstChampion:
         asked, metric = trial.config.promote, trial.config.evaluate.primary_metric
         if trial.champion is None:
             return self._check(None, None, True, "there is no champion yet")
+        if asked.policy == "always":
+            return self._check(None, None, True, "the policy is always")
+        if _columns(trial.champion.schema) != _columns(trial.challenger.schema):
+            reason = "the champion takes other columns: which rows it was fitted on cannot be told; promote by hand"
+            return self._check(None, None, False, reason)
         rows = unseen_rows(trial.holdout, trial.challenger, trial.champion)
-        if len(rows) < FEWEST_ROWS and asked.policy != "always":
+        if len(rows) < FEWEST_ROWS:
             reason = (
                 f"{len(rows)} of {len(trial.holdout)} held-out rows are new to both models, {FEWEST_ROWS} are needed:"
                 " train with the champion's seed and split, or bring new data"
             )
             return self._check(None, None, False, reason)
-        if asked.policy == "always":
-            return self._check(None, None, True, "the policy is always")
         schema = trial.challenger.schema
         mine = score_rows(trial.challenger.model, rows, schema)
         theirs = score_rows(trial.champion.model, rows, _labelled_as(trial.champion.schema, schema))
         low, high = paired_interval(metric, mine, theirs, asked.confidence, asked.bootstrap, trial.config.seed)
+        if np.isnan(low):
+            return self._check(None, None, False, f"{metric} is not defined on the {len(rows)} rows new to both")
         limit = -asked.margin if asked.policy == "not_worse" else 0.0
         reason = (
             f"{metric} {metrics.point(metric, mine):.4f}, the champion's {metrics.point(metric, theirs):.4f}:"
@@ -214,7 +219,8 @@ def unseen_rows(holdout: pd.DataFrame, *packages: Package) -> pd.DataFrame:
     """The held-out rows that no package was fitted on.
 
     A package carries the hashes of its training rows, so this holds across runs, seeds and versions of the data: a
-    row that a model was fitted on is recognised wherever it turns up, and left out.
+    row that a model was fitted on is recognised wherever it turns up, and left out, as long as the columns are the
+    same; where they are not, ``AgainstChampion`` refuses to compare.
     """
     hashes = row_hashes(holdout)
     seen = np.zeros(len(holdout), dtype=bool)
@@ -240,7 +246,8 @@ def paired_interval(
 
     Returns
     -------
-    The ends of the interval, in the metric's unit; positive is better, for a loss too.
+    The ends of the interval, in the metric's unit; positive is better, for a loss too. NaN where the metric is
+    defined on no resample.
     """
     sign = -1.0 if name in LOSSES else 1.0
     differences: npt.NDArray[np.float64] = np.concatenate(
@@ -249,6 +256,8 @@ def paired_interval(
             for weights in resamples(len(mine), n_resamples, seed)
         ]
     )
+    if np.isnan(differences).all():
+        return float("nan"), float("nan")
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(differences, [tail, 1 - tail])
     return float(low), float(high)
@@ -275,6 +284,10 @@ def _judged(check: GateCheck, trial: Trial) -> Check:
     except (RatchetError, KeyError, ValueError) as error:
         reason = f"the holdout has no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
         return Check(name=check.name, figure=None, limit=None, passed=False, reason=reason)
+
+
+def _columns(schema: Schema) -> set[tuple[str, str]]:
+    return {(field.name, field.type) for field in schema.features} | {(schema.target, "target")}
 
 
 def _labelled_as(schema: Schema, other: Schema) -> Schema:

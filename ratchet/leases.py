@@ -97,15 +97,13 @@ def check(store: Store, lease: Lease) -> None:
 
     Raises
     ------
-    StateError: it expired or was taken over; nothing may be written any more.
+    StateError: it was taken over; nothing may be written any more.
     """
     with store.reading() as connection:
         row = connection.execute(sa.select(leases).where(leases.c.name == lease.name)).one_or_none()
-        ours = row is not None and row.token == lease.token and row.expires_at > store.now(connection)
-    if not ours:
-        raise StateError(
-            f"the lease on {lease.name} (token {lease.token}) ran out: somebody else may have it; try again"
-        )
+    # A lease that ran out and that nobody took is still good: nobody can take it while we are in here.
+    if row is None or row.token != lease.token:
+        raise StateError(f"the lease on {lease.name} (token {lease.token}) was taken over by somebody else; try again")
 
 
 def expired(store: Store, name: str) -> str | None:

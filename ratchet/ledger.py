@@ -22,7 +22,7 @@ class Entry:
     Attributes
     ----------
     id: its place in the ledger.
-    operation_id: the same however often the operation is tried.
+    operation_id: the same however often the operation is tried; unique to the model.
     kind: promote, rollback, or repair.
     state: intended (begun), completed, abandoned (it never came to be), or refused (by the gate).
     from_version, to_version: what was and what should be in Production.
@@ -71,7 +71,7 @@ class Ledger:
         self._mine = promotions.c.model == model
 
     def intend(self, **values: Any) -> Entry:
-        """Write down what is about to be done; an operation that is tried again keeps its place."""
+        """Write down what is about to be done; an abandoned attempt at the same operation makes room."""
         return self._write("intended", None, values)
 
     def record(self, state: State, **values: Any) -> Entry:
@@ -126,10 +126,11 @@ class Ledger:
             now = self._store.now(connection)
             row = {"model": self._model, "state": state, "created_at": now, **values}
             row["ended_at"] = None if ended is None else now
-            where = promotions.c.operation_id == values["operation_id"]
-            if not self._store.insert_new(connection, promotions, **row):
-                connection.execute(sa.update(promotions).where(where).values(**row))
-            return self._one(connection, where)
+            mine = sa.and_(self._mine, promotions.c.operation_id == values["operation_id"])
+            # An attempt that came to nothing makes room for the next one, which gets a place of its own.
+            connection.execute(sa.delete(promotions).where(mine, promotions.c.state == "abandoned"))
+            connection.execute(sa.insert(promotions).values(**row))
+            return self._one(connection, mine)
 
     def _all(self, where: Any, limit: int | None = None) -> list[Entry]:
         statement = sa.select(promotions).where(self._mine, where).order_by(promotions.c.id.desc()).limit(limit)

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
+from ratchet.errors import RatchetError
 from ratchet.evaluation import Evaluation
 from ratchet.exports import export_model
 from ratchet.gates import Check, Trial, judge
@@ -90,6 +91,7 @@ def promote_challenger(
         else:
             rival = fetch_package(client, champion, Path(folder) / "champion") if champion else None
             checks = judge(Trial(config, challenger, rival, holdout, evaluation))
+            _log_checks(client, run_id, checks)
             decision = _decide(pointer, version, champion, checks, settings.actor)
         _log(client, run_id, decision)
         record = model_record(config, evaluation, decision, lineage, package)
@@ -133,17 +135,23 @@ def _decide(
         pointer.refuse(version, reason, actor, gate)
         stage = pointer.get(version).stage
         return Promotion(version=version, outcome="refused", stage=stage, champion=before, reason=reason, checks=checks)
-    pointer.promote(version, f"gate passed: {reason}", actor, expected=before, gate=gate)
+    try:
+        pointer.promote(version, f"gate passed: {reason}", actor, expected=before, gate=gate)
+    except RatchetError as error:
+        pointer.refuse(version, f"the gate passed, but {error}", actor, gate)
+        raise
     return Promotion(
         version=version, outcome="promoted", stage=PRODUCTION, champion=version, reason=reason, checks=checks
     )
 
 
+def _log_checks(client: MlflowClient, run_id: str, checks: tuple[Check, ...]) -> None:
+    """Before anything moves, so that the figures are there however the move ends."""
+    figures = {f"gate.{c.name}.figure": c.figure for c in checks if c.figure is not None}
+    log_metrics(client, run_id, figures | {f"gate.{c.name}.passed": float(c.passed) for c in checks})
+
+
 def _log(client: MlflowClient, run_id: str, decision: Promotion) -> None:
-    figures = {f"gate.{c.name}.figure": c.figure for c in decision.checks if c.figure is not None}
-    figures |= {f"gate.{c.name}.passed": float(c.passed) for c in decision.checks}
-    if figures:
-        log_metrics(client, run_id, figures)
     client.log_dict(run_id, decision.model_dump(mode="json"), "gate.json")
     for key, value in {"model_version": decision.version, "outcome": decision.outcome}.items():
         client.set_tag(run_id, f"ratchet.{key}", value)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlflow.exceptions import MlflowException
 
 from ratchet import leases, stages
-from ratchet.errors import RatchetError, RegistryError
+from ratchet.errors import RegistryError
 from ratchet.failpoints import failpoint
 from ratchet.ledger import Entry, Kind, Ledger
 from ratchet.settings import Settings
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PRODUCTION = stages.PRODUCTION
+# What the ledger has room for.
+LONGEST_ID = 64
 # "Whatever is there now" for promote's expected version, which may also be None for nothing.
 ANY = "*"
 
@@ -171,9 +173,10 @@ class ProductionPointer:
         """
         _require_reason(reason)
         wanted = self.get(version)
+        version = wanted.version
         with self._alone() as lease:
             found = self._number()
-            done = self._done(operation_id)
+            done = self._done(operation_id, "promote", version)
             if done:
                 return done
             if found == version:
@@ -196,7 +199,7 @@ class ProductionPointer:
         """
         _require_reason(reason)
         with self._alone() as lease:
-            done = self._done(operation_id)
+            done = self._done(operation_id, "rollback")
             if done:
                 return done
             found, teeth = self._number(), self.ledger.teeth()
@@ -242,11 +245,15 @@ class ProductionPointer:
 
     def truth(self) -> list[str]:
         """The versions that the truth (stage or alias) has in Production; one is right, none is a beginning."""
-        return self._read[self._settings.production_truth](self._client, self.model)
+        with self._reachable():
+            return self._read[self._settings.production_truth](self._client, self.model)
 
     def shadow(self) -> list[str]:
         """The versions that the mirror of the truth (alias or stage) has."""
-        return self._read["alias" if self._settings.production_truth == "stage" else "stage"](self._client, self.model)
+        with self._reachable():
+            return self._read["alias" if self._settings.production_truth == "stage" else "stage"](
+                self._client, self.model
+            )
 
     def point(self, version: str, *, truth: bool = True) -> None:
         """Write truth, shadow and mirrors, in this order. Only under the lease and inside its exclusive lock."""
@@ -254,10 +261,11 @@ class ProductionPointer:
         order = [stages.set_stage, stages.set_alias]
         if self._settings.production_truth == "alias":
             order.reverse()
-        if truth:
-            order[0](self._client, self.model, version)
-        failpoint("after_truth")
-        order[1](self._client, self.model, version)
+        with self._reachable():
+            if truth:
+                order[0](self._client, self.model, version)
+            failpoint("after_truth")
+            order[1](self._client, self.model, version)
         failpoint("after_shadow")
         for mirror in self.mirrors:
             self._tell(mirror, version)
@@ -306,33 +314,44 @@ class ProductionPointer:
     ) -> Entry:
         self._verify(version)
         failpoint("before_intent")
-        entry = self.ledger.intend(
-            operation_id=operation_id or uuid.uuid4().hex,
-            kind=kind,
-            from_version=found,
-            to_version=version.version,
-            reason=reason,
-            actor=actor,
-            gate=gate,
-            token=lease.token,
-            **_lineage(version),
-        )
-        failpoint("after_intent")
-        try:
-            with self.writing(lease):
-                if self._number() != found:
-                    raise RegistryError(f"{self.model}: somebody moved it by hand meanwhile; nothing was changed")
-                self.point(version.version)
-                entry = self.ledger.end(entry, "completed")
-        except RatchetError:
-            self.ledger.end(entry, "abandoned")
-            raise
+        with self.writing(lease):
+            done = self._done(operation_id, kind, version.version)
+            if done:
+                return done
+            if self._number() != found:
+                raise RegistryError(f"{self.model}: somebody moved it by hand meanwhile; nothing was changed")
+            entry = self.ledger.intend(
+                operation_id=operation_id or uuid.uuid4().hex,
+                kind=kind,
+                from_version=found,
+                to_version=version.version,
+                reason=reason,
+                actor=actor,
+                gate=gate,
+                token=lease.token,
+                **_lineage(version),
+            )
+            failpoint("after_intent")
+            self.point(version.version)
+            entry = self.ledger.end(entry, "completed")
         failpoint("after_completion")
         return entry
 
-    def _done(self, operation_id: str | None) -> Entry | None:
-        entry = self.ledger.find(operation_id) if operation_id else None
-        return entry if entry and entry.state == "completed" else None
+    def _done(self, operation_id: str | None, kind: Kind, version: str | None = None) -> Entry | None:
+        """The entry of an operation that is done already."""
+        if operation_id is None:
+            return None
+        if not 0 < len(operation_id) <= LONGEST_ID:
+            raise RegistryError(f"an operation id has 1 to {LONGEST_ID} characters, got {len(operation_id)}")
+        entry = self.ledger.find(operation_id)
+        if entry is None or entry.state != "completed":
+            return None
+        if entry.kind != kind or version not in (None, entry.to_version):
+            raise RegistryError(
+                f"{self.model}: the operation {operation_id!r} was a {entry.kind} to version {entry.to_version};"
+                " give another one an id of its own"
+            )
+        return entry
 
     def _number(self) -> str | None:
         found = self.truth()
@@ -356,6 +375,11 @@ class ProductionPointer:
     @cached_property
     def _read(self) -> dict[str, Callable[..., list[str]]]:
         return {"stage": stages.in_stage, "alias": stages.with_alias}
+
+    def versions(self) -> list[str]:
+        """The numbers of all registered versions, newest first."""
+        with self._reachable():
+            return [str(version.version) for version in self._newest_first()]
 
     def _newest_first(self) -> list[ModelVersion]:
         return list(self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"]))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet import status
 from ratchet.champion import fetch_package
+from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from ratchet.errors import RegistryError
 from ratchet.golden import golden_gap
 from ratchet.lineage import git_state, library_versions
@@ -84,7 +85,7 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
         version=number,
         identical=not differences,
         differences=tuple(differences),
-        changed=tuple(_changes(past, record, root)),
+        changed=tuple(_changes(past, record, root, used=code == root)),
         notes=tuple(notes),
     )
 
@@ -101,6 +102,20 @@ def _checkout(root: Path, commit: str | None, folder: Path, *, dirty: bool) -> t
     return folder, notes
 
 
+def scratch_environment(folder: Path) -> dict[str, str]:
+    """Every store in a folder, said outright: what is left out would be read from ``.env`` or a login of the user's."""
+    home = folder / "home"
+    return {
+        "RATCHET_HOME": str(home),
+        "RATCHET_MODELS_DIR": str(folder / "models"),
+        "RATCHET_DATABASE_URL": f"sqlite:///{home}/ratchet.db",
+        "RATCHET_ARTIFACT_ROOT": (home / "mlartifacts").as_uri(),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        "ZENML_CONFIG_PATH": str(home / "zenml"),
+        "ZENML_STORE_URL": "",
+    }
+
+
 def _train(code: Path, config: dict[str, Any], root: Path, folder: Path) -> tuple[dict[str, Any], Package]:
     """Run the pipeline in an empty home; the figures it wrote, and the package it registered."""
     dataset = config["dataset"]
@@ -109,7 +124,7 @@ def _train(code: Path, config: dict[str, Any], root: Path, folder: Path) -> tupl
     path = folder / "reproduce.yaml"
     path.write_text(yaml.safe_dump(config))
     env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
-    env |= {"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")}
+    env |= scratch_environment(folder)
     command = [sys.executable, str(code / "run.py"), "--config", str(path), "--no-cache"]
     run = subprocess.run(command, cwd=code, env=env, capture_output=True, text=True, check=False)  # noqa: S603
     if run.returncode != 0:
@@ -117,20 +132,23 @@ def _train(code: Path, config: dict[str, Any], root: Path, folder: Path) -> tupl
         reason = lines[-1].removeprefix("error: ").replace(str(path), "its config")
         raise RegistryError(f"training it again failed: {reason}")
     record = json.loads((folder / "models" / config["model"] / "metrics.json").read_text())
-    scratch = Settings(home=folder / "home", models_dir=folder / "models", mlflow_uri=None)
+    scratch = Settings(home=folder / "home", models_dir=folder / "models", mlflow_uri=env["MLFLOW_TRACKING_URI"])
     again = ProductionPointer(scratch, config["model"]).get(record["version"])
     return record, fetch_package(connect(scratch), again, folder / "again")
 
 
 def _differences(was: dict[str, float], now: dict[str, float], original: Package, again: Package) -> list[str]:
-    found = [f"{name}: was {was.get(name)}, is {value}" for name, value in now.items() if was.get(name) != value]
-    if original.golden != again.golden:
+    names = sorted(set(now) | (set(was) & {*CLASSIFICATION_METRICS, *REGRESSION_METRICS}))
+    found = [f"{name}: was {was.get(name)}, is {now.get(name)}" for name in names if was.get(name) != now.get(name)]
+    if original.schema.feature_names != again.schema.feature_names:
+        found.append(f"columns: were {original.schema.feature_names}, are {again.schema.feature_names}")
+    elif original.golden != again.golden:
         gap = golden_gap(again.model, original.golden, original.schema)
         found.append(f"golden predictions differ by {gap:.3g}")
     return found
 
 
-def _changes(past: dict[str, Any], record: dict[str, Any], root: Path) -> list[str]:
+def _changes(past: dict[str, Any], record: dict[str, Any], root: Path, *, used: bool) -> list[str]:
     now = library_versions()
     found = [
         f"{name} was {version}, is {now.get(name, 'not installed')}"
@@ -141,7 +159,8 @@ def _changes(past: dict[str, Any], record: dict[str, Any], root: Path) -> list[s
         found.append(f"the data were {past['data']['version']}, are {record['data_version']}")
     commit, _ = git_state(root)
     if commit != past["git"]["commit"]:
-        found.append(f"the code was at {str(past['git']['commit'])[:12]}, is at {commit[:12]} (not used here)")
+        use = "used here" if used else "not used here"
+        found.append(f"the code was at {str(past['git']['commit'])[:12]}, is at {commit[:12]} ({use})")
     return found
 
 

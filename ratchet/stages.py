@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mlflow.exceptions import MlflowException
 
+from ratchet.tracking import all_pages
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -22,8 +24,11 @@ Truth = Literal["stage", "alias"]
 
 
 def in_stage(client: MlflowClient, model: str) -> list[str]:
-    """The versions in the stage Production, lowest first; one query, so a change is seen whole or not at all."""
-    found = client.search_model_versions(f"name = '{model}'")
+    """The versions in the stage Production, lowest first.
+
+    One query for up to ten thousand versions, so that a change is seen whole.
+    """
+    found = all_pages(lambda token: client.search_model_versions(f"name = '{model}'", page_token=token))
     return sorted((str(v.version) for v in found if v.current_stage == PRODUCTION), key=int)
 
 

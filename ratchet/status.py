@@ -65,7 +65,7 @@ def lineage(settings: Settings, pointer: ProductionPointer, number: str) -> dict
         "data": {"name": record.dataset, "version": tags.get("data_version")},
         "config": {"hash": tags.get("config_hash"), "seed": tags.get("seed"), "content": record.config},
         "libraries": libraries,
-        "promotions": [_brief(entry) for entry in pointer.history() if entry.to_version == number],
+        "promotions": [_brief(entry) for entry in pointer.history() if entry.to_version == version.version],
     }
 
 

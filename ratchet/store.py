@@ -15,13 +15,16 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings, prepare_home, without_password
 
 # The newest migration in ratchet/migrations/versions; a test holds the two together.
 HEAD = "0001"
+# A table of our own, since MLflow, which may share the database, has one named alembic_version.
+VERSION_TABLE = "ratchet_alembic_version"
+_LOCK_NOT_AVAILABLE = "55P03"
 # How long a writer waits for another, in seconds.
 BUSY = 30.0
 # Marks a connection that only reads, and so needs no write lock.
@@ -33,7 +36,7 @@ promotions = sa.Table(
     "promotions",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("operation_id", sa.String(64), nullable=False, unique=True),
+    sa.Column("operation_id", sa.String(64), nullable=False),
     sa.Column("model", sa.String(256), nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
@@ -48,6 +51,7 @@ promotions = sa.Table(
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
+    sa.UniqueConstraint("model", "operation_id", name="uq_promotions_model_operation_id"),
     sa.Index("ix_promotions_model_id", "model", "id"),
     sa.Index("ix_promotions_model_state", "model", "state"),
 )
@@ -116,8 +120,10 @@ class Store:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError) as error:
-            raise StateError(f"the store {self.place}: {_first_line(error)}; nothing was changed") from None
+        except IntegrityError:
+            raise
+        except DBAPIError as error:
+            raise StateError(f"the store {self.place}: {_first_line(error)}; this was not written") from None
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -130,7 +136,7 @@ class Store:
         try:
             with self.engine.connect() as connection:
                 yield connection.execution_options(**{_READING: True})
-        except (OperationalError, InterfaceError) as error:
+        except DBAPIError as error:
             raise StateError(f"the store {self.place}: {_first_line(error)}") from None
 
     @contextmanager
@@ -154,13 +160,17 @@ class Store:
                     yield
             except Timeout:
                 raise busy from None
+            except PermissionError as error:
+                raise StateError(f"the lock {error.filename}: {error.strerror}") from None
             return
-        with self.engine.connect() as connection, connection.begin():
+        with self.transaction() as connection:
             connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(timeout * 1000)}"))
             try:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))
-            except OperationalError:
-                raise busy from None
+            except DBAPIError as error:
+                if getattr(error.orig, "pgcode", None) == _LOCK_NOT_AVAILABLE:
+                    raise busy from None
+                raise
             yield
 
     def now(self, connection: sa.Connection) -> float:
@@ -191,9 +201,9 @@ class Store:
     def _revision(self) -> str | None:
         """The schema's revision, found without Alembic, whose import a fresh schema alone has to pay."""
         with self.reading() as connection:
-            if not sa.inspect(connection).has_table("alembic_version"):
+            if not sa.inspect(connection).has_table(VERSION_TABLE):
                 return None
-            found = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+            found = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
             return None if found is None else str(found)
 
 

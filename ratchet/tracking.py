@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -206,9 +206,27 @@ def registered_models(settings: Settings) -> list[str]:
     RegistryError: MLflow cannot be reached.
     """
     try:
-        return sorted(found.name for found in connect(settings).search_registered_models())
+        client = connect(settings)
+        return sorted(
+            found.name for found in all_pages(lambda token: client.search_registered_models(page_token=token))
+        )
     except MlflowException as error:
         raise RegistryError(f"MLflow at {settings.tracking_place}: {_first_line(error)}") from None
+
+
+def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
+    """Everything that a paged search finds.
+
+    Parameters
+    ----------
+    search: takes the token of a page, None for the first, and returns it.
+    """
+    page = search(None)
+    found = list(page)
+    while page.token:
+        page = search(page.token)
+        found += page
+    return found
 
 
 class RunRecord(BaseModel):

@@ -38,7 +38,7 @@ def main() -> None:
             words = [sys.executable, "run.py", *shlex.split(command)]
             run = subprocess.run(words, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
             said = "\n".join(line.rstrip() for line in (run.stdout or run.stderr).splitlines())
-            print(said.replace(folder, "…"), end="\n\n", flush=True)
+            print(said.replace(f"{folder}/home", ".ratchet").replace(f"{folder}/", ""), end="\n\n", flush=True)
             if run.returncode != 0 and "further" not in command:
                 sys.exit(f"it ended with status {run.returncode}: {run.stderr}")
 

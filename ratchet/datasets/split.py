@@ -44,7 +44,7 @@ def split_rows(
 def row_hashes(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of each row's content, shape (rows,).
 
-    Equal rows have equal hashes in every process and version of the data, so a model's training rows can be
-    recognised in any later holdout.
+    The order of the columns does not matter; which columns there are does. Equal rows have equal hashes in every
+    process and version of the data, so a model's training rows can be recognised in any later holdout.
     """
-    return np.asarray(pd.util.hash_pandas_object(frame, index=False), dtype=np.uint64)
+    return np.asarray(pd.util.hash_pandas_object(frame[sorted(frame.columns)], index=False), dtype=np.uint64)

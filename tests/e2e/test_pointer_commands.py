@@ -65,7 +65,7 @@ def test_forward_back_and_forward_again(shell: Shell) -> None:
     assert said(shell, "promote", "2", "--reason", "trust me")["from_version"] == "1"
     assert said(shell, "rollback", "--reason", "worse")["to_version"] == "1"
     result = shell("promote", "2", "--reason", "roll forward", "--expected", "1")
-    assert result.stdout == "pointer: version 2 is in Production, before it was 1\n"
+    assert result.stdout == "pointer: version 2 went into Production; before, it was 1\n"
     entries = said(shell, "history")
     assert [(e["kind"], e["state"], e["from_version"], e["to_version"]) for e in entries] == [
         ("promote", "completed", "1", "2"),
@@ -131,7 +131,7 @@ def test_a_locked_store_is_one_line_and_status_2(
     other.execute("BEGIN IMMEDIATE")
     line = refused(shell("rollback", "--reason", "x"))
     other.close()
-    assert "database is locked; nothing was changed" in line
+    assert "database is locked" in line
 
 
 def test_the_doctor_names_and_mends_with_exit_statuses(shell: Shell, trained: Settings) -> None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
-from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import DIGEST_TAG, connect
 from tests.conftest import new_database
-
-Make = Callable[[int], tuple[Settings, str]]
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +38,51 @@ def register(settings: Settings, versions: int) -> str:
     for _ in range(versions):
         client.create_model_version(model, Path(settings.home / "none").as_uri(), tags={DIGEST_TAG: "d"})
     return model
+
+
+class FileMirror:
+    """A mirror that processes share: a file a model."""
+
+    name = "file"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, model: str) -> str | None:
+        path = self._folder / model
+        return path.read_text() if path.exists() else None
+
+    def write(self, model: str, version: str) -> None:
+        (self._folder / model).write_text(version)
+
+
+class Watcher:
+    """A reader that resolves Production over and over, on a thread of its own, until its block ends.
+
+    Attributes
+    ----------
+    seen: what it resolved, each time.
+    """
+
+    def __init__(self, settings: Settings, model: str) -> None:
+        self.seen: list[tuple[str, ...]] = []
+        self._pointer = ProductionPointer(settings, model)
+        self._done, self._errors = threading.Event(), list[BaseException]()
+        self._thread = threading.Thread(target=self._watch)
+
+    def _watch(self) -> None:
+        try:
+            while not self._done.is_set():
+                self.seen.append(tuple(self._pointer.truth()))
+        except BaseException as error:
+            self._errors.append(error)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(60)
+        assert self._errors == []
+        assert self.seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from ratchet.doctor import examine
 from ratchet.errors import RatchetError
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from tests.promotion.conftest import register
+from tests.promotion.conftest import Watcher, register
 
 PROCESSES, ROUNDS = 8, 30
 
@@ -47,41 +46,29 @@ def test_of_eight_promotions_at_once_one_wins_and_the_others_are_told_why(
         context.Process(target=_promoter, args=(settings, model, number, start, orders[number], answers))
         for number in range(PROCESSES)
     ]
-    seen: list[list[str]] = []
-    done = threading.Event()
-
-    def watch() -> None:
-        """What any reader would resolve, over and over, while it all goes on."""
-        reader = ProductionPointer(settings, model)
-        while not done.is_set():
-            seen.append(reader.truth())
-
-    watcher = threading.Thread(target=watch)
     for worker in workers:
         worker.start()
-    watcher.start()
     try:
-        for turn in range(ROUNDS):
-            before = pointer.current()
-            assert before is not None
-            for queue in orders:
-                queue.put(before.version)
-            results = [answers.get(timeout=120) for _ in range(PROCESSES)]
-            won = [version for outcome, version in results if outcome == "won"]
-            reasons = [reason for outcome, reason in results if outcome == "lost"]
-            assert len(won) == 1, (turn, results)
-            assert all("somebody else promoted meanwhile" in r or "already" in r for r in reasons), reasons
-            assert pointer.truth() == pointer.shadow() == won
-            assert examine(pointer) == []
+        with Watcher(settings, model) as watcher:
+            for turn in range(ROUNDS):
+                before = pointer.current()
+                assert before is not None
+                for queue in orders:
+                    queue.put(before.version)
+                results = [answers.get(timeout=120) for _ in range(PROCESSES)]
+                won = [version for outcome, version in results if outcome == "won"]
+                reasons = [reason for outcome, reason in results if outcome == "lost"]
+                assert len(won) == 1, (turn, results)
+                assert all("somebody else promoted meanwhile" in r or "already" in r for r in reasons), reasons
+                assert pointer.truth() == pointer.shadow() == won
+                assert examine(pointer) == []
     finally:
-        done.set()
         for queue in orders:
             queue.put("stop")
         for worker in workers:
             worker.join(30)
-        watcher.join(30)
-    assert len(seen) > ROUNDS
-    assert all(len(found) == 1 for found in seen), "a reader saw none or two"
+    assert len(watcher.seen) > ROUNDS
+    assert all(len(found) == 1 for found in watcher.seen), "a reader saw none or two"
     completed = [entry for entry in pointer.history() if entry.state == "completed"]
     assert len(completed) == ROUNDS + 1
     assert len({entry.token for entry in completed}) == ROUNDS + 1

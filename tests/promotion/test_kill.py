@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +13,15 @@ from ratchet.doctor import examine, repair
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from tests.conftest import ROOT
-from tests.promotion.conftest import register
+from tests.promotion.conftest import FileMirror, Watcher, register
 
 PROGRAM = """
 import sys
 from ratchet.registry import ProductionPointer
 from ratchet.settings import load_settings
-pointer = ProductionPointer(load_settings(), sys.argv[1], lease_ttl=1.0)
+from tests.promotion.conftest import FileMirror
+settings = load_settings()
+pointer = ProductionPointer(settings, sys.argv[1], mirrors=[FileMirror(settings.home)], lease_ttl=1.0)
 if sys.argv[2] == "promote":
     pointer.promote("3", "r", "victim")
 else:
@@ -33,8 +33,8 @@ PLACES = {
     "before_intent": (False, set()),
     "after_intent": (False, {"unfinished"}),
     "before_truth": (False, {"unfinished"}),
-    "after_truth": (True, {"unfinished", "shadow_differs"}),
-    "after_shadow": (True, {"unfinished"}),
+    "after_truth": (True, {"unfinished", "shadow_differs", "mirror_differs"}),
+    "after_shadow": (True, {"unfinished", "mirror_differs"}),
     "after_mirrors": (True, {"unfinished"}),
     "after_completion": (True, set()),
     "after_release": (True, set()),
@@ -61,57 +61,57 @@ def test_unset_a_failpoint_is_nothing() -> None:
     assert work in (["LOAD_CONST", "RETURN_VALUE"], ["RETURN_CONST"])
 
 
+CASES = [
+    *(("on_sqlite", "stage", place) for place in PLACES),
+    # The order of truth and mirror differs at these places alone; an advisory lock dies otherwise than a lock file.
+    *(("on_sqlite", "alias", place) for place in ("after_intent", "after_truth", "after_shadow")),
+    *(("on_postgresql", "stage", place) for place in ("after_lease", "after_truth")),
+]
+
+
 @pytest.mark.parametrize("kind", ["promote", "rollback"])
-@pytest.mark.parametrize(
-    ("truth", "place"),
-    # The order of truth and mirror differs at these places alone.
-    [("stage", place) for place in PLACES] + [("alias", p) for p in ("after_intent", "after_truth", "after_shadow")],
-)
+@pytest.mark.parametrize(("where", "truth", "place"), CASES)
 def test_a_killed_change_is_named_and_mended_and_never_seen_by_halves(
-    on_sqlite: Settings, place: str, kind: str, truth: str
+    where: str, truth: str, place: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    settings = on_sqlite.model_copy(update={"production_truth": truth})
+    settings: Settings = request.getfixturevalue(where).model_copy(update={"production_truth": truth})
     model = register(settings, 3)
-    pointer = ProductionPointer(settings, model)
+    pointer = ProductionPointer(settings, model, mirrors=[FileMirror(settings.home)])
     pointer.promote("1", "r", "test")
     pointer.promote("2", "r", "test")
-    seen, done = [], threading.Event()
-
-    def watch() -> None:
-        reader = ProductionPointer(settings, model)
-        while not done.is_set():
-            seen.append(tuple(reader.truth()))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    env = {
-        **os.environ,
-        "RATCHET_HOME": str(settings.home),
-        "RATCHET_PRODUCTION_TRUTH": truth,
-        "RATCHET_FAILPOINT": place,
-    }
-    victim = subprocess.run(
-        [sys.executable, "-c", PROGRAM, model, kind], cwd=ROOT, env=env, capture_output=True, check=False, timeout=60
-    )
-    done.set()
-    watcher.join()
+    with Watcher(settings, model) as watcher:
+        victim = run(PROGRAM, settings, place, model, kind)
     assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
     to = "3" if kind == "promote" else "1"
     took_effect, expected = PLACES[place]
-    assert set(seen) <= {("2",), (to,)}
-    assert pointer.truth() == [to if took_effect else "2"]
+    now = to if took_effect else "2"
+    assert set(watcher.seen) <= {("2",), (to,)}
+    assert (watcher.seen[0], pointer.truth()) == (("2",), [now])
     codes = {finding.code for finding in examine(pointer)}
     assert expected <= codes <= expected | {"lease_left"}
 
-    repair(pointer, "doctor")
-    assert examine(pointer) == []
+    assert repair(pointer, "doctor")[1] == []
     current = pointer.current()
     assert current is not None
-    assert current.version == (to if took_effect else "2")
-    assert pointer.shadow() == [current.version] == pointer.ledger.teeth()[-1:]
+    assert [current.version] == [now] == pointer.shadow() == pointer.ledger.teeth()[-1:]
+    assert pointer.mirrors[0].read(model) == now
     # And the pointer goes on as if nothing had been.
-    other = "3" if current.version == "2" else "2"
-    assert pointer.promote(other, "r", "test").from_version == current.version
+    other = "3" if now == "2" else "2"
+    assert pointer.promote(other, "r", "test").from_version == now
+
+
+def run(program: str, settings: Settings, place: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """The program as a process that dies when it comes by a place."""
+    env = {
+        **os.environ,
+        "RATCHET_HOME": str(settings.home),
+        "RATCHET_PRODUCTION_TRUTH": settings.production_truth,
+        "RATCHET_DATABASE_URL": settings.store_url,
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "RATCHET_FAILPOINT": place,
+    }
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
 
 
 def test_a_change_that_was_killed_is_settled_by_the_next_one(on_sqlite: Settings) -> None:
@@ -119,31 +119,21 @@ def test_a_change_that_was_killed_is_settled_by_the_next_one(on_sqlite: Settings
     pointer = ProductionPointer(on_sqlite, model)
     pointer.promote("1", "r", "test")
     pointer.promote("2", "r", "test")
-    env = {**os.environ, "RATCHET_HOME": str(on_sqlite.home), "RATCHET_FAILPOINT": "after_truth"}
-    subprocess.run([sys.executable, "-c", PROGRAM, model, "promote"], cwd=ROOT, env=env, check=False, timeout=60)
+    run(PROGRAM, on_sqlite, "after_truth", model, "promote")
     assert pointer.truth() == ["3"]
     assert pointer.rollback("r", "test").to_version == "2"
     assert examine(pointer) == []
     assert [entry.state for entry in pointer.history()] == ["completed"] * 4
 
 
-def test_a_killed_operation_that_is_tried_again_is_done_once(on_sqlite: Settings, tmp_path: Path) -> None:
+def test_a_killed_operation_that_is_tried_again_is_done_once(on_sqlite: Settings) -> None:
     model = register(on_sqlite, 2)
     pointer = ProductionPointer(on_sqlite, model)
     pointer.promote("1", "r", "test")
     program = PROGRAM.replace('pointer.promote("3", "r", "victim")', 'pointer.promote("2", "r", "v", operation_id="o")')
-    program = program.replace('"o"', repr(model))
     for place, code in (("after_intent", -9), ("after_mirrors", -9), ("", 0), ("", 0)):
-        env = {**os.environ, "RATCHET_HOME": str(on_sqlite.home), "RATCHET_FAILPOINT": place}
-        run = subprocess.run(
-            [sys.executable, "-c", program, model, "promote"],
-            cwd=ROOT,
-            env=env,
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert run.returncode == code, run.stderr.decode()
+        victim = run(program, on_sqlite, place, model, "promote")
+        assert victim.returncode == code, victim.stderr.decode()
     assert pointer.truth() == ["2"]
     assert len(pointer.history()) == 2
     assert examine(pointer) == []

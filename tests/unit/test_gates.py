@@ -176,6 +176,27 @@ def test_clients_of_the_champion_must_not_be_broken(iris: Trained) -> None:
     assert "labels became numbers" in incompatibilities(before, before.model_copy(update={"labels": None}))[0]
 
 
+def test_models_of_other_columns_are_not_compared(iris: Trained, package: Package, weak: Package) -> None:
+    fewer = replace(weak, schema=weak.schema.model_copy(update={"features": weak.schema.features[:3]}))
+    check = against(iris, package, fewer)
+    assert (check.passed, check.figure) == (False, None)
+    assert "the champion takes other columns" in check.reason
+
+
+def test_the_order_of_columns_hides_no_row(iris: Trained, package: Package) -> None:
+    assert len(unseen_rows(iris.train[iris.train.columns[::-1]], package)) == 0
+
+
+def test_a_metric_that_is_not_defined_on_the_rows_is_a_refusal(iris: Trained, package: Package, weak: Package) -> None:
+    asked = trial(iris, package, weak)
+    evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
+    one_class = iris.holdout[iris.holdout["species"] == "setosa"]
+    config = asked.config.model_copy(update={"evaluate": evaluate})
+    check = gates.AgainstChampion().judge(replace(asked, config=config, holdout=one_class))
+    assert (check.passed, check.figure) == (False, None)
+    assert "roc_auc is not defined on the 10 rows new to both" in check.reason
+
+
 def test_a_check_that_cannot_be_made_has_failed(iris: Trained, package: Package) -> None:
     class Broken:
         name = "broken"

@@ -26,9 +26,11 @@ class Display:
 
     def __init__(self) -> None:
         self.shown: dict[str, str] = {}
-        self.broken = False
+        self.broken = self.silent = False
 
     def read(self, model: str) -> str | None:
+        if self.silent:
+            raise ConnectionError("no answer")
         return self.shown.get(model)
 
     def write(self, model: str, version: str) -> None:
@@ -166,6 +168,55 @@ def test_a_version_of_another_model_is_unknown(pointer: ProductionPointer, clien
         pointer.promote("5", "r", "a")
 
 
+def test_an_operation_id_stands_for_one_operation_of_one_model(
+    pointer: ProductionPointer, settings: Settings, client: MlflowClient
+) -> None:
+    pointer.promote("1", "r", "a", operation_id="deploy")
+    with pytest.raises(RegistryError, match="the operation 'deploy' was a promote to version 1; give another one"):
+        pointer.promote("2", "r", "a", operation_id="deploy")
+    with pytest.raises(RegistryError, match="give another one an id of its own"):
+        pointer.rollback("r", "a", operation_id="deploy")
+    with pytest.raises(RegistryError, match="an operation id has 1 to 64 characters, got 65"):
+        pointer.promote("2", "r", "a", operation_id="x" * 65)
+    other = ProductionPointer(settings, pointer.model + "_other")
+    client.create_registered_model(other.model)
+    client.create_model_version(other.model, "file:///nothing")
+    assert other.promote("1", "r", "a", operation_id="deploy").state == "completed"
+    assert production(pointer) == "1"
+    assert production(other) == "1"
+
+
+def test_an_attempt_that_came_to_nothing_takes_its_place_when_it_is_made_again(
+    pointer: ProductionPointer,
+) -> None:
+    pointer.promote("1", "r", "a")
+    values = {"kind": "promote", "from_version": "1", "to_version": "2", "reason": "r", "actor": "a", "token": 9}
+    pointer.ledger.intend(operation_id="crashed", **values)
+    pointer.promote("3", "r", "a")
+    pointer.promote("2", "r", "a", operation_id="crashed")
+    assert production(pointer) == "2"
+    assert pointer.rollback("r", "a").to_version == "3"
+
+
+def test_a_holder_that_was_paused_does_not_undo_its_own_retry(settings: Settings, pointer: ProductionPointer) -> None:
+    pointer.promote("1", "r", "a")
+
+    def retried(version: Version) -> None:
+        pointer.promote("2", "r", "a", operation_id="again")
+
+    slow = ProductionPointer(settings, pointer.model, retried, pointer.mirrors, lease_ttl=0.0)
+    with pytest.raises(StateError, match="was taken over"):
+        slow.promote("2", "r", "a", operation_id="again")
+    assert production(pointer) == "2"
+    assert [(e.operation_id, e.state) for e in pointer.history(1)] == [("again", "completed")]
+
+
+def test_a_version_is_the_same_however_its_number_is_written(pointer: ProductionPointer) -> None:
+    pointer.promote("2", "r", "a")
+    with pytest.raises(RegistryError, match="version 2 is in Production already"):
+        pointer.promote("02", "r", "a")
+
+
 def test_the_same_operation_is_done_once(pointer: ProductionPointer) -> None:
     first = pointer.promote("1", "r", "a", operation_id=pointer.model + "-1")
     again = pointer.promote("1", "r", "a", operation_id=pointer.model + "-1")
@@ -201,11 +252,10 @@ def test_a_holder_that_was_paused_past_its_lease_writes_nothing(settings: Settin
         pointer.promote("3", "overtaking", "b")
 
     slow = ProductionPointer(settings, pointer.model, stopped, pointer.mirrors, lease_ttl=0.0)
-    with pytest.raises(StateError, match=r"the lease on production of .* ran out"):
+    with pytest.raises(StateError, match=r"the lease on production of .* was taken over"):
         slow.promote("2", "r", "a")
     assert production(pointer) == "3"
     assert [(e.to_version, e.state) for e in pointer.history()] == [
-        ("2", "abandoned"),
         ("3", "completed"),
         ("1", "completed"),
     ]
@@ -218,14 +268,17 @@ def test_a_display_that_cannot_be_told_does_not_stop_a_promotion(
     pointer.promote("1", "r", "a")
     assert "display could not be told of" in caplog.text
     assert [finding.code for finding in examine(pointer)] == ["mirror_differs"]
-    display.broken = False
-    repair(pointer, "doc")
+    assert [finding.code for finding in repair(pointer, "doc")[1]] == ["mirror_differs"], "it is still broken"
+    display.silent = True
+    assert [(f.code, f.repair) for f in examine(pointer)] == [("mirror_unreachable", "")]
+    display.broken = display.silent = False
+    assert repair(pointer, "doc")[1] == []
     assert production(pointer) == "1"
 
 
 def test_a_sound_pointer_has_no_findings(pointer: ProductionPointer) -> None:
     assert examine(pointer) == []
-    assert repair(pointer, "doc") == []
+    assert repair(pointer, "doc") == ([], [])
     pointer.promote("1", "r", "a")
     assert examine(pointer) == []
 
@@ -312,8 +365,17 @@ def test_a_lease_that_was_never_given_back_is_named(pointer: ProductionPointer) 
     leases.acquire(pointer.store, pointer.lease_name, ttl=-1)
     (finding,) = examine(pointer)
     assert finding.code == "lease_left"
+    found, left = repair(pointer, "doc")
+    assert ([f.code for f in found], left) == (["lease_left"], [])
+
+
+def test_a_version_that_was_deleted_cannot_be_put_back(pointer: ProductionPointer, client: MlflowClient) -> None:
+    pointer.promote("1", "r", "a")
+    pointer.promote("2", "r", "a")
+    client.delete_model_version(pointer.model, "2")
+    assert "put version 1 back" in {f.repair for f in examine(pointer)}
     repair(pointer, "doc")
-    assert examine(pointer) == []
+    assert production(pointer) == "1"
 
 
 def test_a_champion_that_is_damaged_is_named_and_nothing_is_done_about_it(
@@ -336,7 +398,15 @@ def test_a_registry_that_cannot_be_reached_is_told_and_nothing_changes(
     pointer.promote("1", "r", "a")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     gone = ProductionPointer(settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:9"}), pointer.model)
-    for act in (gone.current, lambda: gone.promote("2", "r", "a"), lambda: gone.rollback("r", "a")):
+    acts = (
+        gone.current,
+        lambda: gone.promote("2", "r", "a"),
+        lambda: gone.rollback("r", "a"),
+        lambda: gone.refuse("2", "r", "a", []),
+        lambda: examine(gone),
+        lambda: repair(gone, "doc"),
+    )
+    for act in acts:
         with pytest.raises(RegistryError, match=r"MLflow at http://127.0.0.1:9: "):
             act()
     assert production(pointer) == "1"

@@ -42,8 +42,9 @@ def store(url: str) -> Iterator[Store]:
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
+    options = {"version_table": stores.VERSION_TABLE}
     with store.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
 
 
 def test_the_head_is_the_newest_migration() -> None:
@@ -58,7 +59,7 @@ def test_opening_a_store_again_changes_nothing(store: Store, url: str) -> None:
 
 def test_a_newer_schema_is_refused(store: Store, url: str) -> None:
     with store.transaction() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(sa.text("UPDATE ratchet_alembic_version SET version_num = '9999'"))
     with pytest.raises(StateError, match=f"has schema 9999, this Ratchet knows up to {HEAD}: upgrade Ratchet"):
         Store(url)
 
@@ -114,7 +115,7 @@ def test_a_locked_store_is_told(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.db", timeout=0.1)
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StateError, match="database is locked; nothing was changed"), store.transaction():
+    with pytest.raises(StateError, match="database is locked; this was not written"), store.transaction():
         pass
     other.close()
 
@@ -173,7 +174,7 @@ def test_a_lease_that_ran_out_is_taken_over_and_its_first_holder_finds_out(store
     first = leases.acquire(store, "x", ttl=0.01)
     _until(lambda: leases.expired(store, "x") is not None)
     second = leases.acquire(store, "x")
-    with pytest.raises(StateError, match=r"the lease on x \(token 1\) ran out"):
+    with pytest.raises(StateError, match=r"the lease on x \(token 1\) was taken over"):
         leases.check(store, first)
     leases.release(store, first)
     leases.check(store, second)

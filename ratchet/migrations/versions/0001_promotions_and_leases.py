@@ -12,7 +12,7 @@ def upgrade() -> None:
     op.create_table(
         "promotions",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-        sa.Column("operation_id", sa.String(64), nullable=False, unique=True),
+        sa.Column("operation_id", sa.String(64), nullable=False),
         sa.Column("model", sa.String(256), nullable=False),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("token", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("ended_at", sa.Float),
+        sa.UniqueConstraint("model", "operation_id", name="uq_promotions_model_operation_id"),
     )
     op.create_index("ix_promotions_model_id", "promotions", ["model", "id"])
     op.create_index("ix_promotions_model_state", "promotions", ["model", "state"])
