@@ -9,9 +9,10 @@ from pipelines.progress import hush
 from pipelines.stack import use_embedded_store
 from ratchet.champion import production_pointer
 from ratchet.errors import ConfigError, RegistryError
-from ratchet.registry import Mirror, ProductionPointer
+from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import registered_models
+from ratchet.versions import Mirror
 
 
 def open_pointer(settings: Settings, model: str | None, *, mirrored: bool = True) -> ProductionPointer:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from ratchet.packaging import Package, load_package, verify_package
 from ratchet.profile import Profile
-from ratchet.registry import Mirror, ProductionPointer, Version
+from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, download
+from ratchet.versions import Mirror, Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -19,8 +19,9 @@ from ratchet.evaluation import Evaluation
 from ratchet.exports import export_model
 from ratchet.gates import Check, Trial, judge
 from ratchet.lineage import Lineage
-from ratchet.registry import PRODUCTION, Mirror, ProductionPointer, Version
+from ratchet.registry import PRODUCTION, ProductionPointer
 from ratchet.tracking import PackageRef, connect, log_metrics, register
+from ratchet.versions import Mirror, Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,9 +11,8 @@ import logging
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
@@ -23,7 +22,8 @@ from ratchet.failpoints import failpoint
 from ratchet.ledger import Entry, Kind, Ledger
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
-from ratchet.tracking import DIGEST_TAG, connect
+from ratchet.tracking import connect
+from ratchet.versions import Mirror, Version, from_mlflow, ledger_fields
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -35,43 +35,6 @@ PRODUCTION = stages.PRODUCTION
 LONGEST_ID = 64
 # "Whatever is there now" for promote's expected version, which may also be None for nothing.
 ANY = "*"
-
-
-@dataclass(frozen=True)
-class Version:
-    """A registered version.
-
-    Attributes
-    ----------
-    model, version: its name and number.
-    run_id: the MLflow run that trained it.
-    digest: the package's digest, as recorded at registration.
-    stage: MLflow's stage.
-    tags: the version's tags, its lineage among them.
-    created_at: seconds since the epoch.
-    """
-
-    model: str
-    version: str
-    run_id: str
-    digest: str
-    stage: str
-    tags: dict[str, str] = field(default_factory=dict)
-    created_at: float = 0.0
-
-
-class Mirror(Protocol):
-    """Another system that shows what is in Production, such as ZenML's model stages."""
-
-    name: str
-
-    def read(self, model: str) -> str | None:
-        """The version it shows, None for none."""
-        ...
-
-    def write(self, model: str, version: str) -> None:
-        """Have it show a version."""
-        ...
 
 
 class ProductionPointer:
@@ -136,7 +99,7 @@ class ProductionPointer:
         """
         with self._reachable():
             try:
-                return _version(self._client.get_model_version(self.model, version))
+                return from_mlflow(self._client.get_model_version(self.model, version))
             except MlflowException as error:
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
@@ -329,7 +292,7 @@ class ProductionPointer:
                 actor=actor,
                 gate=gate,
                 token=lease.token,
-                **_lineage(version),
+                **ledger_fields(version),
             )
             failpoint("after_intent")
             self.point(version.version)
@@ -364,7 +327,7 @@ class ProductionPointer:
 
     def lineage(self, version: str) -> dict[str, Any]:
         """What the ledger keeps of a version: its run, digest and data version."""
-        return _lineage(self.get(version))
+        return ledger_fields(self.get(version))
 
     def _tell(self, mirror: Mirror, version: str) -> None:
         try:
@@ -392,23 +355,6 @@ class ProductionPointer:
             raise RegistryError(f"MLflow at {self._settings.tracking_place}: {str(error).splitlines()[0]}") from None
 
 
-def _lineage(version: Version) -> dict[str, Any]:
-    data_version = version.tags.get("ratchet.data_version")
-    return {"run_id": version.run_id, "digest": version.digest, "data_version": data_version}
-
-
 def _require_reason(reason: str) -> None:
     if not reason.strip():
         raise RegistryError("a reason is needed, such as --reason 'better recall on the new season': it was empty")
-
-
-def _version(found: ModelVersion) -> Version:
-    return Version(
-        model=found.name,
-        version=str(found.version),
-        run_id=found.run_id or "",
-        digest=found.tags.get(DIGEST_TAG, ""),
-        stage=found.current_stage or "None",
-        tags=dict(found.tags),
-        created_at=(found.creation_timestamp or 0) / 1000,
-    )

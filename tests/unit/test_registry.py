@@ -13,9 +13,10 @@ from ratchet import leases, stages
 from ratchet.champion import production_pointer, reference_profile
 from ratchet.doctor import examine, repair
 from ratchet.errors import PackageError, RegistryError, StateError
-from ratchet.registry import ProductionPointer, Version
+from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import DIGEST_TAG, connect, ensure_experiment
+from ratchet.versions import Version
 from tests.unit.conftest import Trained
 
 
