@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -112,8 +114,16 @@ def _step(step: Any) -> str:
 
 def _next_command(summary: Any) -> str:
     if summary.promotion.outcome == "promoted" and summary.promotion.version == "1":
-        return "python run.py --config variation_svm.yaml"
+        return f"{_python()} run.py --config variation_svm.yaml"
     return f"mlflow ui --backend-store-uri {summary.tracking_uri}   (experiment {summary.config.model})"
+
+
+def _python() -> str:
+    """The interpreter as a person types it here: its name alone where its environment is active."""
+    path = Path(sys.executable)
+    if os.environ.get("VIRTUAL_ENV") == sys.prefix or not path.is_relative_to(Path.cwd()):
+        return "python"
+    return str(path.relative_to(Path.cwd()))
 
 
 def print_fields(values: dict[str, Any]) -> None:

@@ -185,6 +185,20 @@ def test_a_better_challenger_replaces_the_champion_and_a_worse_one_does_not(
     assert Client().get_model_version(model, "production").name == f"v{current.version}"
 
 
+def test_a_promotion_that_is_lost_to_another_is_written_down(
+    settings: Settings, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object, **__: object) -> None:
+        raise RegistryError("somebody else promoted meanwhile")
+
+    monkeypatch.setattr(ProductionPointer, "promote", lost)
+    with pytest.raises(RegistryError, match="somebody else promoted meanwhile"):
+        train_in(settings, config_for(model))
+    (entry,) = ProductionPointer(settings, model).history()
+    assert (entry.state, entry.reason) == ("refused", "the gate passed, but somebody else promoted meanwhile")
+    assert len(entry.gate or []) == 6
+
+
 def test_a_difference_that_thirty_rows_cannot_prove_is_no_reason(settings: Settings, model: str) -> None:
     train_in(settings, config_for(model))
     svm = train_in(settings, config_for(model, name="variation_svm"))
