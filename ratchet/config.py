@@ -84,6 +84,10 @@ class Split(Section):
     test_size: float = Field(default=0.2, gt=0, lt=1)
     stratify: bool = True
 
+    def keeps_shares(self, task: Task) -> bool:
+        """Whether the split keeps the shares of the classes, which a regression does not have."""
+        return self.stratify and task == "classification"
+
 
 class Embed(Section):
     """The transformer in front of the estimator: impute, scale, one-hot, reduce."""
@@ -178,11 +182,6 @@ class TrainingConfig(Section):
                 f"evaluate.primary_metric: {metric!r} does not measure a {self.task}{nearest('', metrics)}"
             )
         return self
-
-    @property
-    def stratified(self) -> bool:
-        """Whether the split keeps the shares of the classes."""
-        return self.split.stratify and self.task == "classification"
 
 
 def config_hash(config: BaseModel) -> str:

@@ -19,7 +19,7 @@ def ingest(
 ]:
     """Load the data set, check it against its rules, and set the holdout apart."""
     data = datasets.load(dataset, task, data_version)
-    stratify = split.stratify and task == "classification"
+    stratify = split.keeps_shares(task)
     train, holdout = datasets.split_rows(data.frame, data.schema.target, split.test_size, seed, stratify=stratify)
     for name, rows in {"train_rows": train, "holdout_rows": holdout}.items():
         log_metadata({"data_version": data_version, "rows": len(rows)}, artifact_name=name, infer_artifact=True)

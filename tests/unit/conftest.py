@@ -39,7 +39,9 @@ def fit(config: TrainingConfig) -> Trained:
     """What the steps ingest, embed and train do, without ZenML."""
     data = datasets.load(config.dataset, config.task)
     target = data.schema.target
-    train, holdout = split_rows(data.frame, target, config.split.test_size, config.seed, stratify=config.stratified)
+    train, holdout = split_rows(
+        data.frame, target, config.split.test_size, config.seed, stratify=config.split.keeps_shares(config.task)
+    )
     embedder = fit_embedder(config.embed, data.schema, train, config.seed)
     features = embed(embedder, train, data.schema).to_numpy()
     estimator = build_estimator(config.train, config.task, config.seed)

@@ -136,4 +136,6 @@ def test_a_regression_is_never_stratified() -> None:
         "train": {"estimator": "sklearn.linear_model.Ridge"},
         "evaluate": {"primary_metric": "rmse", "maximum": 3},
     }
-    assert not parse_config(data).stratified
+    config = parse_config(data)
+    assert config.split.stratify
+    assert not config.split.keeps_shares(config.task)

@@ -81,10 +81,10 @@ def test_a_version_can_be_fetched_and_says_what_it_said(
     mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained, tmp_path: Path
 ) -> None:
     (number,) = versions(mlflow_settings, model_name, iris, 1)
-    package = fetch_package(
-        client, ProductionPointer(mlflow_settings, model_name).get(number), tmp_path / "new" / "folder"
-    )
+    version = ProductionPointer(mlflow_settings, model_name).get(number)
+    package = fetch_package(client, version, tmp_path / "new" / "folder")
     verify_package(package)
+    assert package.digest == version.digest
 
 
 def test_artifacts_that_are_gone_are_told(
