@@ -178,6 +178,27 @@ def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> Non
         raise typer.Exit(1)
 
 
+@app.command()
+def serve(
+    model: Model = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on [default: 8000].")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer [default: 2].")] = None,
+) -> None:
+    """Serve the version in Production over HTTP, and follow it."""
+    from ratchet.settings import load_settings, quiet_environment
+    from serving.server import serve as serve_until_stopped
+
+    quiet_environment()
+    given = {"serve_model": model, "host": host, "port": port, "workers": workers}
+    settings = load_settings().model_copy(update={key: value for key, value in given.items() if value is not None})
+    if settings.model_path is None:
+        from ratchet.tracking import choose_model
+
+        settings = settings.model_copy(update={"serve_model": choose_model(settings, settings.serve_model)})
+    serve_until_stopped(settings)
+
+
 def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, ProductionPointer]:
     """The settings and the pointer that a command works on, with the libraries kept quiet."""
     from pipelines.operations import open_pointer

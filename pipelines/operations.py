@@ -8,10 +8,9 @@ from pathlib import Path
 from pipelines.progress import hush
 from pipelines.stack import use_embedded_store
 from ratchet.champion import production_pointer
-from ratchet.errors import ConfigError, RegistryError
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.tracking import registered_models
+from ratchet.tracking import choose_model
 from ratchet.versions import Mirror
 
 
@@ -29,18 +28,7 @@ def open_pointer(settings: Settings, model: str | None, *, mirrored: bool = True
     ConfigError: there is no such model, or several and none is named.
     RegistryError: MLflow cannot be reached.
     """
-    return production_pointer(settings, _model(settings, model), _mirrors(settings) if mirrored else ())
-
-
-def _model(settings: Settings, model: str | None) -> str:
-    known = registered_models(settings)
-    if not known:
-        raise RegistryError("no model is registered yet: train one with python run.py --config baseline.yaml")
-    if model is None and len(known) > 1:
-        raise ConfigError(f"several models are registered ({', '.join(known)}): say which with --model")
-    if model is not None and model not in known:
-        raise ConfigError(f"there is no model {model!r}; registered are: {', '.join(known)}")
-    return model or known[0]
+    return production_pointer(settings, choose_model(settings, model), _mirrors(settings) if mirrored else ())
 
 
 class LateZenMLStage:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 
 class RatchetError(Exception):
@@ -36,6 +37,31 @@ class RegistryError(RatchetError):
 
 class StateError(RatchetError):
     """Ratchet's own home cannot be used: read-only, or in use by somebody else."""
+
+
+class UnavailableError(RatchetError):
+    """Something that an answer needs is not there just now; asking again later may succeed."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with what a client sent: the field, and what is wrong with it."""
+
+    field: str
+    message: str
+
+
+class InputError(RatchetError):
+    """What a client sent is not what the model takes.
+
+    Parameters
+    ----------
+    problems: one for each field that is wrong.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in self.problems))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

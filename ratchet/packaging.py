@@ -137,7 +137,7 @@ def load_package(folder: Path, digest: str) -> Package:
     return Package(
         path=folder,
         digest=digest,
-        model=_load_skops(folder / "model.skops"),
+        model=load_pipeline(folder),
         schema=Schema.model_validate_json((folder / "schema.json").read_text()),
         profile=Profile.model_validate_json((folder / "profile.json").read_text()),
         golden=Golden.model_validate_json((folder / "golden.json").read_text()),
@@ -154,6 +154,16 @@ def verify_package(package: Package) -> None:
     PackageError: it does not.
     """
     check_golden(package.model, package.golden, package.schema)
+
+
+def load_pipeline(folder: Path) -> Pipeline:
+    """Load the pipeline of a package whose files were verified, with this repository's own trust list.
+
+    Raises
+    ------
+    PackageError: it holds a type that is not trusted.
+    """
+    return _load_skops(folder / "model.skops")
 
 
 def verify_files(folder: Path, digest: str) -> Manifest:

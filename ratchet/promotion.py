@@ -96,7 +96,7 @@ def promote_challenger(
             decision = _decide(pointer, version, champion, checks, settings.actor)
         _log(client, run_id, decision)
         record = model_record(config, evaluation, decision, lineage, package)
-        export_model(settings.models_dir / config.model, challenger.model, record)
+        export_model(settings.models_dir / config.model, challenger.model, challenger.schema, record)
     return decision
 
 

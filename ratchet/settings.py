@@ -9,10 +9,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ratchet.errors import ConfigError, StateError
 
@@ -33,8 +33,29 @@ class Settings(BaseSettings):
     production_truth: Literal["stage", "alias"] = "stage"
     actor: str = Field(default_factory=getpass.getuser)
     lock_timeout: float = Field(default=600.0, ge=0)
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    workers: int = Field(default=2, ge=1)
+    serve_model: str | None = None
+    poll_interval: float = Field(default=5.0, gt=0)
+    durability: Literal["strict", "spill"] = "spill"
+    log_patience: float = Field(default=1.0, gt=0)
+    request_timeout: float = Field(default=30.0, gt=0)
+    max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    max_batch_rows: int = Field(default=10_000, ge=1)
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_features: bool = False
+    model_path: Path | None = Field(default=None, validation_alias="MODEL_PATH")
     mlflow_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     zenml_store_url: str | None = Field(default=None, validation_alias="ZENML_STORE_URL")
+
+    @field_validator("api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _separated(cls, value: object) -> object:
+        """Several values in one variable, separated by commas."""
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def tracking_uri(self) -> str:

@@ -21,7 +21,7 @@ from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings, prepare_home, without_password
 
 # The newest migration in ratchet/migrations/versions; a test holds the two together.
-HEAD = "0001"
+HEAD = "0002"
 # A table of our own, since MLflow, which may share the database, has one named alembic_version.
 VERSION_TABLE = "ratchet_alembic_version"
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -65,6 +65,22 @@ leases = sa.Table(
     sa.Column("expires_at", sa.Float, nullable=False),
 )
 
+# One row for each answer that was given; written before the answer is sent.
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("prediction", sa.JSON, nullable=False),
+    sa.Column("score", sa.Float),
+    sa.Column("probabilities", sa.JSON),
+    sa.Column("latency", sa.Float, nullable=False),
+    sa.Index("ix_predictions_model_created_at", "model", "created_at"),
+)
+
 
 class Store:
     """Connections to the store, with its schema brought up to date.
@@ -103,7 +119,9 @@ class Store:
     def engine(self) -> sa.Engine:
         """The connection pool."""
         if not self.is_sqlite:
-            return sa.create_engine(self._url, pool_pre_ping=True)
+            waiting = f"-c lock_timeout={int(self._timeout * 1000)}"
+            patience = {"connect_timeout": max(2, int(self._timeout)), "options": waiting}
+            return sa.create_engine(self._url, pool_pre_ping=True, connect_args=patience)
         engine = sa.create_engine(self._url, connect_args={"timeout": self._timeout})
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -220,8 +238,13 @@ def _parsed(url: str) -> sa.URL:
     return parsed
 
 
-def open_store(settings: Settings) -> Store:
+def open_store(settings: Settings, timeout: float | None = None) -> Store:
     """The store that the settings name, its schema up to date.
+
+    Parameters
+    ----------
+    settings: where it is.
+    timeout: how long a writer waits for another, in seconds; None takes the settings' value.
 
     Raises
     ------
@@ -229,7 +252,7 @@ def open_store(settings: Settings) -> Store:
     """
     if settings.database_url is None:
         prepare_home(settings)
-    return Store(settings.store_url, settings.store_timeout)
+    return Store(settings.store_url, settings.store_timeout if timeout is None else timeout)
 
 
 def _upgrade(store: Store) -> None:

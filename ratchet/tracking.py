@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import TrainingConfig
-from ratchet.errors import RegistryError
+from ratchet.errors import ConfigError, RegistryError
 from ratchet.settings import Settings
 from ratchet.trust import TRUSTED_TYPES
 
@@ -212,6 +212,24 @@ def registered_models(settings: Settings) -> list[str]:
         )
     except MlflowException as error:
         raise RegistryError(f"MLflow at {settings.tracking_place}: {_first_line(error)}") from None
+
+
+def choose_model(settings: Settings, model: str | None) -> str:
+    """The registered model that is meant, which need not be named where there is only one.
+
+    Raises
+    ------
+    ConfigError: there is no such model, or several and none is named.
+    RegistryError: none is registered, or MLflow cannot be reached.
+    """
+    known = registered_models(settings)
+    if not known:
+        raise RegistryError("no model is registered yet: train one with python run.py --config baseline.yaml")
+    if model is None and len(known) > 1:
+        raise ConfigError(f"several models are registered ({', '.join(known)}): say which with --model")
+    if model is not None and model not in known:
+        raise ConfigError(f"there is no model {model!r}; registered are: {', '.join(known)}")
+    return model or known[0]
 
 
 def all_pages(search: Callable[[str | None], Any]) -> list[Any]:

@@ -21,7 +21,14 @@ _MOST_CLASSES = 1000
 
 
 class Field(BaseModel):
-    """One column as the model knows it: its type, and the range or categories seen in the data."""
+    """One column as the model knows it.
+
+    Attributes
+    ----------
+    nullable: whether a value was missing in the data.
+    minimum, maximum, categories: what was seen in the data. New rows may go beyond it: that is drift, not an error.
+    rule: what the config declares; a row that breaks it is an error.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -31,6 +38,7 @@ class Field(BaseModel):
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str, ...] | None = None
+    rule: Column = Column()
 
 
 class Schema(BaseModel):
@@ -101,7 +109,11 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: Task) -> tuple[pd.Da
     )
     _check_rules(typed, config)
     typed[config.target], labels = _target(frame[config.target], task)
-    schema = Schema(features=tuple(_field(typed[column]) for column in features), target=config.target, labels=labels)
+    schema = Schema(
+        features=tuple(_field(typed[column], config.columns.get(column, Column())) for column in features),
+        target=config.target,
+        labels=labels,
+    )
     return typed.reset_index(drop=True), schema
 
 
@@ -207,8 +219,8 @@ def _target(values: pd.Series[Any], task: Task) -> tuple[pd.Series[Any], tuple[s
     return labels, tuple(classes)
 
 
-def _field(values: pd.Series[Any]) -> Field:
-    common: dict[str, Any] = {"name": str(values.name), "nullable": bool(values.isna().any())}
+def _field(values: pd.Series[Any], rule: Column) -> Field:
+    common: dict[str, Any] = {"name": str(values.name), "nullable": bool(values.isna().any()), "rule": rule}
     if values.dtype == "float64":
         return Field(type="number", minimum=float(values.min()), maximum=float(values.max()), **common)
     return Field(type="category", categories=tuple(sorted(values.dropna().unique().tolist())), **common)

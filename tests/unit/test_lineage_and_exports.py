@@ -44,7 +44,7 @@ def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyP
 
 
 def test_the_files_for_people_can_be_read_back(tmp_path: Path, iris: Trained) -> None:
-    export_model(tmp_path / "iris", iris.model, {"metrics": {"f1_macro": 0.9}})
+    export_model(tmp_path / "iris", iris.model, iris.schema, {"metrics": {"f1_macro": 0.9}})
     assert json.loads((tmp_path / "iris" / "metrics.json").read_text()) == {"metrics": {"f1_macro": 0.9}}
     model = joblib.load(tmp_path / "iris" / "model.joblib")
     features = iris.schema.select(iris.holdout)
@@ -52,8 +52,8 @@ def test_the_files_for_people_can_be_read_back(tmp_path: Path, iris: Trained) ->
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, iris: Trained) -> None:
-    export_model(tmp_path, iris.model, {"run": 1})
+    export_model(tmp_path, iris.model, iris.schema, {"run": 1})
     with pytest.raises(TypeError):
-        export_model(tmp_path, iris.model, {"run": object()})
+        export_model(tmp_path, iris.model, iris.schema, {"run": object()})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"run": 1}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "model.joblib"]

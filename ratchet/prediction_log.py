@@ -1,0 +1,210 @@
+"""The prediction log: rows of many requests in one transaction, and no answer before its row is durable.
+
+A thread of its own writes whatever has come together while the last transaction ran (group commit), so that the cost
+of a commit is shared and the event loop never waits for a disk. When the store is down, rows are refused (strict) or
+go to a journal on the local disk and from there to the store (spill).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+
+from ratchet.errors import StateError, UnavailableError
+from ratchet.journal import Journal
+from ratchet.predictions import Prediction, insert_predictions
+from ratchet.store import Store
+
+logger = logging.getLogger(__name__)
+
+Rows = Sequence[Prediction]
+# A transaction takes what is waiting, up to about so many rows.
+_MOST_ROWS = 2000
+# Seconds between looks at a store that was down, and at journals that others left.
+_RETRY = 0.5
+_SWEEP = 5.0
+
+
+class PredictionLog:
+    """Writes rows durably for one event loop.
+
+    Parameters
+    ----------
+    open_store: opens the store; called again until it succeeds.
+    journal: where rows go while the store is down; None refuses them.
+    capacity: how many rows may wait; more are refused at once.
+    timeout: seconds after which a row that is still not durable is refused.
+    on_written: told of rows that became durable, on the writing thread.
+    """
+
+    def __init__(
+        self,
+        open_store: Callable[[], Store],
+        journal: Journal | None,
+        *,
+        capacity: int = 20_000,
+        timeout: float = 30.0,
+        on_written: Callable[[Rows], None] = lambda rows: None,
+    ) -> None:
+        self._open_store = open_store
+        self._journal = journal
+        self._capacity = capacity
+        self._timeout = timeout
+        self._on_written = on_written
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
+        self._waiting: dict[_Entry, None] = {}
+        self._store: Store | None = None
+        self._opening = threading.Lock()
+        self._stopped = threading.Event()
+        self.depth = 0
+        self.store_is_down = False
+
+    def start(self) -> None:
+        """Begin to write, for the running event loop."""
+        self._loop = asyncio.get_running_loop()
+        self._threads = [
+            threading.Thread(target=self._write_until_stopped, name="prediction-log", daemon=True),
+            threading.Thread(target=self._recover_until_stopped, name="prediction-log-recovery", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._watch()
+
+    async def stop(self) -> None:
+        """Write what is waiting, and end."""
+        self._stopped.set()
+        self._watchdog.cancel()
+        self._queue.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, self._timeout)
+        if self._journal:
+            self._journal.release()
+        if self._store:
+            self._store.engine.dispose()
+
+    async def write(self, rows: Rows) -> None:
+        """Write rows, and return when they are durable.
+
+        Raises
+        ------
+        UnavailableError: they are not; the client may try again.
+        """
+        if self.depth + len(rows) > self._capacity:
+            raise UnavailableError("too many predictions are waiting to be written down")
+        entry = _Entry(rows, self._loop.create_future())
+        self._waiting[entry] = None
+        self.depth += len(rows)
+        self._queue.put(entry)
+        await entry.durable
+
+    def _watch(self) -> None:
+        """Refuse what has waited too long, as when a store neither answers nor fails."""
+        limit = time.monotonic() - self._timeout
+        late = [entry for entry in self._waiting if entry.since < limit]
+        if late:
+            self._settle(late, UnavailableError("the store does not answer"))
+        self._watchdog = self._loop.call_later(1.0, self._watch)
+
+    def _settle(self, entries: Sequence[_Entry], error: UnavailableError | None) -> None:
+        for entry in entries:
+            if entry in self._waiting:
+                del self._waiting[entry]
+                self.depth -= len(entry.rows)
+            if entry.durable.done():  # the client went away
+                continue
+            if error is None:
+                entry.durable.set_result(None)
+            else:
+                entry.durable.set_exception(error)
+
+    def _write_until_stopped(self) -> None:
+        while entries := self._take():
+            rows = [row for entry in entries for row in entry.rows]
+            error = self._persist(rows)
+            self._loop.call_soon_threadsafe(self._settle, entries, error)
+            if error is None:
+                self._on_written(rows)
+
+    def _take(self) -> list[_Entry]:
+        """What is waiting; empty when it is time to end."""
+        entries: list[_Entry] = []
+        rows = 0
+        try:
+            while rows < _MOST_ROWS:
+                entry = self._queue.get(block=not entries)
+                if entry is None:
+                    self._queue.put(None)  # end after this round
+                    break
+                entries.append(entry)
+                rows += len(entry.rows)
+        except Empty:
+            pass
+        return entries
+
+    def _persist(self, rows: Rows) -> UnavailableError | None:
+        try:
+            if not (self._journal and self.store_is_down):
+                try:
+                    insert_predictions(self._opened(), rows)
+                    self.store_is_down = False
+                    return None
+                except StateError as error:
+                    if not self.store_is_down:
+                        logger.error("predictions cannot be written to the store: %s", error)
+                    self.store_is_down = True
+                    if self._journal is None:
+                        return UnavailableError("the store of predictions is down")
+            self._journal.append(rows)
+        except Exception:
+            logger.exception("%d predictions could not be written down; they are refused", len(rows))
+            return UnavailableError("predictions cannot be written down")
+        return None
+
+    def _recover_until_stopped(self) -> None:
+        """Look whether a store that was down is back, and move into it what journals hold."""
+        wait = 0.0
+        while not self._stopped.wait(wait):
+            wait = _RETRY if self._recover() else _SWEEP
+            while wait > _RETRY and not self.store_is_down and not self._stopped.wait(_RETRY):
+                wait -= _RETRY
+
+    def _recover(self) -> bool:
+        """Whether to look again soon."""
+        try:
+            with self._opened().transaction():
+                pass
+            if self.store_is_down:
+                logger.warning("the store takes predictions again")
+            self.store_is_down = False
+            if self._journal:
+                self._journal.release()
+                moved = self._journal.replay(lambda rows: insert_predictions(self._opened(), rows))
+                if moved:
+                    logger.warning("%d predictions went from the journal into the store", moved)
+        except StateError:
+            return True
+        except Exception:
+            logger.exception("the journal of predictions could not be replayed; it is kept")
+            return True
+        return self.store_is_down
+
+    def _opened(self) -> Store:
+        with self._opening:
+            if self._store is None:
+                self._store = self._open_store()
+            return self._store
+
+
+class _Entry:
+    """The rows of one request, and the future that its answer waits for."""
+
+    __slots__ = ("durable", "rows", "since")
+
+    def __init__(self, rows: Rows, durable: asyncio.Future[None]) -> None:
+        self.rows = rows
+        self.durable = durable
+        self.since = time.monotonic()

@@ -1,0 +1,1 @@
+"""The prediction service: BentoML around the version in Production."""

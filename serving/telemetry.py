@@ -1,0 +1,160 @@
+"""What the service tells of itself: Prometheus metrics, right across workers, and a log line for each prediction.
+
+prometheus_client adds workers up through files in ``PROMETHEUS_MULTIPROC_DIR``, which has to be set before it is
+imported; so this module is imported by workers alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter as Tally
+from pathlib import Path
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from ratchet.prediction_log import Rows
+from ratchet.predictions import Prediction
+from serving.latency import LatencyWindow
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_SHARES = tuple(round(0.1 * step, 1) for step in range(1, 11))
+# Classes beyond this are counted together: each is a series for ever.
+_MOST_CLASSES = 100
+_ONE = "all"
+
+_requests = Counter("ratchet_requests", "Requests by route and status.", ["route", "status"])
+_latency = Histogram("ratchet_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=_SECONDS)
+_in_flight = Gauge("ratchet_requests_in_flight", "Requests that wait for an answer.", multiprocess_mode="livesum")
+_errors = Counter("ratchet_errors", "Requests without an answer, by kind.", ["kind"])
+_predictions = Counter("ratchet_predictions", "Predictions by version and class.", ["model", "version", "label"])
+_scores = Histogram("ratchet_prediction_score", "Probability of the predicted class.", ["model"], buckets=_SHARES)
+_queue = Gauge("ratchet_log_queue_depth", "Predictions that wait to be durable.", multiprocess_mode="livesum")
+_store = Gauge("ratchet_store_down", "Workers that cannot reach the store of predictions.", multiprocess_mode="livesum")
+_version = Gauge(
+    "ratchet_served_version",
+    "Version that a worker answers with; workers that differ are out of step.",
+    ["model"],
+    multiprocess_mode="liveall",
+)
+_swaps = Counter("ratchet_swaps", "Versions that went in.", ["model"])
+_failures = Counter("ratchet_swap_failures", "Failures to follow the production pointer.", ["reason"])
+
+
+class Telemetry:
+    """Counts and writes down what one worker does.
+
+    Parameters
+    ----------
+    log_predictions: whether each prediction gets a line on standard output.
+    log_features: whether that line holds the features, too.
+    """
+
+    def __init__(self, *, log_predictions: bool, log_features: bool) -> None:
+        self._log_predictions = log_predictions
+        self._log_features = log_features
+        self._labels: set[str] = set()
+        self._routes: dict[str, Histogram] = {}
+        self._statuses: dict[tuple[str, int], Counter] = {}
+        self.window = LatencyWindow()
+        self.in_flight = 0
+        for reason in ("package", "registry", "unexpected"):
+            _failures.labels(reason)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Count a request that was answered or refused."""
+        histogram = self._routes.get(route)
+        if histogram is None:
+            histogram = self._routes[route] = _latency.labels(route)
+        histogram.observe(seconds)
+        counter = self._statuses.get((route, status))
+        if counter is None:
+            counter = self._statuses[route, status] = _requests.labels(route, str(status))
+        counter.inc()
+        self.window.add(seconds)
+
+    def error(self, kind: str) -> None:
+        """Count an error."""
+        _errors.labels(kind).inc()
+
+    def swapped(self, model: str, version: str) -> None:
+        """Show the version that is served now."""
+        _version.labels(model).set(int(version) if version.isdigit() else 0)
+        _swaps.labels(model).inc()
+
+    def swap_failed(self, reason: str) -> None:
+        """Raise the alarm: the pointer could not be followed."""
+        _failures.labels(reason).inc()
+
+    def state(self, *, depth: int, store_is_down: bool) -> None:
+        """Show how much is waiting."""
+        _queue.set(depth)
+        _in_flight.set(self.in_flight)
+        _store.set(store_is_down)
+
+    def written(self, rows: Rows) -> None:
+        """Count predictions that are durable, and write a line for each."""
+        for (model, version, label), count in Tally(self._key(row) for row in rows).items():
+            _predictions.labels(model, version, label).inc(count)
+        scores = _scores.labels(rows[0]["model"])
+        for row in rows:
+            if row["score"] is not None:
+                scores.observe(row["score"])
+        if self._log_predictions:
+            sys.stdout.buffer.write(b"".join(map(self._line, rows)))
+            sys.stdout.buffer.flush()
+
+    def _key(self, row: Prediction) -> tuple[str, str, str]:
+        label = str(row["prediction"]) if isinstance(row["prediction"], str | int) else _ONE
+        if label not in self._labels:
+            if len(self._labels) >= _MOST_CLASSES:
+                label = "other"
+            self._labels.add(label)
+        return row["model"], row["version"], label
+
+    def _line(self, row: Prediction) -> bytes:
+        line: dict[str, Any] = {
+            "time": _when(row["created_at"]),
+            "level": "info",
+            "event": "prediction",
+            "prediction_id": row["id"],
+            "model": row["model"],
+            "version": row["version"],
+            "latency_ms": round(row["latency"] * 1000, 3),
+        }
+        if self._log_features:
+            line["features"] = row["features"]
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def exposition() -> bytes:
+    """All workers' metrics in Prometheus' text format."""
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
+        return generate_latest()
+    for path in Path(folder).glob("gauge_live*_*.db"):
+        pid = int(path.stem.rpartition("_")[2])
+        if not Path(f"/proc/{pid}").exists() and not _alive(pid):
+            mark_process_dead(pid, folder)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry, folder)
+    return generate_latest(registry)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _when(seconds: float) -> str:
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

@@ -1,0 +1,181 @@
+"""One worker process: the runtime that it answers with, and everything around it that has to start and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from ratchet.board import Board, Release
+from ratchet.errors import ConfigError, RegistryError, UnavailableError
+from ratchet.follower import Follower
+from ratchet.journal import Journal
+from ratchet.package_cache import PackageCache
+from ratchet.prediction_log import PredictionLog
+from ratchet.runtime import Runtime, load_file
+from ratchet.settings import Settings, load_settings, quiet_environment
+from ratchet.store import open_store
+from serving.latency import add_counts, percentiles
+from serving.logs import log_as_json
+from serving.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+_BEAT = 1.0
+
+
+class Worker:
+    """What the endpoints of one process share.
+
+    Parameters
+    ----------
+    settings: where things are and how the service behaves.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.telemetry = Telemetry(
+            log_predictions=settings.log_level in ("DEBUG", "INFO"), log_features=settings.log_features
+        )
+        journal = Journal(settings.home / "journal") if settings.durability == "spill" else None
+        self.log = PredictionLog(
+            lambda: open_store(settings, settings.log_patience),
+            journal,
+            timeout=settings.request_timeout,
+            on_written=self.telemetry.written,
+        )
+        # Long computations share one thread, so that short ones never wait for more than one of them.
+        self.executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self.model = settings.serve_model or ""
+        self._runtime: Runtime | None = None
+        self._since: float | None = None
+        self._board: Board | None = None
+        self._follower: Follower | None = None
+        self._following: asyncio.Task[None] | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """What answers now.
+
+        Raises
+        ------
+        UnavailableError: nothing does yet.
+        """
+        if self._runtime is None:
+            raise UnavailableError("no model is in Production yet, or it is still being loaded")
+        return self._runtime
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests can be answered."""
+        return self._runtime is not None
+
+    async def start(self) -> None:
+        """Begin to follow the pointer and to write predictions; returns before a model is there."""
+        self._loop = asyncio.get_running_loop()
+        self.log.start()
+        if self.settings.model_path:
+            self._swap(load_file(self.settings.model_path, most_rows=self.settings.max_batch_rows))
+        else:
+            self._following = asyncio.create_task(self._follow())
+        self._beat()
+
+    async def stop(self) -> None:
+        """Write what is waiting, and leave the other workers."""
+        self._heart.cancel()
+        if self._following:
+            self._following.cancel()
+        if self._follower:
+            self._follower.stop()
+        await self.log.stop()
+        if self._board:
+            self._board.leave()
+        self.executor.shutdown(wait=False)
+
+    def health(self) -> dict[str, Any]:
+        """How this worker and its fellows are."""
+        posts = self._board.posts() if self._board else []
+        latencies = [post.facts["latency"] for post in posts if post.facts] or [self.telemetry.window.counts()]
+        runtime = self._runtime
+        return {
+            "status": "starting" if runtime is None else "degraded" if self.log.store_is_down else "ok",
+            "model": runtime.model if runtime else self.model,
+            "version": runtime.version if runtime else None,
+            "since": datetime.fromtimestamp(self._since, UTC).isoformat(timespec="milliseconds")
+            if self._since
+            else None,
+            "engine": runtime.engine_name if runtime else None,
+            "store": "down" if self.log.store_is_down else "up",
+            "durability": self.settings.durability,
+            "waiting": self.log.depth,
+            "workers": [{"pid": post.pid, "version": post.serving.version if post.serving else None} for post in posts],
+            "latency_ms": percentiles(add_counts(latencies)),
+        }
+
+    async def _follow(self) -> None:
+        # Imported here, since serving a file needs no registry.
+        from ratchet.registry import ProductionPointer
+
+        self.model = await self._find_model()
+        pointer = ProductionPointer(self.settings, self.model)
+        self._board = Board(self.settings.home / "serving" / self.model)
+        self._follower = Follower(
+            pointer,
+            PackageCache(self.settings),
+            self._board,
+            self._adopt,
+            self.telemetry.swap_failed,
+            self.settings.poll_interval,
+        )
+        self._follower.start()
+
+    async def _find_model(self) -> str:
+        """The model to serve, which need not be named where there is only one; waits for the first one."""
+        from ratchet.tracking import choose_model
+
+        while not self.model:
+            try:
+                return await asyncio.to_thread(choose_model, self.settings, None)
+            except RegistryError as error:
+                logger.warning("nothing to serve yet: %s", error)
+            except ConfigError as error:
+                logger.error("set RATCHET_SERVE_MODEL: %s", error)
+            await asyncio.sleep(self.settings.poll_interval)
+        return self.model
+
+    def _adopt(self, runtime: Runtime, at: float) -> None:
+        """Called by the follower's thread: answer with this runtime from an instant on."""
+        self._loop.call_soon_threadsafe(
+            lambda: self._loop.call_later(max(0.0, at - time.monotonic()), self._swap, runtime)
+        )
+
+    def _swap(self, runtime: Runtime) -> None:
+        self._runtime, self._since = runtime, time.time()
+        self.model = runtime.model
+        self.telemetry.swapped(runtime.model, runtime.version)
+        if self._board:
+            self._board.serve(Release(runtime.version, runtime.digest))
+
+    def _beat(self) -> None:
+        """Say once a second that the event loop is alive, and how it goes."""
+        self.telemetry.state(depth=self.log.depth, store_is_down=self.log.store_is_down)
+        if self._board:
+            self._board.mine.facts = {"latency": self.telemetry.window.counts()}
+            try:
+                self._board.post()
+            except OSError as error:
+                logger.error("the other workers cannot be told that this one is alive: %s", error)
+        self._heart = self._loop.call_later(_BEAT, self._beat)
+
+
+@functools.cache
+def this_worker() -> Worker:
+    """The one worker of this process, which logs as JSON from here on."""
+    quiet_environment()
+    settings = load_settings()
+    log_as_json(settings.log_level)
+    return Worker(settings)
