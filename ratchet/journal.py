@@ -56,6 +56,8 @@ class Journal:
                 # Half a row would make the next one unreadable.
                 with contextlib.suppress(OSError):
                     os.ftruncate(segment, end)
+                if end == 0:
+                    self._path.unlink(missing_ok=True)
                 self._close()
                 raise
 
@@ -97,8 +99,8 @@ class Journal:
     def _open(self) -> int:
         if self._segment is None:
             self._folder.mkdir(parents=True, exist_ok=True)
-            path = self._folder / f"{uuid_utils.uuid7()}{_SUFFIX}"
-            segment = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+            self._path = self._folder / f"{uuid_utils.uuid7()}{_SUFFIX}"
+            segment = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
             fcntl.flock(segment, fcntl.LOCK_EX)
             _sync_folder(self._folder)
             self._segment = segment

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -53,6 +54,7 @@ class Worker:
         self.model = settings.serve_model or ""
         self._runtime: Runtime | None = None
         self._since: float | None = None
+        self._coming: deque[tuple[float, Runtime]] = deque()
         self._board: Board | None = None
         self._follower: Follower | None = None
         self._following: asyncio.Task[None] | None = None
@@ -65,6 +67,9 @@ class Worker:
         ------
         UnavailableError: nothing does yet.
         """
+        # The clock decides and not the timer, which a busy event loop runs late.
+        if self._coming and time.monotonic() >= self._coming[0][0]:
+            self._cut_over()
         if self._runtime is None:
             raise UnavailableError("no model is in Production yet, or it is still being loaded")
         return self._runtime
@@ -149,9 +154,14 @@ class Worker:
 
     def _adopt(self, runtime: Runtime, at: float) -> None:
         """Called by the follower's thread: answer with this runtime from an instant on."""
+        self._coming.append((at, runtime))
         self._loop.call_soon_threadsafe(
-            lambda: self._loop.call_later(max(0.0, at - time.monotonic()), self._swap, runtime)
+            lambda: self._loop.call_later(max(0.0, at - time.monotonic()) + 0.001, self._cut_over)
         )
+
+    def _cut_over(self) -> None:
+        while self._coming and time.monotonic() >= self._coming[0][0]:
+            self._swap(self._coming.popleft()[1])
 
     def _swap(self, runtime: Runtime) -> None:
         self._runtime, self._since = runtime, time.time()

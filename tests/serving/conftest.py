@@ -1,0 +1,73 @@
+"""Registered models that are quickly made, and a service for the tests that change nothing of it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ratchet.champion import production_pointer
+from ratchet.packaging import log_packaged
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect, ensure_experiment, register
+from tests.conftest import new_database
+from tests.serving.running import Service, serving
+from tests.unit.conftest import Trained, baseline
+
+
+@pytest.fixture(scope="session")
+def served_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """A home with a real MLflow store and Ratchet's own, both on SQLite."""
+    home = tmp_path_factory.mktemp("served")
+    return Settings(home=home, models_dir=home / "models")
+
+
+@pytest.fixture(scope="session")
+def served_on_postgresql(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """MLflow on SQLite, Ratchet's own store on PostgreSQL."""
+    home = tmp_path_factory.mktemp("served-pg")
+    return Settings(home=home, models_dir=home / "models", database_url=new_database(postgres, "served"))
+
+
+@pytest.fixture(scope="session")
+def iris_models() -> tuple[Trained, Trained]:
+    """Two models of iris that answer differently, though not by much."""
+    return baseline(), baseline("train.params.C=0.1")
+
+
+def publish(settings: Settings, model: str, trained: Trained) -> str:
+    """Log a package and register it; its version."""
+    client = connect(settings)
+    run = client.create_run(ensure_experiment(settings, model)).info.run_id
+    package = log_packaged(settings, run, model, trained.model, trained.train, trained.schema, "x")
+    return str(register(client, model, package, {}).version)
+
+
+def published(settings: Settings, *models: Trained) -> ProductionPointer:
+    """A new registered model with these versions, the first of them in Production."""
+    name = f"m_{uuid.uuid4().hex[:8]}"
+    for trained in models:
+        publish(settings, name, trained)
+    pointer = production_pointer(settings, name)
+    pointer.promote("1", "first", "test")
+    return pointer
+
+
+@pytest.fixture(scope="session")
+def service(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """The baseline behind ``python run.py serve``; tests leave it as they found it."""
+    pointer = published(served_settings, iris_models[0])
+    output = tmp_path_factory.mktemp("service") / "output"
+    with serving(served_settings, pointer.model, output) as running:
+        yield running
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    """A file for what a service prints."""
+    return tmp_path / "output"

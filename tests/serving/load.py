@@ -1,0 +1,111 @@
+"""A load on a running service, from a process of its own; what became of every request is told at the end.
+
+``python -m tests.serving.load PORT CONNECTIONS RATE FILE``: each connection sends RATE requests a second, one after the
+other, until standard input is closed. FILE then holds a JSON line a request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from tests.conftest import ROOT
+from tests.serving.running import RECORD
+
+
+@dataclass(frozen=True)
+class Request:
+    """What became of one request: when it was sent and answered (``time.time()``), and how.
+
+    Attributes
+    ----------
+    status: 0 where the connection broke.
+    """
+
+    sent: float
+    answered: float
+    status: int
+    version: str = ""
+    prediction_id: str = ""
+
+
+@dataclass
+class Load:
+    """A load and, when its block has ended, what became of it."""
+
+    requests: list[Request] = field(default_factory=list)
+
+    @property
+    def answered(self) -> list[Request]:
+        """The requests that got a 200."""
+        return [request for request in self.requests if request.status == 200]
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return len(self.requests) / (self.requests[-1].answered - self.requests[0].sent)
+
+
+@contextlib.contextmanager
+def load_on(port: int, file: Path, *, connections: int = 8, rate: float = 40.0) -> Iterator[Load]:
+    """Keep a load on a service for the time of a block."""
+    load = Load()
+    words = [sys.executable, "-m", "tests.serving.load", str(port), str(connections), str(rate), str(file)]
+    process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdin
+    try:
+        assert process.stdout.readline() == "begun\n"
+        yield load
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        assert process.wait(60) == 0
+    load.requests = [Request(**json.loads(line)) for line in file.read_text().splitlines()]
+    load.requests.sort(key=lambda request: request.sent)
+
+
+def _send(port: int, pause: float, done: threading.Event, found: list[Request]) -> None:
+    body, headers = json.dumps(RECORD).encode(), {"content-type": "application/json"}
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
+    while not done.is_set():
+        sent = time.time()
+        try:
+            connection.request("POST", "/predict", body, headers)
+            response = connection.getresponse()
+            content = response.read()
+            answered = time.time()
+            said = json.loads(content)
+            version = said["model"]["version"] if response.status == 200 else ""
+            found.append(Request(sent, answered, response.status, version, said.get("prediction_id", "")))
+        except (OSError, HTTPException):
+            found.append(Request(sent, time.time(), 0))
+            connection.close()
+        done.wait(max(0.0, pause - (time.time() - sent)))
+
+
+def main() -> None:
+    """Send until standard input is closed."""
+    port, connections, rate, file = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
+    done, found = threading.Event(), list[Request]()
+    threads = [threading.Thread(target=_send, args=(port, 1 / rate, done, found)) for _ in range(connections)]
+    for thread in threads:
+        thread.start()
+    print("begun", flush=True)
+    sys.stdin.read()
+    done.set()
+    for thread in threads:
+        thread.join()
+    file.write_text("".join(json.dumps(vars(request)) + "\n" for request in found))
+
+
+if __name__ == "__main__":
+    main()

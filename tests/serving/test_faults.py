@@ -1,0 +1,166 @@
+"""Things that break while the service runs: the old model goes on answering, and the alarm shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from ratchet.champion import production_pointer
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect
+from tests.serving.conftest import publish, published
+from tests.serving.load import load_on
+from tests.serving.running import RECORD, Service, environment, free_port, serving, wait_until
+from tests.unit.conftest import Trained
+
+FAST = {"RATCHET_POLL_INTERVAL": "0.5"}
+
+
+def artifact(settings: Settings, model: str, version: str, name: str) -> Path:
+    """A file of a registered version, where MLflow keeps it."""
+    uri = connect(settings).get_model_version_download_uri(model, version)
+    return Path(uri.removeprefix("file://")) / name
+
+
+def failures(service: Service, reason: str) -> float:
+    return service.metric("ratchet_swap_failures_total", reason=reason)
+
+
+def by_hand(settings: Settings, pointer: ProductionPointer, version: str) -> None:
+    """Promote without the checks, as somebody does who moves the stage in MLflow's own pages."""
+    ProductionPointer(settings, pointer.model).promote(version, "by hand", "test")
+
+
+def test_a_corrupt_and_a_missing_artifact_leave_the_old_version_in_place(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    pointer = published(served_settings, *iris_models, iris_models[1], iris_models[1])
+    corrupt = artifact(served_settings, pointer.model, "2", "model.onnx")
+    corrupt.write_bytes(corrupt.read_bytes()[:-1] + b"x")
+    artifact(served_settings, pointer.model, "3", "golden.json").unlink()
+    with (
+        serving(served_settings, pointer.model, output, **FAST) as service,
+        load_on(service.port, tmp_path / "load", connections=2) as load,
+    ):
+        for bad in ("2", "3"):
+            before = failures(service, "package")
+            by_hand(served_settings, pointer, bad)
+            service.until(lambda before=before: failures(service, "package") >= before + 2)  # type: ignore[misc]
+            assert {worker["version"] for worker in service.get("/health")["workers"]} == {"1"}
+        by_hand(served_settings, pointer, "4")
+        service.until(lambda: {worker["version"] for worker in service.get("/health")["workers"]} == {"4"})
+    assert {request.status for request in load.requests} == {200}
+    assert {request.version for request in load.answered} == {"1", "4"}
+    assert "tampered with or damaged" in output.read_text()
+
+
+@pytest.mark.slow
+def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alarm(
+    iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    home, port = tmp_path / "home", free_port()
+    home.mkdir()
+    settings = Settings(home=home, models_dir=tmp_path / "models", mlflow_uri=f"http://127.0.0.1:{port}")
+    registry = start_registry(settings, port)
+    try:
+        pointer = published(settings, *iris_models)
+        with (
+            serving(settings, pointer.model, output, **FAST, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as service,
+            load_on(service.port, tmp_path / "load", connections=2) as load,
+        ):
+            stop(registry)
+            down = time.monotonic()
+            service.until(lambda: failures(service, "registry") >= 2)
+            # A worker that dies meanwhile starts again without the registry.
+            victim = service.workers[0]
+            os.kill(victim, signal.SIGKILL)
+            service.until(lambda: len(set(service.workers) - {victim}) == 2)
+            wait_until(lambda: time.monotonic() - down >= 30, 60)
+            assert service.post("/predict", RECORD)[1]["model"]["version"] == "1"
+            registry = start_registry(settings, port)
+            production_pointer(settings, pointer.model).promote("2", "back", "test")
+            service.until(lambda: {worker["version"] for worker in service.get("/health")["workers"]} == {"2"})
+    finally:
+        stop(registry)
+    broken = [request for request in load.requests if request.status != 200]
+    # What was on the way in the killed worker breaks; each connection has at most one request on the way.
+    assert len(broken) <= 2
+    assert {request.status for request in broken} <= {0}
+
+
+def test_a_service_started_before_the_first_promotion_waits_for_it(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
+) -> None:
+    model = f"early_{output.parent.name[-8:]}"
+    version = publish(served_settings, model, iris_models[0])
+    with serving(served_settings, model, output, ready=False, **FAST) as service:
+        service.until(lambda: service.ask("GET", "/livez")[0] == 200)
+        assert service.ask("GET", "/readyz")[0] == 503
+        status, answer = service.post("/predict", RECORD)
+        assert (status, "no model is in Production yet" in answer["error"]) == (503, True)
+        production_pointer(served_settings, model).promote(version, "first", "test")
+        service.until(lambda: service.ask("GET", "/readyz")[0] == 200)
+        assert service.post("/predict", RECORD)[1]["model"] == {"name": model, "version": version}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_hundred_swaps_leak_no_memory(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
+) -> None:
+    pointer = published(served_settings, *iris_models)
+    fast = ProductionPointer(served_settings, pointer.model)
+    sizes: dict[int, int] = {}
+    with serving(served_settings, pointer.model, output, RATCHET_POLL_INTERVAL="0.1") as service:
+        for swap in range(1, 101):
+            version = "2" if swap % 2 else "1"
+            fast.promote(version, "turn", "test")
+            service.until(
+                lambda version=version: {w["version"] for w in service.get("/health")["workers"]} == {version}
+            )  # type: ignore[misc]
+            if swap in (10, 100):
+                for _ in range(50):
+                    assert service.post("/predict", RECORD)[0] == 200
+                sizes[swap] = sum(resident(pid) for pid in service.workers)
+    shutil.copy(output, output.with_suffix(".kept"))
+    assert sizes[100] <= 1.1 * sizes[10], sizes
+
+
+def resident(pid: int) -> int:
+    """A process's resident memory in KiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
+
+
+def start_registry(settings: Settings, port: int) -> subprocess.Popen[bytes]:
+    """A real MLflow server on this home's database."""
+    words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{settings.home}/mlflow.db"]
+    words += ["--artifacts-destination", str(settings.home / "artifacts")]
+    env = environment(settings, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
+    env.pop("MLFLOW_TRACKING_URI")
+    with (settings.home / "mlflow.log").open("ab") as log:
+        process = subprocess.Popen(words, env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+    def answers() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as response:
+            return bool(response.status == 200)
+
+    wait_until(answers, 120, lambda: (settings.home / "mlflow.log").read_text()[-2000:])
+    return process
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a server and its children."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
