@@ -47,7 +47,8 @@ class Post:
 
     Attributes
     ----------
-    serving: what it answers with; None before it is ready.
+    serving: what it answers with, or will from the agreed instant on; None before it is ready.
+    answering: the version that it answers with now.
     staged: what it has loaded and proved aside.
     facts: what ``/health`` merges over workers.
     beat: when it said so, by ``time.monotonic()``.
@@ -55,6 +56,7 @@ class Post:
 
     pid: int
     serving: Release | None = None
+    answering: str | None = None
     staged: Release | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     beat: float = 0.0
@@ -146,7 +148,7 @@ class Board:
             return agreed
 
     def serve(self, release: Release) -> None:
-        """Say that this worker has cut over."""
+        """Say that this worker will have cut over by the agreed instant."""
         self.mine.serving = release
         if self.mine.staged == release:
             self.mine.staged = None

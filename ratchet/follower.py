@@ -163,6 +163,7 @@ class Follower:
 
     def _agreed(self, cutover: Cutover | None) -> None:
         if cutover and self._staged:
+            self._board.serve(cutover.release)
             self._adopt(self._staged, cutover.at)
             logger.info("version %s goes in, %s goes out", cutover.release.version, self._serving)
             self._serving, self._staged = cutover.release, None

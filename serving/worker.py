@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
-from ratchet.board import Board, Release
+from ratchet.board import Board
 from ratchet.errors import ConfigError, RegistryError, UnavailableError
 from ratchet.follower import Follower
 from ratchet.journal import Journal
@@ -69,7 +69,7 @@ class Worker:
         """
         # The clock decides and not the timer, which a busy event loop runs late.
         if self._coming and time.monotonic() >= self._coming[0][0]:
-            self._cut_over()
+            self._swap(self._coming.popleft()[1])
         if self._runtime is None:
             raise UnavailableError("no model is in Production yet, or it is still being loaded")
         return self._runtime
@@ -117,7 +117,7 @@ class Worker:
             "store": "down" if self.log.store_is_down else "up",
             "durability": self.settings.durability,
             "waiting": self.log.depth,
-            "workers": [{"pid": post.pid, "version": post.serving.version if post.serving else None} for post in posts],
+            "workers": [{"pid": post.pid, "version": post.answering} for post in posts],
             "latency_ms": percentiles(add_counts(latencies)),
         }
 
@@ -155,31 +155,37 @@ class Worker:
     def _adopt(self, runtime: Runtime, at: float) -> None:
         """Called by the follower's thread: answer with this runtime from an instant on."""
         self._coming.append((at, runtime))
-        self._loop.call_soon_threadsafe(
-            lambda: self._loop.call_later(max(0.0, at - time.monotonic()) + 0.001, self._cut_over)
-        )
+        self._loop.call_soon_threadsafe(self._cut_over)
 
     def _cut_over(self) -> None:
-        while self._coming and time.monotonic() >= self._coming[0][0]:
+        """Swap in what is due, and come back for what is not; a timer may be early as well as late."""
+        while self._coming and (left := self._coming[0][0] - time.monotonic()) <= 0:
             self._swap(self._coming.popleft()[1])
+        if self._coming:
+            self._loop.call_later(left + 0.001, self._cut_over)
 
     def _swap(self, runtime: Runtime) -> None:
         self._runtime, self._since = runtime, time.time()
         self.model = runtime.model
         self.telemetry.swapped(runtime.model, runtime.version)
         if self._board:
-            self._board.serve(Release(runtime.version, runtime.digest))
+            self._board.mine.answering = runtime.version
+            self._tell()
 
     def _beat(self) -> None:
         """Say once a second that the event loop is alive, and how it goes."""
         self.telemetry.state(depth=self.log.depth, store_is_down=self.log.store_is_down)
         if self._board:
             self._board.mine.facts = {"latency": self.telemetry.window.counts()}
-            try:
-                self._board.post()
-            except OSError as error:
-                logger.error("the other workers cannot be told that this one is alive: %s", error)
+            self._tell()
         self._heart = self._loop.call_later(_BEAT, self._beat)
+
+    def _tell(self) -> None:
+        try:
+            if self._board:
+                self._board.post()
+        except OSError as error:
+            logger.error("the other workers cannot be told how this one is: %s", error)
 
 
 @functools.cache
