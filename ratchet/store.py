@@ -5,6 +5,8 @@ Tables are defined here, and made and changed by the migrations beside this file
 
 from __future__ import annotations
 
+import fcntl
+import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -27,6 +29,9 @@ VERSION_TABLE = "ratchet_alembic_version"
 _LOCK_NOT_AVAILABLE = "55P03"
 # How long a writer waits for another, in seconds.
 BUSY = 30.0
+# The longest stay in the line of SQLite's writers, and the time between two looks, in seconds.
+_LINE = 0.1
+_STEP = 0.0001
 # Marks a connection that only reads, and so needs no write lock.
 _READING = "ratchet_reading"
 
@@ -136,12 +141,31 @@ class Store:
         StateError: the store is locked, read-only or unreachable; nothing was written.
         """
         try:
-            with self.engine.begin() as connection:
+            with self._turn(), self.engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
         except DBAPIError as error:
             raise StateError(f"the store {self.place}: {_first_line(error)}; this was not written") from None
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Wait for other writers in line, for a moment.
+
+        SQLite lets a writer that finds another one sleep for ever longer times, up to a tenth of a second, in which
+        others overtake it. A line is a courtesy: who has stood in it for long leaves it to SQLite.
+        """
+        if not self.is_sqlite or not self._url.database:
+            yield
+            return
+        line = os.open(f"{self._url.database}.line", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            deadline = time.monotonic() + _LINE
+            while not _first_in(line) and time.monotonic() < deadline:
+                time.sleep(_STEP)
+            yield
+        finally:
+            os.close(line)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -276,6 +300,14 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     if not connection.get_execution_options().get(_READING):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _first_in(line: int) -> bool:
+    try:
+        fcntl.flock(line, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _first_line(error: DBAPIError) -> str:

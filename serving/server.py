@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections.abc import Callable
 
 from ratchet.errors import ConfigError
 from ratchet.settings import Settings
@@ -24,6 +25,7 @@ def serve(settings: Settings) -> None:
     ConfigError: the address is taken, or what must be secret outside a local environment is not.
     """
     import uvicorn
+    from uvicorn.supervisors import Multiprocess
 
     Keys(settings)
     if settings.model_path and not settings.model_path.is_file():
@@ -35,22 +37,52 @@ def serve(settings: Settings) -> None:
     metrics = tempfile.mkdtemp(prefix="ratchet-metrics-")
     # Each worker counts in files of its own there; see serving/telemetry.py.
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    config = uvicorn.Config(
+        "serving.app:create",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(settings.request_timeout),
+    )
     try:
-        uvicorn.run(
-            "serving.app:create",
-            factory=True,
-            host=settings.host,
-            port=settings.port,
-            workers=settings.workers,
-            loop="uvloop",
-            http="httptools",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=int(settings.request_timeout),
-        )
+        if settings.workers == 1:
+            uvicorn.Server(config).run()
+        else:
+            Multiprocess(config, [_OwnSocket(settings.host, settings.port)]).run()  # type: ignore[list-item]
     finally:
         shutil.rmtree(metrics, ignore_errors=True)
+
+
+class _OwnSocket:
+    """Pickled for a worker, it is a listening socket of that worker's own.
+
+    The kernel then deals new connections out to the workers. With one socket for all, the worker that wakes up first
+    takes the whole burst, and the other one idles for as long as the connections live.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._address = host, port
+
+    def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[str, int]]:
+        return _listen, self._address
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(_family(host))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind((host, port))
+    return listener
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def _hand_down(settings: Settings) -> None:
@@ -64,8 +96,7 @@ def _hand_down(settings: Settings) -> None:
 
 
 def _require_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
+    with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
