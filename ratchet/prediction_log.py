@@ -1,13 +1,15 @@
 """The prediction log: rows of many requests in one transaction, and no answer before its row is durable.
 
-A thread of its own writes whatever has come together while the last transaction ran (group commit), so that the cost
-of a commit is shared and the event loop never waits for a disk. When the store is down, rows are refused (strict) or
-go to a journal on the local disk and from there to the store (spill).
+Whatever has come together in a turn of the event loop, or while the last transaction ran, goes into the next one (group
+commit), so that its cost is shared. The machine's relay makes the transactions where there is one, else a thread of
+this process: the event loop never waits for a disk. When the store is down, rows are refused (strict) or go to a
+journal on the local disk and from there to the store (spill).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import threading
 import time
@@ -16,7 +18,8 @@ from queue import Empty, SimpleQueue
 
 from ratchet.errors import StateError, UnavailableError
 from ratchet.journal import Journal
-from ratchet.predictions import Prediction, insert_predictions
+from ratchet.predictions import Prediction, PredictionWriter, insert_predictions
+from ratchet.relay import RelayClient
 from ratchet.store import Store
 
 logger = logging.getLogger(__name__)
@@ -26,7 +29,7 @@ Rows = Sequence[Prediction]
 _MOST_ROWS = 2000
 # Seconds between looks at a store that was down, and at journals that others left.
 _RETRY = 0.5
-_SWEEP = 5.0
+_SWEEP = 1.0
 
 
 class PredictionLog:
@@ -36,28 +39,36 @@ class PredictionLog:
     ----------
     open_store: opens the store; called again until it succeeds.
     journal: where rows go while the store is down; None refuses them.
+    relay: the connection to the machine's relay, if it has one.
     capacity: how many rows may wait; more are refused at once.
     timeout: seconds after which a row that is still not durable is refused.
-    on_written: told of rows that became durable, on the writing thread.
+    patience: seconds to wait for a store that somebody holds locked, before it counts as down.
+    on_written: told of rows that became durable, on any thread.
     """
 
     def __init__(
         self,
         open_store: Callable[[], Store],
         journal: Journal | None,
+        relay: RelayClient | None = None,
         *,
         capacity: int = 20_000,
         timeout: float = 30.0,
+        patience: float = 1.0,
         on_written: Callable[[Rows], None] = lambda rows: None,
     ) -> None:
         self._open_store = open_store
         self._journal = journal
+        self._relay = relay
         self._capacity = capacity
         self._timeout = timeout
+        self._patience = patience
         self._on_written = on_written
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._waiting: dict[_Entry, None] = {}
         self._store: Store | None = None
+        self._writer: PredictionWriter | None = None
+        self._gathered: list[_Entry] = []
         self._opening = threading.Lock()
         self._stopped = threading.Event()
         self.depth = 0
@@ -83,6 +94,10 @@ class PredictionLog:
             await asyncio.to_thread(thread.join, self._timeout)
         if self._journal:
             self._journal.release()
+        if self._relay:
+            self._relay.close()
+        if self._writer:
+            self._writer.close()
         if self._store:
             self._store.engine.dispose()
 
@@ -98,12 +113,38 @@ class PredictionLog:
         entry = _Entry(rows, self._loop.create_future())
         self._waiting[entry] = None
         self.depth += len(rows)
-        self._queue.put(entry)
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered.append(entry)
         await entry.durable
+
+    def _flush(self) -> None:
+        """Have written what this turn of the event loop has brought."""
+        entries, self._gathered = self._gathered, []
+        if self._relay and self._relay.connected and not self.store_is_down:
+            rows = [row for entry in entries for row in entry.rows]
+            self._relay.send(rows, functools.partial(self._relayed, entries, rows))
+        else:
+            self._write_here(entries)
+
+    def _relayed(self, entries: Sequence[_Entry], rows: Rows, durable: bool) -> None:
+        """What the relay has said of some rows; where that is no, this process finds out why."""
+        if not durable:
+            self._write_here(entries)
+            return
+        self._settle(entries, None)
+        self._on_written(rows)
+
+    def _write_here(self, entries: Sequence[_Entry]) -> None:
+        for entry in entries:
+            self._queue.put(entry)
 
     def _watch(self) -> None:
         """Refuse what has waited too long, as when a store neither answers nor fails."""
         limit = time.monotonic() - self._timeout
+        if self._relay:
+            self._relay.give_up(self._patience)
+            self._connecting = self._loop.create_task(self._relay.connect())
         late = [entry for entry in self._waiting if entry.since < limit]
         if late:
             self._settle(late, UnavailableError("the store does not answer"))
@@ -149,7 +190,9 @@ class PredictionLog:
         try:
             if not (self._journal and self.store_is_down):
                 try:
-                    insert_predictions(self._opened(), rows)
+                    if self._writer is None:
+                        self._writer = PredictionWriter(self._opened(), self._patience)
+                    self._writer.write(rows)
                     self.store_is_down = False
                     return None
                 except StateError as error:
@@ -175,11 +218,12 @@ class PredictionLog:
     def _recover(self) -> bool:
         """Whether to look again soon."""
         try:
-            with self._opened().transaction():
-                pass
+            self._opened().checkpoint()
             if self.store_is_down:
+                with self._opened().transaction():
+                    pass
                 logger.warning("the store takes predictions again")
-            self.store_is_down = False
+                self.store_is_down = False
             if self._journal:
                 self._journal.release()
                 moved = self._journal.replay(lambda rows: insert_predictions(self._opened(), rows))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Sequence
 from typing import Any, TypedDict, cast
 
@@ -19,6 +21,14 @@ _POSTGRESQL = (
     f"INSERT INTO predictions ({_NAMES})"  # noqa: S608
     f" SELECT {_NAMES} FROM json_populate_recordset(NULL::predictions, %s) ON CONFLICT DO NOTHING"
 )
+
+
+# Seconds in line; how long SQLite waits for somebody outside of it, while those behind wait too, in milliseconds; and
+# the pause before the next attempt.
+_LONGEST_TURN = 0.05
+_BUSY_MS = 5
+_PAUSE = 0.01
+_PATIENCE = 5.0
 
 
 class Prediction(TypedDict):
@@ -47,20 +57,92 @@ class Prediction(TypedDict):
     latency: float
 
 
-def insert_predictions(store: Store, rows: Sequence[Prediction]) -> None:
-    """Write rows in one transaction; those whose id is there already are left as they are.
+class PredictionWriter:
+    """Writes rows, many in one transaction, on a connection that it keeps; for one thread.
 
-    Raw statements, since this is the one hot write: SQLAlchemy's own take several times as long.
+    This is the one hot write, so that it goes past SQLAlchemy's own statements and pool, which take several times as
+    long as the rows do.
+
+    Parameters
+    ----------
+    store: where to.
+    patience: seconds to wait for a store that somebody holds locked.
+    """
+
+    def __init__(self, store: Store, patience: float) -> None:
+        self._store = store
+        self._patience = patience
+        self._connection: Any = None
+        self._line = store.line()
+        self._refused = (store.engine.dialect.loaded_dbapi.Error, sa.exc.DBAPIError)
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        """Write rows in one transaction; those whose id is there already are left as they are.
+
+        Raises
+        ------
+        StateError: nothing was written.
+        """
+        deadline = time.monotonic() + self._patience
+        content = [_as_sqlite(row) for row in rows] if self._line else (orjson.dumps(rows).decode(),)
+        while True:
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                if self._line is None:
+                    return self._insert(_POSTGRESQL, content)
+                with self._line.turn(_LONGEST_TURN):
+                    return self._insert(_SQLITE, content)
+            except self._refused as error:
+                self._drop()
+                if not _locked(error) or time.monotonic() > deadline:
+                    raise self._store.failure(error) from None
+            # Somebody outside the line holds the store; the others in line find that out for themselves meanwhile.
+            time.sleep(_PAUSE)
+
+    def close(self) -> None:
+        """Give the connection up, and the place in line."""
+        self._drop()
+        if self._line:
+            self._line.leave()
+
+    def _insert(self, statement: str, content: Any) -> None:
+        cursor = self._connection.cursor()
+        if self._line is None:
+            cursor.execute(statement, content)
+        else:
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.executemany(statement, content)
+        self._connection.commit()
+
+    def _open(self) -> Any:
+        connection = self._store.engine.raw_connection()
+        if self._line:
+            cursor = connection.cursor()
+            # Else every so many pages one unlucky commit would wait for the whole log to be copied and synced.
+            cursor.execute("PRAGMA wal_autocheckpoint = 0")
+            cursor.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        return connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+
+
+def _locked(error: Exception) -> bool:
+    return "locked" in str(error)
+
+
+def insert_predictions(store: Store, rows: Sequence[Prediction]) -> None:
+    """Write rows in one transaction, as ``PredictionWriter`` does, on a connection of its own.
 
     Raises
     ------
     StateError: nothing was written.
     """
-    with store.transaction() as connection:
-        if store.is_sqlite:
-            connection.exec_driver_sql(_SQLITE, [_as_sqlite(row) for row in rows])
-        else:
-            connection.exec_driver_sql(_POSTGRESQL, (orjson.dumps(rows).decode(),))
+    with contextlib.closing(PredictionWriter(store, _PATIENCE)) as writer:
+        writer.write(rows)
 
 
 def find_prediction(store: Store, prediction_id: str) -> Prediction | None:

@@ -5,8 +5,6 @@ Tables are defined here, and made and changed by the migrations beside this file
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 import zlib
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ratchet.errors import ConfigError, StateError
+from ratchet.line import Line
 from ratchet.settings import Settings, prepare_home, without_password
 
 # The newest migration in ratchet/migrations/versions; a test holds the two together.
@@ -29,9 +28,10 @@ VERSION_TABLE = "ratchet_alembic_version"
 _LOCK_NOT_AVAILABLE = "55P03"
 # How long a writer waits for another, in seconds.
 BUSY = 30.0
-# The longest stay in the line of SQLite's writers, and the time between two looks, in seconds.
-_LINE = 0.1
-_STEP = 0.0001
+# The longest stay in the line of SQLite's writers, in seconds.
+_LONGEST_TURN = 0.1
+# Bytes beyond which the write-ahead log is emptied even while others write.
+LARGEST_WAL = 64 * 2**20
 # Marks a connection that only reads, and so needs no write lock.
 _READING = "ratchet_reading"
 
@@ -70,7 +70,8 @@ leases = sa.Table(
     sa.Column("expires_at", sa.Float, nullable=False),
 )
 
-# One row for each answer that was given; written before the answer is sent.
+# One row for each answer that was given; written before the answer is sent. Ids sort by time, so that the one index
+# serves for looking up an id and for a span of time; each further one would be written for every answer.
 predictions = sa.Table(
     "predictions",
     metadata,
@@ -83,7 +84,7 @@ predictions = sa.Table(
     sa.Column("score", sa.Float),
     sa.Column("probabilities", sa.JSON),
     sa.Column("latency", sa.Float, nullable=False),
-    sa.Index("ix_predictions_model_created_at", "model", "created_at"),
+    sqlite_with_rowid=False,
 )
 
 
@@ -141,31 +142,52 @@ class Store:
         StateError: the store is locked, read-only or unreachable; nothing was written.
         """
         try:
-            with self._turn(), self.engine.begin() as connection:
+            with self.turn(), self.engine.begin() as connection:
                 yield connection
         except IntegrityError:
             raise
         except DBAPIError as error:
-            raise StateError(f"the store {self.place}: {_first_line(error)}; this was not written") from None
+            raise self.failure(error) from None
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for other writers in line, for a moment.
+    def checkpoint(self, most_bytes: int = LARGEST_WAL) -> None:
+        """Copy what SQLite's write-ahead log holds into the database, for connections that do not do so themselves.
 
-        SQLite lets a writer that finds another one sleep for ever longer times, up to a tenth of a second, in which
-        others overtake it. A line is a courtesy: who has stood in it for long leaves it to SQLite.
+        Other writers go on meanwhile. A log that has grown past ``most_bytes`` all the same, since somebody wrote all
+        the time, is emptied with the others waiting in line; by then little of it is left to copy.
+
+        Raises
+        ------
+        StateError: the store cannot be written.
         """
         if not self.is_sqlite or not self._url.database:
+            return
+        log = Path(f"{self._url.database}-wal")
+        with self.reading() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
+            if log.exists() and log.stat().st_size > most_bytes:
+                with self.turn():
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def failure(self, error: Exception) -> StateError:
+        """What is said of a statement that the database refused."""
+        return StateError(f"the store {self.place}: {_first_line(error)}; this was not written")
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for other writers of the same SQLite file in line, for a moment; see ``ratchet.line``."""
+        line = self.line()
+        if line is None:
             yield
             return
-        line = os.open(f"{self._url.database}.line", os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            deadline = time.monotonic() + _LINE
-            while not _first_in(line) and time.monotonic() < deadline:
-                time.sleep(_STEP)
-            yield
+            with line.turn(_LONGEST_TURN):
+                yield
         finally:
-            os.close(line)
+            line.leave()
+
+    def line(self) -> Line | None:
+        """A place in the line of SQLite's writers; None where the database serves many writers by itself."""
+        return Line(self._url.database) if self.is_sqlite and self._url.database else None
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -302,13 +324,5 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _first_in(line: int) -> bool:
-    try:
-        fcntl.flock(line, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _first_line(error: DBAPIError) -> str:
-    return str(error.orig or error).strip().splitlines()[0]
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

@@ -6,10 +6,14 @@ POST /predict does not pass through BentoML's middleware, which costs several ti
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from serving.keys import Keys
 from serving.replies import RefusalError, refuse, send_reply
+
+# Seconds; Python's own 5 ms is longer than a request and its transaction together.
+_SWITCH = 0.0005
 
 
 class HotPath:
@@ -55,6 +59,8 @@ def create() -> Any:
     from serving.worker import this_worker
 
     worker = this_worker()
+    # The thread that writes predictions holds up other workers while it waits for the interpreter's lock.
+    sys.setswitchinterval(_SWITCH)
     app: Any = HotPath(Ratchet.to_asgi(), Endpoints(worker), Keys(worker.settings))
     if worker.settings.cors_origins:
         from starlette.middleware.cors import CORSMiddleware

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import uuid_utils
@@ -92,10 +91,10 @@ class Endpoints:
         runtime = self._worker.runtime
         record = runtime.reader.read(body)
         found = await asyncio.get_running_loop().run_in_executor(self._worker.executor, explain, runtime, record)
-        said = asdict(found)
-        said |= said.pop("answer")
-        del said["score"]
-        return {**{key: value for key, value in said.items() if value is not None}, "model": _named(runtime)}
+        said: dict[str, Any] = {"prediction": found.answer.prediction, "probabilities": found.answer.probabilities}
+        said |= {"output": found.output, "base": found.base, "contributions": found.contributions}
+        said |= {"method": found.method, "model": _named(runtime)}
+        return {key: value for key, value in said.items() if value is not None}
 
 
 def describe(runtime: Runtime) -> dict[str, Any]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -26,8 +25,7 @@ JSON_HEADERS: Headers = [(b"content-type", b"application/json"), *SECURITY, CLOS
 RETRY_AFTER = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A status, headers and a body of JSON."""
 
     status: int

@@ -51,6 +51,7 @@ async def health(_: Request) -> Response:
 
 async def metrics(_: Request) -> Response:
     """Prometheus metrics of all workers."""
+    this_worker().telemetry.move()
     text = await asyncio.to_thread(exposition)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 

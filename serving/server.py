@@ -7,10 +7,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 from ratchet.errors import ConfigError
 from ratchet.settings import Settings
 from serving.keys import Keys
+from serving.relaying import relaying
 
 
 def serve(settings: Settings) -> None:
@@ -34,9 +36,10 @@ def serve(settings: Settings) -> None:
         )
     _require_free(settings.host, settings.port)
     _hand_down(settings)
-    metrics = tempfile.mkdtemp(prefix="ratchet-metrics-")
+    scratch = tempfile.mkdtemp(prefix="ratchet-")
     # Each worker counts in files of its own there; see serving/telemetry.py.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(scratch) / "metrics")
+    Path(scratch, "metrics").mkdir()
     config = uvicorn.Config(
         "serving.app:create",
         factory=True,
@@ -48,15 +51,17 @@ def serve(settings: Settings) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=int(settings.request_timeout),
     )
     try:
         if settings.workers == 1:
             uvicorn.Server(config).run()
         else:
-            Multiprocess(config, [_OwnSocket(settings.host, settings.port)]).run()  # type: ignore[list-item]
+            with relaying(Path(scratch) / "relay"):
+                Multiprocess(config, [_OwnSocket(settings.host, settings.port)]).run()  # type: ignore[list-item]
     finally:
-        shutil.rmtree(metrics, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class _OwnSocket:

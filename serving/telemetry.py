@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
+from bisect import bisect_left
 from collections import Counter as Tally
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +30,24 @@ _SHARES = tuple(round(0.1 * step, 1) for step in range(1, 11))
 _MOST_CLASSES = 100
 _ONE = "all"
 
+
+class _Tally(Histogram):
+    """A histogram that takes many observations at once."""
+
+    def add(self, counts: Sequence[int], total: float) -> None:
+        """Add what was counted by bucket, and the sum of the values."""
+        for bucket, count in zip(self._buckets, counts, strict=True):
+            if count:
+                bucket.inc(count)
+        self._sum.inc(total)
+
+
 _requests = Counter("ratchet_requests", "Requests by route and status.", ["route", "status"])
-_latency = Histogram("ratchet_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=_SECONDS)
+_latency = _Tally("ratchet_request_seconds", "From a request's arrival to its answer.", ["route"], buckets=_SECONDS)
 _in_flight = Gauge("ratchet_requests_in_flight", "Requests that wait for an answer.", multiprocess_mode="livesum")
 _errors = Counter("ratchet_errors", "Requests without an answer, by kind.", ["kind"])
 _predictions = Counter("ratchet_predictions", "Predictions by version and class.", ["model", "version", "label"])
-_scores = Histogram("ratchet_prediction_score", "Probability of the predicted class.", ["model"], buckets=_SHARES)
+_scores = _Tally("ratchet_prediction_score", "Probability of the predicted class.", ["model"], buckets=_SHARES)
 _queue = Gauge("ratchet_log_queue_depth", "Predictions that wait to be durable.", multiprocess_mode="livesum")
 _store = Gauge("ratchet_store_down", "Workers that cannot reach the store of predictions.", multiprocess_mode="livesum")
 _version = Gauge(
@@ -45,8 +60,31 @@ _swaps = Counter("ratchet_swaps", "Versions that went in.", ["model"])
 _failures = Counter("ratchet_swap_failures", "Failures to follow the production pointer.", ["reason"])
 
 
+class _Counts:
+    """Observations that wait to be added to a histogram."""
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self._clear()
+
+    def observe(self, value: float) -> None:
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._total += value
+
+    def move_to(self, histogram: _Tally) -> None:
+        counts, total = self._counts, self._total
+        self._clear()
+        histogram.add(counts, total)
+
+    def _clear(self) -> None:
+        self._counts, self._total = [0] * (len(self._bounds) + 1), 0.0
+
+
 class Telemetry:
     """Counts and writes down what one worker does.
+
+    Each step of a Prometheus counter that workers share is a write to a mapped file and a system call. So counts are
+    kept in this process and moved there once a second, and before this worker tells them.
 
     Parameters
     ----------
@@ -58,8 +96,12 @@ class Telemetry:
         self._log_predictions = log_predictions
         self._log_features = log_features
         self._labels: set[str] = set()
-        self._routes: dict[str, Histogram] = {}
-        self._statuses: dict[tuple[str, int], Counter] = {}
+        self._answered: Tally[tuple[str, int]] = Tally()
+        self._seconds: dict[str, _Counts] = {}
+        self._predicted: Tally[tuple[str, str, str]] = Tally()
+        self._scored: dict[str, _Counts] = {}
+        self._moving = threading.Lock()
+        self._second, self._stamp = 0, ""
         self.window = LatencyWindow()
         self.in_flight = 0
         for reason in ("package", "registry", "unexpected"):
@@ -67,14 +109,11 @@ class Telemetry:
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request that was answered or refused."""
-        histogram = self._routes.get(route)
-        if histogram is None:
-            histogram = self._routes[route] = _latency.labels(route)
-        histogram.observe(seconds)
-        counter = self._statuses.get((route, status))
-        if counter is None:
-            counter = self._statuses[route, status] = _requests.labels(route, str(status))
-        counter.inc()
+        self._answered[route, status] += 1
+        counts = self._seconds.get(route)
+        if counts is None:
+            counts = self._seconds[route] = _Counts(_SECONDS)
+        counts.observe(seconds)
         self.window.add(seconds)
 
     def error(self, kind: str) -> None:
@@ -97,28 +136,46 @@ class Telemetry:
         _store.set(store_is_down)
 
     def written(self, rows: Rows) -> None:
-        """Count predictions that are durable, and write a line for each."""
-        for (model, version, label), count in Tally(self._key(row) for row in rows).items():
-            _predictions.labels(model, version, label).inc(count)
-        scores = _scores.labels(rows[0]["model"])
-        for row in rows:
-            if row["score"] is not None:
-                scores.observe(row["score"])
+        """Count predictions that are durable, and write a line for each; called by the writing thread."""
+        with self._moving:
+            for row in rows:
+                self._predicted[row["model"], row["version"], self._label(row["prediction"])] += 1
+                if row["score"] is not None:
+                    scores = self._scored.get(row["model"])
+                    if scores is None:
+                        scores = self._scored[row["model"]] = _Counts(_SHARES)
+                    scores.observe(row["score"])
         if self._log_predictions:
             sys.stdout.buffer.write(b"".join(map(self._line, rows)))
             sys.stdout.buffer.flush()
 
-    def _key(self, row: Prediction) -> tuple[str, str, str]:
-        label = str(row["prediction"]) if isinstance(row["prediction"], str | int) else _ONE
+    def move(self) -> None:
+        """Move what was counted to where all workers' counts are added up; called by the event loop's thread."""
+        answered, self._answered = self._answered, Tally()
+        for (route, status), count in answered.items():
+            _requests.labels(route, str(status)).inc(count)
+        for route, counts in self._seconds.items():
+            counts.move_to(_latency.labels(route))
+        with self._moving:
+            for key, count in self._predicted.items():
+                _predictions.labels(*key).inc(count)
+            self._predicted.clear()
+            for model, scores in self._scored.items():
+                scores.move_to(_scores.labels(model))
+
+    def _label(self, prediction: str | int | float) -> str:
+        if isinstance(prediction, float):
+            return _ONE
+        label = str(prediction)
         if label not in self._labels:
             if len(self._labels) >= _MOST_CLASSES:
-                label = "other"
+                return "other"
             self._labels.add(label)
-        return row["model"], row["version"], label
+        return label
 
     def _line(self, row: Prediction) -> bytes:
         line: dict[str, Any] = {
-            "time": _when(row["created_at"]),
+            "time": self._when(row["created_at"]),
             "level": "info",
             "event": "prediction",
             "prediction_id": row["id"],
@@ -129,6 +186,12 @@ class Telemetry:
         if self._log_features:
             line["features"] = row["features"]
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
+    def _when(self, seconds: float) -> str:
+        whole = int(seconds)
+        if whole != self._second:
+            self._second, self._stamp = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+        return f"{self._stamp}.{int(seconds % 1 * 1000):03d}Z"
 
 
 def exposition() -> bytes:
@@ -153,8 +216,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _when(seconds: float) -> str:
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03d}Z"

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from ratchet.board import Board
@@ -17,6 +18,7 @@ from ratchet.follower import Follower
 from ratchet.journal import Journal
 from ratchet.package_cache import PackageCache
 from ratchet.prediction_log import PredictionLog
+from ratchet.relay import RelayClient
 from ratchet.runtime import Runtime, load_file
 from ratchet.settings import Settings, load_settings, quiet_environment
 from ratchet.store import open_store
@@ -46,7 +48,9 @@ class Worker:
         self.log = PredictionLog(
             lambda: open_store(settings, settings.log_patience),
             journal,
+            RelayClient(Path(settings.relay)) if settings.relay else None,
             timeout=settings.request_timeout,
+            patience=settings.log_patience,
             on_written=self.telemetry.written,
         )
         # Long computations share one thread, so that short ones never wait for more than one of them.
@@ -174,6 +178,7 @@ class Worker:
 
     def _beat(self) -> None:
         """Say once a second that the event loop is alive, and how it goes."""
+        self.telemetry.move()
         self.telemetry.state(depth=self.log.depth, store_is_down=self.log.store_is_down)
         if self._board:
             self._board.mine.facts = {"latency": self.telemetry.window.counts()}

@@ -20,5 +20,5 @@ def upgrade() -> None:
         sa.Column("score", sa.Float),
         sa.Column("probabilities", sa.JSON),
         sa.Column("latency", sa.Float, nullable=False),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_predictions_model_created_at", "predictions", ["model", "created_at"])
