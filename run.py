@@ -186,16 +186,11 @@ def serve(
     workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer [default: 2].")] = None,
 ) -> None:
     """Serve the version in Production over HTTP, and follow it."""
-    from ratchet.settings import load_settings, quiet_environment
+    from ratchet.settings import load_settings
     from serving.server import serve as serve_until_stopped
 
-    quiet_environment()
     given = {"serve_model": model, "host": host, "port": port, "workers": workers}
     settings = load_settings().model_copy(update={key: value for key, value in given.items() if value is not None})
-    if settings.model_path is None:
-        from ratchet.tracking import choose_model
-
-        settings = settings.model_copy(update={"serve_model": choose_model(settings, settings.serve_model)})
     serve_until_stopped(settings)
 
 

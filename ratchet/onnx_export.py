@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
-from sklearn.base import is_classifier
-from sklearn.pipeline import Pipeline
 
 from ratchet.datasets.schema import Schema
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 # ONNX computes in single precision; within this, a probability is the same for every purpose here.
 PROBABILITY_TOLERANCE = 1e-4
@@ -63,6 +64,8 @@ def export_onnx(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[by
 
 def check_parity(content: bytes, model: Pipeline, features: pd.DataFrame, schema: Schema) -> OnnxReport:
     """Compare ONNX Runtime with scikit-learn on some rows: same labels, numbers within the tolerance."""
+    from sklearn.base import is_classifier  # serving an export does without scikit-learn
+
     outputs = run_onnx(open_session(content), features, schema)
     expected = model.predict(features)
     if not is_classifier(model):

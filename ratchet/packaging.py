@@ -14,13 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
-from sklearn.pipeline import Pipeline
 
 from ratchet.datasets import row_hashes
 from ratchet.datasets.schema import Schema
@@ -31,6 +30,9 @@ from ratchet.profile import Profile, profile_rows
 from ratchet.settings import Settings
 from ratchet.tracking import PackageRef, connect, log_package, save_mlflow_model
 from ratchet.trust import TRUSTED_TYPES
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 MANIFEST = "manifest.json"
 REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -28,7 +27,6 @@ logger = logging.getLogger(__name__)
 Rows = Sequence[Prediction]
 _YES, _NO = b"\x01", b"\x00"
 _HEAD = 4
-_ORPHAN_CHECK = 1.0
 
 
 class RelayServer:
@@ -45,15 +43,13 @@ class RelayServer:
         self._pending: list[tuple[asyncio.Transport, Rows]] = []
 
     async def run(self, path: Path) -> None:
-        """Serve on a Unix socket until the parent process is gone or this task is cancelled."""
+        """Serve on a Unix socket until cancelled."""
         path.unlink(missing_ok=True)
         loop = asyncio.get_running_loop()
-        parent = os.getppid()
         server = await loop.create_unix_server(lambda: _Connection(self), str(path))
         path.chmod(0o600)
         async with server:
-            while os.getppid() == parent:
-                await asyncio.sleep(_ORPHAN_CHECK)
+            await server.serve_forever()
 
     def take(self, transport: asyncio.Transport, rows: Rows) -> None:
         """Keep rows for the transaction at the end of this turn of the event loop."""
@@ -123,7 +119,9 @@ class RelayClient(asyncio.Protocol):
 
     def send(self, rows: Rows, done: Callable[[bool], None]) -> None:
         """Send rows; ``done`` is told whether they are durable."""
-        assert self._transport is not None
+        if self._transport is None:
+            done(False)
+            return
         content = orjson.dumps(rows)
         self._outstanding.append((asyncio.get_running_loop().time(), done))
         self._transport.write(len(content).to_bytes(_HEAD) + content)

@@ -50,10 +50,6 @@ class HotPath:
 
 def create() -> Any:
     """Make the application of one worker process."""
-    import os
-
-    # Read by BentoML when it is imported: no tracing around every request.
-    os.environ.setdefault("BENTOML_CONFIG_OPTIONS", "tracing.excluded_urls=.*")
     from serving.endpoints import Endpoints
     from serving.service import Ratchet
     from serving.worker import this_worker

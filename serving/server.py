@@ -1,18 +1,20 @@
-"""Starting the service: checked before a socket is opened, then uvicorn with its workers."""
+"""Starting the service: checked before a socket is opened, then the workers and the relay under one supervisor."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import signal
 import socket
 import tempfile
-from collections.abc import Callable
+import threading
 from pathlib import Path
 
-from ratchet.errors import ConfigError
-from ratchet.settings import Settings
+from ratchet.errors import ConfigError, RatchetError
+from ratchet.settings import Settings, load_settings, quiet_environment
 from serving.keys import Keys
-from serving.relaying import relaying
+from serving.supervisor import Supervisor, exit_with_parent
 
 
 def serve(settings: Settings) -> None:
@@ -20,32 +22,48 @@ def serve(settings: Settings) -> None:
 
     Parameters
     ----------
-    settings: with the model's name, or the path of a file, resolved.
+    settings: with what the command line said in them.
 
     Raises
     ------
-    ConfigError: the address is taken, or what must be secret outside a local environment is not.
+    ConfigError: the address is taken, what must be secret outside a local environment is not, or there is no such
+        model or file.
+    RegistryError: no model is registered, or the registry cannot be reached.
     """
-    import uvicorn
-    from uvicorn.supervisors import Multiprocess
-
     Keys(settings)
     if settings.model_path and not settings.model_path.is_file():
         raise ConfigError(
             f"MODEL_PATH: there is no file {settings.model_path}; training writes models/<model>/model.joblib"
         )
-    _require_free(settings.host, settings.port)
-    _hand_down(settings)
-    scratch = tempfile.mkdtemp(prefix="ratchet-")
-    # Each worker counts in files of its own there; see serving/telemetry.py.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(Path(scratch) / "metrics")
-    Path(scratch, "metrics").mkdir()
+    port = _free_port(settings.host, settings.port)
+    scratch = Path(tempfile.mkdtemp(prefix="ratchet-"))
+    try:
+        _hand_down(settings, scratch)
+        roles = [(work, (settings.host, port))] * settings.workers
+        supervisor = Supervisor([*roles, (relay, (str(scratch / "relay"),))], settings.request_timeout)
+        if settings.model_path is None:
+            # The registry is asked while the workers start; either takes seconds.
+            threading.Thread(target=_check_model, args=(settings, supervisor), daemon=True).start()
+        supervisor.run()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def work(host: str, port: int) -> None:
+    """Answer requests; the main function of a worker.
+
+    Each worker listens for itself, so that the kernel deals new connections out to them. With one socket for all, the
+    worker that wakes up first takes a whole burst, and the others idle for as long as these connections live.
+    """
+    import uvicorn
+
+    from serving.app import create
+
+    exit_with_parent()
+    settings = load_settings()
     config = uvicorn.Config(
-        "serving.app:create",
+        create,
         factory=True,
-        host=settings.host,
-        port=settings.port,
-        workers=settings.workers,
         loop="uvloop",
         http="httptools",
         access_log=False,
@@ -54,53 +72,60 @@ def serve(settings: Settings) -> None:
         proxy_headers=False,
         timeout_graceful_shutdown=int(settings.request_timeout),
     )
-    try:
-        if settings.workers == 1:
-            uvicorn.Server(config).run()
-        else:
-            with relaying(Path(scratch) / "relay"):
-                Multiprocess(config, [_OwnSocket(settings.host, settings.port)]).run()  # type: ignore[list-item]
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with socket.socket(_family(host)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+        uvicorn.Server(config).run([listener])
 
 
-class _OwnSocket:
-    """Pickled for a worker, it is a listening socket of that worker's own.
+def relay(path: str) -> None:
+    """Write what the workers predict; the main function of the relay.
 
-    The kernel then deals new connections out to the workers. With one socket for all, the worker that wakes up first
-    takes the whole burst, and the other one idles for as long as the connections live.
+    Parameters
+    ----------
+    path: of its socket; short, since the system allows a hundred characters.
     """
+    import uvloop
 
-    def __init__(self, host: str, port: int) -> None:
-        self._address = host, port
+    from ratchet.relay import RelayServer
+    from ratchet.store import open_store
+    from serving.logs import log_as_json
 
-    def __reduce__(self) -> tuple[Callable[..., socket.socket], tuple[str, int]]:
-        return _listen, self._address
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(_family(host))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    listener.bind((host, port))
-    return listener
-
-
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Ctrl-C goes to all processes; the workers have rows to write when they get it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    exit_with_parent()
+    settings = load_settings()
+    log_as_json(settings.log_level)
+    server = RelayServer(lambda: open_store(settings, settings.log_patience))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(server.run(Path(path)))
 
 
-def _hand_down(settings: Settings) -> None:
-    """Workers are processes of their own, and read their settings from the environment like everybody else."""
-    for name in ("serve_model", "host", "port", "workers"):
-        value = getattr(settings, name)
-        if value is not None:
-            os.environ[f"RATCHET_{name.upper()}"] = str(value)
-    if settings.model_path:
-        os.environ["MODEL_PATH"] = str(settings.model_path)
+def _check_model(settings: Settings, supervisor: Supervisor) -> None:
+    from ratchet.tracking import choose_model
+
+    try:
+        choose_model(settings, settings.serve_model)
+    except RatchetError as error:
+        supervisor.fail(error)
 
 
-def _require_free(host: str, port: int) -> None:
+def _hand_down(settings: Settings, scratch: Path) -> None:
+    """Workers read their settings from the environment like everybody else."""
+    quiet_environment()
+    if settings.serve_model:
+        os.environ["RATCHET_SERVE_MODEL"] = settings.serve_model
+    os.environ["RATCHET_RELAY"] = str(scratch / "relay")
+    # Read by BentoML when it is imported: no tracing around every request.
+    os.environ.setdefault("BENTOML_CONFIG_OPTIONS", "tracing.excluded_urls=.*")
+    # Each worker counts in files of its own there; see serving/telemetry.py.
+    (scratch / "metrics").mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(scratch / "metrics")
+
+
+def _free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0; nobody else may listen on it, since the workers would share it with him."""
     with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -109,3 +134,8 @@ def _require_free(host: str, port: int) -> None:
             raise ConfigError(
                 f"cannot listen on {host} port {port} ({error.strerror}): end who does, or choose another with --port"
             ) from None
+        return int(probe.getsockname()[1])
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET

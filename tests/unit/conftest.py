@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import time
 import uuid
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,10 @@ from ratchet.config import TrainingConfig, load_config
 from ratchet.datasets import Schema, split_rows
 from ratchet.embedding import embed, fit_embedder
 from ratchet.packaging import write_package
+from ratchet.predictions import Prediction
 from ratchet.settings import Settings
 from ratchet.training import build_estimator, fit_model
+from tests.conftest import new_database
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -89,10 +94,26 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture(scope="session")
 def iris_package(iris: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The baseline's package and its digest; copy it before damaging it."""
-    folder = tmp_path_factory.mktemp("package") / "iris"
+    return packaged(iris, tmp_path_factory.mktemp("package") / "iris")
+
+
+@pytest.fixture(scope="session")
+def mixed_package(mixed: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The package of a model that takes categories, and its digest."""
+    return packaged(mixed, tmp_path_factory.mktemp("package") / "mixed")
+
+
+@pytest.fixture(scope="session")
+def diabetes_package(diabetes: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The package of a regression, and its digest."""
+    return packaged(diabetes, tmp_path_factory.mktemp("package") / "diabetes")
+
+
+def packaged(trained: Trained, folder: Path) -> tuple[Path, str]:
+    """Write a model's package into a folder; the folder and the digest."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        digest, _ = write_package(folder, iris.model, iris.train, iris.schema)
+        digest, _ = write_package(folder, trained.model, trained.train, trained.schema)
     return folder, digest
 
 
@@ -107,3 +128,36 @@ def mlflow_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 def model_name(request: pytest.FixtureRequest) -> Any:
     """A registered model's name that no other test has."""
     return f"m_{request.node.originalname[:60]}_{uuid.uuid4().hex[:6]}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store, on both kinds of database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    name = "u_" + re.sub(r"\W", "_", request.node.name.lower())[:50]
+    return new_database(request.getfixturevalue("postgres"), name)
+
+
+def prediction(number: int, **changes: Any) -> Prediction:
+    """A row of the table of predictions."""
+    row: Any = {
+        "id": f"{number:036d}",
+        "created_at": 1_700_000_000.25 + number,
+        "model": "iris",
+        "version": "3",
+        "features": {"sepal_length": 5.1, "colour": "blue"},
+        "prediction": "setosa",
+        "score": 0.75,
+        "probabilities": {"setosa": 0.75, "virginica": 0.25},
+        "latency": 0.002,
+    }
+    return row | changes
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for a condition; fail when it does not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.01)
