@@ -109,7 +109,7 @@ class Board:
 
         Returns
         -------
-        The release that this worker has to serve to be in step.
+        The release that this worker has to serve to be in step; ``cutover`` says from when on.
         """
         with self._alone():
             others = [post for post in self.posts() if post.serving and post.pid != self.mine.pid]
@@ -141,7 +141,7 @@ class Board:
             agreed = self.cutover()
             if agreed and agreed.release == staged:
                 return agreed
-            if staged is None or any(staged not in (post.staged, post.serving) for post in self.posts()):
+            if staged is None or not all(_ready(post, staged, agreed) for post in self.posts()):
                 return None
             agreed = Cutover(staged, time.monotonic() + NOTICE)
             self._agree(agreed)
@@ -196,6 +196,13 @@ class Board:
         fcntl.flock(life, fcntl.LOCK_EX)
         unseen.rename(path)
         return life
+
+
+def _ready(post: Post, release: Release, agreed: Cutover | None) -> bool:
+    """Whether a worker can serve a release from now on."""
+    if agreed and post.staged == agreed.release:
+        return False  # it has not seen yet that it is bound to that one
+    return release in (post.staged, post.serving)
 
 
 def _lives(path: Path) -> bool:

@@ -76,31 +76,49 @@ class Follower:
         self._last_poll = self._next_poll = self._retry_at = 0.0
         self._failures = 0
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+        self._ask = threading.Event()
+        # Two threads: a registry that hangs must not hold up a cut-over that the workers have agreed on.
+        self._threads = [
+            threading.Thread(target=self._ask_until_stopped, name="pointer", daemon=True),
+            threading.Thread(target=self._act_until_stopped, name="follower", daemon=True),
+        ]
 
     def start(self) -> None:
         """Begin to follow."""
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Stop following; what is being loaded is left."""
         self._stopped.set()
-
-    def _follow(self) -> None:
-        pause = 0.0
-        while not self._stopped.wait(pause):
-            try:
-                self.step()
-            except Exception:
-                self._alarm("unexpected")
-                logger.exception("following the production pointer failed; it is tried again")
-            pause = _AT_WORK if self._staged else _AT_REST
+        self._ask.set()
 
     def step(self) -> None:
         """One look at the pointer where it is time, and whatever has to be done about it."""
-        now = time.monotonic()
-        if now >= self._next_poll or (now - self._last_poll > _SOON and self._somebody_is_ahead()):
-            self._poll(now)
+        if time.monotonic() >= self._next_poll or self._somebody_is_ahead():
+            self._poll()
+        self._act()
+
+    def _ask_until_stopped(self) -> None:
+        while not self._stopped.is_set():
+            self._guarded(self._poll)
+            self._ask.wait(max(0.0, self._next_poll - time.monotonic()))
+            self._ask.clear()
+
+    def _act_until_stopped(self) -> None:
+        while not self._stopped.wait(_AT_WORK if self._staged or self._serving is None else _AT_REST):
+            if self._somebody_is_ahead():
+                self._ask.set()
+            self._guarded(self._act)
+
+    def _guarded(self, do: Callable[[], None]) -> None:
+        try:
+            do()
+        except Exception:
+            self._alarm("unexpected")
+            logger.exception("following the production pointer failed; it is tried again")
+
+    def _act(self) -> None:
         if self._serving is None:
             self._begin()
             return
@@ -109,10 +127,10 @@ class Follower:
             self._agreed(self._board.withdraw())
             self._staged = None
         if wanted and wanted != self._serving:
-            self._advance(now)
+            self._advance(time.monotonic())
 
-    def _poll(self, now: float) -> None:
-        self._last_poll = now
+    def _poll(self) -> None:
+        now = self._last_poll = time.monotonic()
         # A third to a half of the interval, so that workers do not ask in step, and a load has time within it.
         self._next_poll = now + self._interval * random.uniform(0.3, 0.5)  # noqa: S311 - jitter, no secret
         try:
@@ -127,6 +145,8 @@ class Follower:
         self._wanted = found or self._wanted
 
     def _somebody_is_ahead(self) -> bool:
+        if time.monotonic() - self._last_poll < _SOON:
+            return False
         known = (None, self._serving, _release(self._wanted))
         return any(post.staged not in known for post in self._board.posts())
 
@@ -141,8 +161,8 @@ class Follower:
                 return
             in_step = self._board.enter(release)
             if in_step == release:
-                self._serving = release
-                self._adopt(runtime, time.monotonic())
+                self._serving, agreed = release, self._board.cutover()
+                self._adopt(runtime, max(agreed.at if agreed else 0.0, time.monotonic()))
                 logger.info("serving version %s", release.version)
                 return
             release = in_step

@@ -100,9 +100,16 @@ class Journal:
         if self._segment is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path = self._folder / f"{uuid_utils.uuid7()}{_SUFFIX}"
-            segment = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-            fcntl.flock(segment, fcntl.LOCK_EX)
-            _sync_folder(self._folder)
+            # Locked before it can be seen, or somebody would take it for a dead process's.
+            unseen = self._path.with_suffix(".new")
+            segment = os.open(unseen, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
+            try:
+                fcntl.flock(segment, fcntl.LOCK_EX)
+                unseen.rename(self._path)
+                _sync_folder(self._folder)
+            except OSError:
+                os.close(segment)
+                raise
             self._segment = segment
         return self._segment
 

@@ -69,9 +69,9 @@ class PackageCache:
         from filelock import FileLock, Timeout
 
         prepare_home(self._settings)
-        self._root.mkdir(exist_ok=True)
         target = self._root / version.digest
         try:
+            self._root.mkdir(exist_ok=True)
             with FileLock(self._root / "download.lock", timeout=_LOCK_TIMEOUT):
                 if not _whole(target, version.digest):
                     self._download(version, target)

@@ -43,6 +43,7 @@ class RecordReader:
         batch = _closed("Records", {"rows": rows})
         self._many: TypeAdapter[dict[str, list[Record]]] = TypeAdapter(batch)
         self._most_rows = most_rows
+        self._names = frozenset(schema.feature_names)
         self._texts = not schema.numeric
 
     def read(self, body: bytes) -> Record:
@@ -60,7 +61,7 @@ class RecordReader:
             record = self._one.validate_json(body)
         except ValidationError as error:
             raise _refusal(error) from None
-        self._check_keys(body, (record,), 0)
+        self._check_keys(body, (record,), batch=False)
         return record
 
     def read_many(self, body: bytes) -> list[Record]:
@@ -74,7 +75,7 @@ class RecordReader:
             rows = self._many.validate_json(body)["rows"]
         except ValidationError as error:
             raise _refusal(error) from None
-        self._check_keys(body, rows, 2)
+        self._check_keys(body, rows, batch=True)
         return rows
 
     def json_schema(self) -> dict[str, Any]:
@@ -97,12 +98,12 @@ class RecordReader:
         """A record from the middle of what was seen in training."""
         return {field.name: _typical(field) for field in self._fields}
 
-    def _check_keys(self, body: bytes, rows: Sequence[Record], quotes: int) -> None:
+    def _check_keys(self, body: bytes, rows: Sequence[Record], *, batch: bool) -> None:
         """Refuse equal keys; the quotes tell, since the parser keeps the last of them and says nothing."""
         keys = sum(map(len, rows))
         texts = sum(isinstance(value, str) for row in rows for value in row.values()) if self._texts else 0
-        if body.count(b'"') != quotes + 2 * (keys + texts) or b"\\" in body:
-            _refuse_duplicates(body)
+        if body.count(b'"') != 2 * (batch + keys + texts) or b"\\" in body:
+            _refuse_duplicates(body, self._names if batch else frozenset())
 
 
 def _record_type(schema: Schema) -> Any:
@@ -144,8 +145,10 @@ def _number(field: Field) -> Any:
 def _category(field: Field) -> Any:
     known = field.categories or ()
     seen = f"seen in training: {', '.join(known[:20])}{', …' if len(known) > 20 else ''}" if known else None
-    kind = str if field.rule.categories is None else Literal[field.rule.categories]
-    return Annotated[kind, Constraint(description=seen, examples=[_typical(field)])]
+    if field.rule.categories is not None:
+        return Annotated[Literal[field.rule.categories], Constraint(description=seen, examples=[_typical(field)])]
+    # PostgreSQL cannot keep the character NUL.
+    return Annotated[str, Constraint(pattern=r"^[^\x00]*$", description=seen, examples=[_typical(field)])]
 
 
 def _typical(field: Field) -> float | str:
@@ -173,15 +176,25 @@ def _path(location: Sequence[Any]) -> str:
     return path or "body"
 
 
-def _refuse_duplicates(body: bytes) -> None:
-    """Refuse JSON with two equal keys in one object, of which a parser would silently take one."""
+def _refuse_duplicates(body: bytes, fields: frozenset[str]) -> None:
+    """Refuse JSON with two equal keys in one object, of which a parser would silently take one.
+
+    Parameters
+    ----------
+    body: valid JSON.
+    fields: of the records of a batch, by which their rows are counted; empty for a single record.
+    """
+    row = 0
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal row
         found = dict(pairs)
         if len(found) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise InputError([Problem(twice, "is given more than once")])
+            place = f"rows[{row}].{twice}" if not fields.isdisjoint(found) else twice
+            raise InputError([Problem(place, "is given more than once")])
+        row += not fields.isdisjoint(found)
         return found
 
     json.loads(body, object_pairs_hook=unique)

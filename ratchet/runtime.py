@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# So many ranges of its column away, a number is none that was meant.
+_FAR = 1e6
 Label = str | int | float
 Outputs = tuple[Sequence[Label], npt.NDArray[np.floating[Any]] | None]
 Engine = Callable[[Sequence[Record]], Outputs]
@@ -97,7 +99,11 @@ class Runtime:
         ------
         InputError: a value is so far out that the model computes no finite number; names the record and field.
         """
-        predictions, probabilities = self.engine(records)
+        try:
+            predictions, probabilities = self.engine(records)
+        except ValueError:
+            self._refuse_far(records)
+            raise
         if probabilities is None or self.classes is None:
             self._require_finite(records, predictions)
             return [Answer(prediction) for prediction in predictions]
@@ -109,11 +115,20 @@ class Runtime:
         return answers
 
     def _require_finite(self, records: Sequence[Record], values: Sequence[Any]) -> None:
-        for index, (record, value) in enumerate(zip(records, values, strict=True)):
+        for index, value in enumerate(values):
             if isinstance(value, float) and not math.isfinite(value):
-                place = f"rows[{index}]." if len(records) > 1 else ""
-                name = _farthest(record, self.schema)
-                raise InputError([Problem(f"{place}{name}", "is too far from what the model knows to compute with")])
+                self._refuse(records, index)
+
+    def _refuse_far(self, records: Sequence[Record]) -> None:
+        """Refuse the record that an engine cannot have computed with, if there is one."""
+        for index, record in enumerate(records):
+            if _distance(record, self.schema)[0] > _FAR:
+                self._refuse(records, index)
+
+    def _refuse(self, records: Sequence[Record], index: int) -> NoReturn:
+        place = f"rows[{index}]." if len(records) > 1 else ""
+        name = _distance(records[index], self.schema)[1]
+        raise InputError([Problem(f"{place}{name}", "is too far from what the model knows to compute with")])
 
 
 def load_runtime(
@@ -173,14 +188,13 @@ def load_file(path: Path, *, most_rows: int = 10_000) -> Runtime:
     try:
         pipeline = joblib.load(path)
         schema = _schema_beside(path, pipeline)
-    except (AttributeError, ImportError, ValueError, EOFError, KeyError, OSError, IndexError) as error:
-        raise PackageError(f"{path}: cannot be loaded: {error}") from None
-    model = path.resolve().parent.name
-    engine = sklearn_engine(pipeline, schema)
-    runtime = Runtime(
-        model, digest[:12], digest, schema, engine, "scikit-learn", None, _metrics_beside(path), most_rows
-    )
-    runtime.predict([runtime.reader.example()])
+        engine = sklearn_engine(pipeline, schema)
+        model, details = path.resolve().parent.name, _metrics_beside(path)
+        runtime = Runtime(model, digest[:12], digest, schema, engine, "scikit-learn", None, details, most_rows)
+        runtime.predict([runtime.reader.example()])
+    except Exception as error:  # whatever is in the file raises whatever it likes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise PackageError(f"{path}: cannot be loaded: {reason}") from None
     return runtime
 
 
@@ -257,16 +271,17 @@ def _prove(runtime: Runtime, golden: Golden) -> None:
         )
 
 
-def _farthest(record: Record, schema: Schema) -> str:
-    """The number that is farthest from what was seen in training, in ranges of its column."""
+def _distance(record: Record, schema: Schema) -> tuple[float, str]:
+    """How far the farthest number is from what was seen in training, in ranges of its column, and its name."""
 
     def distance(column: Field) -> float:
         value = record.get(column.name)
-        if not isinstance(value, int | float) or column.minimum is None or column.maximum is None:
+        if not isinstance(value, int | float):
             return -1.0
-        return abs(value - (column.minimum + column.maximum) / 2) / ((column.maximum - column.minimum) or 1.0)
+        low, high = column.minimum or 0.0, column.maximum or 0.0
+        return abs(value - (low + high) / 2) / ((high - low) or 1.0)
 
-    return max(schema.features, key=distance).name
+    return max((distance(column), column.name) for column in schema.features)
 
 
 def _schema_beside(path: Path, pipeline: Any) -> Schema:

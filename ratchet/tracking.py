@@ -316,8 +316,8 @@ def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:
     """
     from mlflow.artifacts import download_artifacts
 
-    uri = client.get_model_version_download_uri(model, version)
     try:
+        uri = client.get_model_version_download_uri(model, version)
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:
         raise RegistryError(

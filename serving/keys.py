@@ -42,13 +42,13 @@ class Keys:
         """
         if not self._keys:
             return
-        given = b""
+        given = []
         for name, value in headers:
             if name == b"x-api-key":
-                given = value
+                given.append(value)
             elif name == b"authorization" and value[:7].lower() == b"bearer ":
-                given = value[7:]
+                given.append(value[7:])
         # Every key is compared, in a time that does not depend on where the first difference is.
-        if not sum(hmac.compare_digest(given, key) for key in self._keys):
+        if not sum(hmac.compare_digest(one, key) for one in given for key in self._keys):
             challenge = (b"www-authenticate", b'Bearer realm="ratchet"')
             raise RefusalError(401, "an API key is needed: send X-API-Key, or Authorization: Bearer", challenge)

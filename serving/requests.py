@@ -32,7 +32,7 @@ async def read_json_body(headers: Iterable[tuple[bytes, bytes]], receive: Receiv
     for name, value in headers:
         if name == b"content-type":
             _require_json(value)
-        elif name == b"content-length" and (not value.isdigit() or int(value) > most):
+        elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > most):
             raise _too_large(most)
     try:
         async with asyncio.timeout(timeout):

@@ -365,8 +365,9 @@ def test_a_thread_follows_until_it_is_stopped(scene: Scene) -> None:
     scene.pointer.at = "2"
     until(lambda: scene.versions == ["1", "2"])
     scene.follower.stop()
-    scene.follower._thread.join(5)
-    assert not scene.follower._thread.is_alive()
+    for thread in scene.follower._threads:
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_a_fault_that_nobody_thought_of_raises_the_alarm_and_is_survived(scene: Scene) -> None:
