@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 Rows = Sequence[Prediction]
 # A transaction takes what is waiting, up to about so many rows.
 _MOST_ROWS = 2000
+# More rows than this gain nothing from sharing a transaction, and the way to the relay would cost them.
+_MOST_RELAYED = 500
 # Seconds between looks at a store that was down, and at journals that others left.
 _RETRY = 0.5
 _SWEEP = 1.0
@@ -43,7 +45,7 @@ class PredictionLog:
     capacity: how many rows may wait; more are refused at once.
     timeout: seconds after which a row that is still not durable is refused.
     patience: seconds to wait for a store that somebody holds locked, before it counts as down.
-    on_written: told of rows that became durable, on any thread.
+    on_written: told of the rows of each request that became durable, on any thread.
     """
 
     def __init__(
@@ -55,7 +57,7 @@ class PredictionLog:
         capacity: int = 20_000,
         timeout: float = 30.0,
         patience: float = 1.0,
-        on_written: Callable[[Rows], None] = lambda rows: None,
+        on_written: Callable[[Sequence[Rows]], None] = lambda requests: None,
     ) -> None:
         self._open_store = open_store
         self._journal = journal
@@ -121,19 +123,19 @@ class PredictionLog:
     def _flush(self) -> None:
         """Have written what this turn of the event loop has brought."""
         entries, self._gathered = self._gathered, []
-        if self._relay and self._relay.connected and not self.store_is_down:
-            rows = [row for entry in entries for row in entry.rows]
-            self._relay.send(rows, functools.partial(self._relayed, entries, rows))
+        rows = [row for entry in entries for row in entry.rows]
+        if self._relay and self._relay.connected and not self.store_is_down and len(rows) <= _MOST_RELAYED:
+            self._relay.send(rows, functools.partial(self._relayed, entries))
         else:
             self._write_here(entries)
 
-    def _relayed(self, entries: Sequence[_Entry], rows: Rows, durable: bool) -> None:
+    def _relayed(self, entries: Sequence[_Entry], durable: bool) -> None:
         """What the relay has said of some rows; where that is no, this process finds out why."""
         if not durable:
             self._write_here(entries)
             return
         self._settle(entries, None)
-        self._on_written(rows)
+        self._on_written([entry.rows for entry in entries])
 
     def _write_here(self, entries: Sequence[_Entry]) -> None:
         for entry in entries:
@@ -168,7 +170,7 @@ class PredictionLog:
             error = self._persist(rows)
             self._loop.call_soon_threadsafe(self._settle, entries, error)
             if error is None:
-                self._on_written(rows)
+                self._on_written([entry.rows for entry in entries])
 
     def _take(self) -> list[_Entry]:
         """What is waiting; empty when it is time to end."""

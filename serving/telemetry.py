@@ -21,7 +21,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from ratchet.prediction_log import Rows
-from ratchet.predictions import Prediction
 from serving.latency import LatencyWindow
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -135,18 +134,16 @@ class Telemetry:
         _in_flight.set(self.in_flight)
         _store.set(store_is_down)
 
-    def written(self, rows: Rows) -> None:
-        """Count predictions that are durable, and write a line for each; called by the writing thread."""
+    def written(self, requests: Sequence[Rows]) -> None:
+        """Count predictions that are durable, and write a line for each request."""
         with self._moving:
-            for row in rows:
-                self._predicted[row["model"], row["version"], self._label(row["prediction"])] += 1
-                if row["score"] is not None:
-                    scores = self._scored.get(row["model"])
-                    if scores is None:
-                        scores = self._scored[row["model"]] = _Counts(_SHARES)
-                    scores.observe(row["score"])
+            for rows in requests:
+                for row in rows:
+                    self._predicted[row["model"], row["version"], self._label(row["prediction"])] += 1
+                    if row["score"] is not None:
+                        self._scores_of(row["model"]).observe(row["score"])
         if self._log_predictions:
-            sys.stdout.buffer.write(b"".join(map(self._line, rows)))
+            sys.stdout.buffer.write(b"".join(map(self._line, requests)))
             sys.stdout.buffer.flush()
 
     def move(self) -> None:
@@ -163,6 +160,12 @@ class Telemetry:
             for model, scores in self._scored.items():
                 scores.move_to(_scores.labels(model))
 
+    def _scores_of(self, model: str) -> _Counts:
+        scores = self._scored.get(model)
+        if scores is None:
+            scores = self._scored[model] = _Counts(_SHARES)
+        return scores
+
     def _label(self, prediction: str | int | float) -> str:
         if isinstance(prediction, float):
             return _ONE
@@ -173,18 +176,21 @@ class Telemetry:
             self._labels.add(label)
         return label
 
-    def _line(self, row: Prediction) -> bytes:
+    def _line(self, rows: Rows) -> bytes:
+        row = rows[0]
         line: dict[str, Any] = {
             "time": self._when(row["created_at"]),
             "level": "info",
-            "event": "prediction",
+            "event": "prediction" if len(rows) == 1 else "predictions",
             "prediction_id": row["id"],
             "model": row["model"],
             "version": row["version"],
             "latency_ms": round(row["latency"] * 1000, 3),
         }
+        if len(rows) > 1:
+            line |= {"last_prediction_id": rows[-1]["id"], "count": len(rows)}
         if self._log_features:
-            line["features"] = row["features"]
+            line["features"] = row["features"] if len(rows) == 1 else [each["features"] for each in rows]
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
     def _when(self, seconds: float) -> str:

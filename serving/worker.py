@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import logging
 import time
 from collections import deque
@@ -169,6 +170,11 @@ class Worker:
             self._loop.call_later(left + 0.001, self._cut_over)
 
     def _swap(self, runtime: Runtime) -> None:
+        if self._runtime is None:
+            # What was made for starting stays: without this, each full collection looks through it all, for a tenth of
+            # a second in which nobody is answered.
+            gc.collect()
+            gc.freeze()
         self._runtime, self._since = runtime, time.time()
         self.model = runtime.model
         self.telemetry.swapped(runtime.model, runtime.version)

@@ -114,7 +114,7 @@ def test_rows_that_wait_together_are_written_together(reader: Store, store_url: 
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database, on_written=lambda rows: told.append(len(rows))) as log:
+        async with running(database, on_written=lambda requests: told.append(sum(map(len, requests)))) as log:
             writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(1000)]
             await until(lambda: log.depth == 1000)
             database.free.set()
@@ -133,7 +133,7 @@ def test_a_transaction_takes_no_more_than_its_share(store_url: str) -> None:
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database, on_written=lambda rows: told.append(len(rows))) as log:
+        async with running(database, on_written=lambda requests: told.append(sum(map(len, requests)))) as log:
             batches = [[prediction(number + place) for place in range(500)] for number in range(0, 10_000, 500)]
             writes = [asyncio.create_task(log.write(batch)) for batch in batches]
             await until(lambda: log.depth == 10_000)
@@ -150,7 +150,7 @@ def test_while_the_store_cannot_be_opened_rows_are_refused_and_then_taken(sqlite
     told: list[Sequence[Prediction]] = []
 
     async def scenario() -> None:
-        async with running(database, on_written=told.append) as log:
+        async with running(database, on_written=told.extend) as log:
             for number in (1, 2):
                 with pytest.raises(UnavailableError, match="the store of predictions is down"):
                     await log.write([prediction(number)])
