@@ -6,13 +6,16 @@ INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compil
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help train test check format lock demo-rollback bench clean
+.PHONY: help train serve test check format lock demo-rollback bench clean
 
 help: ## Say what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: .venv/.training ## Train the Iris baseline and put it into Production
 	@$(BIN)/python run.py --config baseline.yaml
+
+serve: .venv/.serving ## Serve what is in Production on port 8000, and follow it
+	@$(BIN)/python run.py serve
 
 test: .venv/.dev ## Run all tests with their coverage
 	@rm -f .coverage .coverage.*
@@ -53,6 +56,10 @@ clean: ## Remove the environment, all state, and what runs have made
 	@touch $@
 
 .venv/.training: requirements/training.txt | .venv/.uv
+	$(INSTALL) -r $<
+	@touch $@
+
+.venv/.serving: requirements/serving.txt | .venv/.uv
 	$(INSTALL) -r $<
 	@touch $@
 

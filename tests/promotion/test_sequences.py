@@ -143,8 +143,22 @@ def _forget(*_: Any) -> None:
     """A process that died gives nothing back."""
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """Coverage pauses: it would double the time of lines that the other tests of the pointer cover already."""
+    from coverage import Coverage
+
+    measuring = Coverage.current()
+    if measuring:
+        measuring.stop()
+    yield
+    if measuring:
+        measuring.start()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("untraced")
 def test_a_thousand_random_sequences(tmp_path: Path) -> None:
     Pointer.home = Settings(home=tmp_path, models_dir=tmp_path / "models")
     run_state_machine_as_test(
