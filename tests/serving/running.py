@@ -80,6 +80,17 @@ class Service:
         """The process ids of the living workers."""
         return [worker["pid"] for worker in self.get("/health")["workers"]]
 
+    @property
+    def processes(self) -> list[int]:
+        """The process ids of all that belongs to the service: parent, workers, relay."""
+        found = []
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.process.pid:
+                    found.append(int(stat.parent.name))
+        return found
+
     def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait for a condition, asked again and again; a service that does not answer has not met it yet."""
         wait_until(condition, seconds, lambda: self.output.read_text()[-4000:])

@@ -120,7 +120,7 @@ def test_a_full_disk_refuses_predictions_and_loses_none(
         load_on(service.port, tmp_path / "load", connections=4) as load,
     ):
         service.until(lambda: service.metric("ratchet_predictions_total") > 100)
-        with full_disk(service.workers):
+        with full_disk(service.processes):
             service.until(lambda: service.metric("ratchet_errors_total", kind="unavailable") > 20)
             assert service.get("/health")["version"] == "1"
             assert service.ask("GET", "/readyz")[0] == 200
