@@ -38,5 +38,5 @@ def log_as_json(level: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
     # Each line of theirs would be about one request or one query.
-    for name in ("httpx", "alembic", "mlflow", "filelock"):
+    for name in ("httpx", "alembic", "mlflow", "filelock", "bentoml"):
         logging.getLogger(name).setLevel(logging.WARNING)

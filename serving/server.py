@@ -8,13 +8,12 @@ import shutil
 import signal
 import socket
 import tempfile
-import threading
 from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
 from ratchet.settings import Settings, load_settings, quiet_environment
 from serving.keys import Keys
-from serving.supervisor import Supervisor, exit_with_parent
+from serving.supervisor import Role, Supervisor, exit_with_parent
 
 
 def serve(settings: Settings) -> None:
@@ -39,11 +38,11 @@ def serve(settings: Settings) -> None:
     scratch = Path(tempfile.mkdtemp(prefix="ratchet-"))
     try:
         _hand_down(settings, scratch)
-        roles = [(work, (settings.host, port))] * settings.workers
-        supervisor = Supervisor([*roles, (relay, (str(scratch / "relay"),))], settings.request_timeout)
+        roles: list[Role] = [(work, (settings.host, port))] * settings.workers
+        roles.append((relay, (str(scratch / "relay"),)))
+        supervisor = Supervisor(roles, settings.request_timeout, _preloaded(settings))
         if settings.model_path is None:
-            # The registry is asked while the workers start; either takes seconds.
-            threading.Thread(target=_check_model, args=(settings, supervisor), daemon=True).start()
+            supervisor.check(find_model)
         supervisor.run()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -102,13 +101,26 @@ def relay(path: str) -> None:
         runner.run(server.run(Path(path)))
 
 
-def _check_model(settings: Settings, supervisor: Supervisor) -> None:
+def find_model() -> RatchetError | None:
+    """What is wrong with the model's name, asked of the registry."""
     from ratchet.tracking import choose_model
 
+    settings = load_settings()
     try:
         choose_model(settings, settings.serve_model)
     except RatchetError as error:
-        supervisor.fail(error)
+        return error
+    return None
+
+
+def _preloaded(settings: Settings) -> list[str]:
+    """What every worker imports sooner or later."""
+    modules = ["serving.app", "serving.service", "serving.endpoints", "_bentoml_impl.client", "onnxruntime", "uvloop"]
+    if settings.model_path is None:
+        modules += ["ratchet.registry", "ratchet.package_cache"]
+        if not settings.tracking_uri.startswith("http"):
+            modules += ["mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
+    return modules
 
 
 def _hand_down(settings: Settings, scratch: Path) -> None:

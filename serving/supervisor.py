@@ -6,29 +6,29 @@ that was killed is back in a moment.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from ratchet.errors import StateError
 
 logger = logging.getLogger(__name__)
 
-# Imported by the server process; whatever starts threads or opens connections at import must not be here.
-PRELOADED = ("serving.app", "serving.service", "ratchet.registry", "ratchet.package_cache", "onnxruntime", "uvloop")
 # A process that dies so soon after its start, in seconds, is started again only after a pause.
 _SOON = 5.0
 _PAUSE = 1.0
 # What uvicorn exits with when the application could not start.
 _STARTUP_FAILURE = 3
 
-Main = Callable[..., None]
+Role = tuple[Callable[..., None], tuple[object, ...]]
 
 
 class Supervisor:
@@ -38,11 +38,12 @@ class Supervisor:
     ----------
     roles: a main function and its arguments for each process; the last one is ended after the others.
     grace: seconds that they have to end by themselves.
+    preload: modules that they are forked with; none may start threads or open connections when it is imported.
     """
 
-    def __init__(self, roles: Sequence[tuple[Main, tuple[object, ...]]], grace: float) -> None:
+    def __init__(self, roles: Sequence[Role], grace: float, preload: Sequence[str]) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(list(PRELOADED))
+        self._context.set_forkserver_preload(list(preload))
         self._roles = roles
         self._grace = grace
         self._running: dict[BaseProcess, int] = {}
@@ -51,12 +52,12 @@ class Supervisor:
         self._failure: Exception | None = None
 
     def run(self) -> None:
-        """Run until SIGTERM, SIGINT or ``fail``.
+        """Run until SIGTERM, SIGINT or a check that fails.
 
         Raises
         ------
         StateError: a process could not start; its log says why.
-        Exception: what ``fail`` was given.
+        Exception: what the check has found.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._wake())
@@ -73,10 +74,24 @@ class Supervisor:
         if self._failure:
             raise self._failure
 
-    def fail(self, error: Exception) -> None:
-        """End everything for a reason; may be called from another thread."""
-        self._failure = error
-        self._wake()
+    def check(self, main: Callable[..., Exception | None], *arguments: object) -> None:
+        """Run a check in a process of its own as the others start; what it returns ends everything.
+
+        Parameters
+        ----------
+        main, arguments: a function, which returns what is wrong, and what it is given.
+        """
+        threading.Thread(target=self._check, args=(main, arguments), daemon=True).start()
+
+    def _check(self, main: Callable[..., Exception | None], arguments: tuple[object, ...]) -> None:
+        receiver, sender = self._context.Pipe(duplex=False)
+        process = self._context.Process(target=_report, args=(sender, main, arguments), daemon=True)
+        process.start()
+        sender.close()
+        with contextlib.suppress(EOFError):
+            self._failure = receiver.recv()
+        if self._failure:
+            self._wake()
 
     def _wake(self) -> None:
         os.write(self._stop_writing, b"x")
@@ -111,6 +126,11 @@ class Supervisor:
                 process.join(max(0.0, deadline - time.monotonic()))
                 if process.exitcode is None:
                     process.kill()
+
+
+def _report(sender: Connection, main: Callable[..., Exception | None], arguments: tuple[object, ...]) -> None:
+    exit_with_parent()
+    sender.send(main(*arguments))
 
 
 def exit_with_parent() -> None:
