@@ -58,6 +58,7 @@ def test_a_corrupt_and_a_missing_artifact_leave_the_old_version_in_place(
             assert {worker["version"] for worker in service.get("/health")["workers"]} == {"1"}
         by_hand(served_settings, pointer, "4")
         service.until(lambda: {worker["version"] for worker in service.get("/health")["workers"]} == {"4"})
+        service.until(lambda: service.metric("ratchet_predictions_total", version="4") > 0)
     assert {request.status for request in load.requests} == {200}
     assert {request.version for request in load.answered} == {"1", "4"}
     assert "tampered with or damaged" in output.read_text()
