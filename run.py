@@ -181,13 +181,18 @@ def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> Non
 @app.command()
 def serve(
     model: Model = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on [default: 8000].")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer [default: 2].")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on (default: 8000).")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer (default: 2).")] = None,
 ) -> None:
     """Serve the version in Production over HTTP, and follow it."""
+    from ratchet.errors import ConfigError
     from ratchet.settings import load_settings
-    from serving.server import serve as serve_until_stopped
+
+    try:
+        from serving.server import serve as serve_until_stopped
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"serving needs {error.name}, which is not installed: run make serve") from None
 
     given = {"serve_model": model, "host": host, "port": port, "workers": workers}
     settings = load_settings().model_copy(update={key: value for key, value in given.items() if value is not None})

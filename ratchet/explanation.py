@@ -67,6 +67,8 @@ def explain(runtime: Runtime, record: Record) -> Explanation:
     game = _Game(runtime, answer, record, background)
     exact = len(names) <= MOST_EXACT
     base, values = _by_coalitions(game, len(names)) if exact else _by_orders(game, len(names))
+    if not np.isfinite(values).all():
+        runtime.refuse([record], 0)
     output = float(game([tuple(range(len(names)))])[0])
     contributions = dict(zip(names, values.tolist(), strict=True))
     return Explanation(answer, output, base, contributions, "exact" if exact else "sampled")

@@ -75,6 +75,7 @@ class Follower:
         self._staged: Runtime | None = None
         self._last_poll = self._next_poll = self._retry_at = 0.0
         self._failures = 0
+        self._asked = False
         self._stopped = threading.Event()
         self._ask = threading.Event()
         # Two threads: a registry that hangs must not hold up a cut-over that the workers have agreed on.
@@ -82,6 +83,11 @@ class Follower:
             threading.Thread(target=self._ask_until_stopped, name="pointer", daemon=True),
             threading.Thread(target=self._act_until_stopped, name="follower", daemon=True),
         ]
+
+    @property
+    def has_nothing(self) -> bool:
+        """Whether there is nothing to serve, as far as is known."""
+        return self._asked and self._wanted is None and self._board.served() is None
 
     def start(self) -> None:
         """Begin to follow."""
@@ -107,9 +113,12 @@ class Follower:
 
     def _act_until_stopped(self) -> None:
         while not self._stopped.wait(_AT_WORK if self._staged or self._serving is None else _AT_REST):
-            if self._somebody_is_ahead():
-                self._ask.set()
-            self._guarded(self._act)
+            self._guarded(self._look_and_act)
+
+    def _look_and_act(self) -> None:
+        if self._somebody_is_ahead():
+            self._ask.set()
+        self._act()
 
     def _guarded(self, do: Callable[[], None]) -> None:
         try:
@@ -139,6 +148,8 @@ class Follower:
             self._alarm("registry")
             logger.error("the production pointer cannot be read, version stays: %s", error)
             return
+        finally:
+            self._asked = True
         if found != self._wanted:
             self._failures, self._retry_at = 0, 0.0
         # Nothing in Production is no reason to stop answering.
@@ -185,7 +196,8 @@ class Follower:
         if cutover and self._staged:
             self._board.serve(cutover.release)
             self._adopt(self._staged, cutover.at)
-            logger.info("version %s goes in, %s goes out", cutover.release.version, self._serving)
+            before = self._serving.version if self._serving else "nothing"
+            logger.info("version %s goes in, %s goes out", cutover.release.version, before)
             self._serving, self._staged = cutover.release, None
 
     def _load(self, release: Release) -> Runtime:

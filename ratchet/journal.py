@@ -85,10 +85,10 @@ class Journal:
         for path in self.segments():
             with _held(path) as ours:
                 if ours:
-                    rows = list(_rows(path))
+                    rows, whole = _rows(path)
                     for start in range(0, len(rows), _CHUNK):
                         insert(rows[start : start + _CHUNK])
-                    path.unlink()
+                    path.unlink() if whole else path.rename(path.with_suffix(".damaged"))
                     moved += len(rows)
         return moved
 
@@ -136,15 +136,22 @@ def _held(path: Path) -> Iterator[bool]:
         os.close(segment)
 
 
-def _rows(path: Path) -> Iterator[Prediction]:
-    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
-        if not line:
-            continue
+def _rows(path: Path) -> tuple[list[Prediction], bool]:
+    """The rows of a segment, and whether all of it could be read.
+
+    Half a row at the end is what a process leaves that is killed while it writes; nobody was told that it is kept.
+    """
+    lines = path.read_bytes().split(b"\n")
+    rows, whole = [], True
+    for number, line in enumerate(lines[:-1], start=1):
         try:
-            yield orjson.loads(line)
+            rows.append(orjson.loads(line))
         except orjson.JSONDecodeError:
-            # A process that was killed while it wrote: the row was never acknowledged.
-            logger.warning("%s: line %d is half a row, left by a crash; nobody was told that it is kept", path, number)
+            whole = False
+            logger.error("%s: line %d cannot be read; the file is kept as .damaged", path, number)
+    if lines[-1]:
+        logger.warning("%s: ends with half a row, left by a crash; nobody was told that it is kept", path)
+    return rows, whole
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -75,4 +75,4 @@ def _taken(place: int) -> bool:
 
 
 def _open(path: str) -> int:
-    return os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    return os.open(path, os.O_CREAT | os.O_RDWR, 0o666)

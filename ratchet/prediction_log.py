@@ -40,7 +40,8 @@ class PredictionLog:
     Parameters
     ----------
     open_store: opens the store; called again until it succeeds.
-    journal: where rows go while the store is down; None refuses them.
+    journal: where rows go while the store is down, and are replayed from; None for none.
+    spill: whether rows may go there, or are refused.
     relay: the connection to the machine's relay, if it has one.
     capacity: how many rows may wait; more are refused at once.
     timeout: seconds after which a row that is still not durable is refused.
@@ -54,13 +55,15 @@ class PredictionLog:
         journal: Journal | None,
         relay: RelayClient | None = None,
         *,
-        capacity: int = 20_000,
+        spill: bool = True,
+        capacity: int = 40_000,
         timeout: float = 30.0,
         patience: float = 1.0,
         on_written: Callable[[Sequence[Rows]], None] = lambda requests: None,
     ) -> None:
         self._open_store = open_store
         self._journal = journal
+        self._spill = spill and journal is not None
         self._relay = relay
         self._capacity = capacity
         self._timeout = timeout
@@ -135,7 +138,7 @@ class PredictionLog:
             self._write_here(entries)
             return
         self._settle(entries, None)
-        self._on_written([entry.rows for entry in entries])
+        self._tell(entries)
 
     def _write_here(self, entries: Sequence[_Entry]) -> None:
         for entry in entries:
@@ -170,7 +173,13 @@ class PredictionLog:
             error = self._persist(rows)
             self._loop.call_soon_threadsafe(self._settle, entries, error)
             if error is None:
-                self._on_written([entry.rows for entry in entries])
+                self._tell(entries)
+
+    def _tell(self, entries: Sequence[_Entry]) -> None:
+        try:
+            self._on_written([entry.rows for entry in entries])
+        except Exception as error:  # a log that cannot be written must not cost a prediction
+            logger.debug("what was written could not be told: %s", error)
 
     def _take(self) -> list[_Entry]:
         """What is waiting; empty when it is time to end."""
@@ -190,7 +199,7 @@ class PredictionLog:
 
     def _persist(self, rows: Rows) -> UnavailableError | None:
         try:
-            if not (self._journal and self.store_is_down):
+            if not (self._spill and self.store_is_down):
                 try:
                     if self._writer is None:
                         self._writer = PredictionWriter(self._opened(), self._patience)
@@ -201,9 +210,10 @@ class PredictionLog:
                     if not self.store_is_down:
                         logger.error("predictions cannot be written to the store: %s", error)
                     self.store_is_down = True
-                    if self._journal is None:
+                    if not self._spill or self._journal is None:
                         return UnavailableError("the store of predictions is down")
-            self._journal.append(rows)
+            if self._journal:
+                self._journal.append(rows)
         except Exception:
             logger.exception("%d predictions could not be written down; they are refused", len(rows))
             return UnavailableError("predictions cannot be written down")

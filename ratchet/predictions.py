@@ -84,15 +84,13 @@ class PredictionWriter:
         StateError: nothing was written.
         """
         deadline = time.monotonic() + self._patience
-        content = [_as_sqlite(row) for row in rows] if self._line else (orjson.dumps(rows).decode(),)
+        content = [_as_sqlite(row) for row in rows] if self._store.is_sqlite else (orjson.dumps(rows).decode(),)
         while True:
             try:
                 if self._connection is None:
                     self._connection = self._open()
-                if self._line is None:
-                    return self._insert(_POSTGRESQL, content)
-                with self._line.turn(_LONGEST_TURN):
-                    return self._insert(_SQLITE, content)
+                with self._line.turn(_LONGEST_TURN) if self._line else contextlib.nullcontext():
+                    return self._insert(content)
             except self._refused as error:
                 self._drop()
                 if not _locked(error) or time.monotonic() > deadline:
@@ -106,18 +104,18 @@ class PredictionWriter:
         if self._line:
             self._line.leave()
 
-    def _insert(self, statement: str, content: Any) -> None:
+    def _insert(self, content: Any) -> None:
         cursor = self._connection.cursor()
-        if self._line is None:
-            cursor.execute(statement, content)
-        else:
+        if self._store.is_sqlite:
             cursor.execute("BEGIN IMMEDIATE")
-            cursor.executemany(statement, content)
+            cursor.executemany(_SQLITE, content)
+        else:
+            cursor.execute(_POSTGRESQL, content)
         self._connection.commit()
 
     def _open(self) -> Any:
         connection = self._store.engine.raw_connection()
-        if self._line:
+        if self._store.is_sqlite:
             cursor = connection.cursor()
             # Else every so many pages one unlucky commit would wait for the whole log to be copied and synced.
             cursor.execute("PRAGMA wal_autocheckpoint = 0")

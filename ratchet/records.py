@@ -24,6 +24,7 @@ Record = dict[str, Value]
 # The largest number that single precision has: beyond it, ONNX would compute with infinity.
 LARGEST = float(np.finfo(np.float32).max)
 _MOST_PROBLEMS = 20
+_LONGEST_PATH = 100
 
 
 class RecordReader:
@@ -173,7 +174,7 @@ def _path(location: Sequence[Any]) -> str:
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
-    return path or "body"
+    return path[:_LONGEST_PATH] or "body"
 
 
 def _refuse_duplicates(body: bytes, fields: frozenset[str]) -> None:
@@ -190,9 +191,9 @@ def _refuse_duplicates(body: bytes, fields: frozenset[str]) -> None:
         nonlocal row
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            place = f"rows[{row}].{twice}" if not fields.isdisjoint(found) else twice
+            seen: set[str] = set()
+            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+            place = (f"rows[{row}].{twice}" if not fields.isdisjoint(found) else twice)[:_LONGEST_PATH]
             raise InputError([Problem(place, "is given more than once")])
         row += not fields.isdisjoint(found)
         return found

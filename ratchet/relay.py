@@ -66,6 +66,10 @@ class RelayServer:
             self._writer.write([row for _, rows in pending for row in rows])
         except StateError:
             reply = _NO  # the worker finds out what it is, and says so
+        except Exception:
+            # Replies are told apart by their order alone: no frame may go without one.
+            logger.exception("the relay could not write; the workers write for themselves")
+            reply = _NO
         for transport, _ in pending:
             transport.write(reply)
 

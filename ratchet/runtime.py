@@ -117,15 +117,21 @@ class Runtime:
     def _require_finite(self, records: Sequence[Record], values: Sequence[Any]) -> None:
         for index, value in enumerate(values):
             if isinstance(value, float) and not math.isfinite(value):
-                self._refuse(records, index)
+                self.refuse(records, index)
 
     def _refuse_far(self, records: Sequence[Record]) -> None:
         """Refuse the record that an engine cannot have computed with, if there is one."""
         for index, record in enumerate(records):
             if _distance(record, self.schema)[0] > _FAR:
-                self._refuse(records, index)
+                self.refuse(records, index)
 
-    def _refuse(self, records: Sequence[Record], index: int) -> NoReturn:
+    def refuse(self, records: Sequence[Record], index: int) -> NoReturn:
+        """Refuse a record that is too far out to compute with.
+
+        Raises
+        ------
+        InputError: always; names the field that is farthest from what was seen in training.
+        """
         place = f"rows[{index}]." if len(records) > 1 else ""
         name = _distance(records[index], self.schema)[1]
         raise InputError([Problem(f"{place}{name}", "is too far from what the model knows to compute with")])

@@ -43,7 +43,7 @@ class Settings(BaseSettings):
     relay: Path | None = None
     request_timeout: float = Field(default=30.0, gt=0)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
-    max_batch_rows: int = Field(default=10_000, ge=1)
+    max_batch_rows: int = Field(default=10_000, ge=1, le=20_000)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -127,6 +127,8 @@ class Store:
         if not self.is_sqlite:
             waiting = f"-c lock_timeout={int(self._timeout * 1000)}"
             patience = {"connect_timeout": max(2, int(self._timeout)), "options": waiting}
+            # A server that has vanished is told from a slow one in seconds, and not in the kernel's quarter of an hour.
+            patience |= {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2}
             return sa.create_engine(self._url, pool_pre_ping=True, connect_args=patience)
         engine = sa.create_engine(self._url, connect_args={"timeout": self._timeout})
         sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -187,7 +189,12 @@ class Store:
 
     def line(self) -> Line | None:
         """A place in the line of SQLite's writers; None where the database serves many writers by itself."""
-        return Line(self._url.database) if self.is_sqlite and self._url.database else None
+        if not self.is_sqlite or not self._url.database:
+            return None
+        try:
+            return Line(self._url.database)
+        except OSError:  # a courtesy: SQLite does without, and says what is wrong with the folder
+            return None
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -9,8 +9,12 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
 from serving.keys import Keys
-from serving.replies import RefusalError, refuse, send_reply
+from serving.replies import RefusalError, refuse, send_reply, with_security
 
 # Seconds; Python's own 5 ms is longer than a request and its transaction together.
 _SWITCH = 0.0005
@@ -48,6 +52,16 @@ class HotPath:
             await send_reply(reply, send)
 
 
+class Cors(CORSMiddleware):
+    """Starlette's, whose own answers carry the security headers too."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """The answer to a browser that asks whether it may ask."""
+        response = super().preflight_response(request_headers)
+        response.raw_headers = with_security(response.raw_headers)
+        return response
+
+
 def create() -> Any:
     """Make the application of one worker process."""
     from serving.endpoints import Endpoints
@@ -59,8 +73,6 @@ def create() -> Any:
     sys.setswitchinterval(_SWITCH)
     app: Any = HotPath(Ratchet.to_asgi(), Endpoints(worker), Keys(worker.settings))
     if worker.settings.cors_origins:
-        from starlette.middleware.cors import CORSMiddleware
-
         origins = list(worker.settings.cors_origins)
-        app = CORSMiddleware(app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
+        app = Cors(app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
     return app

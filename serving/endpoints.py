@@ -9,6 +9,7 @@ from typing import Any
 
 import uuid_utils
 
+from ratchet.errors import UnavailableError
 from ratchet.explanation import explain
 from ratchet.predictions import Prediction
 from ratchet.records import Record
@@ -72,6 +73,20 @@ class Endpoints:
         self._telemetry.request(route, reply.status, time.perf_counter() - started)
         return reply
 
+    async def _computed(self, compute: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a long computation on its thread, in time.
+
+        Raises
+        ------
+        UnavailableError: others that came before it take too long, or it does itself.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await loop.run_in_executor(self._worker.executor, compute, *arguments)
+        except TimeoutError:
+            raise UnavailableError(f"this was not computed within {self._timeout:g} s") from None
+
     async def _predict(self, body: bytes, started: float) -> dict[str, Any]:
         runtime = self._worker.runtime
         record = runtime.reader.read(body)
@@ -82,15 +97,14 @@ class Endpoints:
 
     async def _predict_batch(self, body: bytes, started: float) -> dict[str, Any]:
         runtime = self._worker.runtime
-        loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(self._worker.executor, _rows, runtime, body, started)
+        rows = await self._computed(_rows, runtime, body, started)
         await self._log.write(rows)
         return {"predictions": [_said(row) for row in rows], "model": _named(runtime)}
 
     async def _explain(self, body: bytes, _: float) -> dict[str, Any]:
         runtime = self._worker.runtime
         record = runtime.reader.read(body)
-        found = await asyncio.get_running_loop().run_in_executor(self._worker.executor, explain, runtime, record)
+        found = await self._computed(explain, runtime, record)
         said: dict[str, Any] = {"prediction": found.answer.prediction, "probabilities": found.answer.probabilities}
         said |= {"output": found.output, "base": found.base, "contributions": found.contributions}
         said |= {"method": found.method, "model": _named(runtime)}

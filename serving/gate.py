@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import Any
 
 from serving.keys import Keys
-from serving.replies import CLOSED_POLICY, SECURITY, RefusalError, refuse, send_reply
+from serving.replies import RefusalError, refuse, send_reply, with_security
+from serving.requests import require_json
 from serving.worker import this_worker
 
 # Probes say whether the process lives and can answer, and nothing else.
@@ -36,32 +36,34 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, path, status = time.perf_counter(), scope["path"], 500
+        started, path, status, refused = time.perf_counter(), scope["path"], 500, False
 
         async def send_on(message: Any) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = _with_security(message.get("headers", ()))
+                message["headers"] = with_security(message.get("headers", ()))
             await send(message)
 
         try:
-            if path not in _OPEN:
-                self._keys.require(scope["headers"])
+            self._inspect(scope)
             await self._app(scope, receive, send_on)
         except RefusalError as error:
             reply, kind = refuse(error)
-            status = reply.status
+            status, refused = reply.status, True
             self._telemetry.error(kind)
             await send_reply(reply, send)
         finally:
-            if path not in _COUNTED or status == 401:
+            if path not in _COUNTED or refused:
                 self._telemetry.request(
                     path if path in _KNOWN | _COUNTED else "other", status, time.perf_counter() - started
                 )
 
-
-def _with_security(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    present = [(name.lower(), value) for name, value in headers if name.lower() != b"server"]
-    names = {name for name, _ in present}
-    return present + [header for header in (*SECURITY, CLOSED_POLICY) if header[0] not in names]
+    def _inspect(self, scope: Any) -> None:
+        """Refuse who may not come in, and what says that it is no JSON: BentoML knows more media types than we want."""
+        if scope["path"] not in _OPEN:
+            self._keys.require(scope["headers"])
+        if scope["path"] in _COUNTED and scope["method"] == "POST":
+            for name, value in scope["headers"]:
+                if name == b"content-type":
+                    require_json(value)

@@ -96,7 +96,7 @@ def document() -> Json:
         "/readyz": _get("Whether requests can be answered", ("503",), "text/plain"),
     }
     document: Json = {
-        "openapi": "3.0.3",
+        "openapi": "3.1.0",
         "info": {"title": f"Ratchet: {this_worker().model or 'no model yet'}", "version": _version()},
         "servers": [{"url": "."}],
         "paths": paths,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import orjson
@@ -72,6 +73,13 @@ async def send_reply(reply: Reply, send: Any) -> None:
     """Send a reply over ASGI."""
     await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
     await send({"type": "http.response.body", "body": reply.body})
+
+
+def with_security(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Headers with what every reply carries, and without the server's name."""
+    present = [(name.lower(), value) for name, value in headers if name.lower() != b"server"]
+    names = {name for name, _ in present}
+    return present + [header for header in (*SECURITY, CLOSED_POLICY) if header[0] not in names]
 
 
 _KINDS = {401: "key", 408: "timeout", 413: "size", 415: "media_type", 503: "unavailable"}

@@ -31,7 +31,7 @@ async def read_json_body(headers: Iterable[tuple[bytes, bytes]], receive: Receiv
     """
     for name, value in headers:
         if name == b"content-type":
-            _require_json(value)
+            require_json(value)
         elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > most):
             raise _too_large(most)
     try:
@@ -63,7 +63,13 @@ async def _whole(receive: Receive, most: int) -> bytes:
     return body
 
 
-def _require_json(media_type: bytes) -> None:
+def require_json(media_type: bytes) -> None:
+    """Refuse what says that it is no JSON, a pickle above all.
+
+    Raises
+    ------
+    RefusalError: 415.
+    """
     name = media_type.partition(b";")[0].strip().lower()
     if name != b"application/json":
         got = name.decode("latin-1")[:80]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +16,11 @@ from ratchet.errors import ConfigError, RatchetError
 from ratchet.settings import Settings, load_settings, quiet_environment
 from serving.keys import Keys
 from serving.supervisor import Role, Supervisor, exit_with_parent
+
+# Seconds for a worker to write what is waiting, after its last request was answered.
+_GRACE = 5.0
+# The file in the scratch folder that holds the model's name, once it is known.
+_MODEL = "model"
 
 
 def serve(settings: Settings) -> None:
@@ -36,19 +43,25 @@ def serve(settings: Settings) -> None:
         )
     port = _free_port(settings.host, settings.port)
     scratch = Path(tempfile.mkdtemp(prefix="ratchet-"))
+    # In memory where that can be: the counts are mapped files, and a full disk under one ends its process.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+    counts = Path(tempfile.mkdtemp(prefix="ratchet-metrics-", dir=memory))
     try:
-        _hand_down(settings, scratch)
-        roles: list[Role] = [(work, (settings.host, port))] * settings.workers
+        _hand_down(settings, scratch, counts)
+        roles: list[Role] = [(work, (settings.host, port, str(scratch)))] * settings.workers
         roles.append((relay, (str(scratch / "relay"),)))
-        supervisor = Supervisor(roles, settings.request_timeout, _preloaded(settings))
+        supervisor = Supervisor(roles, settings.request_timeout + _GRACE, _preloaded(settings))
         if settings.model_path is None:
-            supervisor.check(find_model)
+            supervisor.check(find_model, (str(scratch),), lambda: _announce(settings.host, port))
+        else:
+            _announce(settings.host, port)
         supervisor.run()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(counts, ignore_errors=True)
 
 
-def work(host: str, port: int) -> None:
+def work(host: str, port: int, scratch: str) -> None:
     """Answer requests; the main function of a worker.
 
     Each worker listens for itself, so that the kernel deals new connections out to them. With one socket for all, the
@@ -59,6 +72,8 @@ def work(host: str, port: int) -> None:
     from serving.app import create
 
     exit_with_parent()
+    if (found := Path(scratch, _MODEL)).is_file():
+        os.environ["RATCHET_SERVE_MODEL"] = found.read_text()
     settings = load_settings()
     config = uvicorn.Config(
         create,
@@ -69,7 +84,8 @@ def work(host: str, port: int) -> None:
         log_config=None,
         server_header=False,
         proxy_headers=False,
-        timeout_graceful_shutdown=int(settings.request_timeout),
+        ws="none",
+        timeout_graceful_shutdown=math.ceil(settings.request_timeout),
     )
     with socket.socket(_family(host)) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,16 +117,27 @@ def relay(path: str) -> None:
         runner.run(server.run(Path(path)))
 
 
-def find_model() -> RatchetError | None:
-    """What is wrong with the model's name, asked of the registry."""
+def find_model(scratch: str) -> RatchetError | None:
+    """Ask the registry for the model; what is wrong with it, or None.
+
+    A worker that starts again later takes the name from here, since the registry may be down by then.
+    """
     from ratchet.tracking import choose_model
 
     settings = load_settings()
     try:
-        choose_model(settings, settings.serve_model)
+        name = choose_model(settings, settings.serve_model)
     except RatchetError as error:
         return error
+    partial = Path(scratch, f"{_MODEL}.partial")
+    partial.write_text(name)
+    partial.rename(Path(scratch, _MODEL))
     return None
+
+
+def _announce(host: str, port: int) -> None:
+    host = f"[{host}]" if ":" in host else host
+    print(f"serving on http://{host}:{port}, documentation at /docs; Ctrl-C ends it", file=sys.stderr, flush=True)
 
 
 def _preloaded(settings: Settings) -> list[str]:
@@ -123,7 +150,7 @@ def _preloaded(settings: Settings) -> list[str]:
     return modules
 
 
-def _hand_down(settings: Settings, scratch: Path) -> None:
+def _hand_down(settings: Settings, scratch: Path, counts: Path) -> None:
     """Workers read their settings from the environment like everybody else."""
     quiet_environment()
     if settings.serve_model:
@@ -132,8 +159,7 @@ def _hand_down(settings: Settings, scratch: Path) -> None:
     # Read by BentoML when it is imported: no tracing around every request.
     os.environ.setdefault("BENTOML_CONFIG_OPTIONS", "tracing.excluded_urls=.*")
     # Each worker counts in files of its own there; see serving/telemetry.py.
-    (scratch / "metrics").mkdir()
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(scratch / "metrics")
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
 
 
 def _free_port(host: str, port: int) -> int:

@@ -53,7 +53,8 @@ EXPLANATION = _as(_Answer, "Explanation", openapi.explanation_schema)
 @bentoml.service(
     name="ratchet",
     workers=2,
-    traffic={"timeout": 60},
+    # Above every RATCHET_REQUEST_TIMEOUT that makes sense: the endpoints keep the time themselves.
+    traffic={"timeout": 3600},
     http={"host": "127.0.0.1", "port": 8000},
     # Ours are the metrics and the log: BentoML's own take most of a request's time (docs/decisions).
     metrics={"enabled": False},

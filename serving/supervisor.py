@@ -11,7 +11,6 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ _PAUSE = 1.0
 # What uvicorn exits with when the application could not start.
 _STARTUP_FAILURE = 3
 
+Check = Callable[..., Exception | None]
 Role = tuple[Callable[..., None], tuple[object, ...]]
 
 
@@ -74,16 +74,17 @@ class Supervisor:
         if self._failure:
             raise self._failure
 
-    def check(self, main: Callable[..., Exception | None], *arguments: object) -> None:
+    def check(self, main: Check, arguments: tuple[object, ...], passed: Callable[[], None]) -> None:
         """Run a check in a process of its own as the others start; what it returns ends everything.
 
         Parameters
         ----------
-        main, arguments: a function, which returns what is wrong, and what it is given.
+        main, arguments: a function, which returns what is wrong or None, and what it is given.
+        passed: called when nothing is wrong.
         """
-        threading.Thread(target=self._check, args=(main, arguments), daemon=True).start()
+        threading.Thread(target=self._check, args=(main, arguments, passed), daemon=True).start()
 
-    def _check(self, main: Callable[..., Exception | None], arguments: tuple[object, ...]) -> None:
+    def _check(self, main: Check, arguments: tuple[object, ...], passed: Callable[[], None]) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(target=_report, args=(sender, main, arguments), daemon=True)
         process.start()
@@ -92,6 +93,8 @@ class Supervisor:
             self._failure = receiver.recv()
         if self._failure:
             self._wake()
+        else:
+            passed()
 
     def _wake(self) -> None:
         os.write(self._stop_writing, b"x")
@@ -128,14 +131,18 @@ class Supervisor:
                     process.kill()
 
 
-def _report(sender: Connection, main: Callable[..., Exception | None], arguments: tuple[object, ...]) -> None:
+def _report(sender: Connection, main: Check, arguments: tuple[object, ...]) -> None:
     exit_with_parent()
     sender.send(main(*arguments))
 
 
 def exit_with_parent() -> None:
-    """End this process when its parent is gone, as after ``kill -9``; Linux alone can do that."""
-    if sys.platform == "linux":
-        import ctypes
+    """End this process when its parent is gone, as after ``kill -9``."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
 
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+def _watch(parent: BaseProcess) -> None:
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

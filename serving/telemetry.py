@@ -28,6 +28,8 @@ _SHARES = tuple(round(0.1 * step, 1) for step in range(1, 11))
 # Classes beyond this are counted together: each is a series for ever.
 _MOST_CLASSES = 100
 _ONE = "all"
+# What /health tells the latency of.
+_ANSWERING = ("/predict", "/predict_batch", "/explain")
 
 
 class _Tally(Histogram):
@@ -113,7 +115,8 @@ class Telemetry:
         if counts is None:
             counts = self._seconds[route] = _Counts(_SECONDS)
         counts.observe(seconds)
-        self.window.add(seconds)
+        if status == 200 and route in _ANSWERING:
+            self.window.add(seconds)
 
     def error(self, kind: str) -> None:
         """Count an error."""

@@ -30,6 +30,7 @@ from serving.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 
 _BEAT = 1.0
+_SOON = 0.02
 
 
 class Worker:
@@ -45,11 +46,13 @@ class Worker:
         self.telemetry = Telemetry(
             log_predictions=settings.log_level in ("DEBUG", "INFO"), log_features=settings.log_features
         )
-        journal = Journal(settings.home / "journal") if settings.durability == "spill" else None
+        # What an earlier service has spilled is moved to the store by a strict one too.
+        journal = Journal(settings.home / "journal")
         self.log = PredictionLog(
             lambda: open_store(settings, settings.log_patience),
             journal,
             RelayClient(Path(settings.relay)) if settings.relay else None,
+            spill=settings.durability == "spill",
             timeout=settings.request_timeout,
             patience=settings.log_patience,
             on_written=self.telemetry.written,
@@ -62,6 +65,7 @@ class Worker:
         self._coming: deque[tuple[float, Runtime]] = deque()
         self._board: Board | None = None
         self._follower: Follower | None = None
+        self._searched = False
         self._following: asyncio.Task[None] | None = None
 
     @property
@@ -73,7 +77,7 @@ class Worker:
         UnavailableError: nothing does yet.
         """
         # The clock decides and not the timer, which a busy event loop runs late.
-        if self._coming and time.monotonic() >= self._coming[0][0]:
+        while self._coming and time.monotonic() >= self._coming[0][0]:
             self._swap(self._coming.popleft()[1])
         if self._runtime is None:
             raise UnavailableError("no model is in Production yet, or it is still being loaded")
@@ -85,14 +89,21 @@ class Worker:
         return self._runtime is not None
 
     async def start(self) -> None:
-        """Begin to follow the pointer and to write predictions; returns before a model is there."""
+        """Begin to follow the pointer and to write predictions.
+
+        Returns when there is a model to answer with, or when it is known that there is none yet: a worker that starts
+        beside others must get no request that it cannot answer.
+        """
         self._loop = asyncio.get_running_loop()
         self.log.start()
         if self.settings.model_path:
             self._swap(load_file(self.settings.model_path, most_rows=self.settings.max_batch_rows))
         else:
-            self._following = asyncio.create_task(self._follow())
+            self._following = asyncio.create_task(self._follow_at_last())
         self._beat()
+        deadline = time.monotonic() + self.settings.request_timeout
+        while not self.is_ready and not self._has_nothing and time.monotonic() < deadline:
+            await asyncio.sleep(_SOON)
 
     async def stop(self) -> None:
         """Write what is waiting, and leave the other workers."""
@@ -105,6 +116,10 @@ class Worker:
         if self._board:
             self._board.leave()
         self.executor.shutdown(wait=False)
+
+    @property
+    def _has_nothing(self) -> bool:
+        return self._searched or (self._follower is not None and self._follower.has_nothing)
 
     def health(self) -> dict[str, Any]:
         """How this worker and its fellows are."""
@@ -125,6 +140,17 @@ class Worker:
             "workers": [{"pid": post.pid, "version": post.answering} for post in posts],
             "latency_ms": percentiles(add_counts(latencies)),
         }
+
+    async def _follow_at_last(self) -> None:
+        """Begin to follow; what is in the way, as a home that cannot be written, is told and tried again."""
+        while True:
+            try:
+                return await self._follow()
+            except Exception:
+                self.telemetry.swap_failed("unexpected")
+                logger.exception("the production pointer cannot be followed; it is tried again")
+            self._searched = True
+            await asyncio.sleep(self.settings.poll_interval)
 
     async def _follow(self) -> None:
         # Imported here, since serving a file needs no registry.
@@ -154,6 +180,7 @@ class Worker:
                 logger.warning("nothing to serve yet: %s", error)
             except ConfigError as error:
                 logger.error("set RATCHET_SERVE_MODEL: %s", error)
+            self._searched = True
             await asyncio.sleep(self.settings.poll_interval)
         return self.model
 
@@ -184,7 +211,10 @@ class Worker:
 
     def _beat(self) -> None:
         """Say once a second that the event loop is alive, and how it goes."""
-        self.telemetry.move()
+        try:
+            self.telemetry.move()
+        except OSError as error:
+            logger.error("metrics cannot be kept: %s", error)
         self.telemetry.state(depth=self.log.depth, store_is_down=self.log.store_is_down)
         if self._board:
             self._board.mine.facts = {"latency": self.telemetry.window.counts()}

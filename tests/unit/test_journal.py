@@ -227,7 +227,7 @@ def test_half_a_last_row_is_skipped_and_said(folder: Path, half: str, caplog: py
     with segment.open("a") as file:
         file.write(half)
     assert replayed(folder) == [prediction(1), prediction(2)]
-    assert "line 3 is half a row, left by a crash" in caplog.text
+    assert "ends with half a row, left by a crash" in caplog.text
     assert journal.segments() == []
 
 
