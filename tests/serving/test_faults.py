@@ -75,7 +75,8 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
     try:
         pointer = published(settings, *iris_models)
         with (
-            serving(settings, pointer.model, output, **FAST, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as service,
+            # Not named: the worker that starts again has to know the model from the one that found it.
+            serving(settings, None, output, **FAST, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as service,
             load_on(service.port, tmp_path / "load", connections=2) as load,
         ):
             stop(registry)
@@ -96,6 +97,16 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
     # What was on the way in the killed worker breaks; each connection has at most one request on the way.
     assert len(broken) <= 2
     assert {request.status for request in broken} <= {0}
+
+
+def test_workers_and_relay_end_when_their_parent_is_killed(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
+) -> None:
+    pointer = published(served_settings, iris_models[0])
+    with serving(served_settings, pointer.model, output) as service:
+        os.kill(service.process.pid, signal.SIGKILL)
+        service.process.wait(30)
+        wait_until(lambda: service.processes == [], 30)
 
 
 def test_a_service_started_before_the_first_promotion_waits_for_it(
