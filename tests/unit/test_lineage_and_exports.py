@@ -7,6 +7,7 @@ from pathlib import Path
 import joblib
 import pytest
 
+from ratchet.datasets import Schema
 from ratchet.exports import export_model
 from ratchet.lineage import collect, git_state, library_versions
 from tests.unit.conftest import Trained
@@ -46,6 +47,7 @@ def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyP
 def test_the_files_for_people_can_be_read_back(tmp_path: Path, iris: Trained) -> None:
     export_model(tmp_path / "iris", iris.model, iris.schema, {"metrics": {"f1_macro": 0.9}})
     assert json.loads((tmp_path / "iris" / "metrics.json").read_text()) == {"metrics": {"f1_macro": 0.9}}
+    assert Schema.model_validate_json((tmp_path / "iris" / "schema.json").read_text()) == iris.schema
     model = joblib.load(tmp_path / "iris" / "model.joblib")
     features = iris.schema.select(iris.holdout)
     assert model.predict(features).tolist() == iris.model.predict(features).tolist()
@@ -56,4 +58,4 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, iris: 
     with pytest.raises(TypeError):
         export_model(tmp_path, iris.model, iris.schema, {"run": object()})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"run": 1}
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "model.joblib"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "model.joblib", "schema.json"]
