@@ -51,7 +51,7 @@ def run(
     from pipelines.runner import STEPS, plan_training, run_training
     from pipelines.startup import spare_the_collector
     from ratchet import console
-    from ratchet.config import find_config, load_config
+    from ratchet.config_files import find_config, load_config
     from ratchet.settings import load_settings, quiet_environment
 
     spare_the_collector()

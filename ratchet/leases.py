@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ratchet.errors import StateError
-from ratchet.store import Store, leases
+from ratchet.store import Store
+from ratchet.tables import leases
 
 # Long enough to download and check a package, in seconds.
 TTL = 60.0

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from ratchet.store import Store, promotions
+from ratchet.store import Store
+from ratchet.tables import promotions
 
 Kind = Literal["promote", "rollback", "repair"]
 State = Literal["intended", "completed", "abandoned", "refused"]

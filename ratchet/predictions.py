@@ -11,7 +11,8 @@ import orjson
 import sqlalchemy as sa
 
 from ratchet.records import Record
-from ratchet.store import Store, predictions
+from ratchet.store import Store
+from ratchet.tables import predictions
 
 _COLUMNS = tuple(column.name for column in predictions.columns)
 _NAMES = ", ".join(_COLUMNS)

@@ -27,6 +27,7 @@ class Settings(BaseSettings):
     env: Literal["local", "staging", "production"] = "local"
     home: Path = Path(".ratchet")
     models_dir: Path = Path("models")
+    data_dir: Path = Path("data")
     artifact_root: str | None = None
     database_url: str | None = None
     store_timeout: float = Field(default=30.0, gt=0)
@@ -45,6 +46,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     max_batch_rows: int = Field(default=10_000, ge=1, le=20_000)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    link_secret: SecretStr | None = None
+    link_lifetime: float = Field(default=7 * 86400.0, gt=0)
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_features: bool = False

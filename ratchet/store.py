@@ -1,6 +1,6 @@
 """Ratchet's own store: SQLite in WAL mode by default, PostgreSQL by ``RATCHET_DATABASE_URL``.
 
-Tables are defined here, and made and changed by the migrations beside this file, at start-up, under a lock.
+The tables (``ratchet.tables``) are made and changed by the migrations beside this file, at start-up, under a lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ratchet.line import Line
 from ratchet.settings import Settings, prepare_home, without_password
 
 # The newest migration in ratchet/migrations/versions; a test holds the two together.
-HEAD = "0002"
+HEAD = "0003"
 # A table of our own, since MLflow, which may share the database, has one named alembic_version.
 VERSION_TABLE = "ratchet_alembic_version"
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -34,58 +34,6 @@ _LONGEST_TURN = 0.1
 LARGEST_WAL = 64 * 2**20
 # Marks a connection that only reads, and so needs no write lock.
 _READING = "ratchet_reading"
-
-metadata = sa.MetaData()
-
-promotions = sa.Table(
-    "promotions",
-    metadata,
-    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("operation_id", sa.String(64), nullable=False),
-    sa.Column("model", sa.String(256), nullable=False),
-    sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
-    sa.Column("from_version", sa.String(16)),
-    sa.Column("to_version", sa.String(16), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("actor", sa.String(256), nullable=False),
-    sa.Column("run_id", sa.String(64)),
-    sa.Column("data_version", sa.String(64)),
-    sa.Column("digest", sa.String(64)),
-    sa.Column("gate", sa.JSON),
-    sa.Column("token", sa.BigInteger, nullable=False),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("ended_at", sa.Float),
-    sa.UniqueConstraint("model", "operation_id", name="uq_promotions_model_operation_id"),
-    sa.Index("ix_promotions_model_id", "model", "id"),
-    sa.Index("ix_promotions_model_state", "model", "state"),
-)
-
-leases = sa.Table(
-    "leases",
-    metadata,
-    sa.Column("name", sa.String(256), primary_key=True),
-    sa.Column("holder", sa.String(256)),
-    sa.Column("token", sa.BigInteger, nullable=False),
-    sa.Column("expires_at", sa.Float, nullable=False),
-)
-
-# One row for each answer that was given; written before the answer is sent. Ids sort by time, so that the one index
-# serves for looking up an id and for a span of time; each further one would be written for every answer.
-predictions = sa.Table(
-    "predictions",
-    metadata,
-    sa.Column("id", sa.String(36), primary_key=True),
-    sa.Column("created_at", sa.Float, nullable=False),
-    sa.Column("model", sa.String(256), nullable=False),
-    sa.Column("version", sa.String(16), nullable=False),
-    sa.Column("features", sa.JSON, nullable=False),
-    sa.Column("prediction", sa.JSON, nullable=False),
-    sa.Column("score", sa.Float),
-    sa.Column("probabilities", sa.JSON),
-    sa.Column("latency", sa.Float, nullable=False),
-    sqlite_with_rowid=False,
-)
 
 
 class Store:

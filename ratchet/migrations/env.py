@@ -2,7 +2,8 @@
 
 from alembic import context
 
-from ratchet.store import VERSION_TABLE, metadata
+from ratchet.store import VERSION_TABLE
+from ratchet.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, version_table=VERSION_TABLE)

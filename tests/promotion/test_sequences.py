@@ -29,7 +29,7 @@ from ratchet.doctor import examine, repair
 from ratchet.errors import RegistryError
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.store import leases as lease_table
+from ratchet.tables import leases as lease_table
 from tests.promotion.conftest import register
 
 VERSIONS = st.sampled_from(["1", "2", "3", "4"])

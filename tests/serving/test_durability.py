@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store, predictions
+from ratchet.store import Store, open_store
+from ratchet.tables import predictions
 from tests.serving.conftest import published
 from tests.serving.load import Load, load_on
 from tests.serving.running import RECORD, Service, serving, wait_until

@@ -17,7 +17,8 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from ratchet import datasets
-from ratchet.config import TrainingConfig, load_config
+from ratchet.config import TrainingConfig
+from ratchet.config_files import load_config
 from ratchet.datasets import Schema, split_rows
 from ratchet.embedding import embed, fit_embedder
 from ratchet.packaging import write_package

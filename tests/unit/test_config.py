@@ -5,14 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.config import (
-    TrainingConfig,
-    apply_overrides,
-    config_hash,
-    find_config,
-    load_config,
-    parse_config,
-)
+from ratchet.config import TrainingConfig, config_hash
+from ratchet.config_files import apply_overrides, find_config, load_config, parse_config
 from ratchet.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

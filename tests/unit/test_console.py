@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ratchet import console
-from ratchet.config import load_config
+from ratchet.config_files import load_config
 from ratchet.drift import DriftReport
 from ratchet.evaluation import Evaluation
 from ratchet.promotion import Promotion

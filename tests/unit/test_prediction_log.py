@@ -16,7 +16,8 @@ from ratchet.errors import StateError, UnavailableError
 from ratchet.journal import Journal
 from ratchet.prediction_log import PredictionLog
 from ratchet.predictions import Prediction, find_prediction
-from ratchet.store import Store, predictions
+from ratchet.store import Store
+from ratchet.tables import predictions
 from tests.unit.conftest import prediction
 
 

@@ -14,7 +14,8 @@ from ratchet.datasets.schema import Field, Schema
 from ratchet.errors import InputError, StateError
 from ratchet.predictions import find_prediction, insert_predictions
 from ratchet.records import LARGEST, RecordReader
-from ratchet.store import Store, predictions
+from ratchet.store import Store
+from ratchet.tables import predictions
 from tests.unit.conftest import prediction
 
 

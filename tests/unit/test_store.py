@@ -20,7 +20,9 @@ from ratchet import leases
 from ratchet import store as stores
 from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings
-from ratchet.store import HEAD, Store, metadata, open_store
+from ratchet.store import HEAD, Store, open_store
+from ratchet.tables import leases as lease_table
+from ratchet.tables import metadata
 from tests.conftest import ROOT, new_database
 
 
@@ -106,9 +108,9 @@ def test_a_password_is_never_shown() -> None:
 
 def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
     with store.transaction() as writer:
-        writer.execute(sa.insert(stores.leases).values(name="x", token=1, expires_at=0.0))
+        writer.execute(sa.insert(lease_table).values(name="x", token=1, expires_at=0.0))
         with store.reading() as reader:
-            assert reader.scalar(sa.select(sa.func.count()).select_from(stores.leases)) == 0
+            assert reader.scalar(sa.select(sa.func.count()).select_from(lease_table)) == 0
 
 
 def test_a_locked_store_is_told(tmp_path: Path) -> None:

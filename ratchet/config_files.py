@@ -1,0 +1,174 @@
+"""Config files: found, read as strict YAML, overridden, and validated as the config that their ``pipeline`` names."""
+
+from __future__ import annotations
+
+import json
+import re
+import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from ratchet.config import TrainingConfig
+from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.errors import ConfigError, nearest
+
+Config = TrainingConfig | ContinuousTrainingConfig
+# What ``pipeline`` may be; a config without it is one of training.
+PIPELINES: dict[str, type[Config]] = {
+    "training": TrainingConfig,
+    "continuous_training": ContinuousTrainingConfig,
+}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML with two traps closed: a key given twice, and ``1e-3`` read as text."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _parse_yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 - a SafeLoader of our own
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: not valid YAML: {error.problem}") from None
+
+
+def find_config(name: str, root: Path) -> Path:
+    """The file a config name stands for: the path itself, else the name in ``configs/``.
+
+    Parameters
+    ----------
+    name: a path, or a bare file name with or without ``.yaml``.
+    root: the project folder, which holds ``configs/``.
+
+    Raises
+    ------
+    ConfigError: there is no such file; names the nearest there is.
+    """
+    folder = root / "configs"
+    names = (name, f"{name}.yaml")
+    for candidate in [*(Path(n) for n in names), *(folder / n for n in names)]:
+        if candidate.is_file():
+            return candidate
+    known = [path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml")]
+    raise ConfigError(f"no config file {name!r}, neither here nor in configs/{nearest(name, known)}")
+
+
+def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """``data`` with each ``a.b=value`` set; the value is read as YAML.
+
+    Raises
+    ------
+    ConfigError: an override without ``=``, or through a value that has no keys.
+    """
+    result: dict[str, Any] = json.loads(json.dumps(data, default=str))
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        keys = path.strip().split(".")
+        if not equals or not all(keys):
+            raise ConfigError(f"--set {override}: expected key.key=value, such as train.params.C=0.1")
+        node = result
+        for key in keys[:-1]:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--set {override}: {key!r} is a value, it has no keys")
+        node[keys[-1]] = _parse_yaml(text, f"--set {override}")
+    return result
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Any:
+    """Read and validate a config file.
+
+    Parameters
+    ----------
+    path: a YAML file.
+    overrides: ``a.b=value`` texts, applied in order before validation.
+
+    Returns
+    -------
+    The config of the class that ``PIPELINES`` has for its ``pipeline``.
+
+    Raises
+    ------
+    ConfigError: the file cannot be read, is not a mapping, or breaks the schema; the message names file and key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    data = _parse_yaml(text, str(path))
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping of keys, got {type(data).__name__}")
+    return parse_config(apply_overrides(data, overrides), str(path))
+
+
+def parse_config(data: Mapping[str, Any], where: str = "config") -> Any:
+    """Validate a mapping as a config.
+
+    Raises
+    ------
+    ConfigError: in one line, every key that is wrong and what was expected there.
+    """
+    kind = data.get("pipeline", "training")
+    if kind not in PIPELINES:
+        raise ConfigError(f"{where}: unknown pipeline {kind!r}{nearest(str(kind), PIPELINES)}")
+    try:
+        return PIPELINES[kind].model_validate(data)
+    except ValidationError as error:
+        problems = [_explain(dict(problem), PIPELINES[kind]) for problem in error.errors()]
+        raise ConfigError(f"{where}: {'; '.join(problems)}") from None
+
+
+def _explain(problem: dict[str, Any], model: type[BaseModel]) -> str:
+    loc = [str(part) for part in problem["loc"] if str(part) not in ("sklearn", "csv", "parquet")]
+    key = ".".join(loc) or "(top level)"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {key!r}{nearest(loc[-1], _known_keys(problem['loc'][:-1], model))}"
+    if problem["type"] == "missing":
+        return f"the key {key!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "value_error":
+        return message if key == "(top level)" else f"{key}: {message}"
+    return f"{key}: got {problem['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
+    """The keys that are valid at a place, found by walking the models' annotations."""
+    current: Any = model
+    for part in loc:
+        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
+            current = _unwrap(current.model_fields[str(part)].annotation)
+        elif isinstance(current, list):
+            current = next((m for m in current if part in get_args(m.model_fields["source"].annotation)), None)
+        elif get_origin(current) is dict:
+            current = _unwrap(get_args(current)[1])
+    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+
+
+def _unwrap(annotation: Any) -> Any:
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [arg for arg in get_args(annotation) if arg is not type(None)]
+        return kinds[0] if len(kinds) == 1 else kinds
+    return annotation

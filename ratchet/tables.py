@@ -1,0 +1,142 @@
+"""The tables of Ratchet's own store. A test holds them and the migrations together."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+# PostgreSQL counts in 64 bits; SQLite's own counter is the one named INTEGER.
+_Counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+metadata = sa.MetaData()
+
+promotions = sa.Table(
+    "promotions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("operation_id", sa.String(64), nullable=False),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("from_version", sa.String(16)),
+    sa.Column("to_version", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("actor", sa.String(256), nullable=False),
+    sa.Column("run_id", sa.String(64)),
+    sa.Column("data_version", sa.String(64)),
+    sa.Column("digest", sa.String(64)),
+    sa.Column("gate", sa.JSON),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.UniqueConstraint("model", "operation_id", name="uq_promotions_model_operation_id"),
+    sa.Index("ix_promotions_model_id", "model", "id"),
+    sa.Index("ix_promotions_model_state", "model", "state"),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(256), primary_key=True),
+    sa.Column("holder", sa.String(256)),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+)
+
+# One row for each answer that was given; written before the answer is sent. Ids sort by time, so that the one index
+# serves for looking up an id and for a span of time; each further one would be written for every answer.
+predictions = sa.Table(
+    "predictions",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("features", sa.JSON, nullable=False),
+    sa.Column("prediction", sa.JSON, nullable=False),
+    sa.Column("score", sa.Float),
+    sa.Column("probabilities", sa.JSON),
+    sa.Column("latency", sa.Float, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What production says back. Rows are added and never changed, but for the number of the row that took one's place, so
+# that the labels as they stood at any watermark can be read again. Numbers are given in the order of commits.
+feedback = sa.Table(
+    "feedback",
+    metadata,
+    sa.Column("seq", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("prediction_id", sa.String(36), nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("target", sa.JSON(none_as_null=True)),
+    sa.Column("correct", sa.Boolean),
+    sa.Column("source", sa.String(16), nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("superseded_by", sa.BigInteger),
+    sa.UniqueConstraint("prediction_id", "revision", name="uq_feedback_prediction_id_revision"),
+    sa.Index("ix_feedback_model_seq", "model", "seq"),
+    sa.Index("ix_feedback_model_version_seq", "model", "version", "seq"),
+)
+
+# The verdict on each window of production rows, and on each training set.
+drift_results = sa.Table(
+    "drift_results",
+    metadata,
+    sa.Column("id", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("first_prediction", sa.String(36)),
+    sa.Column("last_prediction", sa.String(36)),
+    sa.Column("run_id", sa.String(64)),
+    sa.Column("n_rows", sa.Integer, nullable=False),
+    sa.Column("detected", sa.Boolean, nullable=False),
+    sa.Column("share", sa.Float, nullable=False),
+    sa.Column("report", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("model", "version", "last_prediction", name="uq_drift_results_window"),
+    sa.Index("ix_drift_results_model_kind_id", "model", "kind", "id"),
+)
+
+# How good the champion was on each window of labelled rows.
+quality_results = sa.Table(
+    "quality_results",
+    metadata,
+    sa.Column("id", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("n_rows", sa.Integer, nullable=False),
+    sa.Column("metric", sa.String(64), nullable=False),
+    sa.Column("value", sa.Float, nullable=False),
+    sa.Column("low", sa.Float, nullable=False),
+    sa.Column("high", sa.Float, nullable=False),
+    sa.Column("estimate", sa.Float),
+    sa.Column("dropped", sa.Boolean, nullable=False),
+    sa.Column("report", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("model", "version", "metric", "last_seq", name="uq_quality_results_window"),
+    sa.Index("ix_quality_results_model_id", "model", "id"),
+)
+
+# Continuous training: one row for each watermark that a run was begun for.
+training_runs = sa.Table(
+    "training_runs",
+    metadata,
+    sa.Column("id", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("watermark", sa.BigInteger, nullable=False),
+    sa.Column("config_hash", sa.String(12), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("snapshot", sa.String(32)),
+    sa.Column("version", sa.String(16)),
+    sa.Column("run_id", sa.String(64)),
+    sa.Column("outcome", sa.Text),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.UniqueConstraint("model", "watermark", "config_hash", name="uq_training_runs_watermark"),
+    sa.Index("ix_training_runs_model_id", "model", "id"),
+)
