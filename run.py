@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from ratchet.config import TrainingConfig
     from ratchet.ledger import Entry
     from ratchet.registry import ProductionPointer
     from ratchet.settings import Settings
@@ -48,9 +49,7 @@ def run(
         return
     if config is None:
         raise typer.BadParameter("give a config, such as --config baseline.yaml", param_hint="--config")
-    from pipelines.runner import STEPS, plan_training, run_training
     from pipelines.startup import spare_the_collector
-    from ratchet import console
     from ratchet.config_files import find_config, load_config
     from ratchet.settings import load_settings, quiet_environment
 
@@ -59,14 +58,28 @@ def run(
     settings = load_settings()
     path = find_config(config, ROOT)
     loaded = load_config(path, overrides or ())
+    _train(loaded, settings, path, dry_run=dry_run, cache=not no_cache, verbose=verbose)
+
+
+def _train(
+    config: TrainingConfig, settings: Settings, path: Path, *, dry_run: bool, cache: bool, verbose: bool
+) -> None:
+    """Run a training pipeline, continuous or not, and say how it ended."""
+    from pipelines.continuous import run_continuous
+    from pipelines.runner import STEPS, plan_training, run_training
+    from ratchet import console
+    from ratchet.config_loop import ContinuousTrainingConfig
+
     if dry_run:
-        console.print_plan(loaded, plan_training(loaded), str(path))
+        console.print_plan(config, plan_training(config), str(path))
         return
     with console.live_steps(STEPS) as listener:
-        summary = run_training(
-            loaded, settings, label=path.stem, cache=not no_cache, verbose=verbose, listener=listener
-        )
-    console.print_summary(summary)
+        how: dict[str, Any] = {"label": path.stem, "cache": cache, "verbose": verbose, "listener": listener}
+        if isinstance(config, ContinuousTrainingConfig):
+            ended = run_continuous(config, settings, **how)
+            console.print_continuous(ended)
+        else:
+            console.print_summary(run_training(config, settings, **how))
 
 
 @app.command()
@@ -76,6 +89,35 @@ def schema() -> None:
     from ratchet.console import print_json
 
     print_json(TrainingConfig.model_json_schema())
+
+
+@app.command()
+def watch(
+    config: Annotated[str, typer.Option("--config", "-c", help="A config of continuous training.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one value.", metavar="KEY=VALUE")
+    ] = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="Look once, wait for what that begins, and end: for cron and CI.")
+    ] = False,
+) -> None:
+    """Look at production again and again, and train again when a trigger says so."""
+    from pipelines.watch import watch as watch_until_stopped
+    from ratchet.config_files import find_config, load_config
+    from ratchet.config_loop import ContinuousTrainingConfig
+    from ratchet.errors import ConfigError
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    settings, path = load_settings(), find_config(config, ROOT)
+    loaded = load_config(path, overrides or ())
+    if not isinstance(loaded, ContinuousTrainingConfig):
+        raise ConfigError(f"{path}: pipeline: {loaded.pipeline} is nothing to watch, continuous_training is")
+    again = [word for override in overrides or () for word in ("--set", override)]
+    command = [sys.executable, str(ROOT / "run.py"), "--config", str(path), *again]
+    report = [sys.executable, str(ROOT / "run.py"), "report", "--model", loaded.model]
+    if not watch_until_stopped(loaded, settings, command, report, once=once):
+        raise typer.Exit(1)
 
 
 Model = Annotated[str | None, typer.Option("--model", "-m", help="The registered model, where there are several.")]
@@ -197,6 +239,38 @@ def serve(
     given = {"serve_model": model, "host": host, "port": port, "workers": workers}
     settings = load_settings().model_copy(update={key: value for key, value in given.items() if value is not None})
     serve_until_stopped(settings)
+
+
+@app.command()
+def simulate(
+    config: Annotated[str, typer.Option("--config", "-c", help="A config of a simulation.")] = "simulate.yaml",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one value: stream.rate=50", metavar="KEY=VALUE")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="The service (default: port 8000 of this machine).")] = None,
+    api_key: Annotated[str | None, typer.Option(help="Its key (default: the first of RATCHET_API_KEYS).")] = None,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds to wait for a service that is away.")] = 60.0,
+    record: Annotated[
+        typer.FileTextWrite | None, typer.Option(help="A file for one JSON line for each row that was answered.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send the running service a stream of rows that drift, and their labels later; Ctrl-C ends it with its summary."""
+    from functools import partial
+
+    from ratchet.config_files import find_config
+    from ratchet.console import print_json
+    from ratchet.console_simulation import print_report
+    from ratchet.rehearsal import load_simulation, rehearse
+    from ratchet.service_client import ServiceClient
+    from ratchet.settings import load_settings
+
+    settings = load_settings()
+    key = api_key or next((key.get_secret_value() for key in settings.api_keys), None)
+    say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
+    client = ServiceClient(url or f"http://127.0.0.1:{settings.port}", key, patience, say)
+    report = rehearse(load_simulation(find_config(config, ROOT), overrides or ()), client, say, record)
+    print_json(report.model_dump()) if as_json else print_report(report)
 
 
 def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, ProductionPointer]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.progress import Listener, step_events
 from pipelines.stack import ROOT, ensure_stack, use_embedded_store
@@ -14,6 +15,9 @@ from pipelines.startup import one_scan_of_installed_packages
 from ratchet.config import TrainingConfig
 from ratchet.errors import RatchetError
 from ratchet.settings import Settings, one_run_at_a_time, prepare_home
+
+if TYPE_CHECKING:
+    from ratchet.lineage import Lineage
 
 STEPS = ("ingest", "embed", "train", "evaluate", "drift_check", "promote")
 
@@ -62,8 +66,11 @@ def plan_training(config: TrainingConfig) -> Plan:
     """
     from ratchet import datasets
     from ratchet.training import build_estimator
+    from ratchet.warm_start import require_can_continue
 
     estimator = build_estimator(config.train, config.task, config.seed)
+    if config.train.mode == "warm_start":
+        require_can_continue(estimator, config.train.estimator)
     return Plan(data_version=datasets.data_version(config.dataset), estimator=" ".join(repr(estimator).split()))
 
 
@@ -87,50 +94,88 @@ def run_training(
     """
     prepare_home(settings)
     plan = plan_training(config)
-    with one_run_at_a_time(settings):
-        embedded = use_embedded_store(settings)
-        run = _run(config, settings, plan, label, embedded=embedded, cache=cache, verbose=verbose, listener=listener)
-    return _summary(run, config, settings)
+
+    def start(configured: Any) -> Any:
+        return configured(config, lineage_of(config, settings, plan.data_version))
+
+    run = execute(_training, start, config.model, settings, label, cache=cache, verbose=verbose, listener=listener)
+    return summary_of(run, config, settings)
 
 
-def _run(
-    config: TrainingConfig,
+def execute(
+    load: Callable[[], Any],
+    start: Callable[[Any], Any],
+    experiment: str,
     settings: Settings,
-    plan: Plan,
     label: str,
     *,
-    embedded: bool,
     cache: bool,
     verbose: bool,
     listener: Listener,
 ) -> Any:
-    from zenml.integrations.mlflow.flavors.mlflow_experiment_tracker_flavor import MLFlowExperimentTrackerSettings
+    """Run a pipeline on the active stack, alone in this home, and wait for its end.
 
-    from ratchet.lineage import collect
-    from ratchet.tracking import ensure_experiment
+    Parameters
+    ----------
+    load: imports the pipeline; called when ZenML may be imported.
+    start: given the configured pipeline, calls it with its arguments.
+    experiment: the MLflow experiment of its run.
+    settings, label, cache, verbose, listener: as for ``run_training``.
 
-    with step_events(listener, verbose=verbose), one_scan_of_installed_packages():
-        from pipelines.training import training  # makes ZenML's store on its first import, and says so
+    Returns
+    -------
+    ZenML's record of the run.
 
-        ensure_stack(settings, embedded=embedded)
-        ensure_experiment(settings, config.model)
-        configured = training.with_options(
-            run_name=_run_name(label),
-            enable_cache=None if cache else False,
-            settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=config.model)},
-        )
-        run = configured(config, collect(config, plan.data_version, ROOT))
+    Raises
+    ------
+    RatchetError: whatever a step found wrong that a person can mend, or a step did not finish.
+    """
+    with one_run_at_a_time(settings):
+        embedded = use_embedded_store(settings)
+        with step_events(listener, verbose=verbose), one_scan_of_installed_packages():
+            from zenml.integrations.mlflow.flavors.mlflow_experiment_tracker_flavor import (
+                MLFlowExperimentTrackerSettings,
+            )
+
+            from ratchet.tracking import ensure_experiment
+
+            pipeline = load()  # makes ZenML's store on its first import, and says so
+            ensure_stack(settings, embedded=embedded)
+            ensure_experiment(settings, experiment)
+            run = start(
+                pipeline.with_options(
+                    run_name=_run_name(label),
+                    enable_cache=None if cache else False,
+                    settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=experiment)},
+                )
+            )
     failed = [name for name, step in run.steps.items() if step.status.value not in ("completed", "cached")]
     if failed:
         raise RatchetError(f"the pipeline run {run.name} ended with unfinished steps: {', '.join(failed)}")
     return run
 
 
+def lineage_of(config: TrainingConfig, settings: Settings, data_version: str, **more: Any) -> Lineage:
+    """Where a run that is about to start comes from, the version that it goes on from included."""
+    from ratchet.lineage import collect
+    from ratchet.warm_start import find_base
+
+    found: Lineage = collect(config, data_version, ROOT)
+    return found.model_copy(update={"warm_start": find_base(settings, config), **more})
+
+
+def _training() -> Any:
+    from pipelines.training import training
+
+    return training
+
+
 def _run_name(label: str) -> str:
     return f"{label}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-def _summary(run: Any, config: TrainingConfig, settings: Settings) -> RunSummary:
+def summary_of(run: Any, config: TrainingConfig, settings: Settings) -> RunSummary:
+    """What there is to say of a finished run."""
     steps = run.steps
     return RunSummary(
         config=config,

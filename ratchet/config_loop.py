@@ -75,6 +75,7 @@ class ContinuousTrainingConfig(TrainingConfig):
     pipeline: Literal["continuous_training"]  # type: ignore[assignment]
     production: Production = Production()
     triggers: Triggers = Triggers()
+    report: bool = Field(default=True, description="Whether watch has a report drawn after each run.")
 
     @model_validator(mode="after")
     def _trigger_metric_fits_task(self) -> Self:
@@ -84,3 +85,7 @@ class ContinuousTrainingConfig(TrainingConfig):
             hint = nearest(drop.metric, known)
             raise ValueError(f"triggers.quality_drop.metric: unknown metric {drop.metric!r}{hint}")
         return self
+
+
+# What steps that serve both pipelines take.
+AnyTrainingConfig = TrainingConfig | ContinuousTrainingConfig

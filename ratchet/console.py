@@ -108,6 +108,19 @@ def print_summary(summary: Any) -> None:
     _wide_console().print(table)
 
 
+def print_continuous(ended: Any) -> None:
+    """How a run of continuous training ended: its pipeline's table, or the reason why there was nothing to run."""
+    run = ended.run
+    if ended.pipeline is not None:
+        print_summary(ended.pipeline)
+        print(f"continuous training run {run.id} (watermark {run.watermark}): {ended.rows}")
+    else:
+        print(
+            f"nothing to run: continuous training run {run.id} took the labels of {run.model} up to watermark"
+            f" {run.watermark} already and was {run.state} ({run.when}): {run.outcome}"
+        )
+
+
 def _step(step: Any) -> str:
     return f"{step.name} cached" if step.status == "cached" else f"{step.name} {step.seconds:.2f} s"
 

@@ -64,6 +64,7 @@ class Trial:
     champion: the package in Production; None where there is none.
     holdout: typed rows that the challenger was not fitted on, features and target.
     evaluation: the challenger's figures on them.
+    n_reference: how many of them, the first, are of the reference, the others of production; None for all.
     """
 
     config: TrainingConfig
@@ -71,6 +72,7 @@ class Trial:
     champion: Package | None
     holdout: pd.DataFrame
     evaluation: Evaluation
+    n_reference: int | None = None
 
 
 class GateCheck(Protocol):
@@ -122,9 +124,7 @@ class AgainstChampion:
                 " train with the champion's seed and split, or bring new data"
             )
             return self._check(None, None, False, reason)
-        schema = trial.challenger.schema
-        mine = score_rows(trial.challenger.model, rows, schema)
-        theirs = score_rows(trial.champion.model, rows, _labelled_as(trial.champion.schema, schema))
+        mine, theirs = both_scores(trial, trial.champion, rows)
         low, high = paired_interval(metric, mine, theirs, asked.confidence, asked.bootstrap, trial.config.seed)
         if np.isnan(low):
             return self._check(None, None, False, f"{metric} is not defined on the {len(rows)} rows new to both")
@@ -135,6 +135,38 @@ class AgainstChampion:
             f" needed above {limit:g}"
         )
         return self._check(low, limit, low > limit, reason)
+
+    def _check(self, figure: float | None, limit: float | None, passed: bool, reason: str) -> Check:
+        return Check(name=self.name, figure=figure, limit=limit, passed=passed, reason=reason)
+
+
+class ReferenceKept:
+    """What production has taught must not cost too much of what was known before.
+
+    Labels from production may be wrong, by mistake or on purpose, in the holdout as in the training rows; the
+    reference is not theirs to overrule. Where the world has really turned, people change the reference.
+    """
+
+    name = "reference_holdout"
+
+    def judge(self, trial: Trial) -> Check:
+        """Compare both models on the rows of the reference alone."""
+        margin, metric = trial.config.promote.reference_margin, trial.config.evaluate.primary_metric
+        if trial.champion is None or trial.n_reference is None:
+            return self._check(None, None, True, "there is no production data in this run")
+        if margin is None:
+            return self._check(None, None, True, "the config does not look at it (reference_margin: null)")
+        rows = unseen_rows(trial.holdout.head(trial.n_reference), trial.challenger, trial.champion)
+        if len(rows) < FEWEST_ROWS:
+            reason = f"{len(rows)} rows of the reference are new to both models, {FEWEST_ROWS} are needed"
+            return self._check(None, -margin, False, reason)
+        mine, theirs = (metrics.point(metric, scores) for scores in both_scores(trial, trial.champion, rows))
+        change = theirs - mine if metric in LOSSES else mine - theirs
+        reason = (
+            f"{metric} {mine:.4f} on {len(rows)} held-out rows of the reference, the champion's {theirs:.4f}:"
+            f" a change of {change:+.4f}, allowed down to {-margin:g}"
+        )
+        return self._check(change, -margin, change >= -margin, reason)
 
     def _check(self, figure: float | None, limit: float | None, passed: bool, reason: str) -> Check:
         return Check(name=self.name, figure=figure, limit=limit, passed=passed, reason=reason)
@@ -203,6 +235,7 @@ class LatencyBudget:
 CHECKS: tuple[GateCheck, ...] = (
     Floor(),
     AgainstChampion(),
+    ReferenceKept(),
     SignatureCompatible(),
     GoldenStable(),
     OnnxParity(),
@@ -227,6 +260,13 @@ def unseen_rows(holdout: pd.DataFrame, *packages: Package) -> pd.DataFrame:
     for package in packages:
         seen |= np.isin(hashes, package.training_rows)
     return holdout[~seen]
+
+
+def both_scores(trial: Trial, champion: Package, rows: pd.DataFrame) -> tuple[metrics.Scores, metrics.Scores]:
+    """The challenger's and the champion's predictions on the same rows, beside the truth."""
+    schema = trial.challenger.schema
+    mine = score_rows(trial.challenger.model, rows, schema)
+    return mine, score_rows(champion.model, rows, _labelled_as(champion.schema, schema))
 
 
 def paired_interval(

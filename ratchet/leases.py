@@ -6,9 +6,11 @@ writes, that its token is no longer the newest, and stops. (M. Kleppmann, "How t
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,6 +22,8 @@ import sqlalchemy as sa
 from ratchet.errors import StateError
 from ratchet.store import Store
 from ratchet.tables import leases
+
+logger = logging.getLogger(__name__)
 
 # Long enough to download and check a package, in seconds.
 TTL = 60.0
@@ -82,6 +86,56 @@ def acquire(store: Store, name: str, ttl: float = TTL, wait: float = WAIT) -> Le
             other, left = found
             raise StateError(f"{name} is held by {other} for another {left:.0f} s at most: wait, or end that process")
         time.sleep(random.uniform(*_POLL))  # noqa: S311 - jitter, not a secret
+
+
+@contextmanager
+def kept(store: Store, name: str, ttl: float, wait: float = 0.0) -> Iterator[Lease]:
+    """Hold a lease for the time of a block, however long that takes: a thread renews it.
+
+    Whoever is stopped for longer than ``ttl`` loses it; what must not be done twice has to be safe against that by
+    itself, as a promotion is by its operation id.
+
+    Raises
+    ------
+    StateError: somebody else held it all the while.
+    """
+    lease = acquire(store, name, ttl, wait)
+    done = threading.Event()
+
+    def renew_until_done() -> None:
+        while not done.wait(ttl / 4):
+            try:
+                if not renew(store, lease, ttl):
+                    logger.error("the lease on %s was taken over by somebody else", name)
+                    return
+            except StateError as error:  # the store may be back before the lease runs out
+                logger.warning("the lease on %s could not be renewed: %s", name, error)
+
+    thread = threading.Thread(target=renew_until_done, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield lease
+    finally:
+        done.set()
+        thread.join()
+        release(store, lease)
+
+
+def renew(store: Store, lease: Lease, ttl: float) -> bool:
+    """Hold a lease for another while; whether it is still ours."""
+    mine = sa.and_(leases.c.name == lease.name, leases.c.token == lease.token, leases.c.holder.is_not(None))
+    with store.transaction() as connection:
+        expires = store.now(connection) + ttl
+        return connection.execute(sa.update(leases).where(mine).values(expires_at=expires)).rowcount == 1
+
+
+def holder(store: Store, name: str) -> str | None:
+    """Who holds a lease just now; None where it is free."""
+    with store.reading() as connection:
+        row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
+        if row is None or row.holder is None or row.expires_at <= store.now(connection):
+            return None
+        return str(row.holder)
 
 
 def release(store: Store, lease: Lease) -> None:

@@ -16,7 +16,15 @@ PREFIX = "ratchet."
 
 
 class Lineage(BaseModel):
-    """What has to be known to train the same model again."""
+    """What has to be known to train the same model again.
+
+    Attributes
+    ----------
+    data_version: the content hash of the rows: the data set's, or in continuous training the snapshot's.
+    snapshot, watermark, reference_data_version: in continuous training, the hash of the snapshot of reference and
+        production rows, the newest feedback in it, and the hash of the reference data set alone.
+    warm_start: the version that the fit went on from.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,10 +36,14 @@ class Lineage(BaseModel):
     zenml_run_name: str = ""
     zenml_run_id: str = ""
     versions: dict[str, str]
+    snapshot: str | None = None
+    watermark: int | None = None
+    reference_data_version: str | None = None
+    warm_start: str | None = None
 
     def tags(self) -> dict[str, str]:
         """The lineage as flat MLflow tags, each beginning with ``ratchet.``."""
-        flat = self.model_dump(exclude={"versions"})
+        flat = self.model_dump(exclude={"versions"}, exclude_none=True)
         tags = {
             f"{PREFIX}{key}": str(value).lower() if isinstance(value, bool) else str(value)
             for key, value in flat.items()

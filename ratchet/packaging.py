@@ -1,8 +1,9 @@
 """The package: one pipeline and all that has to travel with it, sealed by a digest.
 
 A package is a folder that MLflow can load (``MLmodel``, ``model.skops``) with our own files beside it:
-``schema.json``, ``profile.json``, ``golden.json``, ``training_rows.npy``, where it can be had ``model.onnx``,
-and ``manifest.json``, which names the SHA-256 of every other file. The manifest's own SHA-256 is the digest.
+``schema.json``, ``profile.json``, ``sample.json``, ``golden.json``, ``training_rows.npy``, where it can be had
+``model.onnx``, and ``manifest.json``, which names the SHA-256 of every other file. The manifest's own SHA-256 is the
+digest.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from ratchet.datasets.schema import Schema
 from ratchet.errors import PackageError
 from ratchet.golden import Golden, check_golden, record_golden
 from ratchet.onnx_export import OnnxReport, export_onnx
-from ratchet.profile import Profile, profile_rows
+from ratchet.profile import Profile, profile_model, sample_rows
 from ratchet.settings import Settings
 from ratchet.tracking import PackageRef, connect, log_package, save_mlflow_model
 from ratchet.trust import TRUSTED_TYPES
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 MANIFEST = "manifest.json"
+# Training rows that travel with the model, for the domain classifier of drift.
+SAMPLE_ROWS = 500
 REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 
 
@@ -56,6 +59,7 @@ class Package:
     model: the pipeline, embedder and estimator in one.
     training_rows: hashes of the rows the model was fitted on, sorted, shape (rows,).
     onnx_path: the verified export, or None.
+    sample: some training rows, features alone; None in packages that were made before there was one.
     """
 
     path: Path
@@ -66,9 +70,16 @@ class Package:
     golden: Golden
     training_rows: npt.NDArray[np.uint64]
     onnx_path: Path | None
+    sample: pd.DataFrame | None = None
 
 
-def write_package(folder: Path, model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[str, Manifest]:
+def write_package(
+    folder: Path,
+    model: Pipeline,
+    rows: pd.DataFrame,
+    schema: Schema,
+    seen_before: npt.NDArray[np.uint64] | None = None,
+) -> tuple[str, Manifest]:
     """Write a package into an empty folder.
 
     Parameters
@@ -77,6 +88,7 @@ def write_package(folder: Path, model: Pipeline, rows: pd.DataFrame, schema: Sch
     model: a fitted pipeline.
     rows: the typed rows it was fitted on, features and target.
     schema: which column is what.
+    seen_before: hashes of rows that an earlier version was fitted on, which this one went on from.
 
     Returns
     -------
@@ -90,9 +102,11 @@ def write_package(folder: Path, model: Pipeline, rows: pd.DataFrame, schema: Sch
     _refuse_untrusted(model)
     save_mlflow_model(folder, model, features, requirements())
     _write_json(folder / "schema.json", schema)
-    _write_json(folder / "profile.json", profile_rows(rows, schema))
+    _write_json(folder / "profile.json", profile_model(model, rows, schema))
+    _write_sample(folder / "sample.json", features)
     _write_json(folder / "golden.json", record_golden(model, rows, schema))
-    np.save(folder / "training_rows.npy", np.sort(row_hashes(rows)))
+    seen = row_hashes(rows) if seen_before is None else np.union1d(row_hashes(rows), seen_before)
+    np.save(folder / "training_rows.npy", np.sort(seen))
     onnx, report = export_onnx(model, rows, schema)
     if onnx is not None:
         (folder / "model.onnx").write_bytes(onnx)
@@ -103,7 +117,14 @@ def write_package(folder: Path, model: Pipeline, rows: pd.DataFrame, schema: Sch
 
 
 def log_packaged(
-    settings: Settings, run_id: str, name: str, model: Pipeline, rows: pd.DataFrame, schema: Schema, estimator: str
+    settings: Settings,
+    run_id: str,
+    name: str,
+    model: Pipeline,
+    rows: pd.DataFrame,
+    schema: Schema,
+    estimator: str,
+    seen_before: npt.NDArray[np.uint64] | None = None,
 ) -> PackageRef:
     """Package a model in a folder that is thrown away, and log it to an MLflow run.
 
@@ -112,12 +133,12 @@ def log_packaged(
     settings: where MLflow is.
     run_id: the run that trained it.
     name: the model's name.
-    model, rows, schema: as for ``write_package``.
+    model, rows, schema, seen_before: as for ``write_package``.
     estimator: the dotted path, shown as the logged model's type.
     """
     with tempfile.TemporaryDirectory(prefix="ratchet-") as scratch:
         folder = Path(scratch) / "package"
-        digest, manifest = write_package(folder, model, rows, schema)
+        digest, manifest = write_package(folder, model, rows, schema, seen_before)
         client = connect(settings)
         return log_package(client, run_id, name, folder, digest, estimator=estimator, onnx=manifest.onnx.exported)
 
@@ -136,15 +157,17 @@ def load_package(folder: Path, digest: str) -> Package:
     """
     manifest = verify_files(folder, digest)
     onnx = folder / "model.onnx"
+    schema = Schema.model_validate_json((folder / "schema.json").read_text())
     return Package(
         path=folder,
         digest=digest,
         model=load_pipeline(folder),
-        schema=Schema.model_validate_json((folder / "schema.json").read_text()),
+        schema=schema,
         profile=Profile.model_validate_json((folder / "profile.json").read_text()),
         golden=Golden.model_validate_json((folder / "golden.json").read_text()),
         training_rows=np.load(folder / "training_rows.npy", allow_pickle=False),
         onnx_path=onnx if manifest.onnx.exported else None,
+        sample=_read_sample(folder / "sample.json", schema) if "sample.json" in manifest.files else None,
     )
 
 
@@ -218,6 +241,18 @@ def _load_skops(path: Path) -> Pipeline:
 
 def _write_json(path: Path, value: BaseModel) -> None:
     path.write_text(json.dumps(value.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+
+def _write_sample(path: Path, features: pd.DataFrame) -> None:
+    """A column a line, so that a person can read it and the file stays small."""
+    sample = features.iloc[sample_rows(len(features), SAMPLE_ROWS)]
+    columns = {name: [None if pd.isna(value) else value for value in sample[name].tolist()] for name in sample}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(values)}" for name, values in columns.items())
+    path.write_text(f"{{\n{lines}\n}}\n")
+
+
+def _read_sample(path: Path, schema: Schema) -> pd.DataFrame:
+    return schema.select(pd.DataFrame(json.loads(path.read_text()), dtype=object))
 
 
 def _sha256(path: Path) -> str:

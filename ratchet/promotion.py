@@ -63,6 +63,9 @@ def promote_challenger(
     holdout: pd.DataFrame,
     lineage: Lineage,
     mirrors: Sequence[Mirror] = (),
+    *,
+    n_reference: int | None = None,
+    operation_id: str | None = None,
 ) -> Promotion:
     """Register a logged package, decide, move the pointer, and write the files for people.
 
@@ -76,6 +79,8 @@ def promote_challenger(
     holdout: typed rows that it was not fitted on.
     lineage: put on the registered version.
     mirrors: other systems to tell of a promotion.
+    n_reference: how many rows of the holdout, the first, are of the reference; None for all.
+    operation_id: the same for every attempt at this decision, so that it is carried out once.
 
     Raises
     ------
@@ -91,9 +96,9 @@ def promote_challenger(
             decision = _unchanged(version)
         else:
             rival = fetch_package(client, champion, Path(folder) / "champion") if champion else None
-            checks = judge(Trial(config, challenger, rival, holdout, evaluation))
+            checks = judge(Trial(config, challenger, rival, holdout, evaluation, n_reference))
             _log_checks(client, run_id, checks)
-            decision = _decide(pointer, version, champion, checks, settings.actor)
+            decision = _decide(pointer, version, champion, checks, settings.actor, operation_id)
         _log(client, run_id, decision)
         record = model_record(config, evaluation, decision, lineage, package)
         export_model(settings.models_dir / config.model, challenger.model, challenger.schema, record)
@@ -125,7 +130,12 @@ def _unchanged(version: str) -> Promotion:
 
 
 def _decide(
-    pointer: ProductionPointer, version: str, champion: Version | None, checks: tuple[Check, ...], actor: str
+    pointer: ProductionPointer,
+    version: str,
+    champion: Version | None,
+    checks: tuple[Check, ...],
+    actor: str,
+    operation_id: str | None,
 ) -> Promotion:
     """Move the pointer if every check passed; write the verdict into the ledger either way."""
     before = champion.version if champion else None
@@ -133,11 +143,13 @@ def _decide(
     failed = [check for check in checks if not check.passed]
     reason = "; ".join(f"{check.name}: {check.reason}" for check in failed or checks[:2])
     if failed:
-        pointer.refuse(version, reason, actor, gate)
+        pointer.refuse(version, reason, actor, gate, operation_id=operation_id)
         stage = pointer.get(version).stage
         return Promotion(version=version, outcome="refused", stage=stage, champion=before, reason=reason, checks=checks)
     try:
-        pointer.promote(version, f"gate passed: {reason}", actor, expected=before, gate=gate)
+        pointer.promote(
+            version, f"gate passed: {reason}", actor, expected=before, gate=gate, operation_id=operation_id
+        )
     except RatchetError as error:
         pointer.refuse(version, f"the gate passed, but {error}", actor, gate)
         raise

@@ -177,12 +177,17 @@ class ProductionPointer:
                 raise RegistryError(f"{self.model}: version {found} was the first; there is nothing to go back to")
             return self._change(lease, "rollback", found, self.get(teeth[-2]), reason, actor, operation_id, None)
 
-    def refuse(self, version: str, reason: str, actor: str, gate: list[dict[str, Any]]) -> Entry:
+    def refuse(
+        self, version: str, reason: str, actor: str, gate: list[dict[str, Any]], *, operation_id: str | None = None
+    ) -> Entry:
         """Write down that the gate refused a version; nothing moves."""
         found = self._number()
+        done = self.ledger.find(operation_id) if operation_id else None
+        if done:
+            return done
         return self.ledger.record(
             "refused",
-            operation_id=uuid.uuid4().hex,
+            operation_id=operation_id or uuid.uuid4().hex,
             kind="promote",
             from_version=found,
             to_version=version,

@@ -7,7 +7,7 @@ import inspect
 import logging
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -54,16 +54,21 @@ def build_estimator(config: Train, task: Task, seed: int) -> BaseEstimator:
 
 
 def fit_model(
-    estimator: BaseEstimator, embedder: Pipeline, features: npt.NDArray[np.float64], target: npt.NDArray[Any]
+    estimator: BaseEstimator,
+    embedder: Pipeline,
+    features: npt.NDArray[np.float64],
+    target: npt.NDArray[Any],
+    method: Literal["fit", "partial_fit"] = "fit",
 ) -> Pipeline:
     """Fit the estimator on embedded features and join it with the embedder into the one pipeline that is served.
 
     Parameters
     ----------
-    estimator: unfitted.
-    embedder: fitted on the same rows.
+    estimator: unfitted, or one that is to be fitted further.
+    embedder: fitted on the same rows, or the one that the estimator was fitted behind.
     features: the embedder's output, shape (rows, components).
     target: shape (rows,).
+    method: what to call.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def fit_model(
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
-            estimator.fit(features, target)
+            getattr(estimator, method)(features, target)
     except (ValueError, TypeError) as error:
         raise TrainingError(f"{_name(estimator)} could not be fitted: {_one_line(error)}") from None
     for warning in caught:

@@ -6,17 +6,19 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import embedding
+from ratchet import embedding, warm_start
 from ratchet.config import Embed
 from ratchet.datasets import Schema
+from ratchet.settings import load_settings
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 
 
 @step(cache_policy=WHEN_NOTHING_CHANGED, output_materializers={"embedder": SkopsMaterializer})
 def embed(
-    train_rows: pd.DataFrame, schema: Schema, config: Embed, seed: int
+    train_rows: pd.DataFrame, schema: Schema, config: Embed, seed: int, model_name: str, base_version: str | None
 ) -> tuple[Annotated[Pipeline, "embedder"], Annotated[pd.DataFrame, "features"]]:
-    """Fit the embedder on the training rows alone."""
-    embedder = embedding.fit_embedder(config, schema, train_rows, seed)
+    """Fit the embedder on the training rows alone, or take the one of the version that training goes on from."""
+    base = warm_start.load_base(load_settings(), model_name, base_version, schema)
+    embedder = base.model["embed"] if base else embedding.fit_embedder(config, schema, train_rows, seed)
     return embedder, embedding.embed(embedder, train_rows, schema)

@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from zenml import log_metadata, step
 
 from ratchet import evaluation, tracking
-from ratchet.config import TrainingConfig
+from ratchet.config_loop import AnyTrainingConfig
 from ratchet.datasets import Schema
 from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage
@@ -23,7 +23,7 @@ def evaluate(
     package: tracking.PackageRef,
     holdout_rows: pd.DataFrame,
     schema: Schema,
-    config: TrainingConfig,
+    config: AnyTrainingConfig,
     lineage: Lineage,
 ) -> Annotated[Evaluation, "evaluation"]:
     """Score the model on held-out rows, and log figures, parameters and lineage."""

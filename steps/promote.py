@@ -6,7 +6,7 @@ import pandas as pd
 from zenml import log_metadata, step
 
 from ratchet import promotion, tracking
-from ratchet.config import TrainingConfig
+from ratchet.config_loop import AnyTrainingConfig
 from ratchet.drift import DriftReport
 from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage
@@ -23,13 +23,24 @@ def promote(
     evaluation: Evaluation,
     drift: DriftReport,
     holdout_rows: pd.DataFrame,
-    config: TrainingConfig,
+    config: AnyTrainingConfig,
     lineage: Lineage,
+    n_reference: int | None = None,
+    operation_id: str | None = None,
 ) -> Annotated[Promotion, "promotion"]:
     """Register the challenger, put it before the gate, and move the production pointer if it passed."""
     run = tracking.active_run_id()
     result = promotion.promote_challenger(
-        load_settings(), config, run, package, evaluation, holdout_rows, in_this_run(lineage), [ZenMLStage()]
+        load_settings(),
+        config,
+        run,
+        package,
+        evaluation,
+        holdout_rows,
+        in_this_run(lineage),
+        [ZenMLStage()],
+        n_reference=n_reference,
+        operation_id=operation_id,
     )
     link_version(config.model, result, package, evaluation)
     log_metadata({"outcome": result.outcome, "version": result.version, "drift": drift.summary}, infer_artifact=True)

@@ -6,7 +6,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import training
+from ratchet import training, warm_start
 from ratchet.config import Task, Train
 from ratchet.datasets import Schema
 from ratchet.packaging import log_packaged
@@ -30,10 +30,12 @@ def train(
     task: Task,
     seed: int,
     model_name: str,
+    base_version: str | None,
 ) -> tuple[Annotated[Pipeline, "model"], Annotated[PackageRef, "package"]]:
     """Fit the estimator on the embedded features and log it, joined with the embedder, as one package."""
+    settings, run = load_settings(), active_run_id()
+    base = warm_start.load_base(settings, model_name, base_version, schema)
     estimator = training.build_estimator(config, task, seed)
-    model = training.fit_model(estimator, embedder, features.to_numpy(), train_rows[schema.target].to_numpy())
-    return model, log_packaged(
-        load_settings(), active_run_id(), model_name, model, train_rows, schema, config.estimator
-    )
+    model = warm_start.fit_challenger(estimator, embedder, features, train_rows, schema.target, base)
+    seen = base.training_rows if base else None
+    return model, log_packaged(settings, run, model_name, model, train_rows, schema, config.estimator, seen)

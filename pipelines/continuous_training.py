@@ -1,0 +1,19 @@
+"""The continuous-training pipeline: ingest reference and production, then what every challenger goes through."""
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from pipelines.training import challenge
+from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.lineage import Lineage
+from ratchet.snapshots import Snapshot
+from steps.ingest_snapshot import ingest_snapshot
+
+
+@pipeline(name="continuous_training", execution_mode=ExecutionMode.FAIL_FAST)
+def continuous_training(
+    config: ContinuousTrainingConfig, lineage: Lineage, snapshot: Snapshot, operation_id: str
+) -> None:
+    """Train a challenger on what is known by now, and let it into Production if it is proved better."""
+    rows = ingest_snapshot(config, snapshot)
+    challenge(*rows, config, lineage, n_reference=snapshot.reference_holdout, operation_id=operation_id)

@@ -1,0 +1,193 @@
+"""The scheduler on one machine: looks at the store again and again, and runs continuous training when it is time.
+
+A run is a process of its own, the very command that a person would type. Whatever of the two is killed, the other one
+goes on: what is to be done stands in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.decisions import Decider
+from ratchet.errors import RatchetError
+from ratchet.settings import Settings, prepare_home
+
+# Seconds for a run to end when watch is told to stop.
+_GRACE = 20.0
+
+
+def say(line: str) -> None:
+    """Tell a person, with the time."""
+    sys.stdout.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}\n")
+    sys.stdout.flush()
+
+
+@dataclass
+class _Job:
+    """A process that was begun, and the file for what it prints."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    output: Path
+    file: IO[bytes]
+
+    def last_line(self) -> str:
+        lines = self.output.read_text(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("error: ") if lines else "it said nothing"
+
+
+class Watcher:
+    """Looks, and runs what is wanted, one run at a time.
+
+    Parameters
+    ----------
+    config: triggers and limits.
+    settings: where things are.
+    command: the words that run the pipeline once, and those that write a report.
+    tell: takes a line for a person.
+    """
+
+    def __init__(
+        self,
+        config: ContinuousTrainingConfig,
+        settings: Settings,
+        command: Sequence[str],
+        report: Sequence[str],
+        tell: Callable[[str], None] = say,
+    ) -> None:
+        self._config = config
+        self._folder = prepare_home(settings) / "watch"
+        self._folder.mkdir(exist_ok=True)
+        self._command, self._report = list(command), list(report)
+        self._tell = tell
+        self._said = ""
+        self._decider = Decider(config, settings)
+        self._training: _Job | None = None
+        self._reporting: _Job | None = None
+
+    def look(self) -> None:
+        """Look once; what is in the way, as a registry that is down, is told and looked at again next time."""
+        try:
+            self.step()
+        except RatchetError as error:
+            self._say_once(f"{self._config.model}: {' '.join(str(error).split())}; tried again later")
+
+    def step(self) -> None:
+        """Look once, and begin a run where one is wanted.
+
+        Raises
+        ------
+        RatchetError: MLflow or the store cannot be read; nothing was decided.
+        """
+        self._reap()
+        if self._training is not None:
+            return
+        decision = self._decider.decide()
+        self._say_once(decision.line)
+        if decision.run is not None:
+            self._training = self._begin(f"run {decision.run.id}", self._command)
+
+    def wait(self) -> bool:
+        """Wait for the run that was begun, and its report; whether all went well."""
+        for job in (self._training, self._reporting):
+            if job is not None:
+                job.process.wait()
+                self._reap()
+        if self._reporting is not None:
+            self._reporting.process.wait()
+            self._reap()
+        run = self._decider.runs.last()
+        return run is None or run.state not in ("open", "failed")
+
+    def stop(self) -> None:
+        """End what was begun; a run that is ended here is picked up by the next who watches."""
+        for job in (self._training, self._reporting):
+            if job is not None and job.process.poll() is None:
+                job.process.terminate()
+                try:
+                    job.process.wait(_GRACE)
+                except subprocess.TimeoutExpired:
+                    job.process.kill()
+
+    def _reap(self) -> None:
+        """Say how a run that has ended went, and begin its report."""
+        if self._training is not None and self._training.process.poll() is not None:
+            job, self._training = self._training, None
+            job.file.close()
+            self._tell_end(job)
+        if self._reporting is not None and self._reporting.process.poll() is not None:
+            job, self._reporting = self._reporting, None
+            job.file.close()
+            status = job.process.returncode
+            self._tell(f"{self._config.model}: {'the report is written' if status == 0 else job.last_line()}")
+
+    def _tell_end(self, job: _Job) -> None:
+        model, run = self._config.model, self._decider.runs.last()
+        status = job.process.returncode
+        if run is None or run.state == "open":
+            how = f"was killed by signal {-status}" if status < 0 else f"did not end: {job.last_line()}"
+            self._tell(f"{model}: {job.name} {how}; it is picked up again")
+            return
+        self._tell(f"{model}: run {run.id} {run.state} version {run.version or 'none'}: {run.outcome}")
+        if self._config.report and run.state in ("promoted", "refused"):
+            self._reporting = self._begin(f"report {run.id}", self._report)
+
+    def _begin(self, name: str, command: Sequence[str]) -> _Job:
+        output = self._folder / f"{name.replace(' ', '-')}.log"
+        file = output.open("ab")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
+        return _Job(name, process, output, file)
+
+    def _say_once(self, line: str) -> None:
+        if line != self._said:
+            self._tell(line)
+        self._said = line
+
+
+def watch(
+    config: ContinuousTrainingConfig, settings: Settings, command: Sequence[str], report: Sequence[str], *, once: bool
+) -> bool:
+    """Watch until told to stop, or look once and wait for what that began.
+
+    Returns
+    -------
+    Whether all went well.
+
+    Raises
+    ------
+    RatchetError: looking once, what is in the way.
+    """
+    from apscheduler.schedulers.blocking import BlockingScheduler
+    from apscheduler.triggers.interval import IntervalTrigger
+
+    watcher = Watcher(config, settings, command, report)
+    if once:
+        watcher.step()
+        return watcher.wait()
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    scheduler: Any = BlockingScheduler()
+    every = IntervalTrigger(seconds=config.triggers.interval)
+    scheduler.add_job(watcher.look, every, next_run_time=datetime.now().astimezone(), coalesce=True)
+    signal.signal(signal.SIGTERM, _interrupt)
+    say(f"watching {config.model} every {config.triggers.interval:g} s (process {os.getpid()}); Ctrl-C ends it")
+    try:
+        scheduler.start()
+    except (KeyboardInterrupt, SystemExit):
+        say("told to stop")
+    finally:
+        watcher.stop()
+    return True
+
+
+def _interrupt(*_: Any) -> None:
+    raise SystemExit

@@ -1,0 +1,127 @@
+"""Whether to train again now: one look at the store, cheap where there is nothing to do."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ratchet import leases
+from ratchet.champion import fetch_package
+from ratchet.config import config_hash
+from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect, run_record
+from ratchet.training_runs import TrainingRun, TrainingRuns
+from ratchet.triggers import TRIGGERS, Finding, View, held_back, wanted_watermark
+
+if TYPE_CHECKING:
+    from ratchet.packaging import Package
+    from ratchet.versions import Version
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided.
+
+    Attributes
+    ----------
+    line: what, and why, in one line.
+    run: the run to make; None where there is nothing to do.
+    """
+
+    line: str
+    run: TrainingRun | None = None
+
+
+class Decider:
+    """Looks at one model again and again; what belongs to one champion is fetched once.
+
+    Parameters
+    ----------
+    config: triggers and limits.
+    settings: where things are.
+    """
+
+    def __init__(self, config: ContinuousTrainingConfig, settings: Settings) -> None:
+        self._config = config
+        self._settings = settings
+        self._pointer = ProductionPointer(settings, config.model)
+        self._packages: dict[str, Package] = {}
+        self._metrics: dict[str, dict[str, float]] = {}
+
+    @cached_property
+    def runs(self) -> TrainingRuns:
+        """The model's runs."""
+        return TrainingRuns(self._pointer.store, self._config.model)
+
+    def decide(self) -> Decision:
+        """Look once, and open a run where a trigger fires and nothing holds it back.
+
+        Raises
+        ------
+        RegistryError, StateError: MLflow or the store cannot be read; nothing was decided.
+        """
+        model = self._config.model
+        run = self.runs.unfinished()
+        if run is not None:
+            holder = leases.holder(self._pointer.store, self.runs.lease_name)
+            if holder:
+                return Decision(f"{model}: run {run.id} (watermark {run.watermark}) is under way by {holder}")
+            again = "picked up where it was left" if run.attempts else "begun"
+            return Decision(f"{model}: run {run.id} (watermark {run.watermark}) is {again}: {run.reason}", run)
+        champion = self._pointer.current()
+        if champion is None:
+            return Decision(f"{model}: no champion yet, so that there is nothing to watch: train one first")
+        return self._look(self._view(champion))
+
+    def _look(self, view: View) -> Decision:
+        findings = [found for trigger in TRIGGERS if (found := trigger.look(view)) is not None]
+        fired = [finding for finding in findings if finding.fires]
+        if not fired:
+            said = "; ".join(finding.line for finding in findings) or "no trigger is set"
+            return Decision(f"{view.model} version {view.version}: nothing to do: {said}")
+        reason = "; ".join(f"{finding.trigger}: {finding.line}" for finding in fired)
+        held = held_back(view)
+        if held:
+            return Decision(f"{view.model} version {view.version}: {reason}; but {held}")
+        return self._open(view, fired, reason)
+
+    def _open(self, view: View, fired: list[Finding], reason: str) -> Decision:
+        mark = wanted_watermark(view, fired)
+        run = self.runs.open(mark, config_hash(self._config), reason)
+        if run is None:
+            return Decision(f"{view.model}: {reason}; but watermark {mark} has had its run")
+        return Decision(f"{view.model} version {view.version}: run {run.id} (watermark {mark}) begins: {reason}", run)
+
+    def _view(self, champion: Version) -> View:
+        return View(
+            store=self._pointer.store,
+            config=self._config,
+            version=champion.version,
+            since=self._since(champion),
+            last=self.runs.last(),
+            package=lambda: self._package(champion),
+            holdout_metrics=lambda: self._holdout_metrics(champion),
+        )
+
+    def _since(self, champion: Version) -> float:
+        entry = self._pointer.ledger.last_completed()
+        if entry is None or entry.to_version != champion.version:
+            return champion.created_at
+        return entry.ended_at or entry.created_at
+
+    def _package(self, champion: Version) -> Package:
+        if champion.version not in self._packages:
+            with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
+                package = fetch_package(connect(self._settings), champion, Path(folder))
+            self._packages = {champion.version: package}
+        return self._packages[champion.version]
+
+    def _holdout_metrics(self, champion: Version) -> dict[str, float]:
+        if champion.version not in self._metrics:
+            self._metrics = {champion.version: run_record(self._settings, champion.run_id).metrics}
+        return self._metrics[champion.version]

@@ -1,0 +1,213 @@
+"""How good the champion is in production: measured where labels have come, estimated while they are late."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+from ratchet import metrics
+from ratchet.config import LOSSES
+from ratchet.config_loop import QualityDrop
+from ratchet.evaluation import interval
+from ratchet.production import Label, LabelledRow, PredictedRow
+
+# Metrics that follow from a confusion matrix, and so from an expected one.
+ESTIMABLE = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")
+_CONFIDENCE = 0.95
+_RESAMPLES = 500
+
+
+class Quality(BaseModel):
+    """A version's figures on a window of labelled production rows.
+
+    Attributes
+    ----------
+    version: the version that answered them.
+    metric: the one that decides.
+    value: its value on the window; None where there is no verdict.
+    low, high: its 95 % bootstrap interval.
+    baseline: its value on the holdout, when the version was made.
+    dropped: whether the window shows a fall of the size that was asked for.
+    n_rows: rows in the window.
+    metrics: every metric that is defined on the window.
+    estimate: the metric as it is expected from the probabilities alone, over the newest predictions.
+    reason: the verdict in words.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    metric: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    baseline: float | None = None
+    dropped: bool = False
+    n_rows: int
+    metrics: dict[str, float] = {}
+    estimate: float | None = None
+    reason: str
+
+
+@dataclass(frozen=True)
+class ExpectedScores(metrics.ClassificationScores):
+    """Predictions beside probabilities in place of the truth: confusion matrices are expected ones.
+
+    A row that was answered with class p counts in the cell (t, p) with the probability of t. Confidence-based
+    performance estimation (CBPE; NannyML's documentation, "Confidence-based Performance Estimation"). It holds as far
+    as the probabilities are calibrated on what production sends: it follows a drift of the features within what the
+    model knows, and is blind to a change of what the features mean.
+    """
+
+    def confusion(self, weights: metrics.Floats) -> metrics.Floats:
+        """Expected confusion matrices (truth by prediction), shape (resamples, n_classes, n_classes)."""
+        k = self.n_classes
+        cells = np.zeros((len(self), k, k))
+        shares = self.probabilities
+        if shares is None:
+            raise ValueError("an estimate needs probabilities")
+        cells[np.arange(len(self)), :, self.predicted] = shares
+        return (weights @ cells.reshape(len(self), -1)).reshape(-1, k, k)
+
+
+def measure(
+    rows: Sequence[LabelledRow],
+    unlabelled: Sequence[PredictedRow],
+    version: str,
+    metric: str,
+    asked: QualityDrop,
+    baseline: float | None,
+    seed: int,
+) -> Quality:
+    """Measure a version on a window, and say whether it has fallen.
+
+    It has fallen when the metric is worse than the baseline by at least ``drop``, and the whole interval is worse than
+    the baseline.
+
+    Parameters
+    ----------
+    rows: labelled rows that the version answered.
+    unlabelled: its newest predictions, for the estimate.
+    version: the version.
+    metric: which metric decides.
+    asked: sizes and limits.
+    baseline: the metric on the version's holdout, None where it is not known.
+    seed: of the bootstrap.
+    """
+    estimate = estimated(unlabelled, metric)
+    scores = scores_of(rows)
+    if scores is None or len(scores) < asked.minimum_rows:
+        found = 0 if scores is None else len(scores)
+        reason = f"{found} labelled rows, {asked.minimum_rows} are needed"
+        return Quality(version=version, metric=metric, n_rows=found, estimate=estimate, reason=reason)
+    figures = {name: metrics.point(name, scores) for name in metrics.available(scores)}
+    figures = {name: value for name, value in figures.items() if not math.isnan(value)}
+    if metric not in figures:
+        reason = f"{metric} is not defined on this window of {len(scores)} rows"
+        return Quality(
+            version=version, metric=metric, n_rows=len(scores), metrics=figures, estimate=estimate, reason=reason
+        )
+    value = figures[metric]
+    low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed)
+    dropped, reason = _verdict(metric, value, (low, high), baseline, asked.drop, len(scores))
+    return Quality(
+        version=version,
+        metric=metric,
+        value=value,
+        low=low,
+        high=high,
+        baseline=baseline,
+        dropped=dropped,
+        n_rows=len(scores),
+        metrics=figures,
+        estimate=estimate,
+        reason=reason,
+    )
+
+
+def scores_of(rows: Sequence[LabelledRow]) -> metrics.Scores | None:
+    """Labelled rows as scores; None where there is nothing to score.
+
+    Of a row that is only known to be wrong, the truth is taken to be the class that the model thought the most likely
+    of the others: leaving such rows out would make the model look better than it is.
+    """
+    if any(isinstance(row.prediction, float) for row in rows):
+        known = [row for row in rows if row.target is not None]
+        truth = np.array([row.target for row in known], dtype=float)
+        return metrics.RegressionScores(truth, np.array([row.prediction for row in known], dtype=float))
+    judged = [(row, found) for row in rows if (found := _truth(row)) is not None]
+    if not judged:
+        return None
+    names = _classes([row for row, _ in judged], [found for _, found in judged])
+    place = {name: position for position, name in enumerate(names)}
+    return metrics.ClassificationScores(
+        np.array([place[found] for _, found in judged], dtype=np.int64),
+        np.array([place[str(row.prediction)] for row, _ in judged], dtype=np.int64),
+        _shares([row for row, _ in judged], place),
+        len(names),
+    )
+
+
+def estimated(rows: Sequence[PredictedRow], metric: str) -> float | None:
+    """What a metric is expected to be on rows whose labels have not come; None where that cannot be said.
+
+    Parameters
+    ----------
+    rows: predictions with probabilities.
+    metric: one that follows from a confusion matrix.
+    """
+    if metric not in ESTIMABLE or not rows:
+        return None
+    names = _classes(rows, [])
+    place = {name: position for position, name in enumerate(names)}
+    shares = _shares(rows, place)
+    if shares is None:
+        return None
+    predicted = np.array([place[str(row.prediction)] for row in rows], dtype=np.int64)
+    return metrics.point(metric, ExpectedScores(predicted, predicted, shares, len(names)))
+
+
+def _verdict(
+    metric: str, value: float, ends: tuple[float, float], baseline: float | None, drop: float, n_rows: int
+) -> tuple[bool, str]:
+    said = f"{metric} {value:.3f} (95 % interval {ends[0]:.3f} to {ends[1]:.3f}, {n_rows} rows)"
+    if baseline is None:
+        return False, f"{said}, the holdout's figure is not known"
+    if metric in LOSSES:
+        dropped = value >= baseline + drop and ends[0] > baseline
+    else:
+        dropped = value <= baseline - drop and ends[1] < baseline
+    return dropped, f"{said}, {baseline:.3f} on the holdout"
+
+
+def _truth(row: LabelledRow) -> str | None:
+    if row.target is not None:
+        return str(row.target)
+    if row.correct is not False or not row.probabilities:
+        return None
+    others = {name: share for name, share in row.probabilities.items() if name != str(row.prediction)}
+    return max(others, key=others.__getitem__) if others else None
+
+
+def _classes(rows: Sequence[PredictedRow | LabelledRow], truths: Sequence[Label]) -> list[str]:
+    """The names of all classes that a row knows of."""
+    names = {str(row.prediction) for row in rows} | {str(truth) for truth in truths}
+    for row in rows:
+        names.update(row.probabilities or ())
+    return sorted(names)
+
+
+def _shares(rows: Sequence[PredictedRow | LabelledRow], place: dict[str, int]) -> npt.NDArray[np.float64] | None:
+    if any(row.probabilities is None for row in rows):
+        return None
+    shares: npt.NDArray[Any] = np.zeros((len(rows), len(place)))
+    for at, row in enumerate(rows):
+        for name, share in (row.probabilities or {}).items():
+            shares[at, place[name]] = share
+    return shares

@@ -1,0 +1,175 @@
+"""The rows of one continuous-training run: the reference, and what production said up to a watermark.
+
+A snapshot is one Parquet file named by the MD5 of its bytes, as DVC names a file, and is never changed. The same
+reference, config and watermark give the same file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from ratchet import datasets
+from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.datasets import Schema, row_hashes, split_rows
+from ratchet.datasets.files import file_version
+from ratchet.datasets.schema import check_frame
+from ratchet.errors import DataError, StateError
+from ratchet.production import LabelledRow, labels_up_to
+from ratchet.settings import Settings, prepare_home
+from ratchet.store import Store
+
+# Beside the features and the target; no column of a data set may be named so.
+PART = "__part__"
+_PARTS = ("reference_train", "production_train", "reference_holdout", "production_holdout")
+
+
+class Snapshot(BaseModel):
+    """What is in a snapshot.
+
+    Attributes
+    ----------
+    version: the MD5 of the file.
+    watermark: the number of the newest feedback in it.
+    reference_version: the content hash of the reference data set.
+    reference_train, production_train, reference_holdout, production_holdout: rows of each part.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str
+    watermark: int
+    reference_version: str
+    reference_train: int
+    production_train: int
+    reference_holdout: int
+    production_holdout: int
+
+    @property
+    def summary(self) -> str:
+        """One line for a person."""
+        return (
+            f"{self.reference_train} + {self.production_train} rows to train on (reference + production),"
+            f" {self.reference_holdout} + {self.production_holdout} held out"
+        )
+
+
+def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: Store, watermark: int) -> Snapshot:
+    """Write the snapshot of a watermark, unless it is there already.
+
+    The reference is split as in training, so that its holdout is the one that the champion was not fitted on. The
+    newest labelled rows of production, by the time of their prediction, are held out too. A row that is held out is
+    in no training part, also where production has sent it a second time.
+
+    Parameters
+    ----------
+    settings: the home that snapshots are kept in.
+    config: data set, split, and the share of production that is held out.
+    store: where the labels are.
+    watermark: the number of the newest feedback to take.
+
+    Raises
+    ------
+    DataError: the reference, or the rows together, break a rule of the config.
+    """
+    reference = datasets.load(config.dataset, config.task)
+    target = reference.schema.target
+    train, holdout = split_rows(
+        reference.frame, target, config.split.test_size, config.seed, stratify=config.split.keeps_shares(config.task)
+    )
+    production = as_frame(labels_up_to(store, config.model, watermark, config.production.most_rows), reference.schema)
+    newest = len(production) - int(len(production) * config.production.holdout)
+    older, newer = production.iloc[:newest], production.iloc[newest:]
+    held = set(row_hashes(holdout).tolist()) | set(row_hashes(newer).tolist())
+    parts = dict(zip(_PARTS, (train, _without(older, held), holdout, newer), strict=True))
+    frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
+    return Snapshot(
+        version=_write(frame, settings),
+        watermark=watermark,
+        reference_version=reference.data_version,
+        **{part: len(rows) for part, rows in parts.items()},
+    )
+
+
+def load_snapshot(
+    settings: Settings, config: ContinuousTrainingConfig, version: str
+) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
+    """Read a snapshot back.
+
+    Parameters
+    ----------
+    settings: the home that it is kept in.
+    config: the rules that its columns have to keep.
+    version: its hash.
+
+    Returns
+    -------
+    The training rows, the holdout (the reference first, then production), and the schema of the training rows.
+
+    Raises
+    ------
+    DataError: there is no such snapshot, it was changed, or its rows break a rule.
+    """
+    path = snapshot_path(settings, version)
+    if file_version(path) != version:
+        raise DataError(f"{path}: was changed since it was written; its name is no longer its hash")
+    frame = pd.read_parquet(path)
+    rules = config.dataset.model_copy(update={"drop": ()})
+    typed, schema = check_frame(frame.drop(columns=PART), rules, config.task)
+    is_train = frame[PART].isin(_PARTS[:2]).to_numpy()
+    train, holdout = typed[is_train].reset_index(drop=True), typed[~is_train].reset_index(drop=True)
+    return train, holdout, schema
+
+
+def snapshot_path(settings: Settings, version: str) -> Path:
+    """Where a snapshot is kept."""
+    return settings.home / "snapshots" / f"{version}.parquet"
+
+
+def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
+    """Labelled rows of production in the columns and types of a data set.
+
+    Parameters
+    ----------
+    rows: with a target each.
+    schema: of the reference.
+
+    Returns
+    -------
+    shape (rows, features + 1).
+    """
+    columns: dict[str, Any] = {}
+    for field in schema.features:
+        values = [row.features.get(field.name) for row in rows]
+        columns[field.name] = pd.Series(values, dtype="float64" if field.type == "number" else object)
+    kind = "float64" if schema.labels is None else "int64" if isinstance(schema.labels[0], int) else object
+    columns[schema.target] = pd.Series([row.target for row in rows], dtype=kind)
+    return pd.DataFrame(columns)
+
+
+def _without(rows: pd.DataFrame, hashes: set[int]) -> pd.DataFrame:
+    keep = [value not in hashes for value in row_hashes(rows).tolist()]
+    return rows[keep]
+
+
+def _write(frame: pd.DataFrame, settings: Settings) -> str:
+    """Write rows under the hash of their bytes; the hash."""
+    folder = prepare_home(settings) / "snapshots"
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
+            partial = Path(file.name)
+            frame.to_parquet(file, index=False)
+            file.flush()
+            os.fsync(file.fileno())
+        version = hashlib.md5(partial.read_bytes(), usedforsecurity=False).hexdigest()
+        partial.replace(snapshot_path(settings, version))
+    except OSError as error:
+        raise StateError(f"the snapshot of training rows cannot be written to {folder}: {error.strerror}") from None
+    return version

@@ -1,0 +1,136 @@
+"""The runs of continuous training: at most one for each watermark, and one that crashed is picked up again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from ratchet.store import Store
+from ratchet.tables import training_runs
+
+RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
+# A run that fails so often is given up; one that is killed gets more attempts, since that is seldom its own fault.
+MOST_FAILURES = 3
+MOST_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One run, begun for the labels up to a watermark.
+
+    Attributes
+    ----------
+    id: its number.
+    watermark: the number of the newest feedback that it takes.
+    config_hash: of the config that it runs.
+    state: open until it has ended: promoted, refused, unchanged (nothing new came out), or failed.
+    reason: what began it.
+    attempts: how often it was begun.
+    snapshot: the hash of its training rows.
+    version, run_id: the registered version and the MLflow run that came of it.
+    outcome: how it ended, in words.
+    created_at, ended_at: seconds since the epoch.
+    """
+
+    id: int
+    model: str
+    watermark: int
+    config_hash: str
+    state: RunState
+    reason: str
+    attempts: int
+    snapshot: str | None
+    version: str | None
+    run_id: str | None
+    outcome: str | None
+    created_at: float
+    ended_at: float | None
+
+    @property
+    def operation_id(self) -> str:
+        """The id of its one change of what is in Production."""
+        return f"continuous-training-{self.id}"
+
+    @property
+    def when(self) -> str:
+        """When it ended or, open, was begun: ISO 8601, UTC."""
+        return datetime.fromtimestamp(self.ended_at or self.created_at, UTC).isoformat(timespec="seconds")
+
+
+class TrainingRuns:
+    """One model's runs.
+
+    Parameters
+    ----------
+    store: where the table is.
+    model: the registered model's name.
+    """
+
+    def __init__(self, store: Store, model: str) -> None:
+        self._store = store
+        self._mine = training_runs.c.model == model
+        self._model = model
+
+    @property
+    def lease_name(self) -> str:
+        """The lease that runs are made under."""
+        return f"continuous training of {self._model}"
+
+    def open(self, watermark: int, config_hash: str, reason: str) -> TrainingRun | None:
+        """Write down that a run is wanted; None where there was one for this watermark and config already."""
+        key = {"model": self._model, "watermark": watermark, "config_hash": config_hash}
+        with self._store.transaction() as connection:
+            now = self._store.now(connection)
+            new = {**key, "state": "open", "reason": reason, "attempts": 0, "created_at": now}
+            if not self._store.insert_new(connection, training_runs, **new):
+                return None
+            where = sa.and_(*(training_runs.c[name] == value for name, value in key.items()))
+            return TrainingRun(**connection.execute(sa.select(training_runs).where(where)).one()._mapping)
+
+    def unfinished(self) -> TrainingRun | None:
+        """The oldest run that has not ended."""
+        return self._first(training_runs.c.state == "open", training_runs.c.id)
+
+    def last(self) -> TrainingRun | None:
+        """The newest run, ended or not."""
+        return self._first(sa.true(), training_runs.c.id.desc())
+
+    def find(self, watermark: int, config_hash: str) -> TrainingRun | None:
+        """The run of a watermark and config."""
+        where = sa.and_(training_runs.c.watermark == watermark, training_runs.c.config_hash == config_hash)
+        return self._first(where, training_runs.c.id)
+
+    def history(self, limit: int) -> list[TrainingRun]:
+        """The newest runs, newest first."""
+        statement = sa.select(training_runs).where(self._mine).order_by(training_runs.c.id.desc()).limit(limit)
+        with self._store.reading() as connection:
+            return [TrainingRun(**row._mapping) for row in connection.execute(statement)]
+
+    def begin(self, run: TrainingRun) -> TrainingRun:
+        """Count an attempt."""
+        return self._update(run, attempts=training_runs.c.attempts + 1)
+
+    def note(self, run: TrainingRun, **values: Any) -> TrainingRun:
+        """Write down what is known of a run by now."""
+        return self._update(run, **values)
+
+    def end(self, run: TrainingRun, state: RunState, outcome: str, **values: Any) -> TrainingRun:
+        """Write down how a run ended; one that has ended is left as it is."""
+        return self._update(run, state=state, outcome=outcome, ended_at=..., **values)
+
+    def _update(self, run: TrainingRun, **values: Any) -> TrainingRun:
+        one = training_runs.c.id == run.id
+        with self._store.transaction() as connection:
+            if values.get("ended_at") is ...:
+                values["ended_at"] = self._store.now(connection)
+            connection.execute(sa.update(training_runs).where(one, training_runs.c.state == "open").values(**values))
+            return TrainingRun(**connection.execute(sa.select(training_runs).where(one)).one()._mapping)
+
+    def _first(self, where: Any, order: Any) -> TrainingRun | None:
+        statement = sa.select(training_runs).where(self._mine, where).order_by(order).limit(1)
+        with self._store.reading() as connection:
+            row = connection.execute(statement).one_or_none()
+            return None if row is None else TrainingRun(**row._mapping)

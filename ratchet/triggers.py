@@ -1,0 +1,217 @@
+"""What begins a run of continuous training. Everything is read from the store, so that a restart forgets nothing.
+
+A trigger looks at what is new since it looked last, writes down the windows that are full, and says whether it fires.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pandas as pd
+
+from ratchet import drift, quality
+from ratchet.config_loop import ContinuousTrainingConfig, Debounce
+from ratchet.cron import next_time
+from ratchet.production import count_labels, labelled_rows, newest_predictions, nth_label, watermark
+from ratchet.store import Store
+from ratchet.training_runs import TrainingRun
+from ratchet.windows import (
+    Span,
+    drift_windows,
+    quality_windows,
+    record_drift_window,
+    record_quality,
+)
+
+if TYPE_CHECKING:
+    from ratchet.packaging import Package
+
+# Labels are counted no further than this; a run takes them all the same.
+_MOST_COUNTED = 1_000_000
+
+
+@dataclass(frozen=True)
+class View:
+    """What triggers look at.
+
+    Attributes
+    ----------
+    store: where production is written down.
+    config: what was asked for.
+    version: the champion.
+    since: when it came into Production, in seconds since the epoch.
+    last: the newest run of continuous training, None where there was none.
+    package: loads the champion's package, once for a version.
+    holdout_metrics: reads the champion's figures on its holdout, once for a version.
+    """
+
+    store: Store
+    config: ContinuousTrainingConfig
+    version: str
+    since: float
+    last: TrainingRun | None
+    package: Callable[[], Package]
+    holdout_metrics: Callable[[], dict[str, float]]
+
+    @property
+    def model(self) -> str:
+        """The registered model's name."""
+        return self.config.model
+
+    @property
+    def consumed(self) -> int:
+        """The watermark of the newest run."""
+        return self.last.watermark if self.last else 0
+
+    @cached_property
+    def begun(self) -> float:
+        """From when on windows count: the end of the newest run, or the champion's promotion."""
+        return max(self.since, (self.last.ended_at or self.last.created_at) if self.last else 0.0)
+
+
+class Finding(NamedTuple):
+    """What a trigger says.
+
+    Attributes
+    ----------
+    trigger: its name.
+    fires: whether a run is wanted.
+    line: why, or how far it is.
+    watermark: up to which feedback the run is to take; None for the newest.
+    """
+
+    trigger: str
+    fires: bool
+    line: str
+    watermark: int | None = None
+
+
+class Trigger(Protocol):
+    """One reason to train again."""
+
+    def look(self, view: View) -> Finding | None:
+        """What there is to say; None where the config leaves the trigger out."""
+        ...
+
+
+class EveryKLabels:
+    """So many new labels; the run takes them up to the last multiple of k, so that runs do not depend on timing."""
+
+    def look(self, view: View) -> Finding | None:
+        """Count the labels since the newest run."""
+        k = view.config.triggers.every_k_labels
+        if k is None:
+            return None
+        found = count_labels(view.store, view.model, view.consumed, k)
+        if found < k:
+            return Finding("every_k_labels", False, f"{found} of {k} labels")
+        found = count_labels(view.store, view.model, view.consumed, _MOST_COUNTED)
+        last = nth_label(view.store, view.model, view.consumed, found - found % k)
+        return Finding("every_k_labels", True, f"{found} new labels, every {k}", last)
+
+
+class DriftSeen:
+    """Windows of production rows that have drifted, labels or not."""
+
+    def look(self, view: View) -> Finding | None:
+        """Judge the newest window if enough has come since the last one."""
+        asked = view.config.triggers.drift
+        if asked is None:
+            return None
+        windows = drift_windows(view.store, view.model, view.version, asked.n)
+        after = windows[0]["last_prediction"] if windows else None
+        rows = newest_predictions(view.store, view.model, view.version, asked.window, after=after)
+        note = f"{len(rows)} of {asked.window} rows to the next window"
+        if len(rows) >= asked.window:
+            features = pd.DataFrame.from_records([row.features for row in rows])
+            report = drift.compare_window(
+                features, [row.prediction for row in rows], view.package(), view.config.drift, view.version
+            )
+            span = Span(first=rows[-1].prediction_id, last=rows[0].prediction_id)
+            record_drift_window(view.store, view.model, view.version, report, span)
+            windows = drift_windows(view.store, view.model, view.version, asked.n)
+            note = report.summary
+        counted = [window for window in windows if window["created_at"] > view.begun]
+        seen = sum(window["detected"] for window in counted)
+        return Finding("drift", seen >= asked.k, _debounced("drift", seen, len(counted), asked, note))
+
+
+class QualityFell:
+    """Windows of labelled rows on which the champion is worse than it was."""
+
+    def look(self, view: View) -> Finding | None:
+        """Measure the newest window if enough labels have come since the last one."""
+        asked = view.config.triggers.quality_drop
+        if asked is None:
+            return None
+        metric = asked.metric or view.config.evaluate.primary_metric
+        windows = quality_windows(view.store, view.model, view.version, asked.n)
+        after = windows[0]["last_seq"] if windows else 0
+        new = count_labels(view.store, view.model, after, asked.step, version=view.version, first_only=False)
+        note = windows[0]["report"]["reason"] if windows else f"{new} of {asked.step} labels of version {view.version}"
+        if new >= asked.step:
+            found, last = self._measure(view, metric)
+            note = found.reason
+            if found.value is not None:
+                record_quality(view.store, view.model, found, last)
+                windows = quality_windows(view.store, view.model, view.version, asked.n)
+        counted = [window for window in windows if window["created_at"] > view.begun]
+        seen = sum(window["dropped"] for window in counted)
+        return Finding("quality_drop", seen >= asked.k, _debounced("quality", seen, len(counted), asked, note))
+
+    @staticmethod
+    def _measure(view: View, metric: str) -> tuple[quality.Quality, int]:
+        asked = view.config.triggers.quality_drop
+        if asked is None:
+            raise ValueError("the trigger is off")
+        rows = labelled_rows(view.store, view.model, view.version, asked.window)
+        newest = newest_predictions(view.store, view.model, view.version, asked.window)
+        baseline = view.holdout_metrics().get(metric)
+        found = quality.measure(rows, newest, view.version, metric, asked, baseline, view.config.seed)
+        return found, rows[0].seq if rows else 0
+
+
+class CronDue:
+    """A time of the clock that has passed since the newest run."""
+
+    def look(self, view: View) -> Finding | None:
+        """Look whether a time lies between the newest run, or the champion's promotion, and now."""
+        expression = view.config.triggers.cron
+        if expression is None:
+            return None
+        due = next_time(expression, max(view.since, view.last.created_at if view.last else 0.0))
+        said = f"{datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M} UTC ({expression})"
+        return Finding("cron", due <= time.time(), f"due at {said}")
+
+
+TRIGGERS: tuple[Trigger, ...] = (EveryKLabels(), DriftSeen(), QualityFell(), CronDue())
+
+
+def held_back(view: View) -> str | None:
+    """Why no run may begin just now, whatever fires; None where one may."""
+    asked = view.config.triggers
+    if view.last and view.last.ended_at:
+        left = view.last.ended_at + asked.cooldown - time.time()
+        if left > 0:
+            return f"cooling down for another {left:.0f} s"
+    found = count_labels(view.store, view.model, view.consumed, asked.minimum_labels)
+    if found < asked.minimum_labels:
+        return f"{found} of at least {asked.minimum_labels} new labels since the last run"
+    return None
+
+
+def wanted_watermark(view: View, fired: list[Finding]) -> int:
+    """Up to which feedback a run is to take: the newest, unless labels alone began it."""
+    marks = [finding.watermark for finding in fired]
+    if len(fired) == 1 and marks[0] is not None:
+        return marks[0]
+    return watermark(view.store, view.model)
+
+
+def _debounced(what: str, seen: int, counted: int, asked: Debounce, note: Any) -> str:
+    return f"{what} in {seen} of the last {counted} windows, {asked.k} of {asked.n} count ({note})"

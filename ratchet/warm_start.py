@@ -1,0 +1,118 @@
+"""Training that goes on from the champion: its embedder is kept, and its estimator fitted further."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from ratchet.champion import fetch_package
+from ratchet.config import TrainingConfig
+from ratchet.datasets import Schema, row_hashes
+from ratchet.errors import ConfigError
+from ratchet.packaging import Package
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect
+from ratchet.training import build_estimator, fit_model
+
+
+def require_can_continue(estimator: BaseEstimator, name: str) -> None:
+    """Refuse an estimator that cannot be fitted further.
+
+    Raises
+    ------
+    ConfigError: it has neither ``warm_start`` nor ``partial_fit``.
+    """
+    if not _has_warm_start(estimator) and not hasattr(estimator, "partial_fit"):
+        raise ConfigError(
+            f"train.mode: warm_start: {name} has neither the parameter warm_start nor partial_fit;"
+            " set train.mode: scratch, or choose an estimator that has"
+        )
+
+
+def find_base(settings: Settings, config: TrainingConfig) -> str | None:
+    """The version to go on from: the champion, where it is of the same kind; None to begin from scratch.
+
+    Raises
+    ------
+    ConfigError: the config asks for a warm start of an estimator that has none.
+    """
+    if config.train.mode == "scratch":
+        return None
+    estimator = build_estimator(config.train, config.task, config.seed)
+    require_can_continue(estimator, config.train.estimator)
+    champion = ProductionPointer(settings, config.model).current()
+    if champion is None:
+        return None
+    package = _fetch(settings, config.model, champion.version)
+    return champion.version if type(package.model.named_steps["model"]) is type(estimator) else None
+
+
+def load_base(settings: Settings, model: str, version: str | None, schema: Schema) -> Package | None:
+    """The package to go on from; None where there is none, or where it takes other columns than these rows have."""
+    if version is None:
+        return None
+    package = _fetch(settings, model, version)
+    same = [(f.name, f.type) for f in package.schema.features] == [(f.name, f.type) for f in schema.features]
+    return package if same else None
+
+
+def fit_challenger(
+    estimator: BaseEstimator,
+    embedder: Pipeline,
+    features: pd.DataFrame,
+    rows: pd.DataFrame,
+    target: str,
+    base: Package | None,
+) -> Pipeline:
+    """Fit an estimator from scratch, or the champion's further, and join it with the embedder.
+
+    With ``warm_start`` the fit begins where the last one ended, and sees all rows; an ensemble gets as many members
+    again as the config asks for. With ``partial_fit`` alone, only the rows that the champion has not seen are added.
+
+    Parameters
+    ----------
+    estimator: unfitted, with the config's parameters.
+    embedder: fitted; the champion's, where there is a base.
+    features: the embedder's output, shape (rows, components).
+    rows: the training rows, features and target.
+    target: the target's column.
+    base: the champion's package; None begins from scratch.
+
+    Raises
+    ------
+    TrainingError: the estimator refuses its hyper-parameters or the data, such as a class that it never saw.
+    """
+    inputs, truth = features.to_numpy(), rows[target].to_numpy()
+    if base is None:
+        return fit_model(estimator, embedder, inputs, truth)
+    going_on = copy.deepcopy(base.model.named_steps["model"]).set_params(**estimator.get_params(deep=False))
+    if _has_warm_start(going_on):
+        going_on.set_params(warm_start=True)
+        if hasattr(going_on, "estimators_") and "n_estimators" in going_on.get_params():
+            going_on.set_params(n_estimators=len(going_on.estimators_) + estimator.get_params()["n_estimators"])
+        model = fit_model(going_on, embedder, inputs, truth)
+        going_on.set_params(warm_start=estimator.get_params()["warm_start"])
+        return model
+    new = ~np.isin(row_hashes(rows), base.training_rows)
+    if not new.any():
+        return Pipeline([("embed", embedder), ("model", going_on)])
+    return fit_model(going_on, embedder, inputs[new], truth[new], "partial_fit")
+
+
+def _has_warm_start(estimator: Any) -> bool:
+    return "warm_start" in inspect.signature(type(estimator)).parameters
+
+
+def _fetch(settings: Settings, model: str, version: str) -> Package:
+    client, pointer = connect(settings), ProductionPointer(settings, model)
+    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
+        return fetch_package(client, pointer.get(version), Path(folder))

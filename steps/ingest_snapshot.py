@@ -1,0 +1,27 @@
+"""The rows of a continuous-training run in: reference and production, split already."""
+
+from typing import Annotated
+
+import pandas as pd
+from zenml import log_metadata, step
+
+from ratchet import snapshots
+from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.datasets import Schema
+from ratchet.settings import load_settings
+from ratchet.snapshots import Snapshot
+from steps.caching import WHEN_NOTHING_CHANGED
+
+
+@step(name="ingest", cache_policy=WHEN_NOTHING_CHANGED)
+def ingest_snapshot(
+    config: ContinuousTrainingConfig, snapshot: Snapshot
+) -> tuple[
+    Annotated[pd.DataFrame, "train_rows"], Annotated[pd.DataFrame, "holdout_rows"], Annotated[Schema, "data_schema"]
+]:
+    """Read the snapshot that the run was begun with, and check it against the data set's rules."""
+    train, holdout, schema = snapshots.load_snapshot(load_settings(), config, snapshot.version)
+    for name, rows in {"train_rows": train, "holdout_rows": holdout}.items():
+        metadata = {"data_version": snapshot.version, "watermark": snapshot.watermark, "rows": len(rows)}
+        log_metadata(metadata, artifact_name=name, infer_artifact=True)
+    return train, holdout, schema
