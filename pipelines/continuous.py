@@ -10,12 +10,12 @@ from pipelines.runner import RunSummary, execute, lineage_of, plan_training, sum
 from ratchet import leases
 from ratchet.config import config_hash
 from ratchet.config_loop import ContinuousTrainingConfig
-from ratchet.errors import RatchetError
+from ratchet.errors import RatchetError, RegistryError, StateError
 from ratchet.failpoints import failpoint
 from ratchet.production import watermark
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
-from ratchet.training_runs import MOST_ATTEMPTS, MOST_FAILURES, TrainingRun, TrainingRuns
+from ratchet.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 
 # Seconds until the run of a process that died may be picked up.
 LEASE = 20.0
@@ -42,8 +42,8 @@ def run_continuous(
     Raises
     ------
     StateError: another run of this model is under way.
-    RatchetError: whatever a step found wrong that a person can mend; the run stays open and is tried again, up to
-        ``MOST_FAILURES`` times.
+    RegistryError, StateError: MLflow or the store cannot be used; the run stays open for the next attempt.
+    RatchetError: whatever else a step found wrong that a person can mend; the run has failed.
     """
     store = open_store(settings)
     runs = TrainingRuns(store, config.model)
@@ -57,9 +57,10 @@ def run_continuous(
             return ContinuousSummary(decided, None)
         try:
             return _run(runs, run, store, config, settings, label, cache, verbose, listener)
+        except (RegistryError, StateError):
+            raise  # the run stays open: what is away now may be back at the next attempt
         except RatchetError as error:
-            if run.attempts >= MOST_FAILURES:
-                runs.end(run, "failed", str(error))
+            runs.end(run, "failed", str(error))
             raise
 
 
@@ -86,7 +87,10 @@ def _decided_before(
     """The run, ended, where an earlier attempt died after the gate had spoken; or one that has died too often."""
     from ratchet.registry import ProductionPointer
 
-    entry = ProductionPointer(settings, config.model).ledger.find(run.operation_id)
+    pointer = ProductionPointer(settings, config.model)
+    if pointer.ledger.unfinished():
+        pointer.recover()
+    entry = pointer.ledger.find(run.operation_id)
     if entry and entry.state in ("completed", "refused"):
         state = "promoted" if entry.state == "completed" else "refused"
         return runs.end(run, state, entry.reason, version=entry.to_version, run_id=entry.run_id)

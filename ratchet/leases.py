@@ -6,6 +6,8 @@ writes, that its token is no longer the newest, and stops. (M. Kleppmann, "How t
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 import os
 import random
@@ -16,6 +18,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -76,7 +79,7 @@ def acquire(store: Store, name: str, ttl: float = TTL, wait: float = WAIT) -> Le
     ------
     StateError: somebody else held it all the while; says who and for how long.
     """
-    holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    holder = f"{socket.gethostname()}:{os.getpid()}:{_machine()}:{uuid.uuid4().hex[:8]}"
     deadline = time.monotonic() + wait
     while True:
         found = _try(store, name, holder, ttl)
@@ -133,7 +136,7 @@ def holder(store: Store, name: str) -> str | None:
     """Who holds a lease just now; None where it is free."""
     with store.reading() as connection:
         row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
-        if row is None or row.holder is None or row.expires_at <= store.now(connection):
+        if row is None or row.holder is None or row.expires_at <= store.now(connection) or _is_gone(row.holder):
             return None
         return str(row.holder)
 
@@ -162,10 +165,12 @@ def check(store: Store, lease: Lease) -> None:
 
 
 def expired(store: Store, name: str) -> str | None:
-    """The holder of a lease that ran out without being given back, as after a crash; None if there is none."""
+    """The holder of a lease that was not given back and is not held any more, as after a crash; None if none."""
     with store.reading() as connection:
         row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
-        if row is None or row.holder is None or row.expires_at > store.now(connection):
+        if row is None or row.holder is None:
+            return None
+        if row.expires_at > store.now(connection) and not _is_gone(row.holder):
             return None
         return str(row.holder)
 
@@ -176,10 +181,38 @@ def _try(store: Store, name: str, holder: str, ttl: float) -> Lease | tuple[str,
         now = store.now(connection)
         store.insert_new(connection, leases, name=name, holder=None, token=0, expires_at=0.0)
         row = connection.execute(sa.select(leases).where(leases.c.name == name)).one()
-        if row.holder is not None and row.expires_at > now:
+        if row.holder is not None and row.expires_at > now and not _is_gone(row.holder):
             return str(row.holder), row.expires_at - now
         token = int(row.token) + 1
         connection.execute(
             sa.update(leases).where(leases.c.name == name).values(holder=holder, token=token, expires_at=now + ttl)
         )
         return Lease(name, holder, token)
+
+
+@functools.cache
+def _machine() -> str:
+    """A name for the machine since it was started, and the container on it; empty where that cannot be known.
+
+    Where two processes have the same, the process ids of one mean the same to the other.
+    """
+    try:
+        started = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        processes = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{started}/{processes}".encode()).hexdigest()[:8]
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether a holder was a process of this machine and container that has ended; its lease need not run out."""
+    *_, process, machine, _ = holder.rsplit(":", 3)
+    if not machine or machine != _machine():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False

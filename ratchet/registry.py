@@ -239,6 +239,16 @@ class ProductionPointer:
             self._tell(mirror, version)
         failpoint("after_mirrors")
 
+    def recover(self) -> None:
+        """End what a crash left open, by what the truth says became of it.
+
+        Raises
+        ------
+        StateError: somebody is changing what is in Production just now.
+        """
+        with self._alone():
+            pass
+
     def settle(self, entry: Entry) -> Entry:
         """End an intent that a crash left open, by what the truth says became of it."""
         if self.truth() != [entry.to_version]:

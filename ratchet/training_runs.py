@@ -12,8 +12,7 @@ from ratchet.store import Store
 from ratchet.tables import training_runs
 
 RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
-# A run that fails so often is given up; one that is killed gets more attempts, since that is seldom its own fault.
-MOST_FAILURES = 3
+# A run that was begun so often without an end, since it was killed or MLflow was away, is given up.
 MOST_ATTEMPTS = 20
 
 

@@ -28,6 +28,7 @@ def pytest_configure() -> None:
     folder = tempfile.mkdtemp(prefix="ratchet-tests-")
     os.environ["RATCHET_HOME"] = f"{folder}/home"
     os.environ["RATCHET_MODELS_DIR"] = f"{folder}/models"
+    os.environ["RATCHET_DATA_DIR"] = f"{folder}/data"
     quiet_environment()
 
 
