@@ -13,11 +13,13 @@ from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.datasets import row_hashes
 from ratchet.promotion import Promotion
 from ratchet.registry import ProductionPointer
+from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.simulation import Example
 from ratchet.snapshots import load_snapshot
 from ratchet.status import lineage
 from ratchet.store import Store, open_store
+from tests.conftest import ROOT
 from tests.loop.production import answer, label, simulation_of, take
 from tests.training_runs import config_for, train_in
 
@@ -107,6 +109,14 @@ def test_the_lineage_of_the_new_champion_names_snapshot_and_watermark(recovered:
     assert found["data"]["snapshot"] == summary.run.snapshot == found["data"]["version"]
     assert found["data"]["watermark"] == str(summary.run.watermark)
     assert found["config"]["content"]["pipeline"] == "continuous_training"
+
+
+@pytest.mark.slow
+def test_the_new_champion_can_be_trained_again_from_its_snapshot(recovered: Recovered, settings: Settings) -> None:
+    config, summary, _ = recovered
+    pointer = ProductionPointer(settings, config.model)
+    again = reproduce(settings, pointer, str(summary.run.version), ROOT)
+    assert again.identical, again.differences
 
 
 def test_without_new_labels_there_is_nothing_to_run_again(recovered: Recovered, settings: Settings) -> None:
