@@ -6,7 +6,7 @@ INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compil
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help train serve test check format lock demo-rollback bench clean
+.PHONY: help train serve test test-slow check format lock demo-rollback demo-loop bench clean
 
 help: ## Say what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,11 +17,14 @@ train: .venv/.training ## Train the Iris baseline and put it into Production
 serve: .venv/.serving ## Serve what is in Production on port 8000, and follow it
 	@$(BIN)/python run.py serve
 
-test: .venv/.dev ## Run all tests with their coverage
+test: .venv/.dev ## Run the tests with their coverage; without those that take minutes each
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest -m "not slow" $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+test-slow: .venv/.dev ## Run the tests that take minutes each
+	$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: .venv/.dev ## Lint, formatting, types, and the direction of imports
 	$(BIN)/ruff check .
@@ -41,6 +44,9 @@ lock: .venv/.uv ## Resolve the dependencies again, one lock for each thing that 
 
 demo-rollback: .venv/.training ## Train two versions, promote, roll back, roll forward, in a scratch home
 	@$(BIN)/python docs/demos/rollback.py
+
+demo-loop: .venv/.training .venv/.serving ## Run service, watcher and a drifting stream together until quality has recovered
+	@$(BIN)/python docs/demos/loop.py
 
 bench: .venv/.dev ## Measure every claim of speed again, and print them in one table
 	@for script in benchmarks/*.py; do case $$script in */measure.py|*/floor.py|*/table.py|*/__*) ;; *) $(BIN)/python $$script || exit 1 ;; esac; done

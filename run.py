@@ -6,6 +6,7 @@ Imports stay inside the commands: ``--help`` must not pay for libraries that it 
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from ratchet.config import TrainingConfig
+    from ratchet.config_reporting import ReportingConfig
     from ratchet.ledger import Entry
     from ratchet.registry import ProductionPointer
     from ratchet.settings import Settings
@@ -43,6 +45,10 @@ def run(
         bool, typer.Option("--no-cache", help="Run every step, also those that nothing changed for.")
     ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what ZenML and MLflow say.")] = False,
+    snapshot: Annotated[
+        str | None,
+        typer.Option("--snapshot", metavar="HASH", help="Continuous training on the rows of an earlier run."),
+    ] = None,
 ) -> None:
     """Train in pipelines, promote only what is proved better, and go one step back with one command."""
     if context.invoked_subcommand is not None:
@@ -51,6 +57,7 @@ def run(
         raise typer.BadParameter("give a config, such as --config baseline.yaml", param_hint="--config")
     from pipelines.startup import spare_the_collector
     from ratchet.config_files import find_config, load_config
+    from ratchet.errors import ConfigError
     from ratchet.settings import load_settings, quiet_environment
 
     spare_the_collector()
@@ -58,28 +65,61 @@ def run(
     settings = load_settings()
     path = find_config(config, ROOT)
     loaded = load_config(path, overrides or ())
-    _train(loaded, settings, path, dry_run=dry_run, cache=not no_cache, verbose=verbose)
+    if loaded.pipeline == "simulation":
+        raise ConfigError(f"{path}: a simulation is sent at a service: python run.py simulate --config {path.name}")
+    if loaded.pipeline == "reporting":
+        _report(loaded, settings, path, dry_run=dry_run, verbose=verbose)
+        return
+    if snapshot and loaded.pipeline != "continuous_training":
+        raise ConfigError(f"--snapshot: {path} is a config of {loaded.pipeline}; continuous_training has snapshots")
+    if dry_run:
+        _plan(loaded, path)
+        return
+    _train(loaded, settings, path, snapshot, cache=not no_cache, verbose=verbose)
+
+
+def _plan(config: TrainingConfig, path: Path) -> None:
+    """Say what a training pipeline would do."""
+    from pipelines.runner import plan_training
+    from ratchet.console import print_plan
+
+    print_plan(config, plan_training(config), str(path))
 
 
 def _train(
-    config: TrainingConfig, settings: Settings, path: Path, *, dry_run: bool, cache: bool, verbose: bool
+    config: TrainingConfig, settings: Settings, path: Path, snapshot: str | None, *, cache: bool, verbose: bool
 ) -> None:
     """Run a training pipeline, continuous or not, and say how it ended."""
-    from pipelines.continuous import run_continuous
-    from pipelines.runner import STEPS, plan_training, run_training
+    from pipelines.continuous import run_continuous, run_on_snapshot
+    from pipelines.runner import STEPS, run_training
     from ratchet import console
     from ratchet.config_loop import ContinuousTrainingConfig
 
-    if dry_run:
-        console.print_plan(config, plan_training(config), str(path))
-        return
     with console.live_steps(STEPS) as listener:
         how: dict[str, Any] = {"label": path.stem, "cache": cache, "verbose": verbose, "listener": listener}
-        if isinstance(config, ContinuousTrainingConfig):
-            ended = run_continuous(config, settings, **how)
-            console.print_continuous(ended)
+        if isinstance(config, ContinuousTrainingConfig) and snapshot:
+            console.print_summary(run_on_snapshot(config, settings, snapshot, **how))
+        elif isinstance(config, ContinuousTrainingConfig):
+            console.print_continuous(run_continuous(config, settings, **how))
         else:
             console.print_summary(run_training(config, settings, **how))
+
+
+def _report(config: ReportingConfig, settings: Settings, path: Path, *, dry_run: bool, verbose: bool) -> None:
+    """Draw a report, and say what is in it and where it is."""
+    from pipelines.progress import hush
+    from pipelines.report_runner import STEPS, run_reporting
+    from ratchet import console
+
+    if dry_run:
+        console.print_json(config.model_dump(mode="json"))
+        return
+    if not verbose:
+        hush()
+    with console.live_steps(STEPS) as listener:
+        drawn = run_reporting(config, settings, label=path.stem, verbose=verbose, listener=listener)
+    for line in drawn.lines:
+        print(line)
 
 
 @app.command()
@@ -197,13 +237,23 @@ def doctor(
 
 
 @app.command()
-def lineage(version: str, model: Model = None, as_json: AsJson = False) -> None:
-    """Go from a version back to everything that made it."""
-    from ratchet import console
-    from ratchet.status import lineage as trace
+def lineage(
+    version: Annotated[str, typer.Argument(metavar="ID", help="A version's number, or a prediction's id.")],
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go from a version or a prediction back to everything that made it."""
+    from ratchet import console, status
+    from ratchet.predictions import find_prediction
+    from ratchet.settings import load_settings
+    from ratchet.store import open_store
 
-    settings, pointer = _open(model, mirrored=False)
-    found = trace(settings, pointer, version)
+    prediction = find_prediction(open_store(load_settings()), version) if len(version) == 36 else None
+    settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)
+    if prediction:
+        found = status.prediction_lineage(settings, pointer, prediction)
+    else:
+        found = status.lineage(settings, pointer, version)
     console.print_json(found) if as_json else console.print_fields(found)
 
 
@@ -239,6 +289,52 @@ def serve(
     given = {"serve_model": model, "host": host, "port": port, "workers": workers}
     settings = load_settings().model_copy(update={key: value for key, value in given.items() if value is not None})
     serve_until_stopped(settings)
+
+
+@app.command()
+def report(
+    model: Model = None,
+    config: Annotated[str, typer.Option("--config", "-c", help="A config of a report.")] = "reporting.yaml",
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Override one value: window=500", metavar="KEY=VALUE")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what ZenML and MLflow say.")] = False,
+) -> None:
+    """Draw a report on the version in Production, and write ref_data.csv and prod_data.csv."""
+    from ratchet.config_files import find_config, load_config
+    from ratchet.errors import ConfigError
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    path = find_config(config, ROOT)
+    loaded = load_config(path, [*(overrides or ()), *([f"model={model}"] if model else [])])
+    if loaded.pipeline != "reporting":
+        raise ConfigError(f"{path}: pipeline: {loaded.pipeline} draws no report, reporting does")
+    _report(loaded, load_settings(), path, dry_run=False, verbose=verbose)
+
+
+class Pages(StrEnum):
+    """Whose own pages to show."""
+
+    evidently = "evidently"
+    mlflow = "mlflow"
+
+
+@app.command()
+def ui(
+    what: Annotated[Pages, typer.Argument(help="Whose pages.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; nobody has to log in there.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on (default: evidently 8082, mlflow 5000).")
+    ] = None,
+) -> None:
+    """Show reports (evidently) or runs (mlflow) in the browser, until Ctrl-C."""
+    from ratchet import pages
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    serve_pages = pages.serve_evidently if what is Pages.evidently else pages.serve_mlflow
+    serve_pages(load_settings(), host, port or pages.PORTS[what])
 
 
 @app.command()

@@ -14,6 +14,7 @@ from ratchet.errors import RatchetError, RegistryError, StateError
 from ratchet.failpoints import failpoint
 from ratchet.production import watermark
 from ratchet.settings import Settings
+from ratchet.snapshots import Snapshot, build_snapshot, describe_snapshot
 from ratchet.store import Store, open_store
 from ratchet.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 
@@ -28,6 +29,22 @@ class ContinuousSummary:
     run: TrainingRun
     pipeline: RunSummary | None
     rows: str = ""
+
+
+def run_on_snapshot(config: ContinuousTrainingConfig, settings: Settings, version: str, **how: Any) -> RunSummary:
+    """Train on the rows of an earlier run, as ``reproduce`` does; no run is written down.
+
+    Parameters
+    ----------
+    config, settings: as for ``run_continuous``, and ``how`` its other parameters.
+    version: the snapshot's hash.
+
+    Raises
+    ------
+    DataError: there is no such snapshot in this home.
+    """
+    plan_training(config)
+    return _train(config, settings, describe_snapshot(settings, version), f"snapshot-{version}", **how)
 
 
 def run_continuous(
@@ -56,7 +73,8 @@ def run_continuous(
         if decided:
             return ContinuousSummary(decided, None)
         try:
-            return _run(runs, run, store, config, settings, label, cache, verbose, listener)
+            how: dict[str, Any] = {"label": label, "cache": cache, "verbose": verbose, "listener": listener}
+            return _run(runs, run, store, config, settings, how)
         except (RegistryError, StateError):
             raise  # the run stays open: what is away now may be back at the next attempt
         except RatchetError as error:
@@ -105,17 +123,31 @@ def _run(
     store: Store,
     config: ContinuousTrainingConfig,
     settings: Settings,
-    label: str,
-    cache: bool,
-    verbose: bool,
-    listener: Listener,
+    how: dict[str, Any],
 ) -> ContinuousSummary:
-    from ratchet.snapshots import build_snapshot
-
     plan_training(config)
     snapshot = build_snapshot(settings, config, store, run.watermark)
     runs.note(run, snapshot=snapshot.version)
     failpoint("after_snapshot")
+    summary = _train(config, settings, snapshot, run.operation_id, **how)
+    failpoint("after_pipeline")
+    promotion = summary.promotion
+    ended = runs.end(run, promotion.outcome, promotion.reason, version=promotion.version, run_id=summary.mlflow_run_id)
+    return ContinuousSummary(ended, summary, snapshot.summary)
+
+
+def _train(
+    config: ContinuousTrainingConfig,
+    settings: Settings,
+    snapshot: Snapshot,
+    operation_id: str,
+    *,
+    label: str,
+    cache: bool,
+    verbose: bool,
+    listener: Listener,
+) -> RunSummary:
+    """Run the pipeline on a snapshot."""
 
     def start(configured: Any) -> Any:
         lineage = lineage_of(
@@ -126,16 +158,12 @@ def _run(
             watermark=snapshot.watermark,
             reference_data_version=snapshot.reference_version,
         )
-        return configured(config, lineage, snapshot, run.operation_id)
+        return configured(config, lineage, snapshot, operation_id)
 
     finished = execute(
         _continuous_training, start, config.model, settings, label, cache=cache, verbose=verbose, listener=listener
     )
-    failpoint("after_pipeline")
-    summary = summary_of(finished, config, settings)
-    promotion = summary.promotion
-    ended = runs.end(run, promotion.outcome, promotion.reason, version=promotion.version, run_id=summary.mlflow_run_id)
-    return ContinuousSummary(ended, summary, snapshot.summary)
+    return summary_of(finished, config, settings)
 
 
 def _continuous_training() -> Any:

@@ -16,4 +16,5 @@ def continuous_training(
 ) -> None:
     """Train a challenger on what is known by now, and let it into Production if it is proved better."""
     rows = ingest_snapshot(config, snapshot)
-    challenge(*rows, config, lineage, n_reference=snapshot.reference_holdout, operation_id=operation_id)
+    decision = {"n_reference": snapshot.reference_holdout, "operation_id": operation_id}
+    challenge(*rows, config, lineage, snapshot.reference_train, **decision)

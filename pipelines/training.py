@@ -24,14 +24,23 @@ def training(config: TrainingConfig, lineage: Lineage) -> None:
 
 
 def challenge(
-    train_rows: Any, holdout_rows: Any, schema: Any, config: AnyTrainingConfig, lineage: Lineage, **decision: Any
+    train_rows: Any,
+    holdout_rows: Any,
+    schema: Any,
+    config: AnyTrainingConfig,
+    lineage: Lineage,
+    first_new_row: int = 0,
+    **decision: Any,
 ) -> None:
-    """Embed, train, evaluate, drift_check, promote: the same for all rows, wherever they come from."""
+    """Embed, train, evaluate, drift_check, promote: the same for all rows, wherever they come from.
+
+    The look for drift begins at ``first_new_row``: what stands before it is the reference itself.
+    """
     base = lineage.warm_start
     embedder, features = embed(train_rows, schema, config.embed, config.seed, config.model, base)
     model, package = train(
         train_rows, features, embedder, schema, config.train, config.task, config.seed, config.model, base
     )
     evaluation = evaluate(model, package, holdout_rows, schema, config, lineage)
-    drift = drift_check(train_rows, config.model, config.drift, after="evaluate")
+    drift = drift_check(train_rows, config.model, config.drift, first_new_row, after="evaluate")
     promote(package, evaluation, drift, holdout_rows, config, lineage, **decision)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,9 +23,12 @@ from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.decisions import Decider
 from ratchet.errors import RatchetError
 from ratchet.settings import Settings, prepare_home
+from ratchet.training_runs import TrainingRun
 
 # Seconds for a run to end when watch is told to stop.
 _GRACE = 20.0
+# Seconds until a line that differs in its numbers alone is told again.
+_SAME_AGAIN = 60.0
 
 
 def say(line: str) -> None:
@@ -40,6 +45,17 @@ class _Job:
     process: subprocess.Popen[bytes]
     output: Path
     file: IO[bytes]
+
+    def end(self) -> None:
+        """Have the process end, gently at first."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.file.close()
 
     def last_line(self) -> str:
         lines = self.output.read_text(errors="replace").strip().splitlines()
@@ -70,8 +86,9 @@ class Watcher:
         self._folder.mkdir(exist_ok=True)
         self._command, self._report = list(command), list(report)
         self._tell = tell
-        self._said = ""
+        self._said, self._again = "", 0.0
         self._decider = Decider(config, settings)
+        self._run: TrainingRun | None = None
         self._training: _Job | None = None
         self._reporting: _Job | None = None
 
@@ -95,6 +112,7 @@ class Watcher:
         decision = self._decider.decide()
         self._say_once(decision.line)
         if decision.run is not None:
+            self._run = decision.run
             self._training = self._begin(f"run {decision.run.id}", self._command)
 
     def wait(self) -> bool:
@@ -106,18 +124,15 @@ class Watcher:
         if self._reporting is not None:
             self._reporting.process.wait()
             self._reap()
-        run = self._decider.runs.last()
+        run = self._run and self._decider.runs.find(self._run.watermark, self._run.config_hash)
         return run is None or run.state not in ("open", "failed")
 
     def stop(self) -> None:
         """End what was begun; a run that is ended here is picked up by the next who watches."""
         for job in (self._training, self._reporting):
-            if job is not None and job.process.poll() is None:
-                job.process.terminate()
-                try:
-                    job.process.wait(_GRACE)
-                except subprocess.TimeoutExpired:
-                    job.process.kill()
+            if job is not None:
+                job.end()
+        self._training = self._reporting = None
 
     def _reap(self) -> None:
         """Say how a run that has ended went, and begin its report."""
@@ -132,8 +147,8 @@ class Watcher:
             self._tell(f"{self._config.model}: {'the report is written' if status == 0 else job.last_line()}")
 
     def _tell_end(self, job: _Job) -> None:
-        model, run = self._config.model, self._decider.runs.last()
-        status = job.process.returncode
+        model, status = self._config.model, job.process.returncode
+        run = self._run and self._decider.runs.find(self._run.watermark, self._run.config_hash)
         if run is None or run.state == "open":
             how = f"was killed by signal {-status}" if status < 0 else f"did not end: {job.last_line()}"
             self._tell(f"{model}: {job.name} {how}; it is picked up again")
@@ -149,9 +164,11 @@ class Watcher:
         return _Job(name, process, output, file)
 
     def _say_once(self, line: str) -> None:
-        if line != self._said:
+        """Tell a line if it says something else than the one before, or only other numbers, and that a minute later."""
+        said = re.sub(r"\d[\d.]*", "#", line)
+        if said != self._said or time.monotonic() > self._again:
             self._tell(line)
-        self._said = line
+            self._said, self._again = said, time.monotonic() + _SAME_AGAIN
 
 
 def watch(
@@ -185,6 +202,9 @@ def watch(
     except (KeyboardInterrupt, SystemExit):
         say("told to stop")
     finally:
+        # A look that is under way may still begin a run, which then has to be ended too.
+        if scheduler.running:
+            scheduler.shutdown()
         watcher.stop()
     return True
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.packaging import Package, load_package, verify_package
-from ratchet.profile import Profile
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, download
@@ -36,13 +35,16 @@ def fetch_package(client: MlflowClient, version: Version, folder: Path) -> Packa
     return load_package(download(client, version.model, version.version, folder), version.digest)
 
 
-def reference_profile(settings: Settings, model: str) -> tuple[Profile | None, str | None]:
-    """The profile of the rows that the champion was trained on, and its version; Nones where there is no champion."""
+def reference_package(settings: Settings, model: str) -> tuple[Package | None, str | None]:
+    """The champion as it was loaded, and its version; Nones where there is no champion.
+
+    Its files are gone when this returns: ``path`` and ``onnx_path`` lead nowhere.
+    """
     version = ProductionPointer(settings, model).current()
     if version is None:
         return None, None
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-        return fetch_package(connect(settings), version, Path(folder)).profile, version.version
+        return fetch_package(connect(settings), version, Path(folder)), version.version
 
 
 def verify_version(settings: Settings, version: Version) -> None:

@@ -129,12 +129,36 @@ class Evaluate(Section):
         return self
 
 
+# About the same effect for each method: a shift of half a standard deviation (docs/reference/drift.md).
+_DRIFT_THRESHOLDS = {"psi": 0.2, "ks": 0.2, "jensen_shannon": 0.2, "chi_square": 0.5}
+
+
 class Drift(Section):
     """When new rows count as drifted away from what the champion was trained on."""
 
-    method: Literal["psi"] = "psi"
-    threshold: float = Field(default=0.2, gt=0)
+    method: Literal["psi", "ks", "jensen_shannon", "chi_square"] = "psi"
+    threshold: float | None = Field(
+        default=0.2, gt=0, description="The effect from which on a column drifts; null asks for significance alone."
+    )
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="The level over all that a report tests.")
     share: float = Field(default=0.5, gt=0, le=1, description="Share of drifted columns that makes a data set drifted.")
+    domain_auc: float | None = Field(
+        default=0.65,
+        ge=0.5,
+        lt=1,
+        description="The AUC from which on the domain classifier sees drift; null: left out.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_threshold(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "threshold" not in data and data.get("method") in _DRIFT_THRESHOLDS:
+            return {**data, "threshold": _DRIFT_THRESHOLDS[data["method"]]}
+        return data
+
+    def threshold_of(self, method: str) -> float | None:
+        """The threshold of a column that takes another method than the config's, as a category does with ks."""
+        return self.threshold if method == self.method or self.threshold is None else _DRIFT_THRESHOLDS[method]
 
 
 class Promote(Section):

@@ -14,13 +14,17 @@ from pydantic import BaseModel, ValidationError
 
 from ratchet.config import TrainingConfig
 from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config_reporting import ReportingConfig
+from ratchet.config_simulation import SimulationConfig
 from ratchet.errors import ConfigError, nearest
 
-Config = TrainingConfig | ContinuousTrainingConfig
+Config = TrainingConfig | ContinuousTrainingConfig | ReportingConfig | SimulationConfig
 # What ``pipeline`` may be; a config without it is one of training.
 PIPELINES: dict[str, type[Config]] = {
     "training": TrainingConfig,
     "continuous_training": ContinuousTrainingConfig,
+    "reporting": ReportingConfig,
+    "simulation": SimulationConfig,
 }
 
 

@@ -159,14 +159,17 @@ class ReferenceKept:
         rows = unseen_rows(trial.holdout.head(trial.n_reference), trial.challenger, trial.champion)
         if len(rows) < FEWEST_ROWS:
             reason = f"{len(rows)} rows of the reference are new to both models, {FEWEST_ROWS} are needed"
-            return self._check(None, -margin, False, reason)
+            return self._check(None, 0 - margin, False, reason)
         mine, theirs = (metrics.point(metric, scores) for scores in both_scores(trial, trial.champion, rows))
         change = theirs - mine if metric in LOSSES else mine - theirs
+        if np.isnan(change):
+            reason = f"{metric} is not defined on the {len(rows)} rows of the reference that are new to both models"
+            return self._check(None, 0 - margin, False, reason)
         reason = (
             f"{metric} {mine:.4f} on {len(rows)} held-out rows of the reference, the champion's {theirs:.4f}:"
-            f" a change of {change:+.4f}, allowed down to {-margin:g}"
+            f" a change of {change:+.4f}, allowed down to {0 - margin:g}"
         )
-        return self._check(change, -margin, change >= -margin, reason)
+        return self._check(change, 0 - margin, change >= -margin, reason)
 
     def _check(self, figure: float | None, limit: float | None, passed: bool, reason: str) -> Check:
         return Check(name=self.name, figure=figure, limit=limit, passed=passed, reason=reason)

@@ -151,6 +151,12 @@ def find_prediction(store: Store, prediction_id: str) -> Prediction | None:
         return None if row is None else cast(Prediction, dict(row._mapping))
 
 
+def _kept_as_it_is(prediction: str | int | float) -> str | bytes:
+    """A prediction's JSON; of a number as bytes, since SQLite would take the text 151.0 for the integer 151."""
+    content = orjson.dumps(prediction)
+    return content if isinstance(prediction, float) else content.decode()
+
+
 def _as_sqlite(row: Prediction) -> tuple[Any, ...]:
     dump = orjson.dumps
     return (
@@ -159,7 +165,7 @@ def _as_sqlite(row: Prediction) -> tuple[Any, ...]:
         row["model"],
         row["version"],
         dump(row["features"]).decode(),
-        dump(row["prediction"]).decode(),
+        _kept_as_it_is(row["prediction"]),
         row["score"],
         None if row["probabilities"] is None else dump(row["probabilities"]).decode(),
         row["latency"],

@@ -76,7 +76,7 @@ def count_labels(
     after: the watermark.
     most: where counting stops.
     version: of rows that this version answered; None for any.
-    first_only: count rows with a known truth once, and leave out corrections.
+    first_only: count rows with a known truth once, and leave out corrections of it.
     """
     new = _new_labels(model, after, first_only=first_only)
     if version is not None:
@@ -148,9 +148,29 @@ def newest_predictions(
     return [PredictedRow(*row) for row in rows]
 
 
+def first_id(at: float) -> str:
+    """An id that is below those of all predictions from an instant on (UUID version 7: RFC 9562, section 5.7).
+
+    Parameters
+    ----------
+    at: seconds since the epoch.
+    """
+    milliseconds = f"{int(at * 1000):012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}"
+
+
 def _new_labels(model: str, after: int, *, first_only: bool) -> Any:
     new = sa.select(feedback.c.seq).where(feedback.c.model == model, feedback.c.seq > after)
-    return new.where(feedback.c.revision == 1, feedback.c.target.is_not(None)) if first_only else new
+    if not first_only:
+        return new
+    older = feedback.alias("older")
+    known_before = sa.exists().where(
+        older.c.prediction_id == feedback.c.prediction_id,
+        older.c.revision < feedback.c.revision,
+        older.c.target.is_not(None),
+    )
+    first = sa.or_(feedback.c.revision == 1, ~known_before)
+    return new.where(feedback.c.target.is_not(None), first)
 
 
 def _labelled(store: Store, where: Any, limit: int, up_to: int | None) -> list[LabelledRow]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -135,13 +136,15 @@ def scores_of(rows: Sequence[LabelledRow]) -> metrics.Scores | None:
     """Labelled rows as scores; None where there is nothing to score.
 
     Of a row that is only known to be wrong, the truth is taken to be the class that the model thought the most likely
-    of the others: leaving such rows out would make the model look better than it is.
+    of the others, or, of a model without probabilities, the one that was most often the truth: leaving such rows out
+    would make the model look better than it is.
     """
     if any(isinstance(row.prediction, float) for row in rows):
         known = [row for row in rows if row.target is not None]
         truth = np.array([row.target for row in known], dtype=float)
         return metrics.RegressionScores(truth, np.array([row.prediction for row in known], dtype=float))
-    judged = [(row, found) for row in rows if (found := _truth(row)) is not None]
+    usual = _most_frequent(rows)
+    judged = [(row, found) for row in rows if (found := _truth(row, usual)) is not None]
     if not judged:
         return None
     names = _classes([row for row, _ in judged], [found for _, found in judged])
@@ -186,13 +189,20 @@ def _verdict(
     return dropped, f"{said}, {baseline:.3f} on the holdout"
 
 
-def _truth(row: LabelledRow) -> str | None:
+def _truth(row: LabelledRow, usual: Sequence[str]) -> str | None:
     if row.target is not None:
         return str(row.target)
-    if row.correct is not False or not row.probabilities:
+    if row.correct is not False:
         return None
-    others = {name: share for name, share in row.probabilities.items() if name != str(row.prediction)}
-    return max(others, key=others.__getitem__) if others else None
+    likely = sorted(row.probabilities, key=row.probabilities.__getitem__, reverse=True) if row.probabilities else usual
+    return next((name for name in likely if name != str(row.prediction)), None)
+
+
+def _most_frequent(rows: Sequence[LabelledRow]) -> list[str]:
+    """All classes that were a truth or a prediction: the most frequent truth first, ties in the names' order."""
+    truths = Counter(str(row.target) for row in rows if row.target is not None)
+    names = sorted(set(truths) | {str(row.prediction) for row in rows})
+    return sorted(names, key=truths.__getitem__, reverse=True)
 
 
 def _classes(rows: Sequence[PredictedRow | LabelledRow], truths: Sequence[Label]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from ratchet.lineage import git_state, library_versions
 from ratchet.packaging import Package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
+from ratchet.snapshots import snapshot_path
 from ratchet.tracking import connect, run_record
 
 # What would lead the second training to the stores of the first.
@@ -67,12 +69,19 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
     version = pointer.get(number)
     if not past["config"]["content"]:
         raise RegistryError(f"{pointer.model} version {number} has no config in its run: it cannot be trained again")
+    base = past["data"].get("warm_start")
+    if base:
+        raise RegistryError(
+            f"{pointer.model} version {number} went on from version {base} (train.mode: warm_start):"
+            " only a version that was trained from scratch can be trained again"
+        )
     with tempfile.TemporaryDirectory(prefix="ratchet-reproduce-") as scratch:
         folder = Path(scratch)
+        rows = _bring_snapshot(settings, past["data"].get("snapshot"), folder)
         original = fetch_package(connect(settings), version, folder / "original")
         code, notes = _checkout(root, past["git"]["commit"], folder / "code", dirty=past["git"]["dirty"])
         try:
-            record, again = _train(code, past["config"]["content"], root, folder)
+            record, again = _train(code, past["config"]["content"], root, folder, rows)
         except RegistryError as error:
             raise RegistryError("; ".join([f"{pointer.model} version {number}: {error}", *notes])) from None
         finally:
@@ -116,7 +125,22 @@ def scratch_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _train(code: Path, config: dict[str, Any], root: Path, folder: Path) -> tuple[dict[str, Any], Package]:
+def _bring_snapshot(settings: Settings, version: str | None, folder: Path) -> tuple[str, ...]:
+    """Copy the rows of continuous training into the empty home; the words that have them taken."""
+    if version is None:
+        return ()
+    source = snapshot_path(settings, version)
+    if not source.is_file():
+        raise RegistryError(f"the snapshot {version} of its training rows is not in this home ({source})")
+    target = snapshot_path(settings.model_copy(update={"home": folder / "home"}), version)
+    target.parent.mkdir(parents=True)
+    shutil.copy(source, target)
+    return ("--snapshot", version)
+
+
+def _train(
+    code: Path, config: dict[str, Any], root: Path, folder: Path, rows: tuple[str, ...]
+) -> tuple[dict[str, Any], Package]:
     """Run the pipeline in an empty home; the figures it wrote, and the package it registered."""
     dataset = config["dataset"]
     if "path" in dataset:
@@ -125,7 +149,7 @@ def _train(code: Path, config: dict[str, Any], root: Path, folder: Path) -> tupl
     path.write_text(yaml.safe_dump(config))
     env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     env |= scratch_environment(folder)
-    command = [sys.executable, str(code / "run.py"), "--config", str(path), "--no-cache"]
+    command = [sys.executable, str(code / "run.py"), "--config", str(path), "--no-cache", *rows]
     run = subprocess.run(command, cwd=code, env=env, capture_output=True, text=True, check=False)  # noqa: S603
     if run.returncode != 0:
         lines = run.stderr.strip().splitlines() or ["it said nothing"]

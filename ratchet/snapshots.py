@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet import datasets
+from ratchet.config import Column, Dataset
 from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.datasets import Schema, row_hashes, split_rows
 from ratchet.datasets.files import file_version
@@ -65,7 +66,8 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
 
     The reference is split as in training, so that its holdout is the one that the champion was not fitted on. The
     newest labelled rows of production, by the time of their prediction, are held out too. A row that is held out is
-    in no training part, also where production has sent it a second time.
+    in no training part, also where production has sent it a second time; and where production has sent a training row
+    of the reference, it is not held out.
 
     Parameters
     ----------
@@ -85,7 +87,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     )
     production = as_frame(labels_up_to(store, config.model, watermark, config.production.most_rows), reference.schema)
     newest = len(production) - int(len(production) * config.production.holdout)
-    older, newer = production.iloc[:newest], production.iloc[newest:]
+    older, newer = production.iloc[:newest], _without(production.iloc[newest:], set(row_hashes(train).tolist()))
     held = set(row_hashes(holdout).tolist()) | set(row_hashes(newer).tolist())
     parts = dict(zip(_PARTS, (train, _without(older, held), holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
@@ -117,14 +119,31 @@ def load_snapshot(
     DataError: there is no such snapshot, it was changed, or its rows break a rule.
     """
     path = snapshot_path(settings, version)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such snapshot in this home")
     if file_version(path) != version:
         raise DataError(f"{path}: was changed since it was written; its name is no longer its hash")
     frame = pd.read_parquet(path)
-    rules = config.dataset.model_copy(update={"drop": ()})
-    typed, schema = check_frame(frame.drop(columns=PART), rules, config.task)
+    rows = frame.drop(columns=PART)
+    typed, schema = check_frame(rows, _rules(config.dataset, rows), config.task)
     is_train = frame[PART].isin(_PARTS[:2]).to_numpy()
     train, holdout = typed[is_train].reset_index(drop=True), typed[~is_train].reset_index(drop=True)
     return train, holdout, schema
+
+
+def describe_snapshot(settings: Settings, version: str) -> Snapshot:
+    """What is in a snapshot that was made earlier, as far as the file says: its watermark and reference it does not.
+
+    Raises
+    ------
+    DataError: there is no such snapshot in this home.
+    """
+    path = snapshot_path(settings, version)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such snapshot in this home")
+    counts = pd.read_parquet(path, columns=[PART])[PART].value_counts()
+    parts = {part: int(counts.get(part, 0)) for part in _PARTS}
+    return Snapshot(version=version, watermark=0, reference_version="unknown", **parts)
 
 
 def snapshot_path(settings: Settings, version: str) -> Path:
@@ -151,6 +170,15 @@ def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
     kind = "float64" if schema.labels is None else "int64" if isinstance(schema.labels[0], int) else object
     columns[schema.target] = pd.Series([row.target for row in rows], dtype=kind)
     return pd.DataFrame(columns)
+
+
+def _rules(dataset: Dataset, rows: pd.DataFrame) -> Dataset:
+    """The rules of the columns that are left; a category stays one, also where production sends numbers as text."""
+    columns = {name: rule for name, rule in dataset.columns.items() if name in rows}
+    for name in rows.columns.drop(dataset.target):
+        if not pd.api.types.is_numeric_dtype(rows[name]):
+            columns[name] = columns.get(name, Column()).model_copy(update={"type": "category"})
+    return dataset.model_copy(update={"drop": (), "columns": columns})
 
 
 def _without(rows: pd.DataFrame, hashes: set[int]) -> pd.DataFrame:

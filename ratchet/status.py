@@ -6,12 +6,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ratchet.feedback import feedback_of
 from ratchet.lineage import PREFIX
+from ratchet.loop_status import loop_status
 from ratchet.registry import ProductionPointer
 from ratchet.tracking import run_record
 
 if TYPE_CHECKING:
     from ratchet.ledger import Entry
+    from ratchet.predictions import Prediction
     from ratchet.settings import Settings
 
 
@@ -40,6 +43,7 @@ def status(settings: Settings, pointer: ProductionPointer) -> dict[str, Any]:
         "data_version": current.tags.get(f"{PREFIX}data_version"),
         "git_commit": current.tags.get(f"{PREFIX}git_commit"),
         "digest": current.digest,
+        "loop": loop_status(pointer.store, pointer.model),
     }
 
 
@@ -62,10 +66,35 @@ def lineage(settings: Settings, pointer: ProductionPointer, number: str) -> dict
         "mlflow_run": {"id": version.run_id, "name": record.name, "experiment": record.experiment},
         "zenml_run": {"id": tags.get("zenml_run_id"), "name": tags.get("zenml_run_name")},
         "git": {"commit": tags.get("git_commit"), "dirty": tags.get("git_dirty") == "true"},
-        "data": {"name": record.dataset, "version": tags.get("data_version")},
+        "data": {"name": record.dataset, "version": tags.get("data_version")}
+        | {key: tags[key] for key in ("snapshot", "watermark", "reference_data_version", "warm_start") if key in tags},
         "config": {"hash": tags.get("config_hash"), "seed": tags.get("seed"), "content": record.config},
         "libraries": libraries,
         "promotions": [_brief(entry) for entry in pointer.history() if entry.to_version == version.version],
+    }
+
+
+def prediction_lineage(settings: Settings, pointer: ProductionPointer, found: Prediction) -> dict[str, Any]:
+    """From a prediction to what was said of it, and back to everything that made the version which answered.
+
+    Raises
+    ------
+    RegistryError, StateError: the version is gone, or MLflow or the store cannot be read.
+    """
+    said = feedback_of(pointer.store, found["id"])
+    return {
+        "prediction": {
+            "id": found["id"],
+            "when": _when(found["created_at"]),
+            "features": found["features"],
+            "prediction": found["prediction"],
+            "score": found["score"],
+        },
+        "feedback": [
+            {"when": _when(row["created_at"])} | {key: row[key] for key in ("revision", "target", "correct", "source")}
+            for row in said
+        ],
+        **lineage(settings, pointer, found["version"]),
     }
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from ratchet import drift, quality
 from ratchet.config_loop import ContinuousTrainingConfig, Debounce
 from ratchet.cron import next_time
-from ratchet.production import count_labels, labelled_rows, newest_predictions, nth_label, watermark
+from ratchet.production import count_labels, first_id, labelled_rows, newest_predictions, nth_label, watermark
 from ratchet.store import Store
 from ratchet.training_runs import TrainingRun
 from ratchet.windows import (
@@ -124,7 +124,7 @@ class DriftSeen:
         if asked is None:
             return None
         windows = drift_windows(view.store, view.model, view.version, asked.n)
-        after = windows[0]["last_prediction"] if windows else None
+        after = windows[0]["last_prediction"] if windows else first_id(view.since)
         rows = newest_predictions(view.store, view.model, view.version, asked.window, after=after)
         note = f"{len(rows)} of {asked.window} rows to the next window"
         if len(rows) >= asked.window:
@@ -150,7 +150,7 @@ class QualityFell:
         if asked is None:
             return None
         metric = asked.metric or view.config.evaluate.primary_metric
-        windows = quality_windows(view.store, view.model, view.version, asked.n)
+        windows = quality_windows(view.store, view.model, view.version, asked.n, metric=metric)
         after = windows[0]["last_seq"] if windows else 0
         new = count_labels(view.store, view.model, after, asked.step, version=view.version, first_only=False)
         note = windows[0]["report"]["reason"] if windows else f"{new} of {asked.step} labels of version {view.version}"
@@ -159,7 +159,7 @@ class QualityFell:
             note = found.reason
             if found.value is not None:
                 record_quality(view.store, view.model, found, last)
-                windows = quality_windows(view.store, view.model, view.version, asked.n)
+                windows = quality_windows(view.store, view.model, view.version, asked.n, metric=metric)
         counted = [window for window in windows if window["created_at"] > view.begun]
         seen = sum(window["dropped"] for window in counted)
         return Finding("quality_drop", seen >= asked.k, _debounced("quality", seen, len(counted), asked, note))
@@ -170,7 +170,7 @@ class QualityFell:
         if asked is None:
             raise ValueError("the trigger is off")
         rows = labelled_rows(view.store, view.model, view.version, asked.window)
-        newest = newest_predictions(view.store, view.model, view.version, asked.window)
+        newest = newest_predictions(view.store, view.model, view.version, asked.window, after=first_id(view.since))
         baseline = view.holdout_metrics().get(metric)
         found = quality.measure(rows, newest, view.version, metric, asked, baseline, view.config.seed)
         return found, rows[0].seq if rows else 0
@@ -196,9 +196,9 @@ def held_back(view: View) -> str | None:
     """Why no run may begin just now, whatever fires; None where one may."""
     asked = view.config.triggers
     if view.last and view.last.ended_at:
-        left = view.last.ended_at + asked.cooldown - time.time()
-        if left > 0:
-            return f"cooling down for another {left:.0f} s"
+        ends = view.last.ended_at + asked.cooldown
+        if ends > time.time():
+            return f"cooling down until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M:%S} UTC"
     found = count_labels(view.store, view.model, view.consumed, asked.minimum_labels)
     if found < asked.minimum_labels:
         return f"{found} of at least {asked.minimum_labels} new labels since the last run"

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 
 from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
 from ratchet.datasets import Schema, row_hashes
-from ratchet.errors import ConfigError
+from ratchet.errors import ConfigError, TrainingError
 from ratchet.packaging import Package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
@@ -29,8 +31,13 @@ def require_can_continue(estimator: BaseEstimator, name: str) -> None:
 
     Raises
     ------
-    ConfigError: it has neither ``warm_start`` nor ``partial_fit``.
+    ConfigError: it has neither ``warm_start`` nor ``partial_fit``, or its ``warm_start`` is for the same rows alone.
     """
+    if isinstance(estimator, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
+        raise ConfigError(
+            f"train.mode: warm_start: {name} can go on with the same rows only, as scikit-learn says of it;"
+            " set train.mode: scratch, or choose another estimator"
+        )
     if not _has_warm_start(estimator) and not hasattr(estimator, "partial_fit"):
         raise ConfigError(
             f"train.mode: warm_start: {name} has neither the parameter warm_start nor partial_fit;"
@@ -95,6 +102,7 @@ def fit_challenger(
     if base is None:
         return fit_model(estimator, embedder, inputs, truth)
     going_on = copy.deepcopy(base.model.named_steps["model"]).set_params(**estimator.get_params(deep=False))
+    _require_known_classes(going_on, truth)
     if _has_warm_start(going_on):
         going_on.set_params(warm_start=True)
         if hasattr(going_on, "estimators_") and "n_estimators" in going_on.get_params():
@@ -106,6 +114,17 @@ def fit_challenger(
     if not new.any():
         return Pipeline([("embed", embedder), ("model", going_on)])
     return fit_model(going_on, embedder, inputs[new], truth[new], "partial_fit")
+
+
+def _require_known_classes(going_on: Any, truth: npt.NDArray[Any]) -> None:
+    """An ensemble would take other classes and give its old members' votes to the wrong ones, or fail to predict."""
+    known = set(going_on.classes_.tolist()) if hasattr(going_on, "classes_") else set(truth.tolist())
+    differ = sorted(known ^ set(truth.tolist()), key=str)
+    if differ:
+        raise TrainingError(
+            f"{type(going_on).__name__} could not be fitted further: the class {differ[0]!r} is known to"
+            f" {'the champion' if differ[0] in known else 'the rows'} alone; set train.mode: scratch"
+        )
 
 
 def _has_warm_start(estimator: Any) -> bool:

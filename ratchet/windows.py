@@ -72,12 +72,22 @@ def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> b
         )
 
 
-def quality_windows(store: Store, model: str, version: str | None, limit: int) -> list[dict[str, Any]]:
-    """The newest windows of labelled rows, newest first; parameters as for ``drift_windows``."""
+def quality_windows(
+    store: Store, model: str, version: str | None, limit: int, *, metric: str | None = None
+) -> list[dict[str, Any]]:
+    """The newest windows of labelled rows, newest first.
+
+    Parameters
+    ----------
+    version, limit: as for ``drift_windows``.
+    metric: judged by this metric; None for any.
+    """
     table = quality_results.c
     where: Any = table.model == model
     if version is not None:
         where = sa.and_(where, table.version == version)
+    if metric is not None:
+        where = sa.and_(where, table.metric == metric)
     return _rows(store, sa.select(quality_results).where(where).order_by(table.id.desc()).limit(limit))
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ratchet.links import Links
 from serving.keys import Keys
 from serving.replies import RefusalError, refuse, send_reply, with_security
-from serving.requests import require_json
+from serving.requests import JSON, require_type
 from serving.worker import this_worker
 
 # Probes say whether the process lives and can answer, and nothing else.
-_OPEN = frozenset({"/livez", "/readyz", "/healthz"})
-# Routes that count themselves.
-_COUNTED = frozenset({"/predict", "/predict_batch", "/explain"})
-_KNOWN = frozenset({"/", "/docs", "/docs.json", "/health", "/metrics", "/model", "/schema.json"}) | _OPEN
+_PROBES = frozenset({"/livez", "/readyz", "/healthz"})
+# The form's token is its key.
+_OPEN = _PROBES | {"/feedback/form"}
+# Routes of which a POST is counted where it is answered.
+_POSTS = frozenset({"/predict", "/predict_batch", "/explain", "/feedback", "/feedback_batch", "/feedback/links"})
+_PAGES = frozenset({"/", "/docs", "/docs.json", "/health", "/metrics", "/model", "/schema.json"})
+_KNOWN = _PAGES | _OPEN | _POSTS
 
 
 class Gate:
@@ -29,6 +33,7 @@ class Gate:
         self._app = app
         worker = this_worker()
         self._keys = Keys(worker.settings)
+        Links(worker.settings)  # refuses a secret that is none
         self._telemetry = worker.telemetry
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -54,16 +59,14 @@ class Gate:
             self._telemetry.error(kind)
             await send_reply(reply, send)
         finally:
-            if path not in _COUNTED or refused:
-                self._telemetry.request(
-                    path if path in _KNOWN | _COUNTED else "other", status, time.perf_counter() - started
-                )
+            if refused or not (path in _POSTS and scope["method"] == "POST"):
+                self._telemetry.request(path if path in _KNOWN else "other", status, time.perf_counter() - started)
 
     def _inspect(self, scope: Any) -> None:
         """Refuse who may not come in, and what says that it is no JSON: BentoML knows more media types than we want."""
         if scope["path"] not in _OPEN:
             self._keys.require(scope["headers"])
-        if scope["path"] in _COUNTED and scope["method"] == "POST":
+        if scope["path"] in _POSTS and scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-type":
-                    require_json(value)
+                    require_type(value, JSON)

@@ -6,6 +6,17 @@ from typing import Any
 
 from ratchet.errors import UnavailableError
 from ratchet.runtime import Runtime
+from serving.feedback import FORM_PATH
+from serving.feedback_schema import (
+    contradiction_schema,
+    feedback_batch_schema,
+    feedback_results_schema,
+    feedback_schema,
+    form_schema,
+    link_request_schema,
+    link_schema,
+    recorded_schema,
+)
 from serving.worker import this_worker
 
 Json = dict[str, Any]
@@ -33,12 +44,19 @@ _ERROR: Json = {
 }
 _REASONS = {
     "401": "An API key is needed, and none that is known came along.",
+    "403": "The link was never made here, or was changed.",
+    "404": "The model that is served has made no such prediction.",
     "408": "The body did not come in time.",
+    "409": "It contradicts what stands, and is not sent as a correction.",
+    "410": "The link was good once.",
     "413": "The body is too large.",
-    "415": "The body says that it is no JSON.",
+    "415": "The body says that it is of another type.",
     "422": "The body is not what the model takes; `details` names each field.",
     "503": "No model is in Production yet, or predictions cannot be written down just now; `Retry-After` says when.",
 }
+
+_OF_A_BODY = ("401", "408", "413", "415", "422", "503")
+_OF_A_PAGE = ("403", "404", "410", "503")
 
 
 def record_schema() -> Json:
@@ -85,10 +103,11 @@ def explanation_schema() -> Json:
 def document() -> Json:
     """The whole document."""
     settings = this_worker().settings
-    paths = {
+    paths: dict[str, Json] = {
         "/predict": _post("Predict one record", record_schema(), answer_schema()),
         "/predict_batch": _post("Predict many records at once", batch_schema(), batch_answer_schema()),
         "/explain": _post("What each feature contributed to one prediction", record_schema(), explanation_schema()),
+        **_feedback_paths(),
         "/model": _get("The version that answers: signature, lineage, metrics", ("401", "503")),
         "/health": _get("Status, version, workers, latency of the last minutes", ("401", "503")),
         "/metrics": _get("Prometheus metrics of all workers", ("401",), "text/plain"),
@@ -110,8 +129,9 @@ def document() -> Json:
     }
     if settings.api_keys:
         document["security"] = [{"key": []}, {"bearer": []}]
-        for probe in ("/livez", "/readyz"):
-            paths[probe]["get"]["security"] = []
+        for path in ("/livez", "/readyz", FORM_PATH):
+            for operation in paths[path].values():
+                operation["security"] = []
     return document
 
 
@@ -147,16 +167,40 @@ def _object(properties: Json, **more: Json) -> Json:
     return {"type": "object", "properties": everything, "required": required}
 
 
-def _post(summary: str, body: Json, found: Json) -> Json:
+def _feedback_paths() -> dict[str, Json]:
+    runtime = _runtime()
+    labels = runtime.schema.labels if runtime else None
+    most = this_worker().settings.max_batch_rows
+    one, many, link = feedback_schema(labels), feedback_batch_schema(labels, most), link_request_schema()
+    recorded, unknown = recorded_schema(labels), (*_OF_A_BODY, "404")
+    paths = {
+        "/feedback": _post("Say what a prediction should have been", one, recorded, unknown),
+        "/feedback_batch": _post("Say what many predictions should have been", many, feedback_results_schema()),
+        "/feedback/links": _post("A link to a page on which a person says so", link, link_schema(), unknown),
+        FORM_PATH: {**_get("The page behind such a link; records nothing", _OF_A_PAGE, "text/html"), **_form()},
+    }
+    responses = paths["/feedback"]["post"]["responses"]
+    responses["201"] = {**responses["200"], "description": "The first answer for this prediction."}
+    responses["409"] = {"description": _REASONS["409"], "content": _json(contradiction_schema(labels))}
+    token = {"name": "token", "in": "query", "required": True, "schema": {"type": "string"}}
+    paths[FORM_PATH]["get"]["parameters"] = [token]
+    return paths
+
+
+def _form() -> Json:
+    content = {"application/x-www-form-urlencoded": {"schema": form_schema()}}
+    refusals = (*_OF_A_PAGE, "408", "413", "415", "422")
+    sent = _get("Record what the page sends", refusals, "text/html")["get"]
+    return {"post": {**sent, "requestBody": {"required": True, "content": content}}}
+
+
+def _post(summary: str, body: Json, found: Json, refusals: tuple[str, ...] = _OF_A_BODY) -> Json:
     content = {"application/json": {"schema": body, **({"example": body["example"]} if "example" in body else {})}}
     return {
         "post": {
             "summary": summary,
             "requestBody": {"required": True, "content": content},
-            "responses": {
-                "200": {"description": "The answer.", "content": {"application/json": {"schema": found}}},
-                **_refusals(tuple(_REASONS)),
-            },
+            "responses": {"200": {"description": "The answer.", "content": _json(found)}, **_refusals(refusals)},
         }
     }
 
@@ -164,9 +208,15 @@ def _post(summary: str, body: Json, found: Json) -> Json:
 def _get(summary: str, refusals: tuple[str, ...], media_type: str = "application/json") -> Json:
     schema = {"type": "object"} if media_type == "application/json" else {"type": "string"}
     found = {"description": "The answer.", "content": {media_type: {"schema": schema}}}
-    return {"get": {"summary": summary, "responses": {"200": found, **_refusals(refusals)}}}
+    # Whoever sees a page sees its refusal as one too.
+    pages = {"text/html": {"schema": {"type": "string"}}} if media_type == "text/html" else None
+    return {"get": {"summary": summary, "responses": {"200": found, **_refusals(refusals, pages)}}}
 
 
-def _refusals(statuses: tuple[str, ...]) -> Json:
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
-    return {status: {"description": _REASONS[status], "content": error} for status in statuses}
+def _refusals(statuses: tuple[str, ...], content: Json | None = None) -> Json:
+    content = content or _json({"$ref": "#/components/schemas/Error"})
+    return {status: {"description": _REASONS[status], "content": content} for status in statuses}
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}

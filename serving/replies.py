@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from ratchet.errors import InputError, UnavailableError
+from ratchet.feedback import ContradictionError, Standing, UnknownPredictionError
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,23 @@ class Reply(NamedTuple):
     headers: Headers
 
 
+class Refusal(NamedTuple):
+    """How an error is told.
+
+    Attributes
+    ----------
+    status: the HTTP status.
+    value: the body.
+    kind: its name in the metrics.
+    headers: to send beside.
+    """
+
+    status: int
+    value: dict[str, Any]
+    kind: str
+    headers: Headers
+
+
 class RefusalError(Exception):
     """A request that gets no answer.
 
@@ -50,23 +69,33 @@ class RefusalError(Exception):
         self.headers = list(headers)
 
 
-def answer(value: Any) -> Reply:
-    """A value as a 200."""
-    return _reply(200, value)
+def answer(value: Any, status: int = 200) -> Reply:
+    """A value as a reply."""
+    return _reply(status, value)
 
 
 def refuse(error: Exception) -> tuple[Reply, str]:
     """An error as a reply, and its kind for the metrics."""
+    refused = refusal(error)
+    return _reply(refused.status, refused.value, refused.headers), refused.kind
+
+
+def refusal(error: Exception) -> Refusal:
+    """What is said of an error; one that nobody expected is logged."""
     if isinstance(error, InputError):
         details = [{"field": problem.field, "message": problem.message} for problem in error.problems]
-        return _reply(422, {"error": f"invalid input: {error}", "details": details}), "input"
+        return Refusal(422, {"error": f"invalid input: {error}", "details": details}, "input", [])
     if isinstance(error, RefusalError):
-        return _reply(error.status, {"error": str(error)}, error.headers), _KINDS.get(error.status, "input")
+        return Refusal(error.status, {"error": str(error)}, _KINDS.get(error.status, "input"), error.headers)
     if isinstance(error, UnavailableError):
         retry = [(b"retry-after", b"%d" % RETRY_AFTER)]
-        return _reply(503, {"error": f"{error}; try again later"}, retry), "unavailable"
+        return Refusal(503, {"error": f"{error}; try again later"}, "unavailable", retry)
+    if isinstance(error, UnknownPredictionError):
+        return Refusal(404, {"error": str(error)}, "unknown", [])
+    if isinstance(error, ContradictionError):
+        return Refusal(409, {"error": str(error), "standing": _standing(error.standing)}, "contradiction", [])
     logger.exception("a request failed", exc_info=error)
-    return _reply(500, {"error": "the service failed on this request; its log says why"}), "internal"
+    return Refusal(500, {"error": "the service failed on this request; its log says why"}, "internal", [])
 
 
 async def send_reply(reply: Reply, send: Any) -> None:
@@ -82,7 +111,18 @@ def with_security(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return present + [header for header in (*SECURITY, CLOSED_POLICY) if header[0] not in names]
 
 
-_KINDS = {401: "key", 408: "timeout", 413: "size", 415: "media_type", 503: "unavailable"}
+_KINDS = {401: "key", 403: "link", 410: "link", 408: "timeout", 413: "size", 415: "media_type", 503: "unavailable"}
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    return {
+        "prediction_id": standing.prediction_id,
+        "target": standing.target,
+        "correct": standing.correct,
+        "revision": standing.revision,
+        "source": standing.source,
+        "created_at": datetime.fromtimestamp(standing.created_at, UTC).isoformat(timespec="milliseconds"),
+    }
 
 
 def _reply(status: int, value: Any, headers: Headers | None = None) -> Reply:

@@ -9,6 +9,8 @@ from typing import Any
 from serving.replies import RefusalError
 
 Receive = Callable[[], Awaitable[Any]]
+JSON = b"application/json"
+FORM = b"application/x-www-form-urlencoded"
 
 
 class ClientLeftError(Exception):
@@ -16,6 +18,13 @@ class ClientLeftError(Exception):
 
 
 async def read_json_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive, most: int, timeout: float) -> bytes:
+    """The body of a request that sends JSON; see ``read_body``."""
+    return await read_body(headers, receive, most, timeout, JSON)
+
+
+async def read_body(
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, most: int, timeout: float, media_type: bytes
+) -> bytes:
     """The body of a request.
 
     Parameters
@@ -23,15 +32,17 @@ async def read_json_body(headers: Iterable[tuple[bytes, bytes]], receive: Receiv
     headers, receive: from ASGI.
     most: bytes.
     timeout: seconds.
+    media_type: what it has to be, as far as it says.
 
     Raises
     ------
-    RefusalError: 415 where it says that it is no JSON, 413 where it is too large, 408 where it does not come in time.
+    RefusalError: 415 where it says that it is something else, 413 where it is too large, 408 where it does not come in
+        time.
     ClientLeftError: nobody waits for an answer any more.
     """
     for name, value in headers:
         if name == b"content-type":
-            require_json(value)
+            require_type(value, media_type)
         elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > most):
             raise _too_large(most)
     try:
@@ -63,17 +74,17 @@ async def _whole(receive: Receive, most: int) -> bytes:
     return body
 
 
-def require_json(media_type: bytes) -> None:
-    """Refuse what says that it is no JSON, a pickle above all.
+def require_type(got: bytes, expected: bytes) -> None:
+    """Refuse what says that it is something else, a pickle above all.
 
     Raises
     ------
     RefusalError: 415.
     """
-    name = media_type.partition(b";")[0].strip().lower()
-    if name != b"application/json":
-        got = name.decode("latin-1")[:80]
-        raise RefusalError(415, f"content-type: expected application/json, got {got or 'nothing'}")
+    name = got.partition(b";")[0].strip().lower()
+    if name != expected:
+        said = name.decode("latin-1")[:80]
+        raise RefusalError(415, f"content-type: expected {expected.decode()}, got {said or 'nothing'}")
 
 
 def _too_large(most: int) -> RefusalError:

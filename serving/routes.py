@@ -1,8 +1,9 @@
-"""The routes that take no body: what is served, how it is, the metrics and the documentation."""
+"""The routes beside BentoML's own: what is served, how it is, the metrics, the documentation, and feedback."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import orjson
 from starlette.applications import Starlette
@@ -13,7 +14,9 @@ from starlette.routing import Route
 from ratchet.errors import UnavailableError
 from serving import openapi
 from serving.endpoints import describe
-from serving.replies import refuse
+from serving.feedback import FeedbackEndpoints
+from serving.form import FeedbackForm
+from serving.replies import Reply, refuse
 from serving.telemetry import exposition
 from serving.worker import this_worker
 
@@ -39,8 +42,7 @@ async def model(_: Request) -> Response:
     try:
         return _json(describe(this_worker().runtime))
     except UnavailableError as error:
-        reply, _kind = refuse(error)
-        return Response(reply.body, reply.status, dict(_text(reply.headers)))
+        return respond(refuse(error)[0])
 
 
 async def health(_: Request) -> Response:
@@ -51,8 +53,9 @@ async def health(_: Request) -> Response:
 
 async def metrics(_: Request) -> Response:
     """Prometheus metrics of all workers."""
-    this_worker().telemetry.move()
-    text = await asyncio.to_thread(exposition)
+    worker = this_worker()
+    worker.telemetry.move()
+    text = await asyncio.to_thread(exposition, worker.loop_metrics)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
@@ -66,9 +69,39 @@ async def docs(_: Request) -> Response:
     return HTMLResponse(_PAGE, headers={"content-security-policy": _PAGE_POLICY})
 
 
+async def feedback(request: Request) -> Response:
+    """Record what somebody says of a prediction."""
+    return respond(await _feedback().feedback(request.headers.raw, request.receive))
+
+
+async def feedback_batch(request: Request) -> Response:
+    """Record what is said of many predictions."""
+    return respond(await _feedback().feedback_batch(request.headers.raw, request.receive))
+
+
+async def feedback_links(request: Request) -> Response:
+    """Make a link to the page on which a person answers for a prediction."""
+    return respond(await _feedback().links(request.headers.raw, request.receive))
+
+
+async def feedback_form(request: Request) -> Response:
+    """The page on which a person answers for a prediction, and what is sent from it."""
+    form = _form()
+    return await (form.take(request) if request.method == "POST" else form.show(request))
+
+
 async def index(_: Request) -> Response:
     """To the documentation."""
     return RedirectResponse("docs")
+
+
+def respond(reply: Reply | None) -> Response:
+    """A reply as a response of Starlette's."""
+    if reply is None:  # the client left
+        return Response(status_code=499)
+    response = Response(reply.body, reply.status)
+    response.raw_headers = list(reply.headers)
+    return response
 
 
 routes = Starlette(
@@ -78,6 +111,10 @@ routes = Starlette(
         Route("/metrics", metrics, methods=["GET"]),
         Route("/docs.json", docs_json, methods=["GET"]),
         Route("/docs", docs, methods=["GET"]),
+        Route("/feedback", feedback, methods=["POST"]),
+        Route("/feedback_batch", feedback_batch, methods=["POST"]),
+        Route("/feedback/links", feedback_links, methods=["POST"]),
+        Route("/feedback/form", feedback_form, methods=["GET", "POST"]),
         Route("/", index, methods=["GET"]),
     ]
 )
@@ -87,5 +124,11 @@ def _json(value: object, status: int = 200) -> Response:
     return Response(orjson.dumps(value), status, media_type="application/json")
 
 
-def _text(headers: list[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
+@functools.cache
+def _feedback() -> FeedbackEndpoints:
+    return FeedbackEndpoints(this_worker())
+
+
+@functools.cache
+def _form() -> FeedbackForm:
+    return FeedbackForm(this_worker())

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
+from ratchet.links import Links
 from ratchet.settings import Settings, load_settings, quiet_environment
 from serving.keys import Keys
 from serving.supervisor import Role, Supervisor, exit_with_parent
@@ -37,6 +38,7 @@ def serve(settings: Settings) -> None:
     RegistryError: no model is registered, or the registry cannot be reached.
     """
     Keys(settings)
+    Links(settings)
     if settings.model_path and not settings.model_path.is_file():
         raise ConfigError(
             f"MODEL_PATH: there is no file {settings.model_path}; training writes models/<model>/model.joblib"

@@ -8,13 +8,11 @@ from typing import Any, ClassVar
 import bentoml
 from bentoml import IODescriptor
 from starlette.requests import Request
-from starlette.responses import Response
 
 from serving import openapi
 from serving.endpoints import Endpoints
 from serving.gate import Gate
-from serving.replies import Reply
-from serving.routes import routes
+from serving.routes import respond, routes
 from serving.worker import this_worker
 
 
@@ -83,26 +81,18 @@ class Ratchet:
     @bentoml.api(input_spec=RECORD, output_spec=ANSWER)
     async def predict(self, request: Any) -> Any:
         """Predict one record."""
-        return _response(await self._endpoints.predict(request.headers.raw, request.receive))
+        return respond(await self._endpoints.predict(request.headers.raw, request.receive))
 
     @bentoml.api(input_spec=RECORDS, output_spec=ANSWERS)
     async def predict_batch(self, request: Any) -> Any:
         """Predict many records at once."""
-        return _response(await self._endpoints.predict_batch(request.headers.raw, request.receive))
+        return respond(await self._endpoints.predict_batch(request.headers.raw, request.receive))
 
     @bentoml.api(input_spec=RECORD, output_spec=EXPLANATION)
     async def explain(self, request: Any) -> Any:
         """Say what each feature contributed to one prediction."""
-        return _response(await self._endpoints.explain(request.headers.raw, request.receive))
+        return respond(await self._endpoints.explain(request.headers.raw, request.receive))
 
 
 Ratchet.mount_asgi_app(routes, path="/")
 Ratchet.add_asgi_middleware(Gate)
-
-
-def _response(reply: Reply | None) -> Response:
-    if reply is None:  # the client left
-        return Response(status_code=499)
-    response = Response(reply.body, reply.status)
-    response.raw_headers = list(reply.headers)
-    return response

@@ -19,7 +19,10 @@ from typing import Any
 import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
+from ratchet.feedback import ContradictionError, Recorded, Standing
+from ratchet.feedback_desk import Told
 from ratchet.prediction_log import Rows
 from serving.latency import LatencyWindow
 
@@ -28,6 +31,8 @@ _SHARES = tuple(round(0.1 * step, 1) for step in range(1, 11))
 # Classes beyond this are counted together: each is a series for ever.
 _MOST_CLASSES = 100
 _ONE = "all"
+# Feedback that leaves what stands as it is.
+_NOTHING_NEW = ("repeated", "contradicted")
 # What /health tells the latency of.
 _ANSWERING = ("/predict", "/predict_batch", "/explain")
 
@@ -49,6 +54,9 @@ _in_flight = Gauge("ratchet_requests_in_flight", "Requests that wait for an answ
 _errors = Counter("ratchet_errors", "Requests without an answer, by kind.", ["kind"])
 _predictions = Counter("ratchet_predictions", "Predictions by version and class.", ["model", "version", "label"])
 _scores = _Tally("ratchet_prediction_score", "Probability of the predicted class.", ["model"], buckets=_SHARES)
+_feedback = Counter(
+    "ratchet_feedback", "Durable feedback, and contradictions of it.", ["model", "version", "source", "status"]
+)
 _queue = Gauge("ratchet_log_queue_depth", "Predictions that wait to be durable.", multiprocess_mode="livesum")
 _store = Gauge("ratchet_store_down", "Workers that cannot reach the store of predictions.", multiprocess_mode="livesum")
 _version = Gauge(
@@ -101,8 +109,9 @@ class Telemetry:
         self._seconds: dict[str, _Counts] = {}
         self._predicted: Tally[tuple[str, str, str]] = Tally()
         self._scored: dict[str, _Counts] = {}
+        self._told: Tally[tuple[str, str, str, str]] = Tally()
         self._moving = threading.Lock()
-        self._second, self._stamp = 0, ""
+        self._stamp = 0, ""
         self.window = LatencyWindow()
         self.in_flight = 0
         for reason in ("package", "registry", "unexpected"):
@@ -149,6 +158,21 @@ class Telemetry:
             sys.stdout.buffer.write(b"".join(map(self._line, requests)))
             sys.stdout.buffer.flush()
 
+    def recorded(self, feedback: Sequence[Told]) -> None:
+        """Count feedback that is durable or contradicts what is, and write a line for each new answer."""
+        lines = []
+        with self._moving:
+            for said, result in feedback:
+                if isinstance(result, Recorded | ContradictionError):
+                    status = result.status if isinstance(result, Recorded) else "contradicted"
+                    standing = result.standing
+                    self._told[standing.model, standing.version, said.source, status] += 1
+                    if status not in _NOTHING_NEW:
+                        lines.append(self._feedback_line(standing, status))
+        if self._log_predictions and lines:
+            sys.stdout.buffer.write(b"".join(lines))
+            sys.stdout.buffer.flush()
+
     def move(self) -> None:
         """Move what was counted to where all workers' counts are added up; called by the event loop's thread."""
         answered, self._answered = self._answered, Tally()
@@ -160,6 +184,9 @@ class Telemetry:
             for key, count in self._predicted.items():
                 _predictions.labels(*key).inc(count)
             self._predicted.clear()
+            for told, count in self._told.items():
+                _feedback.labels(*told).inc(count)
+            self._told.clear()
             for model, scores in self._scored.items():
                 scores.move_to(_scores.labels(model))
 
@@ -196,15 +223,43 @@ class Telemetry:
             line["features"] = row["features"] if len(rows) == 1 else [each["features"] for each in rows]
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
+    def _feedback_line(self, standing: Standing, status: str) -> bytes:
+        line = {
+            "time": self._when(standing.created_at),
+            "level": "info",
+            "event": "feedback",
+            "prediction_id": standing.prediction_id,
+            "model": standing.model,
+            "version": standing.version,
+            "status": status,
+            "source": standing.source,
+            "revision": standing.revision,
+        }
+        return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+
     def _when(self, seconds: float) -> str:
         whole = int(seconds)
-        if whole != self._second:
-            self._second, self._stamp = whole, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-        return f"{self._stamp}.{int(seconds % 1 * 1000):03d}Z"
+        second, stamp = self._stamp
+        if whole != second:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+            self._stamp = whole, stamp
+        return f"{stamp}.{int(seconds % 1 * 1000):03d}Z"
 
 
-def exposition() -> bytes:
-    """All workers' metrics in Prometheus' text format."""
+def exposition(*collectors: Collector) -> bytes:
+    """All workers' metrics in Prometheus' text format.
+
+    Parameters
+    ----------
+    collectors: of what is the same whoever is asked, since it is read elsewhere.
+    """
+    shared = CollectorRegistry()
+    for collector in collectors:
+        shared.register(collector)
+    return _of_all_workers() + generate_latest(shared)
+
+
+def _of_all_workers() -> bytes:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return generate_latest()

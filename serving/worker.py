@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import logging
+import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any
 
 from ratchet.board import Board
 from ratchet.errors import ConfigError, RegistryError, UnavailableError
+from ratchet.feedback_desk import FeedbackDesk
 from ratchet.follower import Follower
 from ratchet.journal import Journal
 from ratchet.package_cache import PackageCache
@@ -22,9 +24,10 @@ from ratchet.prediction_log import PredictionLog
 from ratchet.relay import RelayClient
 from ratchet.runtime import Runtime, load_file
 from ratchet.settings import Settings, load_settings, quiet_environment
-from ratchet.store import open_store
+from ratchet.store import Store, open_store
 from serving.latency import add_counts, percentiles
 from serving.logs import log_as_json
+from serving.loop_metrics import LoopCollector
 from serving.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
@@ -57,6 +60,12 @@ class Worker:
             patience=settings.log_patience,
             on_written=self.telemetry.written,
         )
+        self.desk = FeedbackDesk(
+            self.store, journal, timeout=settings.request_timeout, on_recorded=self.telemetry.recorded
+        )
+        self._store: Store | None = None
+        self._opening = threading.Lock()
+        self.loop_metrics = LoopCollector(self.store, lambda: self.model)
         # Long computations share one thread, so that short ones never wait for more than one of them.
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self.model = settings.serve_model or ""
@@ -88,14 +97,27 @@ class Worker:
         """Whether requests can be answered."""
         return self._runtime is not None
 
+    def store(self) -> Store:
+        """The store, for everything but the log of predictions; not to be called by the event loop's thread.
+
+        Raises
+        ------
+        StateError: it cannot be opened.
+        """
+        with self._opening:
+            if self._store is None:
+                self._store = open_store(self.settings, self.settings.log_patience)
+            return self._store
+
     async def start(self) -> None:
-        """Begin to follow the pointer and to write predictions.
+        """Begin to follow the pointer, and to write predictions and feedback.
 
         Returns when there is a model to answer with, or when it is known that there is none yet: a worker that starts
         beside others must get no request that it cannot answer.
         """
         self._loop = asyncio.get_running_loop()
         self.log.start()
+        self.desk.start()
         if self.settings.model_path:
             self._swap(load_file(self.settings.model_path, most_rows=self.settings.max_batch_rows))
         else:
@@ -113,6 +135,9 @@ class Worker:
         if self._follower:
             self._follower.stop()
         await self.log.stop()
+        await self.desk.stop()
+        if self._store:
+            self._store.engine.dispose()
         if self._board:
             self._board.leave()
         self.executor.shutdown(wait=False)

@@ -6,7 +6,7 @@ import pandas as pd
 from zenml import log_metadata, step
 
 from ratchet import drift, tracking
-from ratchet.champion import reference_profile
+from ratchet.champion import reference_package
 from ratchet.config import Drift
 from ratchet.drift import DriftReport
 from ratchet.run_record import record_drift
@@ -15,11 +15,13 @@ from ratchet.settings import load_settings
 
 # Never cached: it asks the registry for the champion of this moment.
 @step(enable_cache=False, experiment_tracker=True)
-def drift_check(train_rows: pd.DataFrame, model_name: str, config: Drift) -> Annotated[DriftReport, "drift"]:
-    """Compare the new rows with the champion's reference profile, if there is a champion."""
+def drift_check(
+    train_rows: pd.DataFrame, model_name: str, config: Drift, first_new_row: int = 0
+) -> Annotated[DriftReport, "drift"]:
+    """Compare the new rows, and what the champion makes of them, with the rows that it was trained on."""
     settings = load_settings()
-    reference, version = reference_profile(settings, model_name)
-    report = drift.compare(train_rows, reference, config, version)
-    record_drift(settings, tracking.active_run_id(), report)
+    champion, version = reference_package(settings, model_name)
+    report = drift.compare_window(train_rows.iloc[first_new_row:], None, champion, config, version)
+    record_drift(settings, model_name, tracking.active_run_id(), report)
     log_metadata({"summary": report.summary, "share": report.share}, infer_artifact=True)
     return report

@@ -28,6 +28,7 @@ from tests.unit.conftest import Trained
 LABELS = ["setosa", "versicolor", "virginica"]
 TAKE_A_RECORD = ("/predict", "/explain")
 TAKE_A_BODY = (*TAKE_A_RECORD, "/predict_batch")
+TAKE_FEEDBACK = ("/feedback", "/feedback_batch", "/feedback/links")
 # What an error body would hold if it told of the inside.
 INSIDE = re.compile(
     r'Traceback|File "|\.py\b|site-packages|/home|/tmp|/usr|/work|\b(?:serving|ratchet|pydantic|_?bentoml|starlette'
@@ -36,6 +37,7 @@ INSIDE = re.compile(
 
 RECORD_BODY = json.dumps(RECORD).encode()
 ROWS_BODY = json.dumps({"rows": [RECORD]}).encode()
+FORM = "application/x-www-form-urlencoded"
 PICKLE = "application/vnd.bentoml+pickle"
 
 
@@ -84,7 +86,7 @@ BAD_BODIES: dict[str, bytes] = {
     "a NUL": b"\x00",
     "an integer that no parser reads": with_length("9" * 5000),
 }
-BAD_TYPES = ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/json", PICKLE]
+BAD_TYPES = ["text/plain", FORM, "multipart/form-data; boundary=x", "text/json", PICKLE]
 
 
 def by_name(cases: dict[str, Any]) -> list[Any]:
@@ -452,7 +454,7 @@ def test_the_limits_are_those_of_the_settings(impatient: Service) -> None:
 
 
 REQUESTS: list[tuple[str, str, bytes | None, dict[str, str]]] = [
-    *((method, path, None, {}) for path in TAKE_A_BODY for method in ("GET", "PUT", "OPTIONS")),
+    *((method, path, None, {}) for path in (*TAKE_A_BODY, *TAKE_FEEDBACK) for method in ("GET", "PUT", "OPTIONS")),
     *(
         ("GET", path, None, {})
         for path in ("/", "/docs", "/docs.json", "/schema.json", "/livez", "/readyz", "/nothing")
@@ -464,7 +466,13 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str]]] = [
     ("POST", "/predict_batch", json.dumps({"rows": [RECORD] * 3}).encode(), {"content_type": "application/json"}),
     *(("POST", path, body, {}) for path in TAKE_A_RECORD for body, _ in BAD_RECORDS.values()),
     *(("POST", "/predict_batch", as_row(body), {}) for body, _ in BAD_RECORDS.values()),
-    *(("POST", path, body, {}) for path in TAKE_A_BODY for body in BAD_BODIES.values()),
+    *(("POST", path, body, {}) for path in (*TAKE_A_BODY, *TAKE_FEEDBACK) for body in BAD_BODIES.values()),
+    *(("POST", path, b"{}", {"content_type": kind}) for path in TAKE_FEEDBACK for kind in BAD_TYPES),
+    *(("POST", path, b'{"prediction_id": "nothing"}', {}) for path in TAKE_FEEDBACK),
+    ("POST", "/feedback", b'{"prediction_id": "nothing", "correct": true}', {}),
+    ("POST", "/feedback_batch", b'{"feedback": [{"prediction_id": "nothing", "correct": true}, 5]}', {}),
+    *((method, "/feedback/form?token=nothing", None, {}) for method in ("GET", "HEAD")),
+    *(("POST", "/feedback/form", b"token=x", {"content_type": kind}) for kind in (FORM, "application/json")),
 ]
 # Said by the reply itself and not by what carries it, such as its date.
 SAID_BY_THE_REPLY = {"content-type", "location", "allow", "www-authenticate", "server"} | {
@@ -508,6 +516,11 @@ def test_bentoml_serve_answers_every_request_as_the_hot_path_does(
         row = find_prediction(open_store(settings), answer["prediction_id"])
         assert row is not None
         assert row["features"] == RECORD
+        said = {"prediction_id": answer["prediction_id"], "target": "virginica"}
+        assert [other.post("/feedback", said)[0] for _ in range(2)] == [201, 200]
+        assert other.post("/feedback", {**said, "target": "setosa"})[0] == 409
+        link = other.post("/feedback/links", {"prediction_id": answer["prediction_id"]})[1]["url"]
+        assert other.ask("GET", link)[0] == 200
     assert differences == []
 
 

@@ -25,6 +25,8 @@ from tests.serving.running import RECORD, Service, serving
 from tests.unit.conftest import Trained, baseline
 
 POSTS = ("/predict", "/predict_batch", "/explain")
+FEEDBACK = ("/feedback", "/feedback_batch", "/feedback/links")
+FORM = "/feedback/form"
 GETS = ("/model", "/health", "/metrics", "/livez", "/readyz")
 # So many are sent in all, over the operations that take a body; the others have a handful each.
 CASES = 2000
@@ -32,9 +34,12 @@ EXAMPLES = 400
 DERANDOMIZED = effort(
     max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
+FEW = effort(DERANDOMIZED, max_examples=60)
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 # The one reason to refuse a record that its schema allows: the schema cannot know how far a model can compute.
 TOO_FAR = "is too far from what the model knows to compute with"
+# And of feedback: it cannot say that target and correct have to agree.
+DISAGREES = "was predicted and target is"
 
 Api = schemathesis.BaseSchema
 
@@ -45,7 +50,9 @@ def api_of(service: Service) -> Api:
 
 def good_data_is_accepted(context: CheckContext, response: Response, case: Case) -> bool | None:
     """Schemathesis' own check, but for what only the model can tell."""
-    if response.status_code == 422 and all(p["message"] == TOO_FAR for p in response.json()["details"]):
+    if response.status_code == 422 and all(
+        p["message"] == TOO_FAR or DISAGREES in p["message"] for p in response.json()["details"]
+    ):
         return None
     found: bool | None = positive_data_acceptance(context, response, case)
     return found
@@ -86,6 +93,41 @@ def test_whatever_is_sent_is_answered_as_the_document_says(
     assert service.metric("ratchet_errors_total", kind="internal") == 0
 
 
+@pytest.mark.parametrize("path", FEEDBACK)
+def test_whatever_is_said_of_a_prediction_is_answered_as_the_document_says(
+    service: Service, path: str, ask: Callable[[Case], int]
+) -> None:
+    one = service.post("/predict", RECORD)[1]["prediction_id"]
+    operation = api_of(service)[path]["POST"]
+    statuses: Counter[int] = Counter()
+
+    def count(case: Case) -> None:
+        # Every other id is put in the place of one that could be, so that there is such a prediction.
+        if statuses.total() % 2 and isinstance(case.body, dict) and could_be_an_id(case.body.get("prediction_id")):
+            case.body["prediction_id"] = one
+        statuses[ask(case)] += 1
+
+    for case in edge_cases(operation):
+        count(case)
+    for mode in MODES:
+        FEW(given(case=operation.as_strategy(generation_mode=mode))(count))()
+    expected = {200, 405, 415, 422} | (set() if path == "/feedback_batch" else {404})
+    assert statuses.keys() - {201, 409} == expected, statuses
+    assert service.metric("ratchet_errors_total", kind="internal") == 0
+
+
+def could_be_an_id(value: Any) -> bool:
+    return isinstance(value, str) and 1 <= len(value) <= 36 and "\0" not in value
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_whatever_is_sent_to_the_form_is_answered_as_the_document_says(
+    service: Service, method: str, ask: Callable[[Case], int]
+) -> None:
+    statuses = {ask(case) for case in edge_cases(api_of(service)[FORM][method])}
+    assert statuses == ({403, 405} if method == "GET" else {403, 405, 415}), statuses
+
+
 @pytest.mark.parametrize("path", GETS)
 def test_what_takes_no_body_answers_as_the_document_says(
     service: Service, path: str, ask: Callable[[Case], int]
@@ -108,9 +150,12 @@ def test_the_document_is_valid_openapi(service: Service) -> None:
 
 def test_the_document_tells_every_route_and_its_statuses(service: Service) -> None:
     document = service.get("/docs.json")
-    assert set(document["paths"]) == {*POSTS, *GETS}
-    for path in POSTS:
-        assert set(document["paths"][path]["post"]["responses"]) == {"200", "401", "408", "413", "415", "422", "503"}
+    assert set(document["paths"]) == {*POSTS, *FEEDBACK, FORM, *GETS}
+    of_a_body = {"200", "401", "408", "413", "415", "422", "503"}
+    for path in (*POSTS, *FEEDBACK):
+        more = {"/feedback": {"201", "404", "409"}, "/feedback/links": {"404"}}.get(path, set())
+        assert set(document["paths"][path]["post"]["responses"]) == of_a_body | more
+    assert schema_of(document, "/feedback")["properties"]["target"]["enum"] == ["setosa", "versicolor", "virginica"]
     record = schema_of(document, "/predict")
     assert list(record["properties"]) == record["required"] == list(RECORD)
     assert record["additionalProperties"] is False

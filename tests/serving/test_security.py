@@ -17,11 +17,13 @@ from tests.serving.running import RECORD, Service, environment, serving
 from tests.unit.conftest import Trained
 
 KEYS = ("first-key-0123456789", "second-key-0123456789")
+SECRET = "link-secret-0123456789"
 ALLOWED, FOREIGN = "https://app.example.com", "https://evil.example.com"
 PROBES = ("/livez", "/readyz", "/healthz")
 BODY = json.dumps(RECORD).encode()
 ROUTES = [
     *(("POST", path) for path in ("/predict", "/predict_batch", "/explain")),
+    *(("POST", path) for path in ("/feedback", "/feedback_batch", "/feedback/links", "/feedback/form/")),
     *(
         ("GET", path)
         for path in (
@@ -33,6 +35,8 @@ ROUTES = [
             "/docs.json",
             "/schema.json",
             "/predict",
+            "/feedback",
+            "/feedback/form/",
             "/nothing",
         )
     ),
@@ -52,7 +56,7 @@ def guarded(
     """A service in production with two keys and one origin."""
     pointer = published(served_settings, iris_models[0])
     output = tmp_path_factory.mktemp("guarded") / "output"
-    variables = {"RATCHET_API_KEYS": ",".join(KEYS), "RATCHET_CORS_ORIGINS": ALLOWED}
+    variables = {"RATCHET_API_KEYS": ",".join(KEYS), "RATCHET_CORS_ORIGINS": ALLOWED, "RATCHET_LINK_SECRET": SECRET}
     with serving(served_settings, pointer.model, output, RATCHET_ENV="production", **variables) as running:
         yield running
 
@@ -80,6 +84,22 @@ def test_each_key_opens_by_either_header(guarded: Service, key: str, scheme: str
     status, answer = guarded.post(path, RECORD, **header)
     assert (status, answer["prediction"]) == (200, "setosa")
     assert guarded.get("/model", **header)["version"] == "1"
+
+
+def test_a_link_is_a_key_to_its_page_and_to_nothing_else(guarded: Service) -> None:
+    key = {"x_api_key": KEYS[0]}
+    one = guarded.post("/predict", RECORD, **key)[1]["prediction_id"]
+    link = guarded.post("/feedback/links", {"prediction_id": one}, **key)[1]["url"]
+    status, headers, _ = guarded.ask("GET", link)
+    assert (status, has_security_headers(headers)) == (200, True)
+    form = f"{link.partition('?')[2]}&target=setosa".encode()
+    assert guarded.ask("POST", "/feedback/form", form, content_type="application/x-www-form-urlencoded")[0] == 200
+    assert guarded.ask("GET", "/feedback/form")[0] == 403
+    token = link.partition("=")[2]
+    for header in ({"x_api_key": token}, {"authorization": f"Bearer {token}"}):
+        assert guarded.ask("GET", "/model", **header)[0] == 401
+    assert SECRET not in guarded.output.read_text()
+    assert token not in guarded.output.read_text()
 
 
 WRONG = [
@@ -146,11 +166,13 @@ def test_keys_are_in_no_log_and_in_no_command_line(guarded: Service) -> None:
     assert not [line for line in lines if any(key in line for key in KEYS)]
 
 
-def test_the_document_says_that_a_key_is_needed(guarded: Service) -> None:
+def test_the_document_says_where_a_key_is_needed(guarded: Service) -> None:
     document = guarded.get("/docs.json", x_api_key=KEYS[0])
     assert document["security"] == [{"key": []}, {"bearer": []}]
     assert document["components"]["securitySchemes"]["key"]["name"] == "X-API-Key"
-    assert document["paths"]["/livez"]["get"]["security"] == document["paths"]["/readyz"]["get"]["security"] == []
+    paths = document["paths"]
+    without = {path for path in paths for operation in paths[path].values() if operation.get("security") == []}
+    assert without == {"/livez", "/readyz", "/feedback/form"}
 
 
 def has_security_headers(headers: dict[str, str]) -> bool:
@@ -166,6 +188,9 @@ def has_security_headers(headers: dict[str, str]) -> bool:
         ("POST", "/predict", b"{}", 422),
         ("POST", "/predict_batch", b'{"rows": []}', 422),
         ("POST", "/explain", BODY, 200),
+        ("POST", "/feedback", b"{}", 422),
+        ("POST", "/feedback_batch", b'{"feedback": [1]}', 200),
+        ("GET", "/feedback/links", None, 405),
         ("GET", "/predict", None, 405),
         ("GET", "/explain", None, 405),
         ("GET", "/nothing", None, 404),
@@ -273,6 +298,16 @@ def refused_start(cli: Cli, settings: Settings, *words: str, **env: str) -> str:
 @pytest.mark.parametrize("env", ["production", "staging"])
 def test_a_service_that_is_not_local_does_not_start_without_keys(cli: Cli, served_settings: Settings, env: str) -> None:
     assert "RATCHET_API_KEYS" in refused_start(cli, served_settings, RATCHET_ENV=env)
+
+
+@pytest.mark.parametrize("secret", [{}, {"RATCHET_LINK_SECRET": "hunter2"}])
+def test_a_service_that_is_not_local_does_not_start_without_a_secret_for_links(
+    cli: Cli, served_settings: Settings, secret: dict[str, str]
+) -> None:
+    keys = {"RATCHET_ENV": "production", "RATCHET_API_KEYS": KEYS[0]}
+    line = refused_start(cli, served_settings, **keys, **secret)
+    assert "RATCHET_LINK_SECRET" in line
+    assert "hunter2" not in line
 
 
 def test_bentoml_serve_answers_nobody_without_keys_where_it_is_not_local(

@@ -6,7 +6,7 @@ import re
 import time
 import uuid
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from sklearn.pipeline import Pipeline
 
 from ratchet import datasets
 from ratchet.config import TrainingConfig
 from ratchet.config_files import load_config
+from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.datasets import Schema, split_rows
 from ratchet.embedding import embed, fit_embedder
-from ratchet.packaging import write_package
+from ratchet.packaging import log_packaged, write_package
 from ratchet.predictions import Prediction
+from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
+from ratchet.store import Store
+from ratchet.tables import metadata
+from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
 from ratchet.training import build_estimator, fit_model
 from tests.conftest import new_database
 
@@ -162,3 +168,66 @@ def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def shared_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """A store in a file, made once."""
+    made = Store(f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db")
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def shared_postgresql(postgres: str) -> Iterator[Store]:
+    """A store on PostgreSQL, made once."""
+    made = Store(new_database(postgres, "shared"))
+    yield made
+    made.engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """A store without a row, on both kinds of database; making one for each test would cost the most of its time."""
+    return emptied(request.getfixturevalue(f"shared_{request.param}"))
+
+
+@pytest.fixture
+def sqlite_store(shared_sqlite: Store) -> Store:
+    """A store without a row, for what does not depend on the kind of database."""
+    return emptied(shared_sqlite)
+
+
+def emptied(store: Store) -> Store:
+    """The store without its rows; its counters go on."""
+    with store.transaction() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(sa.delete(table))
+    return store
+
+
+def url_of(store: Store) -> str:
+    """What opens the same store again, here or in another process."""
+    return store.engine.url.render_as_string(hide_password=False)
+
+
+def loop_config(*overrides: str) -> ContinuousTrainingConfig:
+    """The repository's config of continuous training, with some values overridden."""
+    config: ContinuousTrainingConfig = load_config(CONFIGS / "continuous_training.yaml", overrides)
+    return config
+
+
+def registered(settings: Settings, name: str, trained: Trained, metrics: dict[str, float] | None = None) -> str:
+    """Log a trained model with its config and figures to MLflow, register it and promote it; its version."""
+    client = connect(settings)
+    run = client.create_run(ensure_experiment(settings, name)).info.run_id
+    log_inputs(client, run, trained.config, {}, "data")
+    log_metrics(client, run, metrics or {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ref = log_packaged(
+            settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
+        )
+    version = str(register(client, name, ref, {}).version)
+    ProductionPointer(settings, name).promote(version, "a test", "tester")
+    return version

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from ratchet.config import TrainingConfig, config_hash
-from ratchet.config_files import apply_overrides, find_config, load_config, parse_config
+from ratchet.config_files import PIPELINES, apply_overrides, find_config, load_config, parse_config
+from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,7 +16,7 @@ BASELINE = ROOT / "configs" / "baseline.yaml"
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_config_in_the_repository_is_valid(path: Path) -> None:
-    assert load_config(path).model
+    assert load_config(path).pipeline in PIPELINES
 
 
 def test_a_config_cannot_be_changed_once_it_is_read() -> None:
@@ -133,3 +134,72 @@ def test_a_regression_is_never_stratified() -> None:
     config = parse_config(data)
     assert config.split.stratify
     assert not config.split.keeps_shares(config.task)
+
+
+LOOP = ROOT / "configs" / "continuous_training.yaml"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("triggers.quality_drop.metric=f1_macr", "unknown metric 'f1_macr'; did you mean 'f1_macro'?"),
+        ("triggers.quality_drop.metric=rmse", "triggers.quality_drop.metric: unknown metric 'rmse'"),
+        ("triggers.cron=0 3 30 2 *", "triggers.cron: the cron expression '0 3 30 2 *' never fires"),
+        ("triggers.cron=0 3 * *", "triggers.cron: '0 3 * *' is no cron expression"),
+        ("triggers.cron=0 3 * * 9", "'9' is no weekday"),
+        ("triggers.drift.k=4", "triggers.drift: k of the last n windows: 4 of 3 cannot be"),
+        ("triggers.quality_drop.k=4", "triggers.quality_drop: k of the last n windows: 4 of 3 cannot be"),
+        ("triggers.quality_drop.k=0", "triggers.quality_drop.k: got 0"),
+        ("triggers.quality_drop.drop=0", "triggers.quality_drop.drop: got 0"),
+        ("triggers.drift.windw=5", "unknown key 'triggers.drift.windw'; did you mean 'window'?"),
+        ("triggers.every_k_labels=0", "triggers.every_k_labels: got 0"),
+        ("triggers.minimum_labels=0", "triggers.minimum_labels: got 0"),
+        ("triggers.interval=0", "triggers.interval: got 0"),
+        ("triggers.cooldown=-1", "triggers.cooldown: got -1"),
+        ("production.holdout=1", "production.holdout: got 1"),
+        ("production.holdout=0", "production.holdout: got 0"),
+        ("production.most_rows=5", "production.most_rows: got 5"),
+        ("promote.reference_margin=-0.1", "promote.reference_margin: got -0.1"),
+        ("train.mode=warm", "train.mode: got 'warm'"),
+        ("trigers={}", "unknown key 'trigers'; did you mean 'triggers'?"),
+    ],
+)
+def test_a_loop_that_cannot_be_is_told_by_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(LOOP, [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_pipeline_names_the_kind_of_config() -> None:
+    data = {
+        "model": "m",
+        "dataset": {"source": "sklearn", "name": "iris", "target": "species"},
+        "train": {"estimator": "sklearn.linear_model.LogisticRegression"},
+        "evaluate": {"primary_metric": "f1_macro"},
+    }
+    assert type(parse_config(data)) is TrainingConfig
+    assert type(parse_config({**data, "pipeline": "continuous_training"})) is ContinuousTrainingConfig
+    with pytest.raises(ConfigError, match="unknown pipeline 'continuous'; did you mean 'continuous_training'"):
+        parse_config({**data, "pipeline": "continuous"})
+    with pytest.raises(ConfigError, match="unknown key 'triggers'"):
+        parse_config({**data, "triggers": {}})
+
+
+def test_a_loop_without_triggers_leaves_it_to_people() -> None:
+    triggers = load_config(LOOP, ["triggers={}"]).triggers
+    assert (triggers.every_k_labels, triggers.drift, triggers.quality_drop, triggers.cron) == (None, None, None, None)
+
+
+def test_a_trigger_takes_every_metric_of_its_task() -> None:
+    regression = [
+        "task=regression",
+        "dataset={source: sklearn, name: diabetes, target: progression}",
+        "train={estimator: sklearn.linear_model.Ridge}",
+        "evaluate={primary_metric: rmse}",
+    ]
+    for metric in ("rmse", "mae", "r2"):
+        loaded = load_config(LOOP, [*regression, f"triggers.quality_drop.metric={metric}"])
+        assert loaded.triggers.quality_drop.metric == metric
+    with pytest.raises(ConfigError, match="unknown metric 'accuracy'"):
+        load_config(LOOP, [*regression, "triggers.quality_drop.metric=accuracy"])

@@ -53,6 +53,7 @@ def test_a_first_version_passes_every_check(iris: Trained, package: Package) -> 
     assert [check.name for check in checks] == [
         "floor",
         "against_champion",
+        "reference_holdout",
         "signature",
         "golden",
         "onnx_parity",
@@ -64,7 +65,7 @@ def test_a_first_version_passes_every_check(iris: Trained, package: Package) -> 
 
 def test_all_checks_run_even_after_one_has_failed(iris: Trained, package: Package, weak: Package) -> None:
     checks = judge(trial(iris, weak, package, latency_ms=1e-9))
-    assert len(checks) == 6
+    assert len(checks) == 7
     assert {check.name for check in checks if not check.passed} == {
         "floor",
         "against_champion",
@@ -219,6 +220,110 @@ def test_a_package_without_onnx_is_timed_and_let_through(iris: Trained, package:
     checks = named(judge(trial(iris, replace(package, onnx_path=None), None)))
     assert checks["onnx_parity"].reason == "there is no ONNX export"
     assert checks["latency"].passed
+
+
+class Flipped:
+    """A model that takes one class for another."""
+
+    def __init__(self, model: Any, swap: dict[str, str]) -> None:
+        self._model, self._swap = model, swap
+        self.classes_ = model.classes_
+        self.__sklearn_tags__ = model.__sklearn_tags__
+
+    def predict(self, features: pd.DataFrame) -> Any:
+        return np.array([self._swap.get(label, label) for label in self._model.predict(features)], dtype=object)
+
+
+FLIP = {"versicolor": "virginica", "virginica": "versicolor"}
+
+
+def with_production(
+    iris: Trained, package: Package, flip: dict[str, str], n_production: int = 60, **asked: Any
+) -> Trial:
+    """A champion, and a challenger that was taught otherwise by production, where it is right."""
+    production = iris.holdout.sample(n_production, replace=True, random_state=0)
+    production = production.assign(sepal_length=production["sepal_length"] + 0.001)
+    production["species"] = Flipped(package.model, flip).predict(iris.schema.select(production))
+    challenger = replace(package, model=Flipped(package.model, flip), onnx_path=None)
+    asked_for = trial(iris, package, package, **asked)
+    holdout = pd.concat([iris.holdout, production], ignore_index=True)
+    return replace(asked_for, challenger=challenger, holdout=holdout, n_reference=len(iris.holdout))
+
+
+def test_a_challenger_that_unlearned_the_reference_is_refused_by_name(iris: Trained, package: Package) -> None:
+    """Labels that were wrong on purpose win on production's rows, and would win on both together."""
+    poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
+    checks = named(judge(poisoned, [gates.AgainstChampion(), gates.ReferenceKept()]))
+    assert checks["against_champion"].passed
+    refused = checks["reference_holdout"]
+    assert not refused.passed
+    assert refused.limit == -0.1
+    assert refused.figure is not None
+    assert refused.figure < -0.5
+    assert "on 30 held-out rows of the reference, the champion's" in refused.reason
+    assert refused.reason.endswith("allowed down to -0.1")
+
+
+def test_what_production_may_cost_on_the_reference_is_the_margin(iris: Trained, package: Package) -> None:
+    worse = with_production(iris, package, FLIP)
+    figure = gates.ReferenceKept().judge(worse).figure
+    assert figure is not None
+    for margin, passed in ((-figure - 1e-6, False), (-figure, True), (-figure + 1e-6, True)):
+        check = gates.ReferenceKept().judge(with_production(iris, package, FLIP, reference_margin=margin))
+        assert (check.passed, check.figure) == (passed, figure)
+
+
+def test_a_challenger_that_kept_the_reference_may_pass(iris: Trained, package: Package, weak: Package) -> None:
+    kept = gates.ReferenceKept().judge(with_production(iris, package, {}, reference_margin=0))
+    assert (kept.figure, kept.limit, kept.passed) == (0.0, 0.0, True)
+    assert kept.reason.endswith("a change of +0.0000, allowed down to 0")
+    better = replace(with_production(iris, package, {}, reference_margin=0), champion=weak)
+    assert gates.ReferenceKept().judge(better).passed
+
+
+def test_the_reference_is_judged_by_a_loss_too(iris: Trained, package: Package, weak: Package) -> None:
+    evaluate = iris.config.evaluate.model_copy(update={"primary_metric": "log_loss", "minimum": None})
+    asked = with_production(iris, package, {})
+    asked = replace(asked, config=asked.config.model_copy(update={"evaluate": evaluate}))
+    worse = gates.ReferenceKept().judge(replace(asked, challenger=weak, champion=package))
+    better = gates.ReferenceKept().judge(replace(asked, challenger=package, champion=weak))
+    assert worse.figure is not None
+    assert better.figure == -worse.figure > 0.1
+    assert (worse.passed, better.passed) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "reason"),
+    [
+        ({"n_reference": None}, {}, "there is no production data in this run"),
+        ({"champion": None}, {}, "there is no production data in this run"),
+        ({}, {"reference_margin": None}, "the config does not look at it (reference_margin: null)"),
+    ],
+)
+def test_where_nothing_is_asked_of_the_reference_it_is_let_through(
+    iris: Trained, package: Package, changes: dict[str, Any], asked: dict[str, Any], reason: str
+) -> None:
+    check = gates.ReferenceKept().judge(replace(with_production(iris, package, FLIP, **asked), **changes))
+    assert (check.passed, check.figure, check.reason) == (True, None, reason)
+
+
+def test_a_reference_that_either_was_fitted_on_cannot_be_kept(iris: Trained, package: Package) -> None:
+    asked = with_production(iris, package, {})
+    cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout.head(21)])))
+    check = gates.ReferenceKept().judge(replace(asked, champion=cheat))
+    assert (check.passed, check.figure) == (False, None)
+    assert check.reason == "9 rows of the reference are new to both models, 10 are needed"
+
+
+def test_a_metric_that_the_reference_cannot_give_is_a_refusal(iris: Trained, package: Package) -> None:
+    asked = with_production(iris, package, {})
+    evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
+    one_class = iris.holdout[iris.holdout["species"] == "setosa"]
+    changes = {"holdout": one_class, "n_reference": len(one_class), "challenger": package}
+    config = asked.config.model_copy(update={"evaluate": evaluate})
+    check = gates.ReferenceKept().judge(replace(asked, config=config, **changes))
+    assert (check.passed, check.figure) == (False, None)
+    assert check.reason == "roc_auc is not defined on the 10 rows of the reference that are new to both models"
 
 
 SIMULATIONS, ROWS = 200, 300

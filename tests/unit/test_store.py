@@ -210,6 +210,87 @@ def test_a_lease_that_nobody_took_is_nobodys(store: Store) -> None:
         leases.check(store, leases.Lease("x", "me", 1))
 
 
+def _expiry(store: Store) -> float:
+    with store.reading() as connection:
+        return float(connection.scalar(sa.select(lease_table.c.expires_at)) or 0)
+
+
+def test_a_kept_lease_outlives_its_time_and_is_given_back(store: Store) -> None:
+    with leases.kept(store, "x", ttl=0.4) as lease:
+        first = _expiry(store)
+        _until(lambda: _expiry(store) > first + 0.4)
+        assert leases.holder(store, "x") == lease.holder
+        with pytest.raises(StateError, match=r"x is held by .* for another \d+ s at most"):
+            leases.acquire(store, "x", wait=0)
+        leases.check(store, lease)
+    assert leases.holder(store, "x") is None
+    with leases.kept(store, "x", ttl=10) as second:
+        assert second.token == lease.token + 1
+
+
+def test_a_kept_lease_is_given_back_when_its_block_fails(store: Store) -> None:
+    with pytest.raises(RuntimeError, match="broken"), leases.kept(store, "x", ttl=10):
+        raise RuntimeError("broken")
+    assert leases.holder(store, "x") is None
+
+
+def test_whoever_keeps_a_lease_does_not_wait_for_another_by_default(store: Store) -> None:
+    with leases.held(store, "x") as first:
+        begun = time.monotonic()
+        with pytest.raises(StateError, match=f"x is held by {first.holder}"), leases.kept(store, "x", ttl=10):
+            pass
+        assert time.monotonic() - begun < 5
+        assert leases.holder(store, "x") == first.holder
+
+
+def test_the_thread_that_keeps_a_lease_stops_when_somebody_has_taken_it(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with leases.kept(store, "x", ttl=0.2) as lease:
+        with store.transaction() as connection:
+            taken = {"holder": "somebody:1:elsewhere:1", "token": lease.token + 1, "expires_at": time.time() + 60}
+            connection.execute(sa.update(lease_table).values(**taken))
+        _until(lambda: "the lease on x was taken over by somebody else" in caplog.text)
+    assert leases.holder(store, "x") == "somebody:1:elsewhere:1", "it is not ours to give back"
+
+
+def test_a_lease_can_be_renewed_by_its_holder_alone(store: Store) -> None:
+    first = leases.acquire(store, "x", ttl=0.01)
+    _until(lambda: leases.holder(store, "x") is None)
+    assert leases.renew(store, first, 30), "it ran out, but nobody took it"
+    assert leases.holder(store, "x") == first.holder
+    leases.release(store, first)
+    assert not leases.renew(store, first, 30), "what was given back is not held again"
+    second = leases.acquire(store, "x")
+    assert not leases.renew(store, first, 30)
+    assert leases.holder(store, "x") == second.holder
+
+
+def test_a_lease_has_a_holder_from_its_grant_to_its_end(store: Store) -> None:
+    assert leases.holder(store, "x") is None
+    with leases.held(store, "x") as lease:
+        assert leases.holder(store, "x") == lease.holder
+        assert leases.holder(store, "y") is None
+    assert leases.holder(store, "x") is None
+    leases.acquire(store, "x", ttl=0.01)
+    _until(lambda: leases.holder(store, "x") is None)
+
+
+def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Store, url: str) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "from ratchet import leases\n"
+        "from ratchet.store import Store\n"
+        "leases.acquire(Store(sys.argv[1]), 'x', ttl=600)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, url], cwd=ROOT, check=False)
+    assert killed.returncode == -9
+    assert leases.holder(store, "x") is None
+    assert leases.expired(store, "x") is not None
+    assert leases.acquire(store, "x", wait=0).token == 2
+
+
 def _until(condition: object) -> None:
     deadline = time.monotonic() + 10
     while not condition():  # type: ignore[operator]

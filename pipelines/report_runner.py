@@ -1,0 +1,125 @@
+"""From the config of a report to a finished run, and what there is to say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.progress import Listener
+from pipelines.runner import execute
+from ratchet.config_reporting import ReportingConfig
+from ratchet.record_files import export_records
+from ratchet.reports import Report, champion, has_answered
+from ratchet.settings import Settings
+from ratchet.tracking import choose_model
+
+STEPS = ("report",)
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """A report that was drawn, and where it is."""
+
+    report: Report
+    method: str
+    threshold: float
+    run_name: str
+    zenml_run_id: str
+    mlflow_run_id: str
+    tracking_uri: str
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """What a person reads at the end."""
+        report = self.report
+        yield _line(
+            report.model,
+            f"version {report.version}: {report.predictions} predictions, {report.labelled} with a known truth",
+        )
+        for name, (value, holdout) in report.figures.items():
+            yield _line(name, f"{value:.4f}" + ("" if holdout is None else f"  (holdout {holdout:.4f})"))
+        yield _line("drift", self._drift)
+        yield _line("drift of predictions", f"{self.method} {report.prediction_drift:.3f}")
+        for note in report.notes:
+            yield _line("note", note)
+        yield _line("files", report.records)
+        yield _line("MLflow run", f"{self.mlflow_run_id} in {self.tracking_uri}: report.html, report.json")
+        yield _line("ZenML run", f"{self.run_name} ({self.zenml_run_id})")
+        yield _line("look at it", "python run.py ui evidently")
+
+    @property
+    def _drift(self) -> str:
+        drift, drifted = self.report.drift, self.report.drifted
+        strongest = sorted(drifted, key=drift.__getitem__, reverse=True)[:_MOST_NAMED]
+        named = ", ".join(f"{name} {drift[name]:.3f}" for name in strongest)
+        more = ", …" if len(drifted) > _MOST_NAMED else ""
+        limit = f"{len(drifted)} of {len(drift)} columns at {self.method} {self.threshold:g} or over"
+        return f"{limit}: {named}{more}" if drifted else limit
+
+
+@dataclass(frozen=True)
+class NothingYet:
+    """There is a champion, and nobody has asked it anything."""
+
+    model: str
+    version: str
+    records: str
+
+    @property
+    def lines(self) -> Iterator[str]:
+        """What a person reads at the end."""
+        yield f"{self.model} version {self.version} has answered nothing yet: there is nothing to report on"
+        yield _line("files", self.records)
+
+
+def run_reporting(
+    config: ReportingConfig, settings: Settings, *, label: str, verbose: bool, listener: Listener
+) -> ReportSummary | NothingYet:
+    """Draw a report on the champion, where it has answered anything.
+
+    Parameters
+    ----------
+    config: what to draw.
+    settings, label, verbose, listener: as for ``pipelines.runner.run_training``.
+
+    Raises
+    ------
+    ConfigError: there are several models, and the config names none.
+    RegistryError: nothing is in Production, or MLflow cannot be reached.
+    RatchetError: the report could not be drawn.
+    """
+    model = choose_model(settings, config.model)
+    version = champion(settings, model)
+    if not has_answered(settings, version):
+        return NothingYet(model, version.version, export_records(settings, model, version.version).summary)
+
+    def start(configured: Any) -> Any:
+        return configured(config, model)
+
+    run = execute(_reporting, start, model, settings, label, cache=False, verbose=verbose, listener=listener)
+    return _summary(run, config, settings)
+
+
+def _reporting() -> Any:
+    from pipelines.reporting import reporting
+
+    return reporting
+
+
+def _summary(run: Any, config: ReportingConfig, settings: Settings) -> ReportSummary:
+    step = run.steps["report"]
+    return ReportSummary(
+        report=Report.model_validate(step.outputs["report"][0].load()),
+        method=config.drift.method,
+        threshold=config.drift.threshold,
+        run_name=run.name,
+        zenml_run_id=str(run.id),
+        mlflow_run_id=str(step.run_metadata.get("mlflow_run_id", "")),
+        tracking_uri=settings.tracking_place,
+    )
+
+
+def _line(title: str, text: str) -> str:
+    return f"{title:<22} {text}"

@@ -1,0 +1,13 @@
+"""The reporting pipeline: one report on the version in Production."""
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from ratchet.config_reporting import ReportingConfig
+from steps.report import report
+
+
+@pipeline(name="reporting", execution_mode=ExecutionMode.FAIL_FAST)
+def reporting(config: ReportingConfig, model_name: str) -> None:
+    """Draw what production looks like beside training, and how good the champion is there."""
+    report(config, model_name)

@@ -1,0 +1,114 @@
+"""Signed links to the page on which a person says what a prediction should have been.
+
+A token names one prediction, is good for nothing else, and for a while: whoever has the link may answer, as with a key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+
+from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+
+from ratchet.errors import ConfigError, RatchetError, StateError, UnavailableError
+from ratchet.settings import Settings, prepare_home
+
+logger = logging.getLogger(__name__)
+
+# Whatever else is ever signed with the same secret, its tokens are no links.
+_SALT = "ratchet.feedback.link"
+_SIGNED = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
+_SHORTEST_SECRET = 16
+_FILE = "link.key"
+
+
+class LinkError(RatchetError):
+    """A link that is none, or was changed."""
+
+
+class ExpiredLinkError(LinkError):
+    """A link that was good once."""
+
+
+class Links:
+    """Makes and reads the tokens of links.
+
+    Parameters
+    ----------
+    settings: the secret and how long a link is good. Without a secret a local service keeps one in its home.
+
+    Raises
+    ------
+    ConfigError: a service that is not local has no secret, or one that is too short.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._secret = settings.link_secret.get_secret_value() if settings.link_secret else ""
+        if settings.env != "local" and len(self._secret) < _SHORTEST_SECRET:
+            got = f"one of {len(self._secret)}" if self._secret else "none"
+            raise ConfigError(
+                f"RATCHET_LINK_SECRET: RATCHET_ENV={settings.env} needs a secret of at least {_SHORTEST_SECRET}"
+                f" characters, got {got}"
+            )
+
+    def token(self, prediction_id: str) -> tuple[str, float]:
+        """A token for a prediction, and when it expires, in seconds since the epoch.
+
+        Raises
+        ------
+        UnavailableError: there is no secret, and none can be kept in the home.
+        """
+        return str(self._serializer().dumps(prediction_id)), int(time.time()) + self._settings.link_lifetime
+
+    def prediction_id(self, token: str) -> str:
+        """The prediction that a token is for.
+
+        Raises
+        ------
+        ExpiredLinkError: it was good once.
+        LinkError: it was never made here.
+        UnavailableError: there is no secret, and none can be kept in the home.
+        """
+        try:
+            return str(self._serializer().loads(token, max_age=self._settings.link_lifetime))  # type: ignore[arg-type]
+        except SignatureExpired:
+            raise ExpiredLinkError("this link has expired") from None
+        except BadSignature:
+            raise LinkError("this link is not valid") from None
+
+    def _serializer(self) -> URLSafeTimedSerializer:
+        self._secret = self._secret or _kept_secret(self._settings)
+        return URLSafeTimedSerializer(self._secret, salt=_SALT, signer_kwargs=_SIGNED)
+
+
+def _kept_secret(settings: Settings) -> str:
+    """The secret in a file that only its owner can read; made by whoever comes first."""
+    path = settings.home / _FILE
+    try:
+        if not path.exists():
+            _make_secret(prepare_home(settings) / _FILE)
+        return path.read_text()
+    except (OSError, StateError) as error:
+        logger.error("the secret of links, %s: %s", path, error)
+        raise UnavailableError("links cannot be signed") from None
+
+
+def _make_secret(path: Path) -> None:
+    unseen = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(unseen, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+            file.flush()
+            os.fsync(file.fileno())
+        # It appears whole, and an earlier one stays.
+        with contextlib.suppress(FileExistsError):
+            os.link(unseen, path)
+    finally:
+        unseen.unlink()

@@ -1,0 +1,137 @@
+"""What each kind of drift does to a row, or to the shares of the classes that rows are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from ratchet.config_simulation import ClassPrior, DriftKind, MeanShift, NewCategory, Rotation
+from ratchet.datasets.schema import Schema
+from ratchet.errors import ConfigError, nearest
+from ratchet.row_pool import Draft, Floats, numeric_names
+
+# Changes a draft in place; the weight in [0, 1] says how far the drift has come.
+Mover = Callable[[Draft, float, np.random.Generator], None]
+
+
+def weight(drift: DriftKind, index: int) -> float:
+    """How far a drift has come at a row, from 0 (not begun) to 1 (all there).
+
+    Parameters
+    ----------
+    drift: one of the config's drifts.
+    index: the row, counted from 0.
+    """
+    if index < drift.at:
+        return 0.0
+    return min(1.0, (index - drift.at + 1) / drift.ramp) if drift.ramp else 1.0
+
+
+def mover(drift: DriftKind, schema: Schema, where: str) -> Mover:
+    """What a drift does to a row.
+
+    Parameters
+    ----------
+    drift: one of the config's drifts.
+    schema: of the data set.
+    where: the drift's place in the config, for errors.
+
+    Raises
+    ------
+    ConfigError: a column that the data set does not have or that holds something else, or a category that is not new.
+    """
+    if isinstance(drift, MeanShift):
+        return _mean_shift(_positions(schema, drift.columns, where), np.array(list(drift.columns.values())))
+    if isinstance(drift, Rotation):
+        names = numeric_names(schema) if drift.columns is None else drift.columns
+        return _rotation(list(_pairs(_positions(schema, names, where), where)), np.radians(drift.angle))
+    if isinstance(drift, NewCategory):
+        _require_new(drift, schema, where)
+        return _new_category(drift)
+    return lambda _draft, _weight, _generator: None
+
+
+def reweigh(priors: Floats, drift: DriftKind, share: float, classes: Sequence[str]) -> Floats:
+    """The classes' shares after a drift; every kind but ``class_prior`` leaves them as they are.
+
+    Parameters
+    ----------
+    priors: shares before, shape (classes,).
+    drift: one of the config's drifts.
+    share: how far it has come, in [0, 1].
+    classes: their names, in the order of ``priors``.
+    """
+    if not isinstance(drift, ClassPrior):
+        return priors
+    target = np.array([drift.priors.get(name, 0.0) for name in classes])
+    mixed: Floats = (1 - share) * priors + share * target / target.sum()
+    return mixed
+
+
+def require_classes(names: Iterable[str], classes: Sequence[str], where: str) -> None:
+    """Check that the data set has these classes.
+
+    Raises
+    ------
+    ConfigError: names the one that it does not have, and the nearest it has.
+    """
+    for name in names:
+        if name not in classes:
+            raise ConfigError(f"{where}: the data set has no class {name!r}{nearest(name, classes)}")
+
+
+def _mean_shift(positions: list[int], sizes: Floats) -> Mover:
+    def move(draft: Draft, weight: float, _: np.random.Generator) -> None:
+        draft.numbers[positions] += weight * sizes
+
+    return move
+
+
+def _rotation(pairs: list[tuple[int, int]], angle: float) -> Mover:
+    def move(draft: Draft, weight: float, _: np.random.Generator) -> None:
+        cos, sin = np.cos(weight * angle), np.sin(weight * angle)
+        for one, other in pairs:
+            x, y = draft.numbers[one], draft.numbers[other]
+            if not np.isnan(x + y):
+                draft.numbers[one], draft.numbers[other] = cos * x - sin * y, sin * x + cos * y
+
+    return move
+
+
+def _new_category(drift: NewCategory) -> Mover:
+    def move(draft: Draft, weight: float, generator: np.random.Generator) -> None:
+        if generator.random() < weight * drift.share:
+            draft.categories[drift.column] = drift.category
+
+    return move
+
+
+def _positions(schema: Schema, names: Mapping[str, float] | Sequence[str], where: str) -> list[int]:
+    """Where columns stand among the numbers."""
+    known = numeric_names(schema)
+    for name in names:
+        _require_column(schema, name, where)
+        if name not in known:
+            raise ConfigError(f"{where}.columns: {name!r} holds categories, and only numbers can move")
+    return [known.index(name) for name in names]
+
+
+def _pairs(positions: list[int], where: str) -> Iterator[tuple[int, int]]:
+    if len(positions) < 2:
+        raise ConfigError(f"{where}: a rotation needs two numeric columns, the data set has {len(positions)}")
+    return zip(positions[::2], positions[1::2], strict=False)
+
+
+def _require_new(drift: NewCategory, schema: Schema, where: str) -> None:
+    _require_column(schema, drift.column, where)
+    field = next(field for field in schema.features if field.name == drift.column)
+    if field.type == "number":
+        raise ConfigError(f"{where}.column: {drift.column!r} holds numbers, which have no categories")
+    if drift.category in (field.categories or ()):
+        raise ConfigError(f"{where}.category: {drift.category!r} is not new: the data set has it in {drift.column!r}")
+
+
+def _require_column(schema: Schema, name: str, where: str) -> None:
+    if name not in schema.feature_names:
+        raise ConfigError(f"{where}: the data set has no feature {name!r}{nearest(name, schema.feature_names)}")

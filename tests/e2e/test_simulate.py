@@ -1,0 +1,145 @@
+"""simulate, typed by a person, against a real service."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+import run as command_line
+from ratchet import datasets
+from ratchet.rehearsal import load_simulation
+from ratchet.settings import Settings
+from ratchet.simulation import Simulation
+from ratchet.store import open_store
+from ratchet.tables import feedback, predictions
+from tests.conftest import ROOT
+from tests.e2e.test_cli import refused
+from tests.serving.conftest import published
+from tests.serving.running import Service, serving
+from tests.unit.conftest import CONFIGS, baseline
+
+Words = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Stores that only these tests use."""
+    folder = tmp_path_factory.mktemp("simulated")
+    return Settings(home=folder, models_dir=folder / "models")
+
+
+@pytest.fixture(scope="module")
+def model(home: Settings) -> str:
+    """The baseline, in Production."""
+    return published(home, baseline()).model
+
+
+@pytest.fixture(scope="module")
+def service(home: Settings, model: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The baseline behind HTTP."""
+    with serving(home, model, tmp_path_factory.mktemp("simulated-service") / "output") as running:
+        yield running
+
+
+@pytest.fixture
+def simulate(model: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Words:
+    """The command in this process, which saves the seconds that a new one needs for its imports."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["run.py", "simulate", *asked(model), *words])
+        try:
+            command_line.main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        output, errors = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, output, errors)
+
+    return run
+
+
+def asked(model: str, *overrides: str) -> list[str]:
+    """The bundled simulation of a model, as fast as it goes."""
+    return [word for value in (f"model={model}", "stream.rate=0", *overrides) for word in ("--set", value)]
+
+
+def url(service: Service) -> tuple[str, str]:
+    return "--url", f"http://127.0.0.1:{service.port}"
+
+
+def test_the_bundled_stream_takes_quality_down_and_all_of_it_is_in_the_store(
+    simulate: Words, service: Service, home: Settings, model: str, tmp_path: Path
+) -> None:
+    record = tmp_path / "record.jsonl"
+    result = simulate("--set", "stream.rows=600", *url(service), "--record", str(record), "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    before, after = report["segments"]
+    assert (before["first"], before["last"], after["last"]) == (0, 299, 599)
+    assert before["figures"]["accuracy"] - after["figures"]["accuracy"] > 0.1
+    assert before["figures"]["f1_macro"] - after["figures"]["f1_macro"] > 0.1
+    rows = [json.loads(line) for line in record.read_text().splitlines()]
+    labelled = {row["prediction_id"]: row["label"] for row in rows if row["label"] is not None}
+    assert report["labels"] == len(labelled) > 500
+    assert stored(home, feedback.c.prediction_id, feedback.c.target, feedback.c.model == model) == labelled
+    sent = stored(home, predictions.c.id, predictions.c.features, predictions.c.model == model)
+    config = load_simulation(CONFIGS / "simulate.yaml", ["stream.rows=600"])
+    examples = Simulation(config, datasets.load(config.dataset, config.task))
+    assert [sent[row["prediction_id"]] for row in rows] == [example.record for example in examples]
+
+
+def stored(home: Settings, key: Any, value: Any, where: Any) -> dict[str, Any]:
+    with open_store(home).reading() as connection:
+        return {row[0]: row[1] for row in connection.execute(sa.select(key, value).where(where))}
+
+
+def test_the_end_is_a_table_for_a_person(simulate: Words, service: Service) -> None:
+    words = ("stream.rows=100", "stream.batch=20", "drift=[]")
+    result = simulate(*[part for word in words for part in ("--set", word)], *url(service))
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith("row 100: accuracy 0.9")
+    assert lines[1].split() == ["phase", "rows", "version", "answers", "labels", "accuracy", "f1_macro", "median", "ms"]
+    assert lines[2].split()[:5] == ["before", "0", "to", "99", "1"]
+    assert lines[3].startswith("100 rows answered, ")
+
+
+def test_ctrl_c_ends_it_with_its_summary(service: Service, model: str) -> None:
+    words = [sys.executable, "run.py", "simulate", *asked(model, "stream.rows=1000000"), *url(service)]
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("row 100:")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "ended early: " in output
+    assert errors == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--set", "model=wine"], "the config simulates 'wine'"),
+        (["--set", "dataset={source: sklearn, name: wine, target: kind}", "--set", "drift=[]"], "its features are not"),
+        (["--set", "labels.flip={versicolor: rose}"], "labels.flip: the data set has no class 'rose'"),
+        (["--set", "stream.rows=200"], "begins at row 300, but the stream ends with row 199"),
+        (["--config", "baseline.yaml", "--set", "stream=1"], "unknown key"),
+        (["--url", "http://127.0.0.1:9"], "no service at http://127.0.0.1:9"),
+        (["--url", "localhost"], "expected such as http://127.0.0.1:8000"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_status_2(
+    simulate: Words, service: Service, words: list[str], message: str
+) -> None:
+    assert message in refused(simulate(*url(service), *words))

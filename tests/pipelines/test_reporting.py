@@ -1,0 +1,241 @@
+"""The reporting pipeline on real stores: one report, looked at from all sides."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from pipelines.report_runner import NothingYet, ReportSummary, run_reporting
+from ratchet.champion import fetch_package
+from ratchet.config_reporting import ReportingConfig
+from ratchet.datasets import row_hashes
+from ratchet.errors import RegistryError
+from ratchet.pages import workspace
+from ratchet.predictions import insert_predictions
+from ratchet.record_files import export_records
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings, load_settings
+from ratchet.store import open_store
+from ratchet.tables import feedback
+from ratchet.tracking import connect
+from ratchet.version_rows import VersionRows, load_version_rows, training_rows
+from tests.conftest import ROOT, Cli
+from tests.training_runs import config_for, train_in
+
+MODEL = "reported"
+CONFIG = ReportingConfig(pipeline="reporting", model=MODEL)
+ROWS = 90
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A champion before and after it had answered, and its report."""
+
+    settings: Settings
+    subject: VersionRows
+    before: ReportSummary | NothingYet
+    summary: ReportSummary
+
+
+def answer(settings: Settings, subject: VersionRows) -> None:
+    """Have the store hold answers of a version to rows of its data set, two of three with their truth."""
+    rows = pd.concat([subject.train, subject.holdout]).head(ROWS)
+    features = subject.schema.select(rows).assign(sepal_width=lambda frame: frame["sepal_width"] + 2)
+    said = subject.model.predict(features)
+    common: dict[str, Any] = {"model": MODEL, "version": subject.version.version, "created_at": time.time()}
+    store = open_store(settings)
+    insert_predictions(
+        store,
+        [
+            {
+                **common,
+                "id": f"{at:036d}",
+                "features": features.iloc[at].to_dict(),
+                "prediction": said[at],
+                "score": None,
+                "probabilities": None,
+                "latency": 0.001,
+            }  # type: ignore[typeddict-item]
+            for at in range(ROWS)
+        ],
+    )
+    truths = [
+        {**common, "prediction_id": f"{at:036d}", "revision": 1, "target": truth, "correct": None, "source": "api"}
+        for at, truth in enumerate(rows[subject.schema.target])
+        if at % 3
+    ]
+    with store.transaction() as connection:
+        connection.execute(sa.insert(feedback), truths)
+
+
+def run(settings: Settings) -> ReportSummary | NothingYet:
+    return run_reporting(CONFIG, settings, label="test", verbose=False, listener=lambda *event: None)
+
+
+@pytest.fixture(scope="module")
+def reported(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
+    """A champion that has answered, and one report on it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RATCHET_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        here = load_settings()
+        train_in(here, config_for(MODEL))
+        champion = ProductionPointer(here, MODEL).current()
+        assert champion
+        subject = load_version_rows(here, champion)
+        before = run(here)
+        assert not workspace(here).exists()
+        answer(here, subject)
+        summary = run(here)
+        assert isinstance(summary, ReportSummary)
+        yield Reported(here, subject, before, summary)
+
+
+def test_before_anybody_asked_there_is_nothing_to_report(reported: Reported) -> None:
+    assert isinstance(reported.before, NothingYet)
+    said, files = reported.before.lines
+    assert said == "reported version 1 has answered nothing yet: there is nothing to report on"
+    assert "prod_data.csv (0 rows)" in files
+
+
+def test_the_report_says_what_there_is_to_say(reported: Reported) -> None:
+    report = reported.summary.report
+    assert (report.predictions, report.labelled) == (90, 60)
+    assert report.drifted == ("sepal_width",)
+    assert report.drift_share == 0.25
+    lines = "\n".join(reported.summary.lines)
+    assert "version 1: 90 predictions, 60 with a known truth" in lines
+    assert f"f1_macro               {report.figures['f1_macro'][0]:.4f}  (holdout 0.9333)" in lines
+    assert "1 of 4 columns at psi 0.2 or over: sepal_width" in lines
+
+
+def test_the_page_and_the_figures_are_in_mlflow(reported: Reported) -> None:
+    client = connect(reported.settings)
+    found = client.get_run(reported.summary.mlflow_run_id)
+    assert found.data.tags["ratchet.pipeline"] == "reporting"
+    assert found.data.metrics["production.f1_macro"] == reported.summary.report.figures["f1_macro"][0]
+    assert found.data.metrics["drift_share"] == 0.25
+    assert found.data.metrics["drift.sepal_width"] > 0.2
+    assert {file.path for file in client.list_artifacts(found.info.run_id)} == {"report.html", "report.json"}
+
+
+def test_the_page_and_the_figures_are_artifacts_of_zenml(reported: Reported) -> None:
+    from zenml.client import Client
+    from zenml.types import HTMLString
+
+    outputs = Client().get_pipeline_run(reported.summary.zenml_run_id).steps["report"].outputs
+    page, content = outputs["report_page"][0].load(), outputs["report"][0].load()
+    assert isinstance(page, HTMLString)
+    assert "<!DOCTYPE html>" in page
+    assert content["drifted"] == ["sepal_width"]
+
+
+def test_evidently_was_imported_by_nobody_here(reported: Reported) -> None:
+    assert "evidently" not in sys.modules
+
+
+def test_the_training_rows_are_those_that_the_package_was_fitted_on(reported: Reported, tmp_path: Path) -> None:
+    package = fetch_package(connect(reported.settings), reported.subject.version, tmp_path)
+    train, _ = training_rows(reported.settings, reported.subject.version)
+    assert np.array_equal(np.sort(row_hashes(train)), package.training_rows)
+
+
+def test_the_files_of_record_go_through_the_embedder_of_the_version(reported: Reported) -> None:
+    production = pd.read_csv(reported.settings.data_dir / "prod_data.csv")
+    assert list(production.columns) == ["PCA_1", "PCA_2", "PCA_3", "target", "prediction"]
+    estimator = reported.subject.model.named_steps["model"]
+    assert estimator.predict(production.filter(like="PCA").to_numpy()).tolist() == production["prediction"].tolist()
+    files = export_records(reported.settings, MODEL, "1")
+    assert (files.reference_rows, files.production_rows) == (120, 60)
+    assert pd.read_csv(files.production).equals(production)
+
+
+def test_nothing_is_left_in_the_home(reported: Reported) -> None:
+    assert not list(reported.settings.home.glob(".report-*"))
+
+
+def test_without_a_champion_there_is_no_report(settings: Settings, model: str) -> None:
+    connect(settings).create_registered_model(model)
+    config = CONFIG.model_copy(update={"model": model})
+    with pytest.raises(RegistryError, match="nothing is in Production yet: train it, or promote a version"):
+        run_reporting(config, settings, label="test", verbose=False, listener=lambda *event: None)
+
+
+def test_evidentlys_own_pages_have_a_point_in_every_panel_and_the_report_behind_it(reported: Reported) -> None:
+    with pages() as url:
+        (project,) = [found for found in ask(f"{url}/api/projects/") if found["name"] == MODEL]
+        dashboard = ask(f"{url}/api/v2/dashboards/{project['id']}")
+        (tab,) = dashboard["tabs"]
+        assert tab["panels"] == [panel["id"] for panel in dashboard["panels"]], "each panel once"
+        titles = {panel["title"] for panel in dashboard["panels"]}
+        assert {"F1 (macro)", "Balanced accuracy", "Precision (macro)", "Recall (macro)"} <= titles
+        assert {"Share of drifted columns", "Predictions in the window", "Predictions by class"} <= titles
+        for panel in dashboard["panels"]:
+            series = ask(
+                f"{url}/api/v2/snapshots/{project['id']}/data_series_batch", {"series_filter": panel["values"]}
+            )
+            assert series["series"], panel["title"]
+            assert all(len(one["values"]) == 1 for one in series["series"]), panel["title"]
+        (source,) = series["sources"]
+        behind = ask(f"{url}/api/projects/{project['id']}/{source['snapshot_id']}/data")
+        assert "sepal_width" in json.dumps(behind["widgets"])
+
+
+@contextmanager
+def pages() -> Iterator[str]:
+    """``run.py ui evidently`` on a free port, until left; it has to end with status 0."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, str(ROOT / "run.py"), "ui", "evidently", "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        wait_for(f"{url}/api/version", process)
+        yield url
+    finally:
+        process.terminate()
+        said, complained = process.communicate(timeout=30)
+    assert (process.returncode, said, complained) == (0, "", f"{url} until Ctrl-C\n")
+
+
+def wait_for(url: str, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            ask(url)
+        except OSError:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        else:
+            return
+
+
+def ask(url: str, body: Any = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answered:
+        return json.load(answered)
+
+
+def test_commands_refuse_in_one_line(cli: Cli, tmp_path: Path) -> None:
+    home = {"RATCHET_HOME": str(tmp_path / "home")}
+    no_report = cli("ui", "evidently", **home)
+    assert (no_report.returncode, no_report.stderr.count("\n")) == (2, 1)
+    assert "there is no report in" in no_report.stderr
+    wrong = cli("report", "--config", "baseline.yaml", **home)
+    assert wrong.returncode == 2
+    assert wrong.stderr.endswith("pipeline: training draws no report, reporting does\n")

@@ -1,0 +1,167 @@
+"""The figures are those of SciPy and Evidently, to 1e-6."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+import scipy.spatial
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ratchet.counting import count_categories, count_numbers, point_cuts
+from ratchet.datasets.schema import Field, Schema
+from ratchet.drift_tests import (
+    benjamini_hochberg,
+    chi_square,
+    jensen_shannon,
+    kolmogorov_smirnov,
+    measure,
+    pooled,
+    psi,
+)
+from ratchet.profile import MOST_POINTS, FeatureProfile, profile_rows
+
+EXACT = pytest.approx
+CELLS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=12)
+
+
+def profiled(values: npt.NDArray[np.float64]) -> FeatureProfile:
+    schema = Schema(features=(Field(name="x", type="number", nullable=True),), target="y")
+    return profile_rows(pd.DataFrame({"x": values}), schema).features[0]
+
+
+def ks_of_counts(reference: npt.NDArray[np.float64], current: npt.NDArray[np.float64]) -> tuple[float, float]:
+    feature = profiled(reference)
+    counts = count_numbers(current, point_cuts(feature.points))
+    return kolmogorov_smirnov(
+        np.array([feature.missing, *feature.point_counts]), np.array([counts.missing, *counts.cells])
+    )
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 2])
+@pytest.mark.parametrize("shift", [0, 0.1, 3])
+def test_ks_of_counts_is_scipys_up_to_512_distinct_values(decimals: int, shift: float) -> None:
+    generator = np.random.default_rng(3)
+    reference, current = generator.normal(size=500).round(decimals), generator.normal(shift, 1.3, 700)
+    expected = scipy.stats.ks_2samp(reference, current, method="asymp")
+    assert ks_of_counts(reference, current) == EXACT((expected.statistic, expected.pvalue), abs=1e-12)
+
+
+@settings(max_examples=100)
+@given(*[st.lists(st.integers(-4, 4).map(float), min_size=5, max_size=60)] * 2)
+def test_ks_of_counts_is_scipys_for_ties_too(reference: list[float], current: list[float]) -> None:
+    one, other = np.array(reference), np.array(current)
+    assert ks_of_counts(one, other)[0] == EXACT(scipy.stats.ks_2samp(one, other, method="asymp").statistic, abs=1e-12)
+
+
+def test_ks_of_many_distinct_values_is_off_by_less_than_the_bound() -> None:
+    generator = np.random.default_rng(4)
+    for shift in (0, 0.02, 0.5):
+        reference, current = generator.normal(size=20_000), generator.normal(shift, size=5000)
+        expected = scipy.stats.ks_2samp(reference, current, method="asymp").statistic
+        assert 0 <= expected - ks_of_counts(reference, current)[0] < 1 / (MOST_POINTS - 1)
+
+
+def test_a_gap_is_a_value_below_all_others() -> None:
+    generator = np.random.default_rng(5)
+    reference, current = generator.normal(size=400), generator.normal(size=300)
+    reference[:40], current[:90] = np.nan, np.nan
+    lowest = [np.nan_to_num(values, nan=-1e9) for values in (reference, current)]
+    assert ks_of_counts(reference, current)[0] == EXACT(scipy.stats.ks_2samp(*lowest, method="asymp").statistic)
+
+
+@given(CELLS)
+def test_chi_square_is_scipys(cells: list[tuple[int, int]]) -> None:
+    reference, current = np.array(cells).T
+    if min(reference.sum(), current.sum()) == 0:
+        return
+    table = np.stack([reference, current])[:, reference + current > 0]
+    expected = scipy.stats.chi2_contingency(table, correction=False)
+    assert chi_square(reference, current) == EXACT((expected.statistic, expected.pvalue), abs=1e-9)
+
+
+@given(CELLS)
+def test_jensen_shannon_is_scipys(cells: list[tuple[int, int]]) -> None:
+    reference, current = np.array(cells).T
+    if min(reference.sum(), current.sum()) == 0:
+        return
+    expected = scipy.spatial.distance.jensenshannon(reference, current, base=2)
+    assert jensen_shannon(reference, current) == EXACT(expected, abs=1e-6)
+
+
+EVIDENTLY = """
+import json, sys
+import numpy as np, pandas as pd
+from evidently.legacy.calculations.stattests import psi_stat_test
+from evidently.legacy.core import ColumnType
+generator = np.random.default_rng(6)
+answers = []
+for shift in (0.0, 0.4):
+    one, other = generator.normal(size=50_000).clip(-2, 2), generator.normal(shift, size=30_000).clip(-2, 2)
+    edges = np.histogram_bin_edges(np.concatenate([one, other]), bins="sturges")
+    figure = psi_stat_test.func(pd.Series(one), pd.Series(other), ColumnType.Numerical, 0.2)[0]
+    answers.append([one.tolist(), other.tolist(), edges[1:-1].tolist(), figure])
+one, other = generator.choice(list("abc"), 500, p=[0.5, 0.3, 0.2]), generator.choice(list("abc"), 200)
+figure = psi_stat_test.func(pd.Series(one), pd.Series(other), ColumnType.Categorical, 0.2)[0]
+answers.append([one.tolist(), other.tolist(), None, figure])
+json.dump(answers, sys.stdout)
+"""
+
+
+def test_psi_is_evidentlys_on_the_same_bins() -> None:
+    pytest.importorskip("evidently")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", EVIDENTLY], capture_output=True, text=True, check=True)
+    for one, other, edges, expected in json.loads(done.stdout):
+        if edges:
+            reference, current = (count_numbers(np.array(values), np.array(edges)).cells for values in (one, other))
+        else:
+            reference, current = (count_categories(pd.Series(values), ["a", "b", "c"]).cells for values in (one, other))
+        assert psi(np.array(reference), np.array(current)) == EXACT(expected, abs=1e-6)
+
+
+def test_psi_follows_its_formula() -> None:
+    p, q = np.array([0.2, 0.3, 0.5]), np.array([0.4, 0.4, 0.2])
+    expected = float(np.sum((p - q) * np.log(p / q)))
+    assert psi((p * 10).astype(int), (q * 10).astype(int)) == EXACT(expected)
+
+
+def test_psi_is_zero_for_equal_shares_and_symmetric() -> None:
+    one, other = np.array([10, 20, 30]), np.array([30, 20, 10])
+    assert psi(one, one) == 0
+    assert psi(one, other) == EXACT(psi(other, one))
+
+
+def test_an_empty_bin_gives_a_finite_figure() -> None:
+    assert 1 < psi(np.array([100, 0]), np.array([0, 100])) < np.inf
+
+
+@given(CELLS, st.booleans())
+def test_pooled_cells_expect_enough_rows_and_lose_none(cells: list[tuple[int, int]], ordered: bool) -> None:
+    reference, current = np.array(cells).T
+    if min(reference.sum(), current.sum()) == 0:
+        return
+    one, other = pooled(reference, current, ordered=ordered, fewest=3)
+    assert (one.sum(), other.sum()) == (reference.sum(), current.sum())
+    expected = (one + other) * min(one.sum(), other.sum()) / (one + other).sum()
+    assert len(one) == 1 or expected.min() >= 3 - 1e-9
+
+
+@given(st.lists(st.floats(0, 1), max_size=20))
+def test_benjamini_hochberg_is_scipys(p_values: list[float]) -> None:
+    expected = scipy.stats.false_discovery_control(p_values).tolist() if p_values else []
+    assert benjamini_hochberg(p_values) == EXACT(expected)
+
+
+def test_cohens_w_does_not_grow_with_the_rows() -> None:
+    reference, current = np.array([50, 50]), np.array([60, 40])
+    once = measure("chi_square", reference, current, ordered=True)
+    often = measure("chi_square", reference * 100, current * 100, ordered=True)
+    assert once.figure == EXACT(often.figure) == EXACT(0.2, abs=0.01)
+    assert once.p_value > 0.1 > often.p_value

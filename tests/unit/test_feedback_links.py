@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import multiprocessing
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from itsdangerous import URLSafeTimedSerializer
+
+from ratchet.errors import ConfigError, UnavailableError
+from ratchet.links import ExpiredLinkError, LinkError, Links
+from ratchet.settings import Settings
+
+SECRET = "a-secret-of-the-tests"
+
+
+def links(home: Path = Path("nowhere"), env: str = "production", secret: str | None = SECRET, **more: Any) -> Links:
+    return Links(Settings(home=home, env=env, link_secret=secret, **more))
+
+
+def test_a_token_names_its_prediction_and_expires_when_it_says() -> None:
+    token, expires_at = links(link_lifetime=60.0).token("01a1")
+    assert links().prediction_id(token) == "01a1"
+    assert expires_at == pytest.approx(time.time() + 60, abs=2)
+
+
+def test_a_token_of_yesterday_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    token, _ = links().token("01a1")
+    later = time.time() + 86_402
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(ExpiredLinkError):
+        links(link_lifetime=86_400.0).prediction_id(token)
+    assert links(link_lifetime=86_500.0).prediction_id(token) == "01a1"
+
+
+def test_a_token_signed_with_another_secret_is_refused() -> None:
+    token, _ = links(secret="another-secret-of-the-tests").token("01a1")
+    with pytest.raises(LinkError):
+        links().prediction_id(token)
+
+
+def test_what_the_secret_signs_for_another_purpose_is_no_link() -> None:
+    for salt in ("itsdangerous", "ratchet", ""):
+        with pytest.raises(LinkError):
+            links().prediction_id(URLSafeTimedSerializer(SECRET, salt=salt).dumps("01a1"))
+
+
+@given(st.data())
+def test_a_token_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
+    token, _ = links().token("01a1")
+    place = data.draw(st.integers(0, len(token) - 1))
+    character = data.draw(st.characters(codec="utf-8").filter(lambda found: found != token[place]))
+    changed = token[:place] + character + token[place + 1 :]
+    # The last digit of base 64 has bits that mean nothing.
+    if place != len(token) - 1:
+        with pytest.raises(LinkError):
+            links().prediction_id(changed)
+
+
+@given(st.text())
+def test_any_other_text_is_refused(text: str) -> None:
+    with pytest.raises(LinkError):
+        links().prediction_id(text)
+
+
+@pytest.mark.parametrize(("secret", "got"), [(None, "none"), ("", "none"), ("hunter2", "one of 7")])
+@pytest.mark.parametrize("env", ["staging", "production"])
+def test_a_service_that_is_not_local_needs_a_secret(env: str, secret: str | None, got: str) -> None:
+    with pytest.raises(ConfigError, match=f"RATCHET_LINK_SECRET: RATCHET_ENV={env} needs .* got {got}") as caught:
+        links(env=env, secret=secret)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_local_service_without_a_secret_keeps_one_in_its_home(tmp_path: Path) -> None:
+    token, _ = links(tmp_path / "home", "local", None).token("01a1")
+    kept = tmp_path / "home" / "link.key"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert len(kept.read_text()) == 64
+    assert links(tmp_path / "home", "local", None).prediction_id(token) == "01a1"
+    assert [path.name for path in kept.parent.iterdir()] == ["link.key"]
+
+
+def test_a_local_service_with_a_secret_keeps_nothing(tmp_path: Path) -> None:
+    token, _ = links(tmp_path, "local", "short").token("01a1")
+    assert links(tmp_path, "local", "short").prediction_id(token) == "01a1"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_start_together_keep_one_secret(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    with context.Pool(6) as pool:
+        tokens = pool.map(_token, [tmp_path / "home"] * 24)
+    assert {links(tmp_path / "home", "local", None).prediction_id(token) for token in tokens} == {"01a1"}
+
+
+def _token(home: Path) -> str:
+    return links(home, "local", None).token("01a1")[0]
+
+
+def test_a_home_that_cannot_be_written_makes_no_link(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the home would be")
+    with pytest.raises(UnavailableError, match="links cannot be signed"):
+        links(tmp_path / "home", "local", None).token("01a1")

@@ -1,0 +1,279 @@
+"""How good the champion is in production: measured with labels, estimated without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from ratchet.config_loop import QualityDrop
+from ratchet.metrics import ClassificationScores, point
+from ratchet.production import Label, LabelledRow, PredictedRow
+from ratchet.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of
+
+NAMES = ["setosa", "versicolor", "virginica"]
+Shares = dict[str, float]
+
+
+def row(prediction: Label, target: Label | None, shares: Shares | None = None, correct: bool | None = None) -> Any:
+    return LabelledRow("id", "1", {}, prediction, shares, target, correct, 1, 0.0)
+
+
+def unlabelled(prediction: Label, shares: Shares | None) -> PredictedRow:
+    return PredictedRow("id", "1", {}, prediction, shares)
+
+
+def simulated(seed: int, n_rows: int, sharpness: float = 1.0) -> npt.NDArray[np.float64]:
+    """Probabilities of three classes, shape (rows, 3)."""
+    logits = np.random.default_rng(seed).normal(size=(n_rows, len(NAMES)), scale=2.0 * sharpness)
+    shares = np.exp(logits)
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+
+def drawn(seed: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Truths that come true as often as the probabilities say: calibrated."""
+    chance = np.random.default_rng(seed).random((len(shares), 1))
+    return np.asarray((chance > shares.cumsum(axis=1)).sum(axis=1).clip(0, len(NAMES) - 1))
+
+
+def answered(shares: npt.NDArray[np.float64], truth: Sequence[int]) -> list[LabelledRow]:
+    return [
+        row(NAMES[int(some.argmax())], NAMES[right], dict(zip(NAMES, some.tolist(), strict=True)))
+        for some, right in zip(shares, truth, strict=True)
+    ]
+
+
+def without_labels(rows: Sequence[LabelledRow]) -> list[PredictedRow]:
+    return [unlabelled(one.prediction, one.probabilities) for one in rows]
+
+
+def measured(
+    rows: Sequence[LabelledRow], metric: str = "accuracy", baseline: float | None = 0.9, **asked: Any
+) -> Quality:
+    return measure(rows, without_labels(rows), "1", metric, QualityDrop(**asked), baseline, seed=1)
+
+
+def test_every_metric_of_a_classification_is_the_one_of_scikit_learn() -> None:
+    shares = simulated(0, 200)
+    truth = drawn(1, shares)
+    found = measured(answered(shares, truth.tolist())).metrics
+    predicted = shares.argmax(axis=1)
+    average: dict[str, Any] = {"average": "macro", "zero_division": 0}
+    assert found == pytest.approx(
+        {
+            "accuracy": sklearn_metrics.accuracy_score(truth, predicted),
+            "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(truth, predicted),
+            "f1_macro": sklearn_metrics.f1_score(truth, predicted, **average),
+            "precision_macro": sklearn_metrics.precision_score(truth, predicted, **average),
+            "recall_macro": sklearn_metrics.recall_score(truth, predicted, **average),
+            "log_loss": sklearn_metrics.log_loss(truth, shares),
+            "roc_auc": sklearn_metrics.roc_auc_score(truth, shares, multi_class="ovr"),
+        }
+    )
+    assert set(found) == set(CLASSIFICATION_METRICS)
+
+
+def test_two_classes_that_are_numbers_are_measured_as_scikit_learn_does() -> None:
+    generator = np.random.default_rng(2)
+    second = generator.random(120)
+    truth = (generator.random(120) < second).astype(int)
+    # As text, 10 stands before 2.
+    rows = [
+        row(10 if p > 0.5 else 2, (2, 10)[t], {"2": 1 - p, "10": p})
+        for p, t in zip(second.tolist(), truth, strict=True)
+    ]
+    found = measured(rows).metrics
+    assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(truth, second > 0.5))
+    assert found["roc_auc"] == pytest.approx(sklearn_metrics.roc_auc_score(truth, second))
+    assert found["log_loss"] == pytest.approx(sklearn_metrics.log_loss(truth, second))
+
+
+def test_every_metric_of_a_regression_is_the_one_of_scikit_learn() -> None:
+    generator = np.random.default_rng(3)
+    truth = generator.normal(150, 40, 60)
+    predicted = truth + generator.normal(0, 10, 60)
+    rows = [row(p, t) for p, t in zip(predicted.tolist(), truth.tolist(), strict=True)]
+    found = measured([*rows, row(1.0, None)], "rmse", baseline=10.0)
+    assert found.n_rows == 60, "of a row without a truth nothing can be said"
+    assert found.estimate is None
+    assert found.metrics == pytest.approx(
+        {
+            "rmse": sklearn_metrics.root_mean_squared_error(truth, predicted),
+            "mae": sklearn_metrics.mean_absolute_error(truth, predicted),
+            "r2": sklearn_metrics.r2_score(truth, predicted),
+        }
+    )
+    assert set(found.metrics) == set(REGRESSION_METRICS)
+
+
+def test_without_probabilities_the_metrics_that_need_them_are_left_out() -> None:
+    found = measured([row("setosa", "setosa")] * 20 + [row("setosa", "virginica")] * 20)
+    assert found.value == 0.5
+    assert {"log_loss", "roc_auc"}.isdisjoint(found.metrics)
+    assert found.estimate is None
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
+def test_a_metric_that_the_window_cannot_give_is_no_verdict(metric: str) -> None:
+    found = measured([row("setosa", "setosa")] * 40, metric)
+    assert (found.value, found.low, found.dropped) == (None, None, False)
+    assert found.reason == f"{metric} is not defined on this window of 40 rows"
+    assert found.metrics["accuracy"] == 1.0
+
+
+def test_a_window_of_one_class_has_no_area_under_the_curve_and_all_else() -> None:
+    shares = {"setosa": 0.9, "versicolor": 0.06, "virginica": 0.04}
+    found = measured([row("setosa", "setosa", shares)] * 40)
+    assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
+    assert set(found.metrics) == set(CLASSIFICATION_METRICS) - {"roc_auc"}
+    assert found.metrics["f1_macro"] == 1.0
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 29])
+def test_too_few_rows_are_no_verdict_and_say_how_many_are_needed(n_rows: int) -> None:
+    found = measured([row("setosa", "virginica", {"setosa": 0.6, "virginica": 0.4})] * n_rows, minimum_rows=30)
+    assert (found.value, found.dropped, found.n_rows, found.metrics) == (None, False, n_rows, {})
+    assert found.reason == f"{n_rows} labelled rows, 30 are needed"
+    assert found.estimate == (pytest.approx(0.6) if n_rows else None)
+
+
+def test_rows_that_are_only_known_to_be_wrong_count_as_wrong() -> None:
+    shares = {"setosa": 0.5, "versicolor": 0.2, "virginica": 0.3}
+    rows = [row("setosa", "setosa", shares)] * 30 + [row("setosa", None, shares, correct=False)] * 10
+    scores = scores_of(rows)
+    assert isinstance(scores, ClassificationScores)
+    assert point("accuracy", scores) == 0.75
+    assert {NAMES[truth] for truth in scores.truth[30:]} == {"virginica"}, "the likeliest of the others"
+
+
+def test_without_probabilities_too_a_row_that_is_known_to_be_wrong_counts_as_wrong() -> None:
+    known = [row("setosa", "setosa")] * 20 + [row("virginica", "virginica")] * 7 + [row("versicolor", "versicolor")] * 3
+    scores = scores_of([*known, *[row("setosa", None, correct=False)] * 10])
+    assert isinstance(scores, ClassificationScores)
+    assert point("accuracy", scores) == 0.75
+    assert {NAMES[truth] for truth in scores.truth[30:]} == {"virginica"}, "the most frequent of the others"
+
+
+def test_a_row_of_which_nothing_is_known_is_left_out() -> None:
+    rows = [row("setosa", None), row("setosa", None, {"setosa": 1.0}, correct=False), row("setosa", "setosa")]
+    scores = scores_of(rows)
+    assert scores is not None
+    assert len(scores) == 1, "there is no other class that the second row could have been"
+    assert scores_of(rows[:2]) is None
+    assert scores_of([]) is None
+
+
+def test_the_expected_accuracy_is_the_mean_of_the_highest_probabilities() -> None:
+    shares = simulated(4, 500)
+    rows = without_labels(answered(shares, [0] * 500))
+    assert estimated(rows, "accuracy") == pytest.approx(shares.max(axis=1).mean())
+
+
+@pytest.mark.parametrize("metric", ESTIMABLE)
+@pytest.mark.parametrize("sharpness", [0.3, 1.0])
+def test_the_estimate_is_close_to_the_truth_where_probabilities_are_calibrated(metric: str, sharpness: float) -> None:
+    shares = simulated(5, 4000, sharpness)
+    rows = answered(shares, drawn(6, shares).tolist())
+    found = measured(rows, metric, window=4000)
+    assert found.value is not None
+    # The standard error of a share of 4000 rows is at most 0.008.
+    assert found.estimate == pytest.approx(found.value, abs=0.03)
+
+
+def test_the_estimate_follows_a_fall_that_the_probabilities_show() -> None:
+    sure, unsure = (without_labels(answered(simulated(7, 500, s), [0] * 500)) for s in (2.0, 0.2))
+    before, after = estimated(sure, "f1_macro"), estimated(unsure, "f1_macro")
+    assert before is not None
+    assert after is not None
+    assert before > after + 0.2
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric"),
+    [
+        ([], "accuracy"),
+        ([unlabelled("setosa", None)], "accuracy"),
+        ([unlabelled("setosa", {"setosa": 1.0}), unlabelled("setosa", None)], "accuracy"),
+        ([unlabelled("setosa", {"setosa": 1.0})], "log_loss"),
+        ([unlabelled("setosa", {"setosa": 1.0})], "roc_auc"),
+        ([unlabelled(151.0, None)], "rmse"),
+    ],
+)
+def test_what_cannot_be_estimated_is_none(rows: list[PredictedRow], metric: str) -> None:
+    assert estimated(rows, metric) is None
+
+
+def test_an_expected_confusion_matrix_adds_up_to_the_rows() -> None:
+    shares = simulated(8, 50)
+    predicted = shares.argmax(axis=1)
+    matrix = ExpectedScores(predicted, predicted, shares, 3).confusion(np.ones((1, 50)))[0]
+    assert matrix.sum() == pytest.approx(50)
+    assert matrix.sum(axis=0) == pytest.approx(np.bincount(predicted, minlength=3))
+    assert matrix.sum(axis=1) == pytest.approx(shares.sum(axis=0))
+
+
+def right(share: float, n_rows: int) -> list[LabelledRow]:
+    """So many rows, of which this share is right; half of them of each class."""
+    hits = round(share * n_rows)
+    return [
+        row(NAMES[at % 2], NAMES[at % 2 if at < hits else 1 - at % 2], {NAMES[0]: 0.5, NAMES[1]: 0.5})
+        for at in range(n_rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("share", "n_rows", "drop", "dropped", "why"),
+    [
+        (0.80, 400, 0.05, True, "far below, and the interval too"),
+        (0.80, 400, 0.15, False, "below, but by less than was asked for"),
+        (0.80, 30, 0.05, False, "the interval of so few rows reaches the baseline"),
+        (0.90, 400, 0.05, False, "as good as ever"),
+        (1.00, 400, 0.05, False, "better"),
+    ],
+)
+def test_a_fall_has_to_be_large_and_beyond_chance(
+    share: float, n_rows: int, drop: float, dropped: bool, why: str
+) -> None:
+    found = measured(right(share, n_rows), baseline=0.9, drop=drop)
+    assert found.dropped == dropped, why
+    assert found.value == share
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= share <= found.high
+    assert (found.baseline, found.version, found.n_rows) == (0.9, "1", n_rows)
+
+
+def test_a_verdict_says_the_figure_its_interval_and_the_holdouts() -> None:
+    found = measured(right(0.8, 400), baseline=0.9)
+    assert found.reason == (
+        f"accuracy 0.800 (95 % interval {found.low:.3f} to {found.high:.3f}, 400 rows), 0.900 on the holdout"
+    )
+
+
+@pytest.mark.parametrize(("error", "dropped"), [(8.0, False), (10.0, False), (10.5, False), (15.0, True)])
+def test_a_loss_falls_by_rising(error: float, dropped: bool) -> None:
+    generator = np.random.default_rng(9)
+    truth = generator.normal(150, 40, 300)
+    wrong = generator.normal(0, 1, 300)
+    wrong *= error / np.sqrt((wrong**2).mean())
+    rows = [row(t + w, t) for t, w in zip(truth.tolist(), wrong.tolist(), strict=True)]
+    found = measured(rows, "rmse", baseline=10.0, drop=1.0)
+    assert found.value == pytest.approx(error)
+    assert found.dropped == dropped
+
+
+def test_without_the_holdouts_figure_nothing_has_fallen() -> None:
+    found = measured(right(0.1, 100), baseline=None)
+    assert not found.dropped
+    assert found.reason.endswith("the holdout's figure is not known")
+
+
+def test_the_seed_fixes_the_interval() -> None:
+    rows = right(0.8, 100)
+    one, same, other = (measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, seed) for seed in (1, 1, 2))
+    assert one == same != other
