@@ -1,9 +1,9 @@
 """Acknowledged feedback a second, beside bare SQLite that commits the same rows in groups of the same size.
 
 Run as ``.venv/bin/python benchmarks/feedback.py [--rounds N]``; it needs wrk (``apt-get install wrk``). The Iris
-baseline is trained by ``run.py`` into a scratch home, and served by ``run.py serve`` with 2 workers and its defaults, on
-SQLite with durability on. wrk posts over 16 connections, each post for another prediction. An answer counts when its row
-is in the store afterwards; no answer may be an error.
+baseline is trained by ``run.py`` into a scratch home and served by ``run.py serve`` with 2 workers and its defaults:
+SQLite, with durability on. wrk posts over 16 connections, each post for another prediction. An answer counts when its
+row is in the store afterwards; no answer may be an error.
 
 The floor is one process that inserts the same rows into a table with the same indices, 16 to a commit, with the same
 durability (``synchronous = FULL``): it reads no request, looks nothing up, and decides nothing. It takes turns with the

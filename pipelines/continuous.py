@@ -68,8 +68,8 @@ def run_continuous(
         run, is_new = _wanted(runs, store, config, settings)
         if not is_new:
             return ContinuousSummary(run, None)
-        run = runs.begin(run)
-        decided = _decided_before(runs, run, settings, config)
+        run = runs.begin(run, config_hash(config))
+        decided = run if run.state != "open" else _decided_before(runs, run, settings, config)
         if decided:
             return ContinuousSummary(decided, None)
         try:

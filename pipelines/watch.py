@@ -124,7 +124,7 @@ class Watcher:
         if self._reporting is not None:
             self._reporting.process.wait()
             self._reap()
-        run = self._run and self._decider.runs.find(self._run.watermark, self._run.config_hash)
+        run = self._run and self._decider.runs.get(self._run.id)
         return run is None or run.state not in ("open", "failed")
 
     def stop(self) -> None:
@@ -148,7 +148,7 @@ class Watcher:
 
     def _tell_end(self, job: _Job) -> None:
         model, status = self._config.model, job.process.returncode
-        run = self._run and self._decider.runs.find(self._run.watermark, self._run.config_hash)
+        run = self._run and self._decider.runs.get(self._run.id)
         if run is None or run.state == "open":
             how = f"was killed by signal {-status}" if status < 0 else f"did not end: {job.last_line()}"
             self._tell(f"{model}: {job.name} {how}; it is picked up again")

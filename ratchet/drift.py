@@ -249,7 +249,7 @@ def _embedded(features: pd.DataFrame, package: Package) -> pd.DataFrame:
 
 
 def _batches(path: Path, names: Sequence[str], batch_rows: int) -> Iterator[pd.DataFrame]:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, buffer_size=_READ_AHEAD, pre_buffer=False) as file:
         known = [name for name in names if name in file.schema_arrow.names]

@@ -206,11 +206,11 @@ def _machine() -> str:
 
 def _is_gone(holder: str) -> bool:
     """Whether a holder was a process of this machine and container that has ended; its lease need not run out."""
-    *_, process, machine, _ = holder.rsplit(":", 3)
-    if not machine or machine != _machine():
+    parts = holder.rsplit(":", 3)
+    if len(parts) < 4 or not parts[2] or parts[2] != _machine():
         return False
     try:
-        os.kill(int(process), 0)
+        os.kill(int(parts[1]), 0)
     except ProcessLookupError:
         return True
     except PermissionError:

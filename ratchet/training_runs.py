@@ -102,15 +102,25 @@ class TrainingRuns:
         where = sa.and_(training_runs.c.watermark == watermark, training_runs.c.config_hash == config_hash)
         return self._first(where, training_runs.c.id)
 
+    def get(self, number: int) -> TrainingRun | None:
+        """A run by its number."""
+        return self._first(training_runs.c.id == number, training_runs.c.id)
+
     def history(self, limit: int) -> list[TrainingRun]:
         """The newest runs, newest first."""
         statement = sa.select(training_runs).where(self._mine).order_by(training_runs.c.id.desc()).limit(limit)
         with self._store.reading() as connection:
             return [TrainingRun(**row._mapping) for row in connection.execute(statement)]
 
-    def begin(self, run: TrainingRun) -> TrainingRun:
-        """Count an attempt."""
-        return self._update(run, attempts=training_runs.c.attempts + 1)
+    def begin(self, run: TrainingRun, config_hash: str) -> TrainingRun:
+        """Count an attempt, by the config that it is made with: an earlier one may have been made with another.
+
+        A run that turns into one which was made already has failed.
+        """
+        other = self.find(run.watermark, config_hash)
+        if other is not None and other.id != run.id:
+            return self.end(run, "failed", f"its config was changed before its end; run {other.id} had the new one")
+        return self._update(run, attempts=training_runs.c.attempts + 1, config_hash=config_hash)
 
     def note(self, run: TrainingRun, **values: Any) -> TrainingRun:
         """Write down what is known of a run by now."""

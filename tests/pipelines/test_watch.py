@@ -195,7 +195,7 @@ def test_a_child_that_was_killed_is_told_and_its_run_picked_up(desk: Desk) -> No
     watcher = desk.watcher(SLEEP)
     watcher.look()
     killed = child_of(watcher)
-    desk.runs.begin(run)
+    desk.runs.begin(run, run.config_hash)
     os.kill(killed, signal.SIGKILL)
     looked_until(watcher, lambda: watcher._training is not None and child_of(watcher) != killed)
     model = desk.config.model

@@ -277,18 +277,20 @@ def test_feedback_is_counted_by_what_became_of_it(service: Service) -> None:
 
 
 class Stream:
-    """Clients that send feedback, each for predictions of its own, until the service is gone."""
+    """Clients that send feedback, each for predictions of its own, until they are told that it is enough."""
 
     def __init__(self, port: int, ids: list[str], clients: int = 8) -> None:
         self.acknowledged: list[str] = []
         self._port = port
+        self._enough = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(ids[at::clients],)) for at in range(clients)]
 
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
 
-    def join(self) -> None:
+    def stop(self) -> None:
+        self._enough.set()
         for thread in self._threads:
             thread.join(30)
             assert not thread.is_alive()
@@ -297,7 +299,7 @@ class Stream:
         connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
         for one in ids:
             body = json.dumps({"prediction_id": one, "target": "versicolor"}).encode()
-            for _ in range(2):  # a client that is not sure sends it again
+            for _ in range(0 if self._enough.is_set() else 2):  # a client that is not sure sends it again
                 try:
                     connection.request("POST", "/feedback", body, {"content-type": "application/json"})
                     response = connection.getresponse()
@@ -331,7 +333,7 @@ def test_no_acknowledged_feedback_is_lost_or_counted_twice_when_a_worker_and_the
         before = len(stream.acknowledged)
         wait_until(lambda: len(stream.acknowledged) > before + 300, 30)
         service.kill()
-        stream.join()
+        stream.stop()
     with store.reading() as connection:
         rows = list(connection.scalars(sa.select(feedback.c.prediction_id).where(feedback.c.model == model)))
     store.engine.dispose()

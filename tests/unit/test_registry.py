@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ratchet import leases, stages
-from ratchet.champion import production_pointer, reference_profile
+from ratchet.champion import production_pointer, reference_package
 from ratchet.doctor import examine, repair
 from ratchet.errors import PackageError, RegistryError, StateError
 from ratchet.registry import ProductionPointer
@@ -77,7 +77,7 @@ def production(pointer: ProductionPointer) -> str | None:
 
 def test_nothing_is_in_production_before_the_first_promotion(pointer: ProductionPointer, settings: Settings) -> None:
     assert production(pointer) is None
-    assert reference_profile(settings, pointer.model) == (None, None)
+    assert reference_package(settings, pointer.model) == (None, None)
 
 
 def test_a_promotion_is_seen_everywhere_and_written_down(pointer: ProductionPointer, client: MlflowClient) -> None:
@@ -427,9 +427,9 @@ def test_a_real_package_is_verified_before_it_goes_in(
         client.create_model_version(model_name, package.uri, run, tags={DIGEST_TAG: package.digest})
     pointer = production_pointer(mlflow_settings, model_name)
     pointer.promote("1", "r", "a")
-    profile, version = reference_profile(mlflow_settings, model_name)
-    assert profile is not None
-    assert (profile.n_rows, version) == (120, "1")
+    champion, version = reference_package(mlflow_settings, model_name)
+    assert champion is not None
+    assert (champion.profile.n_rows, version) == (120, "1")
     (artifact,) = (mlflow_settings.home / "mlartifacts" / model_name).rglob("golden.json")
     artifact.write_text("{}")
     with pytest.raises(PackageError, match=r"golden.json: differs from the manifest"):

@@ -37,6 +37,20 @@ def test_a_run_is_written_down_before_it_begins(runs: TrainingRuns) -> None:
     assert runs.history(10) == [run]
 
 
+def test_an_open_run_is_made_with_the_config_of_whoever_picks_it_up(runs: TrainingRuns) -> None:
+    run = runs.begin(opened(runs, 200), "changed")
+    assert (run.state, run.config_hash, run.attempts) == ("open", "changed", 1)
+    assert runs.get(run.id) == run
+
+
+def test_an_open_run_whose_new_config_had_its_run_already_has_failed(runs: TrainingRuns) -> None:
+    crashed = opened(runs, 200)
+    done = runs.end(opened(runs, 200, "changed"), "refused", "no better")
+    found = runs.begin(crashed, "changed")
+    assert (found.state, runs.get(done.id)) == ("failed", done)
+    assert f"run {done.id} had the new one" in str(found.outcome)
+
+
 def test_before_the_first_run_there_is_none(runs: TrainingRuns) -> None:
     assert runs.unfinished() is None
     assert runs.last() is None
@@ -62,7 +76,7 @@ def test_models_have_runs_of_their_own(runs: TrainingRuns, store: Store) -> None
 
 
 def test_what_becomes_of_a_run_is_written_down_step_by_step(runs: TrainingRuns) -> None:
-    run = runs.begin(runs.begin(opened(runs, 200)))
+    run = runs.begin(runs.begin(opened(runs, 200), "config"), "config")
     assert run.attempts == 2
     assert runs.note(run, snapshot="abc").snapshot == "abc"
     ended = runs.end(run, "promoted", "better by 0.1", version="4", run_id="r1")
@@ -79,7 +93,7 @@ def test_a_run_ends_once_and_nothing_changes_it_afterwards(runs: TrainingRuns, s
     run = opened(runs, 200)
     ended = runs.end(run, state, "so it is", version="4")
     assert runs.end(run, "failed", "too late", version="5") == ended
-    assert runs.begin(run) == ended
+    assert runs.begin(run, run.config_hash) == ended
     assert runs.note(run, snapshot="abc") == ended
     assert runs.last() == ended
 
@@ -121,7 +135,7 @@ sys.stdin.readline()
 for watermark in range(20):
     run = runs.open(watermark, "config", "r")
     if run is not None:
-        runs.begin(run)
+        runs.begin(run, run.config_hash)
         print(watermark)
 """
 

@@ -486,7 +486,7 @@ def test_a_run_that_was_opened_is_begun_and_one_that_died_is_picked_up_by_whoeve
     again = after_restart.decide()
     assert again.run == run
     assert f"run {run.id} (watermark {run.watermark}) is begun: every_k_labels: 10 new labels" in again.line
-    after_restart.runs.begin(run)
+    after_restart.runs.begin(run, run.config_hash)
     picked_up = after_restart.decide()
     assert picked_up.run is not None
     assert picked_up.run.attempts == 1
