@@ -130,13 +130,15 @@ def _round(folder: Path, trained: Settings) -> dict[str, float]:
             while _post(port, "/predict", rows[0].record)["model"]["version"] == "1":
                 time.sleep(0.005)
             answered = time.time()
-            run = TrainingRuns(store, "iris").last()
-        if run is None or run.state != "promoted" or run.ended_at is None:
+            runs = TrainingRuns(store, "iris")
+            _wait(lambda: runs.unfinished() is None)
+            run = runs.last()
+        if run is None or run.state != "promoted":
             raise RuntimeError(f"the run did not promote: {run}")
         promoted = _promoted_at(store)
-        # The same run as a command: its labels are there, its row is made open again for a watermark of its own.
+        # The same run as a command: the same labels, which have had their run under another config.
         with store.transaction() as connection:
-            connection.execute(sa.delete(training_runs))
+            connection.execute(sa.update(training_runs).values(config_hash="bench"))
         alone = _run(
             settings, "--config", "continuous_training.yaml", "--no-cache", *LOOP, "--set", "promote.policy=always"
         )

@@ -78,6 +78,14 @@ def test_prometheus_reads_every_metric(asked: Service) -> None:
         "ratchet_served_version": "gauge",
         "ratchet_swaps": "counter",
         "ratchet_swap_failures": "counter",
+        "ratchet_drift_share": "gauge",
+        "ratchet_drift_detected": "gauge",
+        "ratchet_drift_figure": "gauge",
+        "ratchet_drift_window_timestamp_seconds": "gauge",
+        "ratchet_live_quality": "gauge",
+        "ratchet_live_quality_timestamp_seconds": "gauge",
+        "ratchet_labels_waiting": "gauge",
+        "ratchet_training_run_timestamp_seconds": "gauge",
     }
     assert all(family.documentation for family in found.values())
     series = [(sample.name, *sorted(sample.labels.items())) for family in found.values() for sample in family.samples]
