@@ -49,6 +49,7 @@ def run(
         str | None,
         typer.Option("--snapshot", metavar="HASH", help="Continuous training on the rows of an earlier run."),
     ] = None,
+    number: Annotated[int | None, typer.Option("--run", hidden=True, help="The run that watch has opened.")] = None,
 ) -> None:
     """Train in pipelines, promote only what is proved better, and go one step back with one command."""
     if context.invoked_subcommand is not None:
@@ -75,7 +76,7 @@ def run(
     if dry_run:
         _plan(loaded, path)
         return
-    _train(loaded, settings, path, snapshot, cache=not no_cache, verbose=verbose)
+    _train(loaded, settings, path, snapshot, number, cache=not no_cache, verbose=verbose)
 
 
 def _plan(config: TrainingConfig, path: Path) -> None:
@@ -87,7 +88,14 @@ def _plan(config: TrainingConfig, path: Path) -> None:
 
 
 def _train(
-    config: TrainingConfig, settings: Settings, path: Path, snapshot: str | None, *, cache: bool, verbose: bool
+    config: TrainingConfig,
+    settings: Settings,
+    path: Path,
+    snapshot: str | None,
+    number: int | None,
+    *,
+    cache: bool,
+    verbose: bool,
 ) -> None:
     """Run a training pipeline, continuous or not, and say how it ended."""
     from pipelines.continuous import run_continuous, run_on_snapshot
@@ -100,7 +108,7 @@ def _train(
         if isinstance(config, ContinuousTrainingConfig) and snapshot:
             console.print_summary(run_on_snapshot(config, settings, snapshot, **how))
         elif isinstance(config, ContinuousTrainingConfig):
-            console.print_continuous(run_continuous(config, settings, **how))
+            console.print_continuous(run_continuous(config, settings, number=number, **how))
         else:
             console.print_summary(run_training(config, settings, **how))
 

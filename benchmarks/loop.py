@@ -57,7 +57,7 @@ def main() -> None:
         folder = Path(name)
         settings = _settings(folder / "trained")
         _run(settings, "--config", "baseline.yaml")
-        parts = [_round(folder / f"round-{number}", settings) for number in range(rounds)]
+        parts = [_round(folder / f"round-{number}") for number in range(rounds)]
         looks = _looks(settings, folder)
     middle = {key: statistics.median(part[key] for part in parts) for key in parts[0]}
     for key, value in middle.items():
@@ -104,7 +104,7 @@ def _run(settings: Settings, *words: str) -> float:
     return time.perf_counter() - begun
 
 
-def _round(folder: Path, trained: Settings) -> dict[str, float]:
+def _round(folder: Path) -> dict[str, float]:
     """One run begun by watch, with its parts, and the same run as a command of its own."""
     folder.mkdir()
     settings = _settings(folder / "home")

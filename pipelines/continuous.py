@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.progress import Listener
+from pipelines.operations import open_pointer
+from pipelines.progress import Listener, hush
 from pipelines.runner import RunSummary, execute, lineage_of, plan_training, summary_of
 from ratchet import leases
 from ratchet.config import config_hash
 from ratchet.config_loop import ContinuousTrainingConfig
-from ratchet.errors import RatchetError, RegistryError, StateError
+from ratchet.errors import ConfigError, RatchetError, RegistryError, StateError
 from ratchet.failpoints import failpoint
 from ratchet.production import watermark
 from ratchet.settings import Settings
@@ -42,19 +43,30 @@ def run_on_snapshot(config: ContinuousTrainingConfig, settings: Settings, versio
     Raises
     ------
     DataError: there is no such snapshot in this home.
+    StateError: a run of this model is under way.
     """
     plan_training(config)
-    return _train(config, settings, describe_snapshot(settings, version), f"snapshot-{version}", **how)
+    store = open_store(settings)
+    with leases.kept(store, TrainingRuns(store, config.model).lease_name, LEASE):
+        return _train(config, settings, describe_snapshot(settings, version), None, **how)
 
 
 def run_continuous(
-    config: ContinuousTrainingConfig, settings: Settings, *, label: str, cache: bool, verbose: bool, listener: Listener
+    config: ContinuousTrainingConfig,
+    settings: Settings,
+    *,
+    number: int | None = None,
+    label: str,
+    cache: bool,
+    verbose: bool,
+    listener: Listener,
 ) -> ContinuousSummary:
     """Run what is open, or else what production has said since the last run.
 
     Parameters
     ----------
     config, settings, label, cache, verbose, listener: as for ``pipelines.runner.run_training``.
+    number: the one run that is wanted; one that has ended is left as it is. None for whatever there is to do.
 
     Raises
     ------
@@ -62,59 +74,44 @@ def run_continuous(
     RegistryError, StateError: MLflow or the store cannot be used; the run stays open for the next attempt.
     RatchetError: whatever else a step found wrong that a person can mend; the run has failed.
     """
+    hush()
     store = open_store(settings)
     runs = TrainingRuns(store, config.model)
     with leases.kept(store, runs.lease_name, LEASE):
-        run, is_new = _wanted(runs, store, config, settings)
-        if not is_new:
+        run = _wanted(runs, store, config, settings, number)
+        if run.state == "open":
+            run = runs.begin(run, config_hash(config))
+        if run.state == "open" and run.attempts > MOST_ATTEMPTS:
+            run = runs.end(run, "failed", f"it died {MOST_ATTEMPTS} times before its end")
+        if run.state != "open":
             return ContinuousSummary(run, None)
-        run = runs.begin(run, config_hash(config))
-        decided = run if run.state != "open" else _decided_before(runs, run, settings, config)
-        if decided:
-            return ContinuousSummary(decided, None)
         try:
             how: dict[str, Any] = {"label": label, "cache": cache, "verbose": verbose, "listener": listener}
             return _run(runs, run, store, config, settings, how)
         except (RegistryError, StateError):
-            raise  # the run stays open: what is away now may be back at the next attempt
+            runs.put_off(run)  # what is away now may be back at the next attempt
+            raise
         except RatchetError as error:
             runs.end(run, "failed", str(error))
             raise
 
 
 def _wanted(
-    runs: TrainingRuns, store: Store, config: ContinuousTrainingConfig, settings: Settings
-) -> tuple[TrainingRun, bool]:
-    """The run to make, and whether there is anything to do for it."""
-    run = runs.unfinished()
+    runs: TrainingRuns, store: Store, config: ContinuousTrainingConfig, settings: Settings, number: int | None
+) -> TrainingRun:
+    """The run to make; one that has ended already where there is nothing to do."""
+    run = runs.unfinished() if number is None else runs.get(number)
     if run is not None:
-        return run, True
+        return run
+    if number is not None:
+        raise ConfigError(f"--run: {config.model} has no run {number} of continuous training")
     mark, digest = watermark(store, config.model), config_hash(config)
     run = runs.open(mark, digest, f"begun by {settings.actor}")
-    if run is not None:
-        return run, True
-    past = runs.find(mark, digest)
+    past = run or runs.find(mark, digest)
     if past is None:
-        raise RatchetError(f"the run of {config.model} for watermark {mark} is gone; try again")
-    return past, False
-
-
-def _decided_before(
-    runs: TrainingRuns, run: TrainingRun, settings: Settings, config: ContinuousTrainingConfig
-) -> TrainingRun | None:
-    """The run, ended, where an earlier attempt died after the gate had spoken; or one that has died too often."""
-    from ratchet.registry import ProductionPointer
-
-    pointer = ProductionPointer(settings, config.model)
-    if pointer.ledger.unfinished():
-        pointer.recover()
-    entry = pointer.ledger.find(run.operation_id)
-    if entry and entry.state in ("completed", "refused"):
-        state = "promoted" if entry.state == "completed" else "refused"
-        return runs.end(run, state, entry.reason, version=entry.to_version, run_id=entry.run_id)
-    if run.attempts > MOST_ATTEMPTS:
-        return runs.end(run, "failed", f"it died {MOST_ATTEMPTS} times before its end")
-    return None
+        raise StateError(f"somebody else has just begun a run of {config.model}; try again")
+    # What a person asks for again after a failure may have been mended.
+    return runs.reopen(past) if past.state == "failed" else past
 
 
 def _run(
@@ -129,6 +126,9 @@ def _run(
     snapshot = build_snapshot(settings, config, store, run.watermark)
     runs.note(run, snapshot=snapshot.version)
     failpoint("after_snapshot")
+    pointer = open_pointer(settings, config.model) if run.attempts > 1 else None
+    if pointer and pointer.ledger.unfinished():
+        pointer.recover()
     summary = _train(config, settings, snapshot, run.operation_id, **how)
     failpoint("after_pipeline")
     promotion = summary.promotion
@@ -140,7 +140,7 @@ def _train(
     config: ContinuousTrainingConfig,
     settings: Settings,
     snapshot: Snapshot,
-    operation_id: str,
+    operation_id: str | None,
     *,
     label: str,
     cache: bool,

@@ -12,7 +12,7 @@ from steps.ingest_snapshot import ingest_snapshot
 
 @pipeline(name="continuous_training", execution_mode=ExecutionMode.FAIL_FAST)
 def continuous_training(
-    config: ContinuousTrainingConfig, lineage: Lineage, snapshot: Snapshot, operation_id: str
+    config: ContinuousTrainingConfig, lineage: Lineage, snapshot: Snapshot, operation_id: str | None
 ) -> None:
     """Train a challenger on what is known by now, and let it into Production if it is proved better."""
     rows = ingest_snapshot(config, snapshot)

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.decisions import Decider
-from ratchet.errors import RatchetError
+from ratchet.errors import RatchetError, StateError
 from ratchet.settings import Settings, prepare_home
 from ratchet.training_runs import TrainingRun
 
@@ -29,6 +29,8 @@ from ratchet.training_runs import TrainingRun
 _GRACE = 20.0
 # Seconds until a line that differs in its numbers alone is told again.
 _SAME_AGAIN = 60.0
+# Seconds between attempts at a run that MLflow or the store keeps from its end.
+_LONGEST_PAUSE = 60.0
 
 
 def say(line: str) -> None:
@@ -87,6 +89,7 @@ class Watcher:
         self._command, self._report = list(command), list(report)
         self._tell = tell
         self._said, self._again = "", 0.0
+        self._pause, self._failures = 0.0, 0
         self._decider = Decider(config, settings)
         self._run: TrainingRun | None = None
         self._training: _Job | None = None
@@ -107,13 +110,13 @@ class Watcher:
         RatchetError: MLflow or the store cannot be read; nothing was decided.
         """
         self._reap()
-        if self._training is not None:
+        if self._training is not None or time.monotonic() < self._pause:
             return
         decision = self._decider.decide()
         self._say_once(decision.line)
         if decision.run is not None:
             self._run = decision.run
-            self._training = self._begin(f"run {decision.run.id}", self._command)
+            self._training = self._begin(f"run {decision.run.id}", [*self._command, "--run", str(decision.run.id)])
 
     def wait(self) -> bool:
         """Wait for the run that was begun, and its report; whether all went well."""
@@ -125,7 +128,9 @@ class Watcher:
             self._reporting.process.wait()
             self._reap()
         run = self._run and self._decider.runs.get(self._run.id)
-        return run is None or run.state not in ("open", "failed")
+        if run is not None and run.state == "open":
+            return self._decider.holder() is not None  # somebody else makes it
+        return run is None or run.state != "failed"
 
     def stop(self) -> None:
         """End what was begun; a run that is ended here is picked up by the next who watches."""
@@ -152,15 +157,22 @@ class Watcher:
         if run is None or run.state == "open":
             how = f"was killed by signal {-status}" if status < 0 else f"did not end: {job.last_line()}"
             self._tell(f"{model}: {job.name} {how}; it is picked up again")
+            # One that was killed goes on at once; what was in the way of the other may take a while.
+            self._failures = 0 if status < 0 else self._failures + 1
+            self._pause = time.monotonic() + min(2.0**self._failures - 1, _LONGEST_PAUSE)
             return
+        self._failures = 0
         self._tell(f"{model}: run {run.id} {run.state} version {run.version or 'none'}: {run.outcome}")
-        if self._config.report and run.state in ("promoted", "refused"):
+        if self._config.report and run.state in ("promoted", "refused") and self._reporting is None:
             self._reporting = self._begin(f"report {run.id}", self._report)
 
     def _begin(self, name: str, command: Sequence[str]) -> _Job:
         output = self._folder / f"{name.replace(' ', '-')}.log"
-        file = output.open("ab")
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
+        try:
+            file = output.open("ab")
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
+        except OSError as error:
+            raise StateError(f"{name} cannot be begun ({output}): {error.strerror}") from None
         return _Job(name, process, output, file)
 
     def _say_once(self, line: str) -> None:

@@ -43,8 +43,10 @@ class QualityDrop(Debounce):
 
     metric: str | None = Field(default=None, description="The primary metric where it is left out.")
     drop: float = Field(default=0.05, gt=0, description="In the metric's unit.")
-    window: int = Field(default=200, ge=10, le=20_000, description="The newest labelled rows, so many.")
-    step: int = Field(default=50, ge=1, description="New labels from one look to the next.")
+    window: int = Field(default=100, ge=10, le=20_000, description="The newest labelled rows, so many.")
+    step: int | None = Field(
+        default=None, ge=1, description="New labels from one window to the next; as many as a window has, if left out."
+    )
     minimum_rows: int = Field(default=30, ge=10, description="With fewer labelled rows there is no verdict.")
 
 

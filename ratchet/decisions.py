@@ -68,7 +68,7 @@ class Decider:
         model = self._config.model
         run = self.runs.unfinished()
         if run is not None:
-            holder = leases.holder(self._pointer.store, self.runs.lease_name)
+            holder = self.holder()
             if holder:
                 return Decision(f"{model}: run {run.id} (watermark {run.watermark}) is under way by {holder}")
             again = "picked up where it was left" if run.attempts else "begun"
@@ -77,6 +77,10 @@ class Decider:
         if champion is None:
             return Decision(f"{model}: no champion yet, so that there is nothing to watch: train one first")
         return self._look(self._view(champion))
+
+    def holder(self) -> str | None:
+        """Who makes a run of this model just now; None for nobody."""
+        return leases.holder(self._pointer.store, self.runs.lease_name)
 
     def _look(self, view: View) -> Decision:
         findings = [found for trigger in TRIGGERS if (found := trigger.look(view)) is not None]
@@ -92,9 +96,10 @@ class Decider:
 
     def _open(self, view: View, fired: list[Finding], reason: str) -> Decision:
         mark = wanted_watermark(view, fired)
-        run = self.runs.open(mark, config_hash(self._config), reason)
+        run = self.runs.open(mark, config_hash(self._config), reason, after=view.last.id if view.last else 0)
         if run is None:
-            return Decision(f"{view.model}: {reason}; but watermark {mark} has had its run")
+            why = f"watermark {mark} has had its run, or somebody began another just now"
+            return Decision(f"{view.model}: {reason}; but {why}")
         return Decision(f"{view.model} version {view.version}: run {run.id} (watermark {mark}) begins: {reason}", run)
 
     def _view(self, champion: Version) -> View:

@@ -76,8 +76,7 @@ def evaluate_model(model: Any, rows: pd.DataFrame, schema: Schema, config: Evalu
     low, high = interval(config.primary_metric, scores, config.confidence, config.bootstrap, seed)
     confusion = None
     if isinstance(scores, metrics.ClassificationScores):
-        counts = scores.confusion(np.ones((1, len(scores))))[0].astype(int)
-        confusion = tuple(tuple(row) for row in counts.tolist())
+        confusion = _confusion(scores)
     return Evaluation(
         metrics={name: value for name, value in figures.items() if not math.isnan(value)},
         primary_metric=config.primary_metric,
@@ -137,6 +136,12 @@ def interval(name: str, scores: metrics.Scores, confidence: float, n_resamples: 
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _confusion(scores: metrics.ClassificationScores) -> tuple[tuple[int, ...], ...]:
+    size = scores.n_classes
+    counts = np.bincount(scores.truth * size + scores.predicted, minlength=size * size).reshape(size, size)
+    return tuple(tuple(row) for row in counts.tolist())
 
 
 def _positions(values: npt.NDArray[Any], labels: list[str | int]) -> npt.NDArray[np.int64]:

@@ -121,7 +121,10 @@ def kept(store: Store, name: str, ttl: float, wait: float = 0.0) -> Iterator[Lea
     finally:
         done.set()
         thread.join()
-        release(store, lease)
+        try:
+            release(store, lease)
+        except StateError as error:  # what the block has to say goes before; the lease runs out
+            logger.warning("the lease on %s could not be given back: %s", name, error)
 
 
 def renew(store: Store, lease: Lease, ttl: float) -> bool:

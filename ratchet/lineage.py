@@ -13,6 +13,8 @@ from ratchet.config import TrainingConfig, config_hash
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow", "zenml", "onnxruntime", "skl2onnx")
 PREFIX = "ratchet."
+# On versions that learned from production.
+SNAPSHOT_TAG = f"{PREFIX}snapshot"
 
 
 class Lineage(BaseModel):

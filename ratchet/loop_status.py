@@ -11,7 +11,7 @@ from ratchet.training_runs import TrainingRun, TrainingRuns
 from ratchet.windows import drift_windows, quality_windows
 
 # Labels are counted no further than this.
-_MOST_LABELS = 100_000
+_MOST_LABELS = 10_000
 
 
 def loop_status(store: Store, model: str) -> dict[str, Any]:

@@ -1,19 +1,35 @@
 """Metrics as functions of row weights, so that one bootstrap resample is one row of a weight matrix.
 
-With all weights one, each equals scikit-learn's function of the same name. With ``weights`` of shape
-(resamples, rows), each row a multinomial count, they give the metric of every resample at once.
+With all weights one, each equals scikit-learn's function of the same name, unless the scores say over which classes a
+macro metric is averaged. With ``weights`` of shape (resamples, rows), each row a multinomial count, they give the metric
+of every resample at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+
+
+class Margins(NamedTuple):
+    """Rows by class, each of shape (resamples, n_classes).
+
+    Attributes
+    ----------
+    hits: that are of the class and were answered so.
+    support: that are of the class.
+    predicted: that were answered so.
+    """
+
+    hits: Floats
+    support: Floats
+    predicted: Floats
 
 
 @dataclass(frozen=True)
@@ -26,22 +42,23 @@ class ClassificationScores:
     predicted: class positions, shape (rows,).
     probabilities: shape (rows, n_classes), or None where the estimator has none.
     n_classes: number of classes.
+    least_support: the rows from which on a class counts in a macro metric. None is scikit-learn's rule: every class
+        that occurs or is predicted, so that one which is predicted and never occurs counts as 0.
     """
 
     truth: npt.NDArray[np.int64]
     predicted: npt.NDArray[np.int64]
     probabilities: Floats | None
     n_classes: int
+    least_support: float | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
 
-    def confusion(self, weights: Floats) -> Floats:
-        """Confusion matrices (truth by prediction), shape (resamples, n_classes, n_classes)."""
-        k = self.n_classes
-        cells = np.zeros((len(self), k * k))
-        cells[np.arange(len(self)), self.truth * k + self.predicted] = 1.0
-        return (weights @ cells).reshape(-1, k, k)
+    def margins(self, weights: Floats) -> Margins:
+        """The diagonal, the rows' sums and the columns' sums of the confusion matrices."""
+        truth, predicted = one_hot(self.truth, self.n_classes), one_hot(self.predicted, self.n_classes)
+        return Margins(weights @ (truth * predicted), weights @ truth, weights @ predicted)
 
 
 @dataclass(frozen=True)
@@ -58,6 +75,13 @@ class RegressionScores:
 Scores = ClassificationScores | RegressionScores
 
 
+def one_hot(classes: npt.NDArray[np.int64], n_classes: int) -> Floats:
+    """Class positions as indicators, shape (rows, n_classes)."""
+    indicators = np.zeros((len(classes), n_classes))
+    indicators[np.arange(len(classes)), classes] = 1.0
+    return indicators
+
+
 def _divide(numerator: Floats, denominator: Floats) -> Floats:
     """Quotients, and 0 where the denominator is 0, as scikit-learn's ``zero_division=0``."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
@@ -70,12 +94,12 @@ def _ratio_or_nan(numerator: Floats, denominator: Floats) -> Floats:
 
 
 def _mean_over(values: Floats, included: npt.NDArray[np.bool_]) -> Floats:
-    return _divide(np.where(included, values, 0.0).sum(axis=1), included.sum(axis=1).astype(float))
+    return _ratio_or_nan(np.where(included, values, 0.0).sum(axis=1), included.sum(axis=1).astype(float))
 
 
-def _margins(scores: ClassificationScores, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    matrix = scores.confusion(weights)
-    return np.diagonal(matrix, axis1=1, axis2=2).copy(), matrix.sum(axis=2), matrix.sum(axis=1)
+def _macro(values: Floats, scores: ClassificationScores, margins: Margins) -> Floats:
+    least = scores.least_support
+    return _mean_over(values, margins.support + margins.predicted > 0 if least is None else margins.support >= least)
 
 
 def _probabilities(scores: ClassificationScores) -> Floats:
@@ -86,32 +110,33 @@ def _probabilities(scores: ClassificationScores) -> Floats:
 
 def accuracy(scores: ClassificationScores, weights: Floats) -> Floats:
     """Share of right predictions."""
-    hits, support, _ = _margins(scores, weights)
-    return _divide(hits.sum(axis=1), support.sum(axis=1))
+    margins = scores.margins(weights)
+    return _divide(margins.hits.sum(axis=1), margins.support.sum(axis=1))
 
 
 def balanced_accuracy(scores: ClassificationScores, weights: Floats) -> Floats:
-    """Mean recall over the classes that occur."""
-    hits, support, _ = _margins(scores, weights)
-    return _mean_over(_divide(hits, support), support > 0)
+    """Mean recall over the classes that occur, or have the least support that the scores ask for."""
+    hits, support, _ = scores.margins(weights)
+    least = scores.least_support
+    return _mean_over(_divide(hits, support), support > 0 if least is None else support >= least)
 
 
 def f1_macro(scores: ClassificationScores, weights: Floats) -> Floats:
-    """Mean F1 over the classes that occur or are predicted."""
-    hits, support, predicted = _margins(scores, weights)
-    return _mean_over(_divide(2 * hits, support + predicted), support + predicted > 0)
+    """Mean F1 over the classes that occur or are predicted, or have the least support that the scores ask for."""
+    margins = scores.margins(weights)
+    return _macro(_divide(2 * margins.hits, margins.support + margins.predicted), scores, margins)
 
 
 def precision_macro(scores: ClassificationScores, weights: Floats) -> Floats:
-    """Mean precision over the classes that occur or are predicted."""
-    hits, support, predicted = _margins(scores, weights)
-    return _mean_over(_divide(hits, predicted), support + predicted > 0)
+    """Mean precision over the same classes as for ``f1_macro``."""
+    margins = scores.margins(weights)
+    return _macro(_divide(margins.hits, margins.predicted), scores, margins)
 
 
 def recall_macro(scores: ClassificationScores, weights: Floats) -> Floats:
-    """Mean recall over the classes that occur or are predicted."""
-    hits, support, predicted = _margins(scores, weights)
-    return _mean_over(_divide(hits, support), support + predicted > 0)
+    """Mean recall over the same classes as for ``f1_macro``."""
+    margins = scores.margins(weights)
+    return _macro(_divide(margins.hits, margins.support), scores, margins)
 
 
 def log_loss(scores: ClassificationScores, weights: Floats) -> Floats:

@@ -66,23 +66,20 @@ def watermark(store: Store, model: str) -> int:
         return int(connection.scalar(newest) or 0)
 
 
-def count_labels(
-    store: Store, model: str, after: int, most: int, *, version: str | None = None, first_only: bool = True
-) -> int:
-    """How many labels came after a watermark, counted no further than ``most``.
+def count_labels(store: Store, model: str, after: int, most: int) -> int:
+    """How many rows got a known truth after a watermark, counted no further than ``most``; corrections do not count."""
+    return _count(store, _new_labels(model, after), most)
 
-    Parameters
-    ----------
-    after: the watermark.
-    most: where counting stops.
-    version: of rows that this version answered; None for any.
-    first_only: count rows with a known truth once, and leave out corrections of it.
-    """
-    new = _new_labels(model, after, first_only=first_only)
-    if version is not None:
-        new = new.where(feedback.c.version == version)
-    with store.reading() as connection:
-        return int(connection.scalar(sa.select(sa.func.count()).select_from(new.limit(most).subquery())) or 0)
+
+def count_judged(store: Store, model: str, version: str, after: int, most: int) -> int:
+    """How many rows of a version were judged for the first time after a watermark: right, wrong, or by a truth."""
+    new = sa.select(feedback.c.seq).where(
+        feedback.c.model == model,
+        feedback.c.version == version,
+        feedback.c.seq > after,
+        feedback.c.revision == 1,
+    )
+    return _count(store, new, most)
 
 
 def nth_label(store: Store, model: str, after: int, n: int) -> int:
@@ -92,7 +89,7 @@ def nth_label(store: Store, model: str, after: int, n: int) -> int:
     ----------
     n: from 1; there have to be so many.
     """
-    new = _new_labels(model, after, first_only=True).order_by(feedback.c.seq)
+    new = _new_labels(model, after).order_by(feedback.c.seq)
     with store.reading() as connection:
         return int(connection.execute(new.offset(n - 1).limit(1)).scalar_one())
 
@@ -159,10 +156,13 @@ def first_id(at: float) -> str:
     return f"{milliseconds[:8]}-{milliseconds[8:]}"
 
 
-def _new_labels(model: str, after: int, *, first_only: bool) -> Any:
+def _count(store: Store, rows: Any, most: int) -> int:
+    with store.reading() as connection:
+        return int(connection.scalar(sa.select(sa.func.count()).select_from(rows.limit(most).subquery())) or 0)
+
+
+def _new_labels(model: str, after: int) -> Any:
     new = sa.select(feedback.c.seq).where(feedback.c.model == model, feedback.c.seq > after)
-    if not first_only:
-        return new
     older = feedback.alias("older")
     known_before = sa.exists().where(
         older.c.prediction_id == feedback.c.prediction_id,

@@ -18,7 +18,8 @@ from ratchet.errors import RatchetError
 from ratchet.evaluation import Evaluation
 from ratchet.exports import export_model
 from ratchet.gates import Check, Trial, judge
-from ratchet.lineage import Lineage
+from ratchet.lineage import SNAPSHOT_TAG, Lineage
+from ratchet.packaging import Package
 from ratchet.registry import PRODUCTION, ProductionPointer
 from ratchet.tracking import PackageRef, connect, log_metrics, register
 from ratchet.versions import Mirror, Version
@@ -26,9 +27,11 @@ from ratchet.versions import Mirror, Version
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from ratchet.ledger import Entry
     from ratchet.settings import Settings
 
 Outcome = Literal["promoted", "refused", "unchanged"]
+_PASSED = "gate passed: "
 
 
 class Promotion(BaseModel):
@@ -92,17 +95,30 @@ def promote_challenger(
     champion = pointer.current()
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
         challenger = fetch_package(client, pointer.get(version), Path(folder) / "challenger")
-        if champion and champion.version == version:
+        done = pointer.ledger.find(operation_id) if operation_id else None
+        if done and done.state in ("completed", "refused"):
+            decision = _decided(pointer, done, champion)
+        elif champion and champion.version == version:
             decision = _unchanged(version)
         else:
             rival = fetch_package(client, champion, Path(folder) / "champion") if champion else None
-            checks = judge(Trial(config, challenger, rival, holdout, evaluation, n_reference))
+            anchor = None if n_reference is None else _anchor(client, pointer, champion, Path(folder) / "anchor")
+            checks = judge(Trial(config, challenger, rival, holdout, evaluation, n_reference, anchor))
             _log_checks(client, run_id, checks)
             decision = _decide(pointer, version, champion, checks, settings.actor, operation_id)
         _log(client, run_id, decision)
         record = model_record(config, evaluation, decision, lineage, package)
         export_model(settings.models_dir / config.model, challenger.model, challenger.schema, record)
     return decision
+
+
+def _anchor(client: MlflowClient, pointer: ProductionPointer, champion: Version | None, folder: Path) -> Package | None:
+    """The newest version before a champion that learned from production which learned from the reference alone."""
+    if champion is None or SNAPSHOT_TAG not in champion.tags:
+        return None
+    known = (pointer.get(number) for number in reversed(pointer.ledger.teeth()))
+    found = next((version for version in known if SNAPSHOT_TAG not in version.tags), None)
+    return fetch_package(client, found, folder) if found else None
 
 
 def model_record(
@@ -122,6 +138,18 @@ def model_record(
         "package_digest": package.digest,
         **json.loads(lineage.model_dump_json()),
     }
+
+
+def _decided(pointer: ProductionPointer, entry: Entry, champion: Version | None) -> Promotion:
+    """What an earlier attempt at the same decision came to, before it was killed."""
+    return Promotion(
+        version=entry.to_version,
+        outcome="promoted" if entry.state == "completed" else "refused",
+        stage=pointer.get(entry.to_version).stage,
+        champion=champion.version if champion else None,
+        reason=entry.reason.removeprefix(_PASSED),
+        checks=tuple(Check.model_validate(check) for check in entry.gate or ()),
+    )
 
 
 def _unchanged(version: str) -> Promotion:
@@ -147,9 +175,7 @@ def _decide(
         stage = pointer.get(version).stage
         return Promotion(version=version, outcome="refused", stage=stage, champion=before, reason=reason, checks=checks)
     try:
-        pointer.promote(
-            version, f"gate passed: {reason}", actor, expected=before, gate=gate, operation_id=operation_id
-        )
+        pointer.promote(version, f"{_PASSED}{reason}", actor, expected=before, gate=gate, operation_id=operation_id)
     except RatchetError as error:
         pointer.refuse(version, f"the gate passed, but {error}", actor, gate)
         raise

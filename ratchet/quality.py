@@ -13,13 +13,16 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from ratchet import metrics
-from ratchet.config import LOSSES
+from ratchet.config import LOSSES, Task
 from ratchet.config_loop import QualityDrop
 from ratchet.evaluation import interval
 from ratchet.production import Label, LabelledRow, PredictedRow
 
 # Metrics that follow from a confusion matrix, and so from an expected one.
 ESTIMABLE = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")
+# A class that is predicted and never occurs in a window would count as 0: four mistakes in 200 rows would halve F1.
+_LEAST_SUPPORT = 1.0
+_LEAST_EXPECTED_SUPPORT = 0.5
 _CONFIDENCE = 0.95
 _RESAMPLES = 500
 
@@ -58,23 +61,27 @@ class Quality(BaseModel):
 
 @dataclass(frozen=True)
 class ExpectedScores(metrics.ClassificationScores):
-    """Predictions beside probabilities in place of the truth: confusion matrices are expected ones.
+    """Predictions beside probabilities in place of the truth: the counts of rows are expected ones.
 
     A row that was answered with class p counts in the cell (t, p) with the probability of t. Confidence-based
     performance estimation (CBPE; NannyML's documentation, "Confidence-based Performance Estimation"). It holds as far
     as the probabilities are calibrated on what production sends: it follows a drift of the features within what the
     model knows, and is blind to a change of what the features mean.
+
+    A class of which less than half a row is expected does not count in a macro metric: the most likely window has no
+    row of it.
     """
 
-    def confusion(self, weights: metrics.Floats) -> metrics.Floats:
-        """Expected confusion matrices (truth by prediction), shape (resamples, n_classes, n_classes)."""
-        k = self.n_classes
-        cells = np.zeros((len(self), k, k))
-        shares = self.probabilities
-        if shares is None:
+    least_support: float | None = _LEAST_EXPECTED_SUPPORT
+
+    def margins(self, weights: metrics.Floats) -> metrics.Margins:
+        """The expected counts of rows by class."""
+        if self.probabilities is None:
             raise ValueError("an estimate needs probabilities")
-        cells[np.arange(len(self)), :, self.predicted] = shares
-        return (weights @ cells.reshape(len(self), -1)).reshape(-1, k, k)
+        predicted = metrics.one_hot(self.predicted, self.n_classes)
+        return metrics.Margins(
+            weights @ (self.probabilities * predicted), weights @ self.probabilities, weights @ predicted
+        )
 
 
 def measure(
@@ -85,11 +92,13 @@ def measure(
     asked: QualityDrop,
     baseline: float | None,
     seed: int,
+    task: Task,
 ) -> Quality:
     """Measure a version on a window, and say whether it has fallen.
 
     It has fallen when the metric is worse than the baseline by at least ``drop``, and the whole interval is worse than
-    the baseline.
+    the baseline. A macro metric is the mean over the classes that occur in the window: one that is predicted here and
+    there, and of which no row came, does not count as 0.
 
     Parameters
     ----------
@@ -100,9 +109,10 @@ def measure(
     asked: sizes and limits.
     baseline: the metric on the version's holdout, None where it is not known.
     seed: of the bootstrap.
+    task: of the version.
     """
     estimate = estimated(unlabelled, metric)
-    scores = scores_of(rows)
+    scores = scores_of(rows, task)
     if scores is None or len(scores) < asked.minimum_rows:
         found = 0 if scores is None else len(scores)
         reason = f"{found} labelled rows, {asked.minimum_rows} are needed"
@@ -132,29 +142,50 @@ def measure(
     )
 
 
-def scores_of(rows: Sequence[LabelledRow]) -> metrics.Scores | None:
+def scores_of(rows: Sequence[LabelledRow], task: Task) -> metrics.Scores | None:
     """Labelled rows as scores; None where there is nothing to score.
+
+    Macro metrics of them are averaged over the classes that occur.
+
+    Parameters
+    ----------
+    rows: as the store gives them, which gives whole numbers back as integers, whatever the task.
+    task: of the model.
+    """
+    judged = truth_of(rows, task)
+    if not judged:
+        return None
+    if task == "regression":
+        truth = np.array([row.target for row in judged], dtype=float)
+        return metrics.RegressionScores(truth, np.array([row.prediction for row in judged], dtype=float))
+    names = _classes(judged, [row.target for row in judged if row.target is not None])
+    place = {name: position for position, name in enumerate(names)}
+    return metrics.ClassificationScores(
+        np.array([place[str(row.target)] for row in judged], dtype=np.int64),
+        np.array([place[str(row.prediction)] for row in judged], dtype=np.int64),
+        _shares(judged, place),
+        len(names),
+        _LEAST_SUPPORT,
+    )
+
+
+def truth_of(rows: Sequence[LabelledRow], task: Task) -> list[LabelledRow]:
+    """The rows that can be scored, each with a target.
 
     Of a row that is only known to be wrong, the truth is taken to be the class that the model thought the most likely
     of the others, or, of a model without probabilities, the one that was most often the truth: leaving such rows out
     would make the model look better than it is.
+
+    Parameters
+    ----------
+    rows: as the store gives them.
+    task: of the model; of a regression nothing is known without a target.
     """
-    if any(isinstance(row.prediction, float) for row in rows):
-        known = [row for row in rows if row.target is not None]
-        truth = np.array([row.target for row in known], dtype=float)
-        return metrics.RegressionScores(truth, np.array([row.prediction for row in known], dtype=float))
+    if task == "regression":
+        return [row for row in rows if row.target is not None]
     usual = _most_frequent(rows)
-    judged = [(row, found) for row in rows if (found := _truth(row, usual)) is not None]
-    if not judged:
-        return None
-    names = _classes([row for row, _ in judged], [found for _, found in judged])
-    place = {name: position for position, name in enumerate(names)}
-    return metrics.ClassificationScores(
-        np.array([place[found] for _, found in judged], dtype=np.int64),
-        np.array([place[str(row.prediction)] for row, _ in judged], dtype=np.int64),
-        _shares([row for row, _ in judged], place),
-        len(names),
-    )
+    found = ((row, _truth(row, usual)) for row in rows)
+    return [row._replace(target=truth) for row, truth in found if truth is not None]
 
 
 def estimated(rows: Sequence[PredictedRow], metric: str) -> float | None:
@@ -163,7 +194,8 @@ def estimated(rows: Sequence[PredictedRow], metric: str) -> float | None:
     Parameters
     ----------
     rows: predictions with probabilities.
-    metric: one that follows from a confusion matrix.
+    metric: one that follows from a confusion matrix; a macro metric also needs a class of which at least half a row is
+        expected.
     """
     if metric not in ESTIMABLE or not rows:
         return None
@@ -173,7 +205,8 @@ def estimated(rows: Sequence[PredictedRow], metric: str) -> float | None:
     if shares is None:
         return None
     predicted = np.array([place[str(row.prediction)] for row in rows], dtype=np.int64)
-    return metrics.point(metric, ExpectedScores(predicted, predicted, shares, len(names)))
+    value = metrics.point(metric, ExpectedScores(predicted, predicted, shares, len(names)))
+    return None if math.isnan(value) else value
 
 
 def _verdict(
@@ -189,9 +222,9 @@ def _verdict(
     return dropped, f"{said}, {baseline:.3f} on the holdout"
 
 
-def _truth(row: LabelledRow, usual: Sequence[str]) -> str | None:
+def _truth(row: LabelledRow, usual: Sequence[str]) -> Label | None:
     if row.target is not None:
-        return str(row.target)
+        return row.target
     if row.correct is not False:
         return None
     likely = sorted(row.probabilities, key=row.probabilities.__getitem__, reverse=True) if row.probabilities else usual

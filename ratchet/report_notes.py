@@ -13,20 +13,24 @@ from ratchet.production import LabelledRow
 _MOST_NAMED = 3
 
 
-def label_notes(labelled: Sequence[LabelledRow], *, classes: bool) -> list[str]:
+def label_notes(labelled: Sequence[LabelledRow], judged: Sequence[LabelledRow], *, classes: bool) -> list[str]:
     """What is to be said of the labelled rows.
 
     Parameters
     ----------
     labelled: rows that feedback has come for.
+    judged: those of them that can be scored, with what is taken to be right.
     classes: whether the model predicts classes.
     """
-    targets = [row.target for row in labelled if row.target is not None]
+    targets = [row.target for row in judged]
+    guessed = len(targets) - sum(row.target is not None for row in labelled)
     notes = []
     if not targets:
         notes.append("no prediction has a known truth yet: nothing is said of quality")
     elif classes and len(set(targets)) == 1:
         notes.append(f"all {len(targets)} labelled rows are of one class, {targets[0]!r}")
+    if guessed:
+        notes.append(f"{guessed} rows are only known to be wrong: the likeliest other class stands for what is right")
     if len(targets) < len(labelled):
         notes.append(f"{len(labelled) - len(targets)} rows are left out: what is right is not known of them")
     return notes

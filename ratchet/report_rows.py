@@ -18,7 +18,7 @@ from ratchet.config_reporting import ReportingConfig
 from ratchet.datasets.schema import Field
 from ratchet.evaluation import score_rows
 from ratchet.production import LabelledRow, PredictedRow
-from ratchet.quality import scores_of
+from ratchet.quality import scores_of, truth_of
 from ratchet.record_files import features_of
 from ratchet.report_job import PREDICTION, TARGET, Job
 from ratchet.report_notes import column_notes, label_notes
@@ -33,7 +33,7 @@ class ReportRows:
     ----------
     job: what to draw.
     frames: of what, by file name.
-    predictions, labelled: rows in the windows, before a sample was taken.
+    predictions, labelled: rows in the windows, before a sample was taken; labelled are those with a known truth.
     notes: what a reader has to know of the rows, a line each.
     """
 
@@ -63,8 +63,8 @@ def report_rows(
     config: the budget of rows, the seed, and the limits of drift.
     """
     schema, classes = subject.schema, subject.schema.labels is not None
-    known = [row for row in labelled if row.target is not None]
-    answered, drawn = ([rows[at] for at in _chosen(len(rows), config)[::-1]] for rows in (predicted, known))
+    judged = truth_of(labelled, subject.task)
+    answered, drawn = ([rows[at] for at in _chosen(len(rows), config)[::-1]] for rows in (predicted, judged))
     features = (
         schema.select(subject.train.iloc[_chosen(len(subject.train), config)]),
         features_of(answered, schema),
@@ -91,10 +91,12 @@ def report_rows(
         numbers=tuple(_column(field.name) for field in fields if field.type == "number"),
         categories=tuple(_column(field.name) for field in fields if field.type == "category"),
         drift=config.drift,
-        figures=_figures(subject, known),
+        figures=_figures(subject, judged),
         classes=classes,
     )
-    return ReportRows(job, frames, len(predicted), len(known), (*label_notes(labelled, classes=classes), *notes))
+    known = sum(row.target is not None for row in labelled)
+    said = *label_notes(labelled, judged, classes=classes), *notes
+    return ReportRows(job, frames, len(predicted), known, said)
 
 
 def _chosen(n_rows: int, config: ReportingConfig) -> npt.NDArray[np.int64]:
@@ -131,9 +133,9 @@ def _drawable(values: Any, *, classes: bool) -> list[str] | list[float]:
     return [str(value) for value in values] if classes else [float(value) for value in values]
 
 
-def _figures(subject: VersionRows, known: Sequence[LabelledRow]) -> dict[str, tuple[float, float | None]]:
+def _figures(subject: VersionRows, judged: Sequence[LabelledRow]) -> dict[str, tuple[float, float | None]]:
     """Every metric that is defined on the labelled rows, beside what it is on the holdout."""
-    scores = scores_of(known) if known else None
+    scores = scores_of(judged, subject.task)
     if scores is None:
         return {}
     holdout = _points(score_rows(subject.model, subject.holdout, subject.schema))

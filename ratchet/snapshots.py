@@ -37,16 +37,16 @@ class Snapshot(BaseModel):
     Attributes
     ----------
     version: the MD5 of the file.
-    watermark: the number of the newest feedback in it.
-    reference_version: the content hash of the reference data set.
+    watermark: the number of the newest feedback in it; None where it is not known.
+    reference_version: the content hash of the reference data set; None where it is not known.
     reference_train, production_train, reference_holdout, production_holdout: rows of each part.
     """
 
     model_config = ConfigDict(frozen=True)
 
     version: str
-    watermark: int
-    reference_version: str
+    watermark: int | None
+    reference_version: str | None
     reference_train: int
     production_train: int
     reference_holdout: int
@@ -143,7 +143,7 @@ def describe_snapshot(settings: Settings, version: str) -> Snapshot:
         raise DataError(f"{path}: there is no such snapshot in this home")
     counts = pd.read_parquet(path, columns=[PART])[PART].value_counts()
     parts = {part: int(counts.get(part, 0)) for part in _PARTS}
-    return Snapshot(version=version, watermark=0, reference_version="unknown", **parts)
+    return Snapshot(version=version, watermark=None, reference_version=None, **parts)
 
 
 def snapshot_path(settings: Settings, version: str) -> Path:

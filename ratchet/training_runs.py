@@ -12,7 +12,7 @@ from ratchet.store import Store
 from ratchet.tables import training_runs
 
 RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
-# A run that was begun so often without an end, since it was killed or MLflow was away, is given up.
+# A run that was begun so often without an end, since it was killed again and again, is given up.
 MOST_ATTEMPTS = 20
 
 
@@ -78,10 +78,18 @@ class TrainingRuns:
         """The lease that runs are made under."""
         return f"continuous training of {self._model}"
 
-    def open(self, watermark: int, config_hash: str, reason: str) -> TrainingRun | None:
-        """Write down that a run is wanted; None where there was one for this watermark and config already."""
+    def open(self, watermark: int, config_hash: str, reason: str, *, after: int | None = None) -> TrainingRun | None:
+        """Write down that a run is wanted; None where there was one for this watermark and config already.
+
+        Parameters
+        ----------
+        after: the number of the newest run that the wish rests upon, 0 for none; None too where there is a newer one.
+        """
         key = {"model": self._model, "watermark": watermark, "config_hash": config_hash}
-        with self._store.transaction() as connection:
+        newest = sa.select(sa.func.max(training_runs.c.id)).where(self._mine)
+        with self._store.exclusive(f"opening of {self.lease_name}"), self._store.transaction() as connection:
+            if after is not None and (connection.scalar(newest) or 0) != after:
+                return None
             now = self._store.now(connection)
             new = {**key, "state": "open", "reason": reason, "attempts": 0, "created_at": now}
             if not self._store.insert_new(connection, training_runs, **new):
@@ -112,6 +120,17 @@ class TrainingRuns:
         with self._store.reading() as connection:
             return [TrainingRun(**row._mapping) for row in connection.execute(statement)]
 
+    def reopen(self, run: TrainingRun) -> TrainingRun:
+        """Make a run that failed open again, since somebody has mended what was wrong."""
+        with self._store.transaction() as connection:
+            one = sa.and_(training_runs.c.id == run.id, training_runs.c.state == "failed")
+            connection.execute(sa.update(training_runs).where(one).values(state="open", attempts=0, ended_at=None))
+            return self._one(connection, run.id)
+
+    def put_off(self, run: TrainingRun) -> TrainingRun:
+        """Take an attempt back that could not be made, since MLflow or the store was away."""
+        return self._update(run, attempts=training_runs.c.attempts - 1)
+
     def begin(self, run: TrainingRun, config_hash: str) -> TrainingRun:
         """Count an attempt, by the config that it is made with: an earlier one may have been made with another.
 
@@ -136,7 +155,12 @@ class TrainingRuns:
             if values.get("ended_at") is ...:
                 values["ended_at"] = self._store.now(connection)
             connection.execute(sa.update(training_runs).where(one, training_runs.c.state == "open").values(**values))
-            return TrainingRun(**connection.execute(sa.select(training_runs).where(one)).one()._mapping)
+            return self._one(connection, run.id)
+
+    @staticmethod
+    def _one(connection: sa.Connection, number: int) -> TrainingRun:
+        row = connection.execute(sa.select(training_runs).where(training_runs.c.id == number)).one()
+        return TrainingRun(**row._mapping)
 
     def _first(self, where: Any, order: Any) -> TrainingRun | None:
         statement = sa.select(training_runs).where(self._mine, where).order_by(order).limit(1)

@@ -17,7 +17,15 @@ import pandas as pd
 from ratchet import drift, quality
 from ratchet.config_loop import ContinuousTrainingConfig, Debounce
 from ratchet.cron import next_time
-from ratchet.production import count_labels, first_id, labelled_rows, newest_predictions, nth_label, watermark
+from ratchet.production import (
+    count_judged,
+    count_labels,
+    first_id,
+    labelled_rows,
+    newest_predictions,
+    nth_label,
+    watermark,
+)
 from ratchet.store import Store
 from ratchet.training_runs import TrainingRun
 from ratchet.windows import (
@@ -82,13 +90,13 @@ class Finding(NamedTuple):
     trigger: its name.
     fires: whether a run is wanted.
     line: why, or how far it is.
-    watermark: up to which feedback the run is to take; None for the newest.
+    every: the run takes the labels up to the last multiple of so many; None for all.
     """
 
     trigger: str
     fires: bool
     line: str
-    watermark: int | None = None
+    every: int | None = None
 
 
 class Trigger(Protocol):
@@ -110,9 +118,7 @@ class EveryKLabels:
         found = count_labels(view.store, view.model, view.consumed, k)
         if found < k:
             return Finding("every_k_labels", False, f"{found} of {k} labels")
-        found = count_labels(view.store, view.model, view.consumed, _MOST_COUNTED)
-        last = nth_label(view.store, view.model, view.consumed, found - found % k)
-        return Finding("every_k_labels", True, f"{found} new labels, every {k}", last)
+        return Finding("every_k_labels", True, f"{k} new labels and more", k)
 
 
 class DriftSeen:
@@ -152,9 +158,10 @@ class QualityFell:
         metric = asked.metric or view.config.evaluate.primary_metric
         windows = quality_windows(view.store, view.model, view.version, asked.n, metric=metric)
         after = windows[0]["last_seq"] if windows else 0
-        new = count_labels(view.store, view.model, after, asked.step, version=view.version, first_only=False)
-        note = windows[0]["report"]["reason"] if windows else f"{new} of {asked.step} labels of version {view.version}"
-        if new >= asked.step:
+        step = asked.step or asked.window
+        new = count_judged(view.store, view.model, view.version, after, step)
+        note = windows[0]["report"]["reason"] if windows else f"{new} of {step} labels of version {view.version}"
+        if new >= step:
             found, last = self._measure(view, metric)
             note = found.reason
             if found.value is not None:
@@ -172,7 +179,7 @@ class QualityFell:
         rows = labelled_rows(view.store, view.model, view.version, asked.window)
         newest = newest_predictions(view.store, view.model, view.version, asked.window, after=first_id(view.since))
         baseline = view.holdout_metrics().get(metric)
-        found = quality.measure(rows, newest, view.version, metric, asked, baseline, view.config.seed)
+        found = quality.measure(rows, newest, view.version, metric, asked, baseline, view.config.seed, view.config.task)
         return found, rows[0].seq if rows else 0
 
 
@@ -207,10 +214,11 @@ def held_back(view: View) -> str | None:
 
 def wanted_watermark(view: View, fired: list[Finding]) -> int:
     """Up to which feedback a run is to take: the newest, unless labels alone began it."""
-    marks = [finding.watermark for finding in fired]
-    if len(fired) == 1 and marks[0] is not None:
-        return marks[0]
-    return watermark(view.store, view.model)
+    every = fired[0].every if len(fired) == 1 else None
+    if every is None:
+        return watermark(view.store, view.model)
+    found = count_labels(view.store, view.model, view.consumed, _MOST_COUNTED)
+    return nth_label(view.store, view.model, view.consumed, found - found % every)
 
 
 def _debounced(what: str, seen: int, counted: int, asked: Debounce, note: Any) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ratchet import datasets
 from ratchet.champion import fetch_package
+from ratchet.config import Task
 from ratchet.config_files import parse_config
 from ratchet.datasets.schema import Schema
 from ratchet.errors import DataError, RegistryError
@@ -42,6 +43,11 @@ class VersionRows:
     schema: Schema
     train: pd.DataFrame
     holdout: pd.DataFrame
+
+    @property
+    def task(self) -> Task:
+        """What the model does, which its schema says."""
+        return "regression" if self.schema.labels is None else "classification"
 
 
 def load_version_rows(settings: Settings, version: Version) -> VersionRows:

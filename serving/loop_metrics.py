@@ -17,7 +17,7 @@ from ratchet.windows import drift_windows, quality_windows
 
 logger = logging.getLogger(__name__)
 
-_MOST_LABELS = 100_000
+_MOST_LABELS = 10_000
 _RUNS = 50
 
 

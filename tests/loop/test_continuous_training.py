@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from pipelines.continuous import ContinuousSummary, run_continuous
+from pipelines.continuous import ContinuousSummary, run_continuous, run_on_snapshot
+from ratchet import datasets
 from ratchet.champion import reference_package
 from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.datasets import row_hashes
+from ratchet.errors import DataError
+from ratchet.production import labelled_rows
 from ratchet.promotion import Promotion
 from ratchet.registry import ProductionPointer
 from ratchet.reproduction import reproduce
@@ -19,7 +25,9 @@ from ratchet.simulation import Example
 from ratchet.snapshots import load_snapshot
 from ratchet.status import lineage
 from ratchet.store import Store, open_store
-from tests.conftest import ROOT
+from ratchet.training_runs import TrainingRuns
+from steps.model_control_plane import ZenMLStage
+from tests.conftest import ROOT, Cli
 from tests.loop.production import answer, label, simulation_of, take
 from tests.training_runs import config_for, train_in
 
@@ -99,8 +107,10 @@ def test_the_training_rows_are_the_reference_and_the_older_production_and_the_ne
     assert package is not None
     assert set(row_hashes(train)) == set(package.training_rows)
     assert not set(row_hashes(holdout)) & set(package.training_rows)
-    assert len(train) == 120 + LABELS - int(LABELS * config.production.holdout)
-    assert len(holdout) == 30 + int(LABELS * config.production.holdout)
+    older, newer = LABELS - int(LABELS * config.production.holdout), int(LABELS * config.production.holdout)
+    # A few flowers come twice, and a row that is held out is in no training part.
+    assert 120 + 0.95 * older < len(train) <= 120 + older
+    assert 30 + 0.95 * newer < len(holdout) <= 30 + newer
 
 
 def test_the_lineage_of_the_new_champion_names_snapshot_and_watermark(recovered: Recovered, settings: Settings) -> None:
@@ -117,6 +127,72 @@ def test_the_new_champion_can_be_trained_again_from_its_snapshot(recovered: Reco
     pointer = ProductionPointer(settings, config.model)
     again = reproduce(settings, pointer, str(summary.run.version), ROOT)
     assert again.identical, again.differences
+
+
+def test_a_prediction_leads_to_what_was_said_of_it_and_to_all_that_made_its_version(
+    recovered: Recovered, settings: Settings, store: Store, cli: Cli
+) -> None:
+    config, _, _ = recovered
+    row = labelled_rows(store, config.model, "1", 1)[0]
+    said = json.loads(cli("lineage", row.prediction_id, "--json").stdout)
+    assert said["prediction"]["id"] == row.prediction_id
+    assert said["feedback"][0]["target"] == row.target
+    assert (said["model"], said["version"]) == (config.model, "1")
+    assert said["mlflow_run"]["id"]
+    assert said["zenml_run"]["id"]
+    assert said["data"]["version"]
+    assert said["git"]["commit"]
+
+
+def test_an_earlier_snapshot_can_be_trained_on_again_and_again(recovered: Recovered, settings: Settings) -> None:
+    config, summary, _ = recovered
+    how: dict[str, Any] = {"label": "test", "cache": True, "verbose": False, "listener": lambda name, event: None}
+    runs = TrainingRuns(open_store(settings), config.model).history(10)
+    for _ in range(2):
+        again = run_on_snapshot(config, settings, str(summary.run.snapshot), **how)
+        assert again.evaluation.metrics == summary.pipeline.evaluation.metrics  # type: ignore[union-attr]
+    assert TrainingRuns(open_store(settings), config.model).history(10) == runs
+
+
+KILLED_AT = ("after_snapshot", "after_intent", "after_truth", "after_completion", "after_pipeline")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", KILLED_AT)
+def test_a_run_that_is_killed_is_picked_up_and_ends_as_if_it_had_not_been(
+    place: str, settings: Settings, store: Store, tmp_path: Path, cli: Cli
+) -> None:
+    model = f"killed_{place}"
+    production(settings, store, model, tmp_path)
+    words = ("--config", "continuous_training.yaml", "--set", f"model={model}")
+    killed = cli(*words, RATCHET_FAILPOINT=place)
+    assert killed.returncode == -signal.SIGKILL
+    ended = run_in(settings, config_for(model, name="continuous_training"))
+    assert ended.run.state == "promoted"
+    assert ended.run.attempts == 2
+    pointer = ProductionPointer(settings, model)
+    current = pointer.current()
+    assert current is not None
+    assert current.version == ended.run.version
+    done = [entry.to_version for entry in pointer.history() if entry.state == "completed"]
+    assert done == [ended.run.version, "1"], "promoted once"
+    record = json.loads((settings.models_dir / model / "metrics.json").read_text())
+    assert (record["version"], record["outcome"]) == (ended.run.version, "promoted")
+    assert record["package_digest"] == current.digest
+    assert ZenMLStage().read(model) == ended.run.version
+
+
+def test_a_run_that_failed_can_be_asked_for_again(settings: Settings, store: Store, tmp_path: Path) -> None:
+    rows = datasets.load(config_for("iris").dataset, "classification").frame
+    path = tmp_path / "iris.csv"
+    config = config_for("failed", f"dataset={{source: csv, path: {path}, target: species}}", name="continuous_training")
+    with pytest.raises(DataError):
+        run_in(settings, config)
+    runs = TrainingRuns(store, "failed")
+    assert [run.state for run in runs.history(9)] == ["failed"]
+    rows.to_csv(path, index=False)
+    assert run_in(settings, config).run.state == "promoted"
+    assert [run.state for run in runs.history(9)] == ["promoted"]
 
 
 def test_without_new_labels_there_is_nothing_to_run_again(recovered: Recovered, settings: Settings) -> None:

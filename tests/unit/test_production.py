@@ -49,16 +49,17 @@ def test_labels_are_counted_after_the_watermark_and_no_further_than_asked(stream
 
 def test_labels_are_counted_by_the_version_that_answered(stream: Stream) -> None:
     stream.label(stream.answer([ROW] * 2, "a", version="1"), "a")
-    stream.label(stream.answer([ROW] * 3, "a", version="2"), "a")
-    assert production.count_labels(stream.store, "iris", 0, 100, version="2") == 3
+    stream.label(stream.answer([ROW] * 3, "a", version="2"), None, correct=False)
+    assert production.count_judged(stream.store, "iris", "2", 0, 100) == 3
+    assert production.count_judged(stream.store, "iris", "2", 0, 2) == 2
 
 
-def test_a_correction_is_no_new_label_but_something_new_was_said(stream: Stream) -> None:
+def test_a_correction_is_no_new_label(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a")
     stream.label(ids, "a")
     stream.label(ids[:1], "b")
     assert production.count_labels(stream.store, "iris", 0, 100) == 2
-    assert production.count_labels(stream.store, "iris", 0, 100, first_only=False) == 3
+    assert production.count_judged(stream.store, "iris", "1", 0, 100) == 2
 
 
 def test_a_row_counts_once_its_truth_is_known_and_not_while_it_is_only_known_to_be_wrong(stream: Stream) -> None:
@@ -180,7 +181,7 @@ def test_an_instant_divides_the_ids_of_predictions() -> None:
 QUESTIONS: dict[str, Callable[[Store], Any]] = {
     "watermark": lambda store: production.watermark(store, "iris"),
     "count": lambda store: production.count_labels(store, "iris", 0, 5),
-    "count of a version": lambda store: production.count_labels(store, "iris", 0, 5, version="1", first_only=False),
+    "count of a version": lambda store: production.count_judged(store, "iris", "1", 0, 5),
     "nth": lambda store: production.nth_label(store, "iris", 0, 2),
     "labelled": lambda store: production.labelled_rows(store, "iris", "1", 5),
     "up to": lambda store: production.labels_up_to(store, "iris", 7, 5),

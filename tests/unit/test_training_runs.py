@@ -51,6 +51,30 @@ def test_an_open_run_whose_new_config_had_its_run_already_has_failed(runs: Train
     assert f"run {done.id} had the new one" in str(found.outcome)
 
 
+def test_a_wish_that_rests_on_an_older_state_opens_nothing(runs: TrainingRuns) -> None:
+    first = runs.open(200, "config", "200 new labels", after=0)
+    assert first is not None
+    assert runs.open(205, "config", "drift", after=0) is None, "somebody was quicker"
+    assert runs.last() == first
+    runs.end(first, "refused", "no better")
+    assert runs.open(400, "config", "200 new labels", after=first.id) is not None
+
+
+def test_a_run_that_failed_may_be_made_again_and_no_other(runs: TrainingRuns) -> None:
+    failed = runs.end(opened(runs, 200), "failed", "dataset.path: no such file")
+    again = runs.reopen(failed)
+    assert (again.state, again.attempts, again.ended_at) == ("open", 0, None)
+    refused = runs.end(again, "refused", "no better")
+    assert runs.reopen(refused) == refused
+
+
+def test_an_attempt_that_could_not_be_made_does_not_count(runs: TrainingRuns) -> None:
+    run = opened(runs, 200)
+    for _ in range(25):
+        run = runs.put_off(runs.begin(run, "config"))
+    assert (run.state, run.attempts) == ("open", 0)
+
+
 def test_before_the_first_run_there_is_none(runs: TrainingRuns) -> None:
     assert runs.unfinished() is None
     assert runs.last() is None

@@ -306,13 +306,26 @@ def test_rows_that_are_only_known_to_be_wrong_are_a_fall_too(stream: Stream) -> 
     assert finding.fires
 
 
-def test_a_correction_makes_a_window_worth_another_look(stream: Stream) -> None:
+def test_corrections_alone_make_no_new_window(stream: Stream) -> None:
     config = only(quality_drop={**QUALITY, "k": 1})
     ids = stream.answer([FLOWER] * 40, "setosa")
     stream.label(ids, "setosa")
     assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
-    stream.label(ids[:20], "virginica")
-    assert found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    for truth in ("virginica", "setosa", "virginica"):
+        stream.label(ids[:20], truth)
+    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert count(stream.store, quality_results) == 1
+
+
+def test_windows_do_not_overlap_unless_a_step_is_set(stream: Stream) -> None:
+    config = only(quality_drop={key: value for key, value in QUALITY.items() if key != "step"})
+    labels(stream, 39)
+    QualityFell().look(seen(stream, config, metrics=GOOD))
+    assert count(stream.store, quality_results) == 0
+    for _ in range(2):
+        labels(stream, 40)
+        QualityFell().look(seen(stream, config, metrics=GOOD))
+    assert count(stream.store, quality_results) == 2
 
 
 def test_without_a_figure_of_the_holdout_nothing_has_fallen(stream: Stream) -> None:
