@@ -46,6 +46,15 @@ def test_every_metric_equals_scikit_learns(name: str, classes: int) -> None:
     assert metrics.point(name, scores) == pytest.approx(expected(name, scores), abs=1e-12)
 
 
+def test_a_class_that_is_predicted_and_never_occurs_counts_as_0_unless_asked_otherwise() -> None:
+    truth, predicted = np.zeros(200, dtype=np.int64), np.array([0] * 196 + [1] * 4)
+    usual = ClassificationScores(truth, predicted, None, 2)
+    assert metrics.point("f1_macro", usual) == pytest.approx(reference.f1_score(truth, predicted, average="macro"))
+    occurring = ClassificationScores(truth, predicted, None, 2, least_support=1)
+    assert metrics.point("f1_macro", occurring) == pytest.approx(392 / 396)
+    assert metrics.point("balanced_accuracy", usual) == metrics.point("balanced_accuracy", occurring) == 0.98
+
+
 def test_log_loss_equals_scikit_learns() -> None:
     generator = np.random.default_rng(1)
     truth = generator.integers(0, 3, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy.typing as npt
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task
 from ratchet.config_loop import QualityDrop
 from ratchet.metrics import ClassificationScores, point
-from ratchet.production import Label, LabelledRow, PredictedRow
-from ratchet.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of
+from ratchet.production import Label, LabelledRow, PredictedRow, labelled_rows, newest_predictions
+from ratchet.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
+from ratchet.store import Store
+from tests.labels import Stream
 
 NAMES = ["setosa", "versicolor", "virginica"]
 Shares = dict[str, float]
@@ -53,9 +56,13 @@ def without_labels(rows: Sequence[LabelledRow]) -> list[PredictedRow]:
 
 
 def measured(
-    rows: Sequence[LabelledRow], metric: str = "accuracy", baseline: float | None = 0.9, **asked: Any
+    rows: Sequence[LabelledRow],
+    metric: str = "accuracy",
+    baseline: float | None = 0.9,
+    task: Task = "classification",
+    **asked: Any,
 ) -> Quality:
-    return measure(rows, without_labels(rows), "1", metric, QualityDrop(**asked), baseline, seed=1)
+    return measure(rows, without_labels(rows), "1", metric, QualityDrop(**asked), baseline, 1, task)
 
 
 def test_every_metric_of_a_classification_is_the_one_of_scikit_learn() -> None:
@@ -98,7 +105,7 @@ def test_every_metric_of_a_regression_is_the_one_of_scikit_learn() -> None:
     truth = generator.normal(150, 40, 60)
     predicted = truth + generator.normal(0, 10, 60)
     rows = [row(p, t) for p, t in zip(predicted.tolist(), truth.tolist(), strict=True)]
-    found = measured([*rows, row(1.0, None)], "rmse", baseline=10.0)
+    found = measured([*rows, row(1.0, None)], "rmse", baseline=10.0, task="regression")
     assert found.n_rows == 60, "of a row without a truth nothing can be said"
     assert found.estimate is None
     assert found.metrics == pytest.approx(
@@ -109,6 +116,88 @@ def test_every_metric_of_a_regression_is_the_one_of_scikit_learn() -> None:
         }
     )
     assert set(found.metrics) == set(REGRESSION_METRICS)
+
+
+def test_whole_numbers_of_a_regression_are_measured_as_the_store_gives_them_back(sqlite_store: Store) -> None:
+    stream = Stream(sqlite_store)
+    stream.label(stream.answer([{"x": 1.0}] * 40, [150.0, 160.0] * 20), [152.0, 157.0] * 20)
+    rows = labelled_rows(sqlite_store, "iris", "1", 100)
+    assert {type(one.prediction) for one in rows} == {int}, "SQLite's numeric affinity"
+    newest = newest_predictions(sqlite_store, "iris", "1", 100)
+    found = measure(rows, newest, "1", "mae", QualityDrop(), 1.0, 1, "regression")
+    assert (found.value, found.n_rows, found.dropped) == (2.5, 40, True)
+    assert found.metrics.keys() == set(REGRESSION_METRICS)
+
+
+def test_numbers_that_are_classes_are_no_regression() -> None:
+    rows = [row(1.0, 1.0)] * 30 + [row(0.0, 1.0)] * 10
+    assert measured(rows).value == 0.75
+
+
+def test_of_a_regression_without_a_truth_there_is_nothing_to_score() -> None:
+    rows = [row(150, None), row(151.5, None, correct=False)]
+    assert scores_of(rows, "regression") is None
+    assert measured(rows, "rmse", task="regression").n_rows == 0
+
+
+MOSTLY_SETOSA = {"setosa": 0.98, "versicolor": 0.02}
+ONE_CLASS = [row("setosa", "setosa", MOSTLY_SETOSA)] * 196 + [
+    row("versicolor", "setosa", {"setosa": 0.4, "versicolor": 0.6})
+] * 4
+
+
+@pytest.mark.parametrize(
+    ("metric", "value"), [("f1_macro", 392 / 396), ("precision_macro", 1.0), ("recall_macro", 0.98)]
+)
+def test_a_class_that_is_predicted_and_never_occurs_is_no_fall(metric: str, value: float) -> None:
+    found = measured(ONE_CLASS, metric, baseline=0.933)
+    assert found.value == pytest.approx(value)
+    assert found.low is not None
+    assert found.low > 0.95, "in no resample either"
+    assert not found.dropped
+
+
+def test_a_class_that_occurs_and_is_never_right_is_a_fall() -> None:
+    rows = [row("setosa", "setosa")] * 180 + [row("setosa", "virginica")] * 20
+    found = measured(rows, "f1_macro", baseline=0.933)
+    assert found.value == pytest.approx(0.5 * 360 / 380)
+    assert found.dropped
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "f1_macro", "precision_macro", "recall_macro"])
+def test_a_class_of_which_less_than_half_a_row_is_expected_is_not_in_the_estimate(metric: str) -> None:
+    sure = [unlabelled("setosa", {"setosa": 0.998, "versicolor": 0.002})] * 199
+    found = estimated([*sure, unlabelled("versicolor", {"setosa": 0.95, "versicolor": 0.05})], metric)
+    assert found is not None
+    assert found > 0.99
+
+
+@pytest.mark.parametrize("metric", ["balanced_accuracy", "f1_macro", "precision_macro", "recall_macro"])
+def test_a_class_of_which_a_row_is_expected_is_in_the_estimate(metric: str) -> None:
+    found = estimated([unlabelled("setosa", {"setosa": 0.99, "versicolor": 0.01})] * 100, metric)
+    assert found == pytest.approx(0.5, abs=0.01)
+
+
+def test_where_no_class_is_expected_half_a_row_there_is_no_macro_estimate() -> None:
+    rows = [unlabelled("setosa", {"setosa": 0.4, "versicolor": 0.3, "virginica": 0.3})]
+    assert estimated(rows, "f1_macro") is None
+    assert estimated(rows, "accuracy") == pytest.approx(0.4)
+
+
+def test_a_thousand_classes_take_the_memory_of_rows_times_classes() -> None:
+    names = [f"class {number}" for number in range(1000)]
+    shares = np.random.default_rng(10).dirichlet(np.full(1000, 0.01), 200)
+    rows = [
+        row(names[int(some.argmax())], names[int(some.argmax())], dict(zip(names, some.tolist(), strict=True)))
+        for some in shares
+    ]
+    tracemalloc.start()
+    found = measured(rows, "f1_macro", baseline=0.9)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.value == 1.0
+    assert found.estimate is not None
+    assert peak < 100 * 2**20, "rows times classes squared would be 1.5 GiB"
 
 
 def test_without_probabilities_the_metrics_that_need_them_are_left_out() -> None:
@@ -145,15 +234,15 @@ def test_too_few_rows_are_no_verdict_and_say_how_many_are_needed(n_rows: int) ->
 def test_rows_that_are_only_known_to_be_wrong_count_as_wrong() -> None:
     shares = {"setosa": 0.5, "versicolor": 0.2, "virginica": 0.3}
     rows = [row("setosa", "setosa", shares)] * 30 + [row("setosa", None, shares, correct=False)] * 10
-    scores = scores_of(rows)
+    scores = scores_of(rows, "classification")
     assert isinstance(scores, ClassificationScores)
     assert point("accuracy", scores) == 0.75
-    assert {NAMES[truth] for truth in scores.truth[30:]} == {"virginica"}, "the likeliest of the others"
+    assert {one.target for one in truth_of(rows, "classification")[30:]} == {"virginica"}, "the likeliest of the others"
 
 
 def test_without_probabilities_too_a_row_that_is_known_to_be_wrong_counts_as_wrong() -> None:
     known = [row("setosa", "setosa")] * 20 + [row("virginica", "virginica")] * 7 + [row("versicolor", "versicolor")] * 3
-    scores = scores_of([*known, *[row("setosa", None, correct=False)] * 10])
+    scores = scores_of([*known, *[row("setosa", None, correct=False)] * 10], "classification")
     assert isinstance(scores, ClassificationScores)
     assert point("accuracy", scores) == 0.75
     assert {NAMES[truth] for truth in scores.truth[30:]} == {"virginica"}, "the most frequent of the others"
@@ -161,11 +250,11 @@ def test_without_probabilities_too_a_row_that_is_known_to_be_wrong_counts_as_wro
 
 def test_a_row_of_which_nothing_is_known_is_left_out() -> None:
     rows = [row("setosa", None), row("setosa", None, {"setosa": 1.0}, correct=False), row("setosa", "setosa")]
-    scores = scores_of(rows)
+    scores = scores_of(rows, "classification")
     assert scores is not None
     assert len(scores) == 1, "there is no other class that the second row could have been"
-    assert scores_of(rows[:2]) is None
-    assert scores_of([]) is None
+    assert scores_of(rows[:2], "classification") is None
+    assert scores_of([], "classification") is None
 
 
 def test_the_expected_accuracy_is_the_mean_of_the_highest_probabilities() -> None:
@@ -208,13 +297,14 @@ def test_what_cannot_be_estimated_is_none(rows: list[PredictedRow], metric: str)
     assert estimated(rows, metric) is None
 
 
-def test_an_expected_confusion_matrix_adds_up_to_the_rows() -> None:
+def test_expected_counts_are_those_of_the_expected_confusion_matrix() -> None:
     shares = simulated(8, 50)
     predicted = shares.argmax(axis=1)
-    matrix = ExpectedScores(predicted, predicted, shares, 3).confusion(np.ones((1, 50)))[0]
-    assert matrix.sum() == pytest.approx(50)
-    assert matrix.sum(axis=0) == pytest.approx(np.bincount(predicted, minlength=3))
-    assert matrix.sum(axis=1) == pytest.approx(shares.sum(axis=0))
+    matrix = np.stack([shares[predicted == one].sum(axis=0) for one in range(3)], axis=1)
+    margins = ExpectedScores(predicted, predicted, shares, 3).margins(np.ones((1, 50)))
+    assert margins.hits[0] == pytest.approx(np.diagonal(matrix))
+    assert margins.support[0] == pytest.approx(matrix.sum(axis=1))
+    assert margins.predicted[0] == pytest.approx(matrix.sum(axis=0))
 
 
 def right(share: float, n_rows: int) -> list[LabelledRow]:
@@ -262,7 +352,7 @@ def test_a_loss_falls_by_rising(error: float, dropped: bool) -> None:
     wrong = generator.normal(0, 1, 300)
     wrong *= error / np.sqrt((wrong**2).mean())
     rows = [row(t + w, t) for t, w in zip(truth.tolist(), wrong.tolist(), strict=True)]
-    found = measured(rows, "rmse", baseline=10.0, drop=1.0)
+    found = measured(rows, "rmse", baseline=10.0, task="regression", drop=1.0)
     assert found.value == pytest.approx(error)
     assert found.dropped == dropped
 
@@ -275,5 +365,7 @@ def test_without_the_holdouts_figure_nothing_has_fallen() -> None:
 
 def test_the_seed_fixes_the_interval() -> None:
     rows = right(0.8, 100)
-    one, same, other = (measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, seed) for seed in (1, 1, 2))
+    one, same, other = (
+        measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, seed, "classification") for seed in (1, 1, 2)
+    )
     assert one == same != other

@@ -120,12 +120,38 @@ def test_nothing_labelled_leaves_quality_out(iris: Trained) -> None:
     assert rows.notes == ("no prediction has a known truth yet: nothing is said of quality",)
 
 
-def test_rows_that_are_only_known_to_be_wrong_are_counted(iris: Trained) -> None:
-    predicted, labelled = answered(iris, iris.holdout)
+def test_rows_that_are_only_known_to_be_wrong_count_as_wrong(iris: Trained) -> None:
+    predicted, labelled = answered(iris, iris.train)
+    wrong = [row._replace(target=None, correct=False) for row in labelled[:12]]
+    right = [row._replace(target=row.prediction) for row in labelled[12:]]
+    rows = report_rows(subject(iris), predicted, [*wrong, *right], CONFIG)
+    assert rows.job.figures["accuracy"][0] == 0.9, "as watch measures it"
+    frame = rows.frames[report_job.LABELLED]
+    assert ((frame[report_job.TARGET] != frame[report_job.PREDICTION]).sum(), len(frame)) == (12, 120)
+    assert (rows.predictions, rows.labelled) == (120, 108)
+    assert rows.notes == ("12 rows are only known to be wrong: the likeliest other class stands for what is right",)
+
+
+def test_rows_of_which_nothing_is_known_are_left_out(diabetes: Trained) -> None:
+    predicted, labelled = answered(diabetes, diabetes.holdout)
     wrong = labelled[0]._replace(target=None, correct=False)
-    assert report_rows(subject(iris), predicted, [wrong, *labelled[1:]], CONFIG).notes == (
+    assert report_rows(subject(diabetes), predicted, [wrong, *labelled[1:]], CONFIG).notes == (
         "1 rows are left out: what is right is not known of them",
     )
+
+
+def test_a_regression_whose_answers_are_whole_numbers_has_its_figures(diabetes: Trained) -> None:
+    predicted, labelled = answered(diabetes, diabetes.holdout)
+    whole = [row._replace(prediction=150, target=152) for row in labelled]
+    figures = report_rows(subject(diabetes), predicted, whole, CONFIG).job.figures
+    assert (figures["mae"][0], figures["rmse"][0]) == (2.0, 2.0)
+
+
+def test_a_class_that_never_occurs_is_not_averaged_over(iris: Trained) -> None:
+    predicted, labelled = answered(iris, iris.holdout)
+    one_class = [row._replace(target="setosa", prediction="setosa") for row in labelled]
+    one_class[0] = one_class[0]._replace(prediction="virginica")
+    assert report_rows(subject(iris), predicted, one_class, CONFIG).job.figures["precision_macro"][0] == 1.0
 
 
 def test_more_rows_than_the_budget_are_sampled_with_the_seed(iris: Trained) -> None:

@@ -1,0 +1,39 @@
+"""The loop with real processes: service, watcher and a drifting stream, as ``make demo-loop`` runs them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_drift_is_seen_a_challenger_wins_and_quality_comes_back(tmp_path: Path) -> None:
+    picture = tmp_path / "loop.png"
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "MLFLOW_", "ZENML_"))}
+    told = subprocess.run(
+        [sys.executable, "docs/demos/loop.py", "--picture", str(picture)],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-2000:]
+    story = told.stdout.rpartition("# The story")[2]
+    before, fallen, after = (
+        int(re.search(pattern, story)[1])  # type: ignore[index]
+        for pattern in (r"(\d+)% right before", r"(\d+)% right from here", r"(\d+)% right over")
+    )
+    assert before - fallen >= 10
+    assert (after - fallen) / (before - fallen) >= 0.8
+    assert "drift is seen" in story
+    assert "goes into Production" in story
+    assert picture.stat().st_size > 10_000
