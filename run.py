@@ -132,11 +132,11 @@ def _report(config: ReportingConfig, settings: Settings, path: Path, *, dry_run:
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of a config, for editors and other tools."""
-    from ratchet.config import TrainingConfig
+    """Print the JSON Schema of the configs of all pipelines, for editors and other tools."""
+    from ratchet.config_files import json_schema
     from ratchet.console import print_json
 
-    print_json(TrainingConfig.model_json_schema())
+    print_json(json_schema())
 
 
 @app.command()

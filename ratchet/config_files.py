@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ratchet.config import TrainingConfig
 from ratchet.config_loop import ContinuousTrainingConfig
@@ -26,6 +26,8 @@ PIPELINES: dict[str, type[Config]] = {
     "reporting": ReportingConfig,
     "simulation": SimulationConfig,
 }
+# The keys that say which kind of section it is.
+_DISCRIMINATORS = ("source", "kind")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -143,11 +145,17 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Any:
         raise ConfigError(f"{where}: {'; '.join(problems)}") from None
 
 
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of all configs, told apart by their ``pipeline``; one without it is of training."""
+    schema = TypeAdapter(Annotated[Config, Field(discriminator="pipeline")]).json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Config", **schema}
+
+
 def _explain(problem: dict[str, Any], model: type[BaseModel]) -> str:
-    loc = [str(part) for part in problem["loc"] if str(part) not in ("sklearn", "csv", "parquet")]
-    key = ".".join(loc) or "(top level)"
+    path, known = _walk(problem["loc"], model)
+    key = ".".join(path) or "(top level)"
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {key!r}{nearest(loc[-1], _known_keys(problem['loc'][:-1], model))}"
+        return f"unknown key {key!r}{nearest(path[-1], known)}"
     if problem["type"] == "missing":
         return f"the key {key!r} is missing"
     message = problem["msg"].removeprefix("Value error, ")
@@ -156,20 +164,48 @@ def _explain(problem: dict[str, Any], model: type[BaseModel]) -> str:
     return f"{key}: got {problem['input']!r}: {message[0].lower()}{message[1:]}"
 
 
-def _known_keys(loc: Sequence[int | str], model: type[BaseModel]) -> list[str]:
-    """The keys that are valid at a place, found by walking the models' annotations."""
+def _walk(loc: Sequence[int | str], model: type[BaseModel]) -> tuple[list[str], list[str]]:
+    """A place as it is written in the file, and the keys that are valid beside its last one.
+
+    Parameters
+    ----------
+    loc: as pydantic tells it, with the kind of a section after the key of the section.
+    model: whose annotations are walked.
+    """
+    path: list[str] = []
+    known: list[str] = []
     current: Any = model
     for part in loc:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
-            current = _unwrap(current.model_fields[str(part)].annotation)
-        elif isinstance(current, list):
-            current = next((m for m in current if part in get_args(m.model_fields["source"].annotation)), None)
-        elif get_origin(current) is dict:
-            current = _unwrap(get_args(current)[1])
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+        if isinstance(current, list):
+            current = next((kind for kind in current if _is_of_kind(kind, part)), None)
+            continue
+        path.append(str(part))
+        known = list(current.model_fields) if _is_section(current) else []
+        current = _inside(current, part)
+    return path, known
+
+
+def _inside(annotation: Any, part: int | str) -> Any:
+    """The annotation of what a key or a position leads to; None where nothing is said of it."""
+    if _is_section(annotation):
+        field = annotation.model_fields.get(str(part))
+        return _unwrap(field.annotation) if field else None
+    if get_origin(annotation) in (dict, tuple):
+        return _unwrap(get_args(annotation)[get_origin(annotation) is dict])
+    return None
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _is_of_kind(annotation: Any, kind: int | str) -> bool:
+    fields = annotation.model_fields if _is_section(annotation) else {}
+    return any(kind in get_args(fields[key].annotation) for key in _DISCRIMINATORS if key in fields)
 
 
 def _unwrap(annotation: Any) -> Any:
+    """An annotation without what is beside it and without None; a list where several kinds of section may be."""
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from ratchet.config import Dataset, Section, Task
 
 # A class as a config names it: by its text, also where the data has whole numbers.
-ClassName = Annotated[str, BeforeValidator(str)]
+ClassName = Annotated[str, BeforeValidator(str), WithJsonSchema({"type": ["string", "integer"]})]
 
 
 class Stream(Section):

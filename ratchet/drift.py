@@ -81,9 +81,7 @@ class DriftReport(BaseModel):
         return f"{verdict} against version {self.reference}: {', '.join(said)}"
 
 
-def compare(
-    rows: pd.DataFrame, reference: Profile | None, config: Drift, version: str | None, *, package: Package | None = None
-) -> DriftReport:
+def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, version: str | None) -> DriftReport:
     """Compare rows with a reference profile.
 
     Parameters
@@ -92,10 +90,7 @@ def compare(
     reference: the champion's profile; None where there is no champion.
     config: the ``drift`` section.
     version: the champion's version, for the report.
-    package: the champion; with it, what it makes of the rows is compared too, as in ``compare_window``.
     """
-    if package is not None:
-        return compare_window(rows, None, package, config, version)
     return compare_batches([rows], reference, config, version)
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ratchet.datasets import Schema
+from ratchet.whole_files import write_whole
 
 
 def export_model(folder: Path, model: Any, schema: Schema, record: dict[str, Any]) -> None:
@@ -25,18 +23,7 @@ def export_model(folder: Path, model: Any, schema: Schema, record: dict[str, Any
     import joblib
 
     folder.mkdir(parents=True, exist_ok=True)
-    _replace(folder / "model.joblib", lambda path: joblib.dump(model, path))
-    _replace(folder / "schema.json", lambda path: path.write_text(schema.model_dump_json(indent=2) + "\n"))
-    _replace(folder / "metrics.json", lambda path: path.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n"))
-
-
-def _replace(target: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the target and rename over it, so that a reader sees the old file or the new one."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    os.close(handle)
-    try:
-        write(Path(name))
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    figures = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    write_whole(folder / "model.joblib", lambda path: joblib.dump(model, path))
+    write_whole(folder / "schema.json", lambda path: path.write_text(schema.model_dump_json(indent=2) + "\n"))
+    write_whole(folder / "metrics.json", lambda path: path.write_text(figures))

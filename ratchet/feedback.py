@@ -287,7 +287,7 @@ class _Page:
         status = status_of(predicted.prediction, before, truth)
         if standing and status == "repeated":
             return Recorded(status, standing)
-        if standing and status == "corrected" and not said.correction:
+        if standing and status == "corrected" and not said.may_replace(standing.revision):
             raise ContradictionError(standing)
         revision = standing.revision + 1 if standing else 1
         of = said.prediction_id, revision, predicted.model, predicted.version

@@ -28,6 +28,7 @@ class Feedback:
     correct: whether the prediction is right, if that was said.
     correction: whether it may take the place of an answer that it contradicts.
     source: which way it came.
+    seen: the revision of the only answer whose place a correction may take, 0 for none; None for whichever stands.
     """
 
     prediction_id: str
@@ -35,6 +36,11 @@ class Feedback:
     correct: bool | None = None
     correction: bool = False
     source: Source = "user"
+    seen: int | None = None
+
+    def may_replace(self, revision: int) -> bool:
+        """Whether it may take the place of an answer that it contradicts."""
+        return self.correction and self.seen in (None, revision)
 
 
 class Predicted(NamedTuple):

@@ -44,17 +44,24 @@ class Links:
 
     Raises
     ------
-    ConfigError: a service that is not local has no secret, or one that is too short.
+    ConfigError: the secret is too short, or a service that is not local has none.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._secret = settings.link_secret.get_secret_value() if settings.link_secret else ""
-        if settings.env != "local" and len(self._secret) < _SHORTEST_SECRET:
-            got = f"one of {len(self._secret)}" if self._secret else "none"
+        if len(self._secret) >= _SHORTEST_SECRET:
+            return
+        got = f"one of {len(self._secret)}" if self._secret else "none"
+        if settings.env != "local":
             raise ConfigError(
                 f"RATCHET_LINK_SECRET: RATCHET_ENV={settings.env} needs a secret of at least {_SHORTEST_SECRET}"
                 f" characters, got {got}"
+            )
+        if self._secret:
+            raise ConfigError(
+                f"RATCHET_LINK_SECRET: expected a secret of at least {_SHORTEST_SECRET} characters, got {got}; without"
+                " it a local service makes one"
             )
 
     def token(self, prediction_id: str) -> tuple[str, float]:
@@ -62,7 +69,7 @@ class Links:
 
         Raises
         ------
-        UnavailableError: there is no secret, and none can be kept in the home.
+        UnavailableError: there is no secret, and the home has none that is good and can keep none.
         """
         return str(self._serializer().dumps(prediction_id)), int(time.time()) + self._settings.link_lifetime
 
@@ -73,7 +80,7 @@ class Links:
         ------
         ExpiredLinkError: it was good once.
         LinkError: it was never made here.
-        UnavailableError: there is no secret, and none can be kept in the home.
+        UnavailableError: there is no secret, and the home has none that is good and can keep none.
         """
         try:
             return str(self._serializer().loads(token, max_age=self._settings.link_lifetime))  # type: ignore[arg-type]
@@ -93,10 +100,20 @@ def _kept_secret(settings: Settings) -> str:
     try:
         if not path.exists():
             _make_secret(prepare_home(settings) / _FILE)
-        return path.read_text()
-    except (OSError, StateError) as error:
+        secret = path.read_text()
+    except (OSError, UnicodeDecodeError, StateError) as error:
         logger.error("the secret of links, %s: %s", path, error)
         raise UnavailableError("links cannot be signed") from None
+    # Two that made a new one in its place at once would each sign with their own.
+    if len(secret.strip()) < _SHORTEST_SECRET:
+        logger.error(
+            "the secret of links, %s: is shorter than %d characters, so that anybody could sign; remove the file, and"
+            " a new one is made",
+            path,
+            _SHORTEST_SECRET,
+        )
+        raise UnavailableError("links cannot be signed")
+    return secret
 
 
 def _make_secret(path: Path) -> None:

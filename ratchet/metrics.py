@@ -1,8 +1,8 @@
 """Metrics as functions of row weights, so that one bootstrap resample is one row of a weight matrix.
 
 With all weights one, each equals scikit-learn's function of the same name, unless the scores say over which classes a
-macro metric is averaged. With ``weights`` of shape (resamples, rows), each row a multinomial count, they give the metric
-of every resample at once.
+macro metric is averaged. With ``weights`` of shape (resamples, rows), each row a multinomial count, they give the
+metric of every resample at once.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def scores_of(rows: Sequence[LabelledRow], task: Task) -> metrics.Scores | None:
 
     Parameters
     ----------
-    rows: as the store gives them, which gives whole numbers back as integers, whatever the task.
+    rows: as the store gives them; a whole number may be an integer there, whatever the task.
     task: of the model.
     """
     judged = truth_of(rows, task)

@@ -5,8 +5,6 @@ Both hold the features as the estimator sees them, that is, after the version's 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from ratchet.production import LabelledRow, PredictedRow, labelled_rows
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.version_rows import VersionRows, load_version_rows
+from ratchet.whole_files import write_whole
 
 REFERENCE = "ref_data.csv"
 PRODUCTION = "prod_data.csv"
@@ -82,8 +81,8 @@ def write_records(settings: Settings, subject: VersionRows, labelled: Sequence[L
     files = RecordFiles(settings.data_dir / REFERENCE, settings.data_dir / PRODUCTION, len(reference), len(production))
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
-        _write_csv(reference, files.reference)
-        _write_csv(production, files.production)
+        write_whole(files.reference, lambda path: reference.to_csv(path, index=False))
+        write_whole(files.production, lambda path: production.to_csv(path, index=False))
     except OSError as error:
         raise StateError(f"{settings.data_dir}: cannot be written ({error.strerror}): set RATCHET_DATA_DIR") from None
     return files
@@ -99,17 +98,3 @@ def _embedded(subject: VersionRows, rows: pd.DataFrame) -> pd.DataFrame:
     if rows.empty:  # scikit-learn transforms no empty frame; the columns are those of any row
         return embed(embedder, subject.train.head(1), subject.schema).head(0)
     return embed(embedder, rows, subject.schema)
-
-
-def _write_csv(frame: pd.DataFrame, target: Path) -> None:
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            frame.to_csv(file, index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)  # noqa: PTH101 - mkstemp's own rights let nobody else read it
-        os.replace(name, target)  # noqa: PTH105
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -7,8 +7,6 @@ reference, config and watermark give the same file.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from ratchet.errors import DataError, StateError
 from ratchet.production import LabelledRow, labels_up_to
 from ratchet.settings import Settings, prepare_home
 from ratchet.store import Store
+from ratchet.whole_files import write_whole
 
 # Beside the features and the target; no column of a data set may be named so.
 PART = "__part__"
@@ -189,15 +188,11 @@ def _without(rows: pd.DataFrame, hashes: set[int]) -> pd.DataFrame:
 def _write(frame: pd.DataFrame, settings: Settings) -> str:
     """Write rows under the hash of their bytes; the hash."""
     folder = prepare_home(settings) / "snapshots"
+    content = frame.to_parquet(index=False)
+    version = hashlib.md5(content, usedforsecurity=False).hexdigest()
     try:
         folder.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".partial", delete=False) as file:
-            partial = Path(file.name)
-            frame.to_parquet(file, index=False)
-            file.flush()
-            os.fsync(file.fileno())
-        version = hashlib.md5(partial.read_bytes(), usedforsecurity=False).hexdigest()
-        partial.replace(snapshot_path(settings, version))
+        write_whole(snapshot_path(settings, version), lambda path: path.write_bytes(content), mode=0o600)
     except OSError as error:
         raise StateError(f"the snapshot of training rows cannot be written to {folder}: {error.strerror}") from None
     return version

@@ -115,8 +115,11 @@ def link_schema() -> Json:
 
 def form_schema() -> Json:
     """What the page sends."""
-    text = {"type": "string"}
-    return {"type": "object", "properties": {"token": text, "target": text}, "required": ["token", "target"]}
+    text: Json = {"type": "string"}
+    seen = "The revision of the answer that the page has shown, 0 for none; no other is replaced."
+    revision = {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0, "description": seen}
+    properties = {"token": text, "target": text, "revision": revision}
+    return {"type": "object", "properties": properties, "required": ["token", "target"]}
 
 
 def _target(labels: Sequence[str | int] | None) -> Json:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import re
 from collections.abc import Awaitable, Iterable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -19,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ratchet.errors import InputError, Problem
-from ratchet.feedback import Case, Recorded
+from ratchet.feedback import Case, ContradictionError, Recorded
 from ratchet.feedback_rules import Feedback, label_from_text
 from ratchet.links import ExpiredLinkError, LinkError, Links
 from serving.feedback import served_by
@@ -51,7 +53,7 @@ class FeedbackForm:
         return await self._told(self._show(request.query_params.get("token", "")))
 
     async def take(self, request: Request) -> Response:
-        """Record what a person has chosen; a changed mind takes the place of what was said before."""
+        """Record what a person has chosen; it takes the place of what the page has shown, and of nothing else."""
         return await self._told(self._take(request))
 
     async def _told(self, page: Awaitable[Response]) -> Response:
@@ -68,7 +70,7 @@ class FeedbackForm:
             values = {"title": title, "sentence": refused.value["error"]}
             return _page("page.html", values, refused.status, refused.headers)
 
-    async def _show(self, token: str) -> Response:
+    async def _show(self, token: str, status: int = 200) -> Response:
         prediction_id, case = await self._case(token)
         predicted, standing = case.predicted, case.standing
         chosen = predicted.prediction if standing is None or standing.target is None else standing.target
@@ -79,19 +81,25 @@ class FeedbackForm:
             "chosen": str(chosen),
             "features": [(name, str(value)[:_LONGEST]) for name, value in case.features.items()],
             "standing": said,
+            "revision": standing.revision if standing else 0,
+            "changed": status == HTTPStatus.CONFLICT,
         }
-        return _page("form.html", values | self._about(prediction_id, case))
+        return _page("form.html", values | self._about(prediction_id, case), status)
 
     async def _take(self, request: Request) -> Response:
         settings = self._worker.settings
         limits = settings.max_body_bytes, settings.request_timeout
         fields = _read_form(await read_body(request.headers.raw, request.receive, *limits, FORM))
-        prediction_id, case = await self._case(fields.get("token", ""))
+        token = fields.get("token", "")
+        prediction_id, case = await self._case(token)
         if "target" not in fields:
             raise InputError([Problem("target", "Field required")])
         target = label_from_text(fields["target"], case.predicted)
-        said = Feedback(prediction_id, target, correction=True, source="link")
+        said = Feedback(prediction_id, target, correction=True, seen=_revision(fields), source="link")
         (result,) = await self._worker.desk.record([said], served_by(self._worker))
+        if isinstance(result, ContradictionError):
+            self._worker.telemetry.error(refusal(result).kind)
+            return await self._show(token, HTTPStatus.CONFLICT)
         if not isinstance(result, Recorded):
             raise result
         return _page("thanks.html", {"standing": result.standing.target} | self._about(prediction_id, case))
@@ -117,6 +125,14 @@ class FeedbackForm:
             "prediction": str(case.predicted.prediction),
             "target": self._worker.runtime.schema.target,
         }
+
+
+def _revision(fields: dict[str, str]) -> int:
+    """The answer that the page has shown; 0 for none."""
+    text = fields.get("revision", "0")
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise InputError([Problem("revision", f"got {text[:_LONGEST]!r}, expected the number that the page had")])
+    return int(text)
 
 
 def _read_form(body: bytes) -> dict[str, str]:

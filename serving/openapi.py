@@ -189,7 +189,7 @@ def _feedback_paths() -> dict[str, Json]:
 
 def _form() -> Json:
     content = {"application/x-www-form-urlencoded": {"schema": form_schema()}}
-    refusals = (*_OF_A_PAGE, "408", "413", "415", "422")
+    refusals = (*_OF_A_PAGE, "408", "409", "413", "415", "422")
     sent = _get("Record what the page sends", refusals, "text/html")["get"]
     return {"post": {**sent, "requestBody": {"required": True, "content": content}}}
 

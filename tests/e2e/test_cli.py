@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -129,8 +130,10 @@ def test_a_dry_run_prints_config_and_plan_and_writes_nothing(cli: Cli, tmp_path:
 
 def test_the_schema_is_json_schema(cli: Cli) -> None:
     schema = json.loads(cli("schema").stdout)
-    assert schema["type"] == "object"
-    assert schema["additionalProperties"] is False
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for path in sorted((ROOT / "configs").rglob("*.yaml")):
+        assert validator.is_valid(yaml.safe_load(path.read_text())), path
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from ratchet.config import TrainingConfig, config_hash
-from ratchet.config_files import PIPELINES, apply_overrides, find_config, load_config, parse_config
+from ratchet.config_files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
 from ratchet.config_loop import ContinuousTrainingConfig
 from ratchet.errors import ConfigError
 
@@ -118,9 +121,31 @@ def test_the_hash_tells_configs_apart_and_nothing_else() -> None:
     assert config_hash(one) == config_hash(same) != config_hash(other)
 
 
-def test_the_schema_names_every_section() -> None:
-    schema = json.loads(json.dumps(TrainingConfig.model_json_schema()))
-    assert {"dataset", "split", "embed", "train", "evaluate", "drift", "promote"} <= set(schema["properties"])
+def valid(config: Any) -> bool:
+    return Draft202012Validator(json_schema()).is_valid(json.loads(json.dumps(config)))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_takes_every_config_in_the_repository_and_no_wrong_key(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    assert valid(config)
+    assert not valid(config | {"sed": 1})
+    assert not valid(config | {"drift": {"methd": "psi"}})
+    assert not valid(config | {"pipeline": "trainig"})
+
+
+def test_to_the_schema_too_a_config_without_a_pipeline_is_one_of_training() -> None:
+    config = yaml.safe_load(BASELINE.read_text())
+    del config["pipeline"]
+    assert valid(config)
+    assert not valid(config | {"triggers": {}}), "a key of another pipeline"
+    assert not valid({"window": 100}), "a report says that it is one"
+
+
+def test_the_schema_takes_classes_that_are_numbers() -> None:
+    config = yaml.safe_load((ROOT / "configs" / "simulate.yaml").read_text())
+    assert valid(config | {"labels": {"flip": {0: 1}}})
+    assert not valid(config | {"labels": {"flip": {"setosa": [1]}}})
 
 
 def test_a_regression_is_never_stratified() -> None:
@@ -184,6 +209,26 @@ def test_the_pipeline_names_the_kind_of_config() -> None:
         parse_config({**data, "pipeline": "continuous"})
     with pytest.raises(ConfigError, match="unknown key 'triggers'"):
         parse_config({**data, "triggers": {}})
+
+
+@pytest.mark.parametrize(
+    ("drift", "message"),
+    [
+        ("{kind: mean_shift, at: 3, ram: 1, columns: {a: 1}}", "unknown key 'drift.0.ram'; did you mean 'ramp'?"),
+        ("{kind: class_prior, at: 3, prior: {}}", "unknown key 'drift.0.prior'; did you mean 'priors'?"),
+        ("{kind: rotation, at: x, angle: 9}", "drift.0.at: got 'x'"),
+        ("{kind: mean, at: 3}", "drift.0: got"),
+    ],
+)
+def test_a_drift_that_cannot_be_is_told_by_key(drift: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(ROOT / "configs" / "simulate.yaml", [f"drift=[{drift}]"])
+    assert message in str(caught.value)
+
+
+def test_a_column_may_be_named_as_a_kind_of_source_is() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'dataset.columns.csv.minimun'; did you mean 'minimum'"):
+        load_config(BASELINE, ["dataset.columns.csv.minimun=1"])
 
 
 def test_a_loop_without_triggers_leaves_it_to_people() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from ratchet import packaging
 from ratchet.config import Drift
-from ratchet.drift import DriftReport, compare, compare_window
+from ratchet.drift import DriftReport, compare_window
 from ratchet.packaging import Package, load_package
 from ratchet.profile import profile_model, profile_rows
 from ratchet.run_record import drift_metrics
@@ -178,12 +178,6 @@ def test_an_older_package_is_compared_in_what_it_has(
 
 def test_without_a_package_there_is_no_reference_yet(iris: Trained) -> None:
     assert compare_window(iris.train, None, None, Drift(), None).summary == "no reference yet"
-
-
-def test_a_frame_in_memory_may_be_compared_with_a_package_too(package: Package, mixed: Trained) -> None:
-    whole = compare(mixed.holdout, package.profile, Drift(), "1", package=package)
-    assert whole == compare_window(mixed.holdout, None, package, Drift(), "1")
-    assert whole.predictions
 
 
 def test_a_report_is_logged_with_the_names_of_its_groups(package: Package, mixed: Trained) -> None:

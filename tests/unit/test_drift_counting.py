@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,19 @@ def test_a_profile_of_nothing_judges_nothing() -> None:
     empty: Profile = profile_rows(pd.DataFrame({"age": [], "plan": []}), SCHEMA)
     rows = pd.DataFrame({"age": np.zeros(20), "plan": "pro"})
     assert compare(rows, empty, Drift(), "1").figures == {}
+
+
+def test_the_example_of_the_reference_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "drift.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("package").mkdir()
+    Path("package/profile.json").write_text(PROFILE.model_dump_json())
+    pd.DataFrame({"age": GENERATOR.normal(9, size=200), "plan": "new"}).to_parquet("rows.parquet")
+    exec(example)
+    assert capsys.readouterr().out.splitlines() == [
+        "drift against version 3: 2 of 2 features over the limit",
+        "plan: 200 rows with categories never seen ('new')",
+    ]

@@ -253,6 +253,16 @@ def test_a_correction_takes_its_place_and_keeps_it_in_the_history(store: Store, 
     assert new["superseded_by"] is None
 
 
+def test_a_correction_of_one_answer_replaces_no_other(store: Store) -> None:
+    one = predict(store)
+    assert taken(store, one, target="versicolor", correction=True, seen=0)[3] == 1
+    assert taken(store, one, target="virginica", correction=True, seen=1)[3] == 2
+    for stale in (0, 1, 3):
+        assert isinstance(refused(store, one, target="setosa", correction=True, seen=stale), ContradictionError)
+        assert taken(store, one, target="virginica", correction=True, seen=stale)[0] == "repeated"
+    assert len(history(store, one)) == 2
+
+
 def test_a_correction_of_nothing_is_a_first_answer(store: Store) -> None:
     assert taken(store, predict(store), target="setosa", correction=True)[0] == "recorded"
 

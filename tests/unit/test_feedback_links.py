@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeTimedSerializer
 
 from ratchet.errors import ConfigError, UnavailableError
-from ratchet.links import ExpiredLinkError, LinkError, Links
+from ratchet.links import _SALT, _SIGNED, ExpiredLinkError, LinkError, Links
 from ratchet.settings import Settings
 
 SECRET = "a-secret-of-the-tests"
@@ -84,9 +84,38 @@ def test_a_local_service_without_a_secret_keeps_one_in_its_home(tmp_path: Path) 
     assert [path.name for path in kept.parent.iterdir()] == ["link.key"]
 
 
+def test_a_local_service_refuses_a_short_secret_too() -> None:
+    with pytest.raises(ConfigError, match="RATCHET_LINK_SECRET: expected .* got one of 7; without it") as caught:
+        links(env="local", secret="hunter2")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kept", [b"", b"\n", b"hunter2", b" " * 64, b"\xff" * 64])
+def test_a_kept_secret_that_anybody_could_guess_signs_and_opens_nothing(
+    tmp_path: Path, kept: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "link.key").write_bytes(kept)
+    opened = links(tmp_path, "local", None)
+    forged, _ = links(secret=SECRET).token("01a1")
+    for use in (lambda: opened.token("01a1"), lambda: opened.prediction_id(forged)):
+        with pytest.raises(UnavailableError, match="links cannot be signed"):
+            use()
+    assert str(tmp_path / "link.key") in caplog.text
+    assert (tmp_path / "link.key").read_bytes() == kept
+    (tmp_path / "link.key").unlink()
+    assert opened.token("01a1"), "as the log advises"
+
+
+def test_a_token_that_was_forged_with_an_empty_secret_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link.key").touch()
+    forged = URLSafeTimedSerializer("", salt=_SALT, signer_kwargs=_SIGNED).dumps("01a1")
+    with pytest.raises(UnavailableError):
+        links(tmp_path, "local", None).prediction_id(forged)
+
+
 def test_a_local_service_with_a_secret_keeps_nothing(tmp_path: Path) -> None:
-    token, _ = links(tmp_path, "local", "short").token("01a1")
-    assert links(tmp_path, "local", "short").prediction_id(token) == "01a1"
+    token, _ = links(tmp_path, "local").token("01a1")
+    assert links(tmp_path, "local").prediction_id(token) == "01a1"
     assert list(tmp_path.iterdir()) == []
 
 

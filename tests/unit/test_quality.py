@@ -14,10 +14,8 @@ from sklearn import metrics as sklearn_metrics
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task
 from ratchet.config_loop import QualityDrop
 from ratchet.metrics import ClassificationScores, point
-from ratchet.production import Label, LabelledRow, PredictedRow, labelled_rows, newest_predictions
+from ratchet.production import Label, LabelledRow, PredictedRow
 from ratchet.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
-from ratchet.store import Store
-from tests.labels import Stream
 
 NAMES = ["setosa", "versicolor", "virginica"]
 Shares = dict[str, float]
@@ -118,13 +116,8 @@ def test_every_metric_of_a_regression_is_the_one_of_scikit_learn() -> None:
     assert set(found.metrics) == set(REGRESSION_METRICS)
 
 
-def test_whole_numbers_of_a_regression_are_measured_as_the_store_gives_them_back(sqlite_store: Store) -> None:
-    stream = Stream(sqlite_store)
-    stream.label(stream.answer([{"x": 1.0}] * 40, [150.0, 160.0] * 20), [152.0, 157.0] * 20)
-    rows = labelled_rows(sqlite_store, "iris", "1", 100)
-    assert {type(one.prediction) for one in rows} == {int}, "SQLite's numeric affinity"
-    newest = newest_predictions(sqlite_store, "iris", "1", 100)
-    found = measure(rows, newest, "1", "mae", QualityDrop(), 1.0, 1, "regression")
+def test_whole_numbers_of_a_regression_are_measured_also_where_a_store_gives_them_back_as_integers() -> None:
+    found = measured([row(150, 152), row(160, 157)] * 20, "mae", baseline=1.0, task="regression")
     assert (found.value, found.n_rows, found.dropped) == (2.5, 40, True)
     assert found.metrics.keys() == set(REGRESSION_METRICS)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from ratchet.config_files import parse_config
@@ -312,6 +315,39 @@ def test_a_home_that_cannot_be_written_is_told(home: Settings, stream: Stream, i
     (home.home / "snapshots").write_text("in the way")
     with pytest.raises(StateError, match="the snapshot of training rows cannot be written to .*snapshots"):
         build_snapshot(home, loop_of(iris), stream.store, 0)
+
+
+def test_a_snapshot_that_cannot_be_written_leaves_nothing_behind(
+    home: Settings, stream: Stream, iris: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StateError, match="No space left on device"):
+        build_snapshot(home, loop_of(iris), stream.store, 0)
+    assert list((home.home / "snapshots").iterdir()) == []
+
+
+def test_rows_that_are_no_parquet_leave_nothing_behind(
+    home: Settings, stream: Stream, iris: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(frame: pd.DataFrame, *where: Any, **how: Any) -> bytes:
+        raise pa.ArrowInvalid("no such type")
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", broken)
+    with pytest.raises(pa.ArrowInvalid):
+        build_snapshot(home, loop_of(iris), stream.store, 0)
+    assert list(home.home.rglob("*.partial")) == []
+
+
+def test_what_a_killed_run_has_left_is_swept_by_a_later_one(home: Settings, stream: Stream, iris: Trained) -> None:
+    made = build_snapshot(home, loop_of(iris), stream.store, 0)
+    left = home.home / "snapshots" / ".ratchet-0.partial"
+    left.touch()
+    os.utime(left, (0, 0))
+    build_snapshot(home, loop_of(iris), stream.store, 0)
+    assert [path.name for path in left.parent.iterdir()] == [f"{made.version}.parquet"]
 
 
 def test_rows_of_production_take_the_columns_of_the_reference(stream: Stream, mixed: Trained) -> None:

@@ -1,0 +1,84 @@
+"""Files that are there whole or not at all, whatever happens to their writer."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.whole_files import write_whole
+from tests.conftest import ROOT
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def writes(text: str) -> Callable[[Path], Any]:
+    return lambda path: path.write_text(text)
+
+
+def test_what_was_there_is_replaced(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        write_whole(tmp_path / "file", writes(text))
+    assert (tmp_path / "file").read_text() == "new"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    write_whole(tmp_path / "file", writes("old"))
+    seen = []
+
+    def write(path: Path) -> None:
+        path.write_text("half of the n")
+        seen.append((tmp_path / "file").read_text())
+
+    write_whole(tmp_path / "file", write)
+    assert seen == ["old"]
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, KeyboardInterrupt])
+def test_whatever_is_raised_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    write_whole(tmp_path / "file", writes("old"))
+
+    def write(path: Path) -> None:
+        path.write_text("half")
+        raise error
+
+    with pytest.raises(error):
+        write_whole(tmp_path / "file", write)
+    assert (tmp_path / "file").read_text() == "old"
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_file_has_the_rights_that_are_asked_for_and_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write_whole(tmp_path / "usual", writes(""))
+        write_whole(tmp_path / "private", writes(""), mode=0o600)
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "private")] == [0o640, 0o600]
+
+
+def test_what_a_killed_writer_has_left_goes_a_day_later_and_nothing_else_does(tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; from pathlib import Path; from ratchet.whole_files import write_whole\n"
+        "write_whole(Path(sys.argv[1]), lambda path: os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "file"], cwd=ROOT, check=False, timeout=60)
+    (left,) = tmp_path.iterdir()
+    write_whole(tmp_path / "file", writes("new"))
+    assert left.exists(), "its writer may be at work"
+    (tmp_path / "download.partial").touch()
+    for path in (left, tmp_path / "download.partial"):
+        os.utime(path, (time.time() - 90_000,) * 2)
+    write_whole(tmp_path / "file", writes("newer"))
+    assert names(tmp_path) == ["download.partial", "file"]
