@@ -112,9 +112,12 @@ def test_labels_fire_at_every_multiple_of_k_and_the_run_takes_no_more(stream: St
     seqs = labels(stream, 9)
     assert found(EveryKLabels().look(view)) == Finding("every_k_labels", False, "9 of 10 labels")
     seqs += labels(stream, 1)
-    assert found(EveryKLabels().look(view)) == Finding("every_k_labels", True, "10 new labels, every 10", seqs[9])
+    fired = found(EveryKLabels().look(view))
+    assert fired == Finding("every_k_labels", True, "10 new labels and more", 10)
+    assert wanted_watermark(view, [fired]) == seqs[9]
     seqs += labels(stream, 15)
-    assert found(EveryKLabels().look(view)).watermark == seqs[19], "at the last multiple, whenever one looks"
+    assert found(EveryKLabels().look(view)) == fired, "it counts no further than it has to"
+    assert wanted_watermark(view, [fired]) == seqs[19], "at the last multiple, whenever one looks"
 
 
 def test_labels_that_a_run_took_do_not_fire_again(stream: Stream) -> None:
@@ -123,8 +126,9 @@ def test_labels_that_a_run_took_do_not_fire_again(stream: Stream) -> None:
     ran(stream, seqs[9])
     assert found(EveryKLabels().look(seen(stream, config))) == Finding("every_k_labels", False, "5 of 10 labels")
     seqs += labels(stream, 5)
-    again = found(EveryKLabels().look(seen(stream, config)))
-    assert (again.fires, again.watermark) == (True, seqs[19])
+    view = seen(stream, config)
+    again = found(EveryKLabels().look(view))
+    assert (again.fires, wanted_watermark(view, [again])) == (True, seqs[19])
 
 
 def test_corrections_and_bare_verdicts_are_no_labels_to_fire_on(stream: Stream) -> None:
@@ -368,7 +372,7 @@ def test_the_clock_fires_once_a_time_has_passed_since_the_promotion_or_the_last_
     assert due.fires
     assert due.line.startswith("due at ")
     assert due.line.endswith(f" UTC ({hourly})")
-    assert due.watermark is None
+    assert due.every is None
     assert not found(CronDue().look(seen(stream, config, since=time.time()))).fires
     ran(stream, 0)
     assert not found(CronDue().look(seen(stream, config, since=time.time() - 1800))).fires
@@ -397,7 +401,7 @@ def test_a_run_needs_new_labels_whatever_fires(stream: Stream) -> None:
 def test_a_run_takes_the_newest_labels_unless_they_alone_began_it(stream: Stream) -> None:
     seqs = labels(stream, 15)
     view = seen(stream, only(every_k_labels=10))
-    by_labels, by_drift = Finding("every_k_labels", True, "", seqs[9]), Finding("drift", True, "")
+    by_labels, by_drift = Finding("every_k_labels", True, "", 10), Finding("drift", True, "")
     assert wanted_watermark(view, [by_labels]) == seqs[9]
     assert wanted_watermark(view, [by_drift]) == seqs[-1]
     assert wanted_watermark(view, [by_labels, by_drift]) == seqs[-1]
@@ -484,7 +488,7 @@ def test_what_fires_opens_one_run_and_says_why(settings: Settings, lived: Stream
     assert decision.run.config_hash == config_hash(looking._config)
     assert decision.line == (
         f"{lived.model} version 1: run {decision.run.id} (watermark {seqs[2]}) begins:"
-        " every_k_labels: 13 new labels, every 10"
+        " every_k_labels: 10 new labels and more"
     )
     assert looking.runs.history(10) == [decision.run]
 
@@ -540,7 +544,7 @@ def test_what_fires_is_held_back_until_its_time(settings: Settings, lived: Strea
     labels(lived, 10)
     held = decider(settings, lived, every_k_labels=10, cooldown=3600).decide()
     assert held.run is None
-    assert ": every_k_labels: 10 new labels, every 10; but cooling down until " in held.line
+    assert ": every_k_labels: 10 new labels and more; but cooling down until " in held.line
     assert decider(settings, lived, every_k_labels=10, cooldown=3600).decide() == held, "it is told once"
     assert decider(settings, lived, every_k_labels=10, cooldown=0).decide().run is not None
 
@@ -569,7 +573,7 @@ def test_a_watermark_that_had_its_run_is_told(
     monkeypatch.setattr(looking.runs, "last", lambda: None)
     decision = looking.decide()
     assert decision.run is None
-    assert decision.line.endswith(f"; but watermark {seqs[-1]} has had its run")
+    assert decision.line.endswith(f"; but watermark {seqs[-1]} has had its run, or somebody began another just now")
 
 
 def test_the_champions_package_and_figures_are_read_once_and_drift_without_labels_is_held_back(
