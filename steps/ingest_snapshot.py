@@ -22,6 +22,6 @@ def ingest_snapshot(
     """Read the snapshot that the run was begun with, and check it against the data set's rules."""
     train, holdout, schema = snapshots.load_snapshot(load_settings(), config, snapshot.version)
     for name, rows in {"train_rows": train, "holdout_rows": holdout}.items():
-        metadata = snapshot.model_dump(include={"version", "watermark"}, exclude_none=True) | {"rows": len(rows)}
+        metadata = {"data_version": snapshot.version, "rows": len(rows)}
         log_metadata(metadata, artifact_name=name, infer_artifact=True)
     return train, holdout, schema

@@ -75,7 +75,7 @@ def test_forward_back_and_forward_again(shell: Shell) -> None:
         ("promote", "completed", None, "1"),
     ]
     assert entries[0]["actor"] == "ann"
-    assert len(entries[-1]["gate"]) == 6
+    assert len(entries[-1]["gate"]) == 7
     table = shell("history", "--limit", "2").stdout
     assert "roll forward" in table
     assert "trust me" not in table

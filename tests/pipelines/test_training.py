@@ -81,7 +81,7 @@ def test_zenml_knows_the_version_its_stage_and_its_artifacts(first: RunSummary) 
     assert {"train_rows", "holdout_rows", "embedder", "model", "evaluation"} <= set(version.data_artifact_ids) | set(
         version.model_artifact_ids
     )
-    rows = Client().get_artifact_version("train_rows")
+    (rows,) = Client().get_pipeline_run(first.zenml_run_id).steps["ingest"].outputs["train_rows"]
     assert rows.run_metadata["data_version"] == "013d0da08d6506664ce640459139176b"
 
 
@@ -179,7 +179,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_worse_one_does_not(
     assert current.version == strong.promotion.version
     entries = pointer.history()
     assert [(e.state, e.to_version) for e in entries] == [("refused", "1"), ("completed", "2"), ("completed", "1")]
-    assert all(len(entry.gate or []) == 6 for entry in entries)
+    assert all(len(entry.gate or []) == 7 for entry in entries)
     from zenml.client import Client
 
     assert Client().get_model_version(model, "production").name == f"v{current.version}"
@@ -196,7 +196,7 @@ def test_a_promotion_that_is_lost_to_another_is_written_down(
         train_in(settings, config_for(model))
     (entry,) = ProductionPointer(settings, model).history()
     assert (entry.state, entry.reason) == ("refused", "the gate passed, but somebody else promoted meanwhile")
-    assert len(entry.gate or []) == 6
+    assert len(entry.gate or []) == 7
 
 
 def test_a_difference_that_thirty_rows_cannot_prove_is_no_reason(settings: Settings, model: str) -> None:
