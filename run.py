@@ -360,6 +360,7 @@ def simulate(
     as_json: AsJson = False,
 ) -> None:
     """Send the running service a stream of rows that drift, and their labels later; Ctrl-C ends it with its summary."""
+    import signal
     from functools import partial
 
     from ratchet.config_files import find_config
@@ -370,6 +371,9 @@ def simulate(
     from ratchet.settings import load_settings
 
     settings = load_settings()
+    # To be told to stop is as good as Ctrl-C, which who starts this in the background may have had ignored.
+    for told in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(told, signal.default_int_handler)
     key = api_key or next((key.get_secret_value() for key in settings.api_keys), None)
     say = partial(print, file=sys.stderr if as_json else sys.stdout, flush=True)
     client = ServiceClient(url or f"http://127.0.0.1:{settings.port}", key, patience, say)

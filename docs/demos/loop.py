@@ -52,7 +52,7 @@ def main() -> None:
         watch = running.enter_context(started("watch", f"watch {WATCH}"))
         stream = running.enter_context(started("simulate", f"simulate {STREAM} --record {record}"))
         _until_recovered(home, record, [service, watch, stream], options.seconds)
-        stream.send_signal(signal.SIGINT)
+        stream.terminate()
         stream.wait(60)
         story = read_story(home, record)
     say("\n# The story\n" + "\n".join(story.lines()))

@@ -113,14 +113,20 @@ def test_the_end_is_a_table_for_a_person(simulate: Words, service: Service) -> N
     assert lines[3].startswith("100 rows answered, ")
 
 
-def test_ctrl_c_ends_it_with_its_summary(service: Service, model: str) -> None:
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
+def test_to_be_told_to_stop_ends_it_with_its_summary(service: Service, model: str, told: signal.Signals) -> None:
     words = [sys.executable, "run.py", "simulate", *asked(model, "stream.rows=1000000"), *url(service)]
     process = subprocess.Popen(
-        words, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        words,
+        cwd=ROOT,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("row 100:")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(told)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert "ended early: " in output

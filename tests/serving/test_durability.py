@@ -63,6 +63,7 @@ def test_no_answered_prediction_is_lost_when_a_worker_and_then_everything_is_kil
     assert lost(settings, load) == set()
 
 
+@pytest.mark.slow
 def test_a_store_that_is_locked_for_ten_seconds_costs_no_answer_and_no_row(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
