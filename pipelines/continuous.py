@@ -17,6 +17,7 @@ from ratchet.production import watermark
 from ratchet.settings import Settings
 from ratchet.snapshots import Snapshot, build_snapshot, describe_snapshot
 from ratchet.store import Store, open_store
+from ratchet.tracking import registered_models
 from ratchet.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 
 # Seconds until the run of a process that died may be picked up.
@@ -126,14 +127,20 @@ def _run(
     snapshot = build_snapshot(settings, config, store, run.watermark)
     runs.note(run, snapshot=snapshot.version)
     failpoint("after_snapshot")
-    pointer = open_pointer(settings, config.model) if run.attempts > 1 else None
-    if pointer and pointer.ledger.unfinished():
-        pointer.recover()
+    _settle(settings, config.model)
     summary = _train(config, settings, snapshot, run.operation_id, **how)
     failpoint("after_pipeline")
     promotion = summary.promotion
     ended = runs.end(run, promotion.outcome, promotion.reason, version=promotion.version, run_id=summary.mlflow_run_id)
     return ContinuousSummary(ended, summary, snapshot.summary)
+
+
+def _settle(settings: Settings, model: str) -> None:
+    """End what an attempt that was killed in the middle of a promotion has left open."""
+    if model in registered_models(settings):
+        pointer = open_pointer(settings, model)
+        if pointer.ledger.unfinished():
+            pointer.recover()
 
 
 def _train(
