@@ -104,6 +104,7 @@ def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
     assert b"\x1b[" in said
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_both_end_well(cli: Cli, home: dict[str, str]) -> None:
     command = [sys.executable, "run.py", "--no-cache", "--set", "model=twins", "--config"]
     env = {**os.environ, **home}

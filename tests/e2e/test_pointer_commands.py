@@ -154,6 +154,7 @@ def test_lineage_leads_back_to_code_data_and_config(shell: Shell) -> None:
     assert "zenml run" in shell("lineage", "1").stdout
 
 
+@pytest.mark.slow
 def test_a_version_can_be_trained_again_and_is_identical(cli: Cli, trained: Settings) -> None:
     result = cli("reproduce", "1", "--model", MODEL)
     assert result.returncode == 0, result.stdout + result.stderr

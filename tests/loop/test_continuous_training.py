@@ -144,6 +144,7 @@ def test_a_prediction_leads_to_what_was_said_of_it_and_to_all_that_made_its_vers
     assert said["git"]["commit"]
 
 
+@pytest.mark.slow
 def test_an_earlier_snapshot_can_be_trained_on_again_and_again(recovered: Recovered, settings: Settings) -> None:
     config, summary, _ = recovered
     how: dict[str, Any] = {"label": "test", "cache": True, "verbose": False, "listener": lambda name, event: None}
