@@ -39,6 +39,12 @@ OVERRIDES = (
 )
 
 
+def own_environment(settings: Settings) -> dict[str, str]:
+    """Without what MLflow and ZenML have left in this process of other homes."""
+    inherited = environment(settings)
+    return {name: value for name, value in inherited.items() if not name.startswith(("ZENML_", "MLFLOW_TRACKING"))}
+
+
 @dataclass
 class Killed:
     """Processes that are started again whenever they are gone."""
@@ -68,7 +74,7 @@ class Killed:
             return subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=environment(self.settings),
+                env=own_environment(self.settings),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -196,12 +202,11 @@ def state(store: Store) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], l
 def test_twenty_kills_in_one_stream_end_where_an_undisturbed_run_ends(tmp_path: Path) -> None:
     ends = []
     for name, disturbed in {"calm": None, "stormy": random.Random(7)}.items():
-        os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow has left that of the other home there
         settings = Settings(home=tmp_path / name, models_dir=tmp_path / name / "models")
         trained = subprocess.run(
             [sys.executable, "run.py", "--config", "baseline.yaml", "--set", f"model={MODEL}"],
             cwd=ROOT,
-            env=environment(settings),
+            env=own_environment(settings),
             capture_output=True,
             text=True,
             check=False,
