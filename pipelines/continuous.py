@@ -71,8 +71,8 @@ def run_continuous(
 
     Raises
     ------
-    StateError: another run of this model is under way.
-    RegistryError, StateError: MLflow or the store cannot be used; the run stays open for the next attempt.
+    RegistryError, StateError: MLflow or the store cannot be used, and the run stays open for the next attempt; or
+        another run of this model is under way.
     RatchetError: whatever else a step found wrong that a person can mend; the run has failed.
     """
     hush()

@@ -203,24 +203,20 @@ def test_without_new_labels_there_is_nothing_to_run_again(recovered: Recovered, 
     assert again.run == summary.run
 
 
-def test_random_labels_leave_the_champion_where_it_is(settings: Settings, store: Store, tmp_path: Path) -> None:
-    model = "poisoned_at_random"
-    production(settings, store, model, tmp_path, "labels.noise=0.4", first=0)
-    summary = run_in(settings, config_for(model, name="continuous_training"))
-    assert (summary.run.state, decision(summary).champion) == ("refused", "1")
-    assert "against_champion" in refusals(summary)
-    assert "against_champion" in str(summary.run.outcome)
-
-
-def test_a_class_that_is_flipped_on_purpose_leaves_the_champion_where_it_is(
-    settings: Settings, store: Store, tmp_path: Path
+@pytest.mark.parametrize(
+    ("poison", "check"),
+    [("labels.noise=0.4", "against_champion"), ("labels.flip={versicolor: virginica}", "reference_holdout")],
+    ids=["at_random", "on_purpose"],
+)
+def test_wrong_labels_leave_the_champion_where_it_is_and_the_refusal_names_the_check(
+    poison: str, check: str, settings: Settings, store: Store, tmp_path: Path
 ) -> None:
-    model = "poisoned_on_purpose"
-    production(settings, store, model, tmp_path, "labels.flip={versicolor: virginica}", first=0)
+    model = f"poisoned_{check}"
+    production(settings, store, model, tmp_path, poison, first=0)
     summary = run_in(settings, config_for(model, name="continuous_training"))
     assert (summary.run.state, decision(summary).champion) == ("refused", "1")
-    assert "reference_holdout" in refusals(summary)
-    assert "reference_holdout" in str(summary.run.outcome)
+    assert check in refusals(summary)
+    assert check in str(summary.run.outcome)
 
 
 def test_a_warm_start_goes_on_from_the_champion_and_keeps_its_embedder(
