@@ -14,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from ratchet.config import TrainingConfig
-    from ratchet.config_reporting import ReportingConfig
+    from ratchet.config.reporting import ReportingConfig
     from ratchet.ledger import Entry
     from ratchet.registry import ProductionPointer
     from ratchet.settings import Settings
@@ -57,7 +57,7 @@ def run(
     if config is None:
         raise typer.BadParameter("give a config, such as --config baseline.yaml", param_hint="--config")
     from pipelines.startup import spare_the_collector
-    from ratchet.config_files import find_config, load_config
+    from ratchet.config.files import find_config, load_config
     from ratchet.errors import ConfigError
     from ratchet.settings import load_settings, quiet_environment
 
@@ -101,7 +101,7 @@ def _train(
     from pipelines.continuous import run_continuous, run_on_snapshot
     from pipelines.runner import STEPS, run_training
     from ratchet import console
-    from ratchet.config_loop import ContinuousTrainingConfig
+    from ratchet.config.continuous import ContinuousTrainingConfig
 
     with console.live_steps(STEPS) as listener:
         how: dict[str, Any] = {"label": path.stem, "cache": cache, "verbose": verbose, "listener": listener}
@@ -133,7 +133,7 @@ def _report(config: ReportingConfig, settings: Settings, path: Path, *, dry_run:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of the configs of all pipelines, for editors and other tools."""
-    from ratchet.config_files import json_schema
+    from ratchet.config.files import json_schema
     from ratchet.console import print_json
 
     print_json(json_schema())
@@ -151,8 +151,8 @@ def watch(
 ) -> None:
     """Look at production again and again, and train again when a trigger says so."""
     from pipelines.watch import watch as watch_until_stopped
-    from ratchet.config_files import find_config, load_config
-    from ratchet.config_loop import ContinuousTrainingConfig
+    from ratchet.config.continuous import ContinuousTrainingConfig
+    from ratchet.config.files import find_config, load_config
     from ratchet.errors import ConfigError
     from ratchet.settings import load_settings, quiet_environment
 
@@ -309,7 +309,7 @@ def report(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what ZenML and MLflow say.")] = False,
 ) -> None:
     """Draw a report on the version in Production, and write ref_data.csv and prod_data.csv."""
-    from ratchet.config_files import find_config, load_config
+    from ratchet.config.files import find_config, load_config
     from ratchet.errors import ConfigError
     from ratchet.settings import load_settings, quiet_environment
 
@@ -337,7 +337,7 @@ def ui(
     ] = None,
 ) -> None:
     """Show reports (evidently) or runs (mlflow) in the browser, until Ctrl-C."""
-    from ratchet import pages
+    from ratchet.reports import pages
     from ratchet.settings import load_settings, quiet_environment
 
     quiet_environment()
@@ -363,12 +363,12 @@ def simulate(
     import signal
     from functools import partial
 
-    from ratchet.config_files import find_config
+    from ratchet.config.files import find_config
     from ratchet.console import print_json
-    from ratchet.console_simulation import print_report
-    from ratchet.rehearsal import load_simulation, rehearse
-    from ratchet.service_client import ServiceClient
     from ratchet.settings import load_settings
+    from ratchet.simulation.client import ServiceClient
+    from ratchet.simulation.console import print_report
+    from ratchet.simulation.rehearsal import load_simulation, rehearse
 
     settings = load_settings()
     # To be told to stop is as good as Ctrl-C, which who starts this in the background may have had ignored.

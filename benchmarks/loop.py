@@ -30,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measure import ROOT, Target, describe_machine, rounds_asked_for, write_result
 
-from ratchet.config_files import load_config
+from ratchet.config.files import load_config
 from ratchet.datasets import load
-from ratchet.decisions import Decider
+from ratchet.loop.decisions import Decider
+from ratchet.loop.training_runs import TrainingRuns
 from ratchet.settings import Settings, quiet_environment
-from ratchet.simulation import Simulation
+from ratchet.simulation.stream import Simulation
 from ratchet.store import Store, open_store
 from ratchet.tables import drift_results, feedback, predictions, quality_results, training_runs
-from ratchet.training_runs import TrainingRuns
 
 K = 200
 POLL = 1.0

@@ -10,15 +10,15 @@ from pipelines.progress import Listener, hush
 from pipelines.runner import RunSummary, execute, lineage_of, plan_training, summary_of
 from ratchet import leases
 from ratchet.config import config_hash
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import ConfigError, RatchetError, RegistryError, StateError
 from ratchet.failpoints import failpoint
-from ratchet.production import watermark
+from ratchet.loop.production import watermark
+from ratchet.loop.snapshots import Snapshot, build_snapshot, describe_snapshot
+from ratchet.loop.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 from ratchet.settings import Settings
-from ratchet.snapshots import Snapshot, build_snapshot, describe_snapshot
 from ratchet.store import Store, open_store
 from ratchet.tracking import registered_models
-from ratchet.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 
 # Seconds until the run of a process that died may be picked up.
 LEASE = 20.0

@@ -4,9 +4,9 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from pipelines.training import challenge
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.lineage import Lineage
-from ratchet.snapshots import Snapshot
+from ratchet.loop.snapshots import Snapshot
 from steps.ingest_snapshot import ingest_snapshot
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from pipelines.progress import Listener
 from pipelines.runner import execute
-from ratchet.config_reporting import ReportingConfig
-from ratchet.record_files import export_records
-from ratchet.reports import Report, champion, has_answered
+from ratchet.config.reporting import ReportingConfig
+from ratchet.reports.record_files import export_records
+from ratchet.reports.report import Report, champion, has_answered
 from ratchet.settings import Settings
 from ratchet.tracking import choose_model
 

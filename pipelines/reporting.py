@@ -3,7 +3,7 @@
 from zenml import pipeline
 from zenml.enums import ExecutionMode
 
-from ratchet.config_reporting import ReportingConfig
+from ratchet.config.reporting import ReportingConfig
 from steps.report import report
 
 

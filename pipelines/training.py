@@ -6,7 +6,7 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from ratchet.config import TrainingConfig
-from ratchet.config_loop import AnyTrainingConfig
+from ratchet.config.continuous import AnyTrainingConfig
 from ratchet.lineage import Lineage
 from steps.drift_check import drift_check
 from steps.embed import embed

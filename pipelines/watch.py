@@ -19,11 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from ratchet.config_loop import ContinuousTrainingConfig
-from ratchet.decisions import Decider
+from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import RatchetError, StateError
+from ratchet.loop.decisions import Decider
+from ratchet.loop.training_runs import TrainingRun
 from ratchet.settings import Settings, prepare_home
-from ratchet.training_runs import TrainingRun
 
 # Seconds for a run to end when watch is told to stop.
 _GRACE = 20.0

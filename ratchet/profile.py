@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.counting import ColumnCounts, count_categories, count_numbers, point_cuts
 from ratchet.datasets.schema import Schema
+from ratchet.drift.counting import ColumnCounts, count_categories, count_numbers, point_cuts
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

@@ -20,10 +20,10 @@ from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from ratchet.errors import RegistryError
 from ratchet.golden import golden_gap
 from ratchet.lineage import git_state, library_versions
+from ratchet.loop.snapshots import snapshot_path
 from ratchet.packaging import Package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.snapshots import snapshot_path
 from ratchet.tracking import connect, run_record
 
 # What would lead the second training to the stores of the first.

@@ -6,9 +6,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ratchet.feedback import feedback_of
+from ratchet.feedback.book import feedback_of
 from ratchet.lineage import PREFIX
-from ratchet.loop_status import loop_status
+from ratchet.loop.status import loop_status
 from ratchet.registry import ProductionPointer
 from ratchet.tracking import run_record
 

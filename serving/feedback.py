@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ratchet.errors import InputError
-from ratchet.feedback import Recorded, Result, Served
-from ratchet.feedback_reader import read_feedback, read_feedback_batch, read_prediction_id
-from ratchet.links import Links
+from ratchet.feedback.book import Recorded, Result, Served
+from ratchet.feedback.links import Links
+from ratchet.feedback.reader import read_feedback, read_feedback_batch, read_prediction_id
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer, refusal
 from serving.requests import Receive

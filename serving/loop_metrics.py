@@ -10,10 +10,10 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ratchet.errors import RatchetError
-from ratchet.production import count_labels
+from ratchet.loop.production import count_labels
+from ratchet.loop.training_runs import TrainingRuns
+from ratchet.loop.windows import drift_windows, quality_windows
 from ratchet.store import Store
-from ratchet.training_runs import TrainingRuns
-from ratchet.windows import drift_windows, quality_windows
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ratchet.errors import InputError, UnavailableError
-from ratchet.feedback import ContradictionError, Standing, UnknownPredictionError
+from ratchet.feedback.book import ContradictionError, Standing, UnknownPredictionError
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
-from ratchet.links import Links
+from ratchet.feedback.links import Links
 from ratchet.settings import Settings, load_settings, quiet_environment
 from serving.keys import Keys
 from serving.supervisor import Role, Supervisor, exit_with_parent

@@ -21,8 +21,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from ratchet.feedback import ContradictionError, Recorded, Standing
-from ratchet.feedback_desk import Told
+from ratchet.feedback.book import ContradictionError, Recorded, Standing
+from ratchet.feedback.desk import Told
 from ratchet.prediction_log import Rows
 from serving.latency import LatencyWindow
 

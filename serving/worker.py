@@ -16,7 +16,7 @@ from typing import Any
 
 from ratchet.board import Board
 from ratchet.errors import ConfigError, RegistryError, UnavailableError
-from ratchet.feedback_desk import FeedbackDesk
+from ratchet.feedback.desk import FeedbackDesk
 from ratchet.follower import Follower
 from ratchet.journal import Journal
 from ratchet.package_cache import PackageCache

@@ -5,10 +5,11 @@ from typing import Annotated
 import pandas as pd
 from zenml import log_metadata, step
 
-from ratchet import drift, tracking
+from ratchet import tracking
 from ratchet.champion import reference_package
 from ratchet.config import Drift
-from ratchet.drift import DriftReport
+from ratchet.drift import report as drift
+from ratchet.drift.report import DriftReport
 from ratchet.run_record import record_drift
 from ratchet.settings import load_settings
 

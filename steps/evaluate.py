@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from zenml import log_metadata, step
 
 from ratchet import evaluation, tracking
-from ratchet.config_loop import AnyTrainingConfig
+from ratchet.config.continuous import AnyTrainingConfig
 from ratchet.datasets import Schema
 from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage

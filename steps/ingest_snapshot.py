@@ -5,11 +5,11 @@ from typing import Annotated
 import pandas as pd
 from zenml import log_metadata, step
 
-from ratchet import snapshots
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.datasets import Schema
+from ratchet.loop import snapshots
+from ratchet.loop.snapshots import Snapshot
 from ratchet.settings import load_settings
-from ratchet.snapshots import Snapshot
 from steps.caching import WHEN_NOTHING_CHANGED
 
 

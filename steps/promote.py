@@ -6,8 +6,8 @@ import pandas as pd
 from zenml import log_metadata, step
 
 from ratchet import promotion, tracking
-from ratchet.config_loop import AnyTrainingConfig
-from ratchet.drift import DriftReport
+from ratchet.config.continuous import AnyTrainingConfig
+from ratchet.drift.report import DriftReport
 from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage
 from ratchet.promotion import Promotion

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 from zenml import log_metadata, step
 from zenml.types import HTMLString
 
-from ratchet import reports, tracking
-from ratchet.config_reporting import ReportingConfig
+from ratchet import tracking
+from ratchet.config.reporting import ReportingConfig
+from ratchet.reports import report as reports
 from ratchet.settings import load_settings
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
+from ratchet.loop.production import Label, first_id
 from ratchet.predictions import insert_predictions
-from ratchet.production import Label, first_id
 from ratchet.records import Record
 from ratchet.store import Store
 from ratchet.tables import feedback

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.runner import RunSummary, run_training
 from ratchet.config import TrainingConfig
-from ratchet.config_files import load_config
+from ratchet.config.files import load_config
 from ratchet.settings import Settings
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

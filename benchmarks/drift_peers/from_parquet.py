@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import scipy.special  # noqa: F401
 
 from ratchet.config import Drift
-from ratchet.drift import compare_parquet
+from ratchet.drift.report import compare_parquet
 from ratchet.profile import Profile
 
 

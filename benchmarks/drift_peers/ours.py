@@ -11,7 +11,7 @@ from side import COLUMNS, load, report
 
 from ratchet.config import Drift
 from ratchet.datasets.schema import Field, Schema
-from ratchet.drift import compare
+from ratchet.drift.report import compare
 from ratchet.profile import profile_rows
 
 SCHEMA = Schema(features=tuple(Field(name=name, type="number", nullable=False) for name in COLUMNS), target="y")

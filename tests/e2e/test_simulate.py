@@ -16,9 +16,9 @@ import sqlalchemy as sa
 
 import run as command_line
 from ratchet import datasets
-from ratchet.rehearsal import load_simulation
 from ratchet.settings import Settings
-from ratchet.simulation import Simulation
+from ratchet.simulation.rehearsal import load_simulation
+from ratchet.simulation.stream import Simulation
 from ratchet.store import open_store
 from ratchet.tables import feedback, predictions
 from tests.conftest import ROOT

@@ -10,16 +10,16 @@ from pathlib import Path
 import uuid_utils
 
 from ratchet.champion import fetch_package
-from ratchet.config_files import load_config
-from ratchet.config_simulation import SimulationConfig
+from ratchet.config.files import load_config
+from ratchet.config.simulation import SimulationConfig
 from ratchet.datasets import load
-from ratchet.feedback import Recorded, Served, record_feedback
-from ratchet.feedback_rules import Feedback
+from ratchet.feedback.book import Recorded, Served, record_feedback
+from ratchet.feedback.rules import Feedback
 from ratchet.predictions import Prediction, insert_predictions
 from ratchet.registry import ProductionPointer
 from ratchet.runtime import load_runtime
 from ratchet.settings import Settings
-from ratchet.simulation import Example, Simulation
+from ratchet.simulation.stream import Example, Simulation
 from ratchet.store import Store
 from ratchet.tracking import connect
 from tests.training_runs import CONFIGS

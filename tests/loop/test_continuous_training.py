@@ -13,19 +13,19 @@ import pytest
 from pipelines.continuous import ContinuousSummary, run_continuous, run_on_snapshot
 from ratchet import datasets
 from ratchet.champion import reference_package
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.datasets import row_hashes
 from ratchet.errors import DataError
-from ratchet.production import labelled_rows
+from ratchet.loop.production import labelled_rows
+from ratchet.loop.snapshots import load_snapshot
+from ratchet.loop.training_runs import TrainingRuns
 from ratchet.promotion import Promotion
 from ratchet.registry import ProductionPointer
 from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
-from ratchet.simulation import Example
-from ratchet.snapshots import load_snapshot
+from ratchet.simulation.stream import Example
 from ratchet.status import lineage
 from ratchet.store import Store, open_store
-from ratchet.training_runs import TrainingRuns
 from steps.model_control_plane import ZenMLStage
 from tests.conftest import ROOT, Cli
 from tests.loop.production import answer, label, simulation_of, take

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet.config_files import load_config
+from ratchet.config.files import load_config
 from tests.unit.conftest import CONFIGS, baseline, fit
 
 TYPICAL = {

@@ -21,18 +21,18 @@ import sqlalchemy as sa
 
 from pipelines.report_runner import NothingYet, ReportSummary, run_reporting
 from ratchet.champion import fetch_package
-from ratchet.config_reporting import ReportingConfig
+from ratchet.config.reporting import ReportingConfig
 from ratchet.datasets import row_hashes
 from ratchet.errors import RegistryError
-from ratchet.pages import workspace
 from ratchet.predictions import insert_predictions
-from ratchet.record_files import export_records
 from ratchet.registry import ProductionPointer
+from ratchet.reports.pages import workspace
+from ratchet.reports.record_files import export_records
+from ratchet.reports.version_rows import VersionRows, load_version_rows, training_rows
 from ratchet.settings import Settings, load_settings
 from ratchet.store import open_store
 from ratchet.tables import feedback
 from ratchet.tracking import connect
-from ratchet.version_rows import VersionRows, load_version_rows, training_rows
 from tests.conftest import ROOT, Cli
 from tests.training_runs import config_for, train_in
 

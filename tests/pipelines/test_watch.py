@@ -16,11 +16,11 @@ import pytest
 
 from pipelines.watch import Watcher
 from ratchet import leases
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import ConfigError
+from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
-from ratchet.training_runs import TrainingRun, TrainingRuns
 from tests.conftest import ROOT
 from tests.training_runs import config_for
 
@@ -310,7 +310,7 @@ WATCH = """
 import sys
 from pathlib import Path
 from pipelines.watch import watch
-from ratchet.config_files import load_config
+from ratchet.config.files import load_config
 from ratchet.settings import load_settings
 config = load_config(Path(sys.argv[1]), [f"model={sys.argv[2]}", "triggers.interval=0.05"])
 watch(config, load_settings(), sys.argv[3:], [], once=False)

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 import uuid_utils
 
-from ratchet.feedback import feedback_of
+from ratchet.feedback.book import feedback_of
 from ratchet.journal import Journal
 from ratchet.predictions import Prediction, insert_predictions
 from ratchet.settings import Settings

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from ratchet.feedback import feedback_of
-from ratchet.links import Links
+from ratchet.feedback.book import feedback_of
+from ratchet.feedback.links import Links
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
 from tests.serving.running import Service

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ratchet.drift import DriftReport
-from ratchet.quality import Quality
+from ratchet.drift.report import DriftReport
+from ratchet.loop.quality import Quality
+from ratchet.loop.training_runs import TrainingRuns
+from ratchet.loop.windows import Span, record_drift_window, record_quality
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
-from ratchet.training_runs import TrainingRuns
-from ratchet.windows import Span, record_drift_window, record_quality
 from serving.loop_metrics import LoopCollector
 from tests.serving.running import Service
 

@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline
 
 from ratchet import datasets
 from ratchet.config import TrainingConfig
-from ratchet.config_files import load_config
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.config.files import load_config
 from ratchet.datasets import Schema, split_rows
 from ratchet.embedding import embed, fit_embedder
 from ratchet.packaging import log_packaged, write_package

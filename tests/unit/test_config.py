@@ -9,8 +9,8 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from ratchet.config import TrainingConfig, config_hash
-from ratchet.config_files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.config.files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
 from ratchet.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]

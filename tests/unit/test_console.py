@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ratchet import console
-from ratchet.config_files import load_config
-from ratchet.drift import DriftReport
+from ratchet.config.files import load_config
+from ratchet.drift.report import DriftReport
 from ratchet.evaluation import Evaluation
 from ratchet.promotion import Promotion
 

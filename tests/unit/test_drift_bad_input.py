@@ -14,7 +14,7 @@ import pytest
 
 from ratchet import packaging
 from ratchet.config import Drift
-from ratchet.drift import DriftReport, compare_window
+from ratchet.drift.report import DriftReport, compare_window
 from ratchet.packaging import Package, load_package
 from ratchet.profile import profile_model, profile_rows
 from ratchet.run_record import drift_metrics

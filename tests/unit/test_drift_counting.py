@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.config import Drift
-from ratchet.counting import Counts, count, count_categories, count_numbers, point_cuts
 from ratchet.datasets.schema import Field, Schema
-from ratchet.drift import compare, compare_batches, compare_parquet
+from ratchet.drift.counting import Counts, count, count_categories, count_numbers, point_cuts
+from ratchet.drift.report import compare, compare_batches, compare_parquet
 from ratchet.profile import Profile, profile_rows
 
 SCHEMA = Schema(

@@ -14,8 +14,8 @@ import scipy.stats
 
 from ratchet.config import Drift
 from ratchet.datasets.schema import Field, Schema
-from ratchet.domain_classifier import tell_apart
-from ratchet.drift import compare, compare_window
+from ratchet.drift.domain_classifier import tell_apart
+from ratchet.drift.report import compare, compare_window
 from ratchet.packaging import Package, load_package
 from ratchet.profile import Profile, profile_rows
 from tests.unit.conftest import Trained, baseline, packaged

@@ -15,9 +15,9 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.counting import count_categories, count_numbers, point_cuts
 from ratchet.datasets.schema import Field, Schema
-from ratchet.drift_tests import (
+from ratchet.drift.counting import count_categories, count_numbers, point_cuts
+from ratchet.drift.statistics import (
     benjamini_hochberg,
     chi_square,
     jensen_shannon,

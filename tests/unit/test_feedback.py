@@ -15,7 +15,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from ratchet.errors import InputError, RatchetError, StateError, UnavailableError
-from ratchet.feedback import (
+from ratchet.feedback.book import (
     ContradictionError,
     FeedbackRow,
     Recorded,
@@ -27,9 +27,9 @@ from ratchet.feedback import (
     record_feedback,
     recording,
 )
-from ratchet.feedback_rules import Feedback
+from ratchet.feedback.rules import Feedback
+from ratchet.loop.production import labels_up_to, watermark
 from ratchet.predictions import insert_predictions
-from ratchet.production import labels_up_to, watermark
 from ratchet.store import Store
 from ratchet.tables import feedback
 from tests.conftest import new_database

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.feedback import Recorded, Served, UnknownPredictionError, feedback_of
-from ratchet.feedback_desk import FeedbackDesk, Told
-from ratchet.feedback_rules import Feedback
+from ratchet.feedback.book import Recorded, Served, UnknownPredictionError, feedback_of
+from ratchet.feedback.desk import FeedbackDesk, Told
+from ratchet.feedback.rules import Feedback
 from ratchet.journal import Journal
 from ratchet.predictions import insert_predictions
 from ratchet.store import Store

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binom
 
 from ratchet import gates
-from ratchet.config_files import parse_config
+from ratchet.config.files import parse_config
 from ratchet.datasets import row_hashes
 from ratchet.datasets.schema import Field
 from ratchet.errors import ConfigError, DataError

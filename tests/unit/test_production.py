@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uuid_utils
 
-from ratchet import production
+from ratchet.loop import production
 from ratchet.store import Store
 from tests.labels import Stream, statements
 

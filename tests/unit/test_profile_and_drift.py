@@ -10,8 +10,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import Drift
-from ratchet.counting import count
-from ratchet.drift import compare
+from ratchet.drift.counting import count
+from ratchet.drift.report import compare
 from ratchet.packaging import load_package
 from ratchet.profile import Profile, profile_model, profile_rows
 from tests.unit.conftest import Trained, packaged

@@ -12,10 +12,10 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task
-from ratchet.config_loop import QualityDrop
+from ratchet.config.continuous import QualityDrop
+from ratchet.loop.production import Label, LabelledRow, PredictedRow
+from ratchet.loop.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
 from ratchet.metrics import ClassificationScores, point
-from ratchet.production import Label, LabelledRow, PredictedRow
-from ratchet.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
 
 NAMES = ["setosa", "versicolor", "virginica"]
 Shares = dict[str, float]

@@ -11,16 +11,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ratchet import report_job
-from ratchet.config_reporting import ReportingConfig
+from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import ConfigError, RatchetError, StateError
-from ratchet.pages import serve_evidently, serve_mlflow
-from ratchet.production import LabelledRow, PredictedRow
-from ratchet.record_files import write_records
-from ratchet.report_rows import ReportRows, report_rows
-from ratchet.reports import _publish, _reason, draw
+from ratchet.loop.production import LabelledRow, PredictedRow
+from ratchet.reports import job as report_job
+from ratchet.reports.pages import serve_evidently, serve_mlflow
+from ratchet.reports.record_files import write_records
+from ratchet.reports.report import _publish, _reason, draw
+from ratchet.reports.rows import ReportRows, report_rows
+from ratchet.reports.version_rows import VersionRows
 from ratchet.settings import Settings
-from ratchet.version_rows import VersionRows
 from ratchet.versions import Version
 from tests.unit.conftest import Trained, baseline
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from ratchet import datasets
-from ratchet.config_files import load_config, parse_config
+from ratchet.config.files import load_config, parse_config
 from ratchet.errors import DataError, RegistryError
+from ratchet.loop.snapshots import build_snapshot
+from ratchet.reports.version_rows import training_rows
 from ratchet.settings import Settings
-from ratchet.snapshots import build_snapshot
 from ratchet.store import Store, open_store
 from ratchet.tracking import connect, ensure_experiment, log_inputs
-from ratchet.version_rows import training_rows
 from ratchet.versions import Version
 from tests.unit.conftest import CONFIGS, Trained
 

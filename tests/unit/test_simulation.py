@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from ratchet import datasets
-from ratchet.config_files import load_config, parse_config
-from ratchet.config_simulation import SimulationConfig
-from ratchet.domain_classifier import tell_apart
+from ratchet.config.files import load_config, parse_config
+from ratchet.config.simulation import SimulationConfig
+from ratchet.drift.domain_classifier import tell_apart
 from ratchet.errors import ConfigError
-from ratchet.rehearsal import load_simulation
-from ratchet.simulation import Example, Simulation
+from ratchet.simulation.rehearsal import load_simulation
+from ratchet.simulation.stream import Example, Simulation
 from tests.unit.conftest import CONFIGS
 
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]

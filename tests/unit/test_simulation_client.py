@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from ratchet.config_files import parse_config
-from ratchet.config_simulation import SimulationConfig
+from ratchet.config.files import parse_config
+from ratchet.config.simulation import SimulationConfig
 from ratchet.errors import ConfigError, InputError, UnavailableError
-from ratchet.rehearsal import rehearse
-from ratchet.service_client import Feedback, ServiceClient
-from ratchet.simulation_report import Report
+from ratchet.simulation.client import Feedback, ServiceClient
+from ratchet.simulation.rehearsal import rehearse
+from ratchet.simulation.report import Report
 from tests.serving.running import free_port
 
 Fault = Callable[[str, Any], tuple[int, dict[str, Any], dict[str, str]] | None]

@@ -13,15 +13,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from ratchet.config_files import parse_config
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.config.files import parse_config
 from ratchet.datasets import row_hashes
 from ratchet.embedding import embed, fit_embedder
 from ratchet.errors import DataError, StateError
+from ratchet.loop.production import labels_up_to, watermark
+from ratchet.loop.snapshots import Snapshot, as_frame, build_snapshot, load_snapshot, snapshot_path
 from ratchet.packaging import load_package
-from ratchet.production import labels_up_to, watermark
 from ratchet.settings import Settings
-from ratchet.snapshots import Snapshot, as_frame, build_snapshot, load_snapshot, snapshot_path
 from ratchet.store import Store
 from ratchet.training import build_estimator, fit_model
 from tests.labels import Stream, records

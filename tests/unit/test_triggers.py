@@ -14,19 +14,13 @@ import sqlalchemy as sa
 
 from ratchet import leases
 from ratchet.config import config_hash
-from ratchet.config_loop import ContinuousTrainingConfig
-from ratchet.decisions import Decider
-from ratchet.drift import DriftReport
-from ratchet.packaging import Package, load_package
-from ratchet.production import watermark
-from ratchet.quality import Quality
-from ratchet.registry import ProductionPointer
-from ratchet.settings import Settings
-from ratchet.store import Store
-from ratchet.tables import drift_results, quality_results
-from ratchet.tracking import DIGEST_TAG, connect
-from ratchet.training_runs import TrainingRun, TrainingRuns
-from ratchet.triggers import (
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.drift.report import DriftReport
+from ratchet.loop.decisions import Decider
+from ratchet.loop.production import watermark
+from ratchet.loop.quality import Quality
+from ratchet.loop.training_runs import TrainingRun, TrainingRuns
+from ratchet.loop.triggers import (
     CronDue,
     DriftSeen,
     EveryKLabels,
@@ -36,7 +30,7 @@ from ratchet.triggers import (
     held_back,
     wanted_watermark,
 )
-from ratchet.windows import (
+from ratchet.loop.windows import (
     Span,
     drift_windows,
     quality_windows,
@@ -44,6 +38,12 @@ from ratchet.windows import (
     record_drift_window,
     record_quality,
 )
+from ratchet.packaging import Package, load_package
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.store import Store
+from ratchet.tables import drift_results, quality_results
+from ratchet.tracking import DIGEST_TAG, connect
 from tests.labels import Stream, records
 from tests.unit.conftest import Trained, loop_config, registered, url_of
 
@@ -579,7 +579,7 @@ def test_a_watermark_that_had_its_run_is_told(
 def test_the_champions_package_and_figures_are_read_once_and_drift_without_labels_is_held_back(
     settings: Settings, sqlite_store: Store, model_name: str, iris: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ratchet import decisions
+    from ratchet.loop import decisions
 
     version = registered(settings, model_name, iris, {"accuracy": 1.0})
     stream = Stream(sqlite_store, model_name)

@@ -17,7 +17,7 @@ from typing import NamedTuple, TypedDict, cast
 import sqlalchemy as sa
 
 from ratchet.errors import RatchetError, UnavailableError
-from ratchet.feedback_rules import Feedback, Label, Predicted, Source, Status, Truth, labels_of, read_truth, status_of
+from ratchet.feedback.rules import Feedback, Label, Predicted, Source, Status, Truth, labels_of, read_truth, status_of
 from ratchet.records import Record
 from ratchet.store import Store
 from ratchet.tables import feedback, predictions

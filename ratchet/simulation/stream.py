@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ratchet import shifts
-from ratchet.config_simulation import SimulationConfig
+from ratchet.config.simulation import SimulationConfig
 from ratchet.datasets import LoadedDataset
 from ratchet.records import Record
-from ratchet.row_pool import Floats, Label, RowPool
+from ratchet.simulation import shifts
+from ratchet.simulation.row_pool import Floats, Label, RowPool
 
 # What of a row a generator is for; the drifts count on from the last.
 _DRAW, _JITTER, _LABEL, _DRIFT = range(4)

@@ -15,12 +15,12 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet import datasets
 from ratchet.config import Column, Dataset
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.datasets import Schema, row_hashes, split_rows
 from ratchet.datasets.files import file_version
 from ratchet.datasets.schema import check_frame
 from ratchet.errors import DataError, StateError
-from ratchet.production import LabelledRow, labels_up_to
+from ratchet.loop.production import LabelledRow, labels_up_to
 from ratchet.settings import Settings, prepare_home
 from ratchet.store import Store
 from ratchet.whole_files import write_whole

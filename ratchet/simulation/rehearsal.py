@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from ratchet.config_files import load_config
-from ratchet.config_simulation import SimulationConfig
+from ratchet.config.files import load_config
+from ratchet.config.simulation import SimulationConfig
 from ratchet.datasets import load
 from ratchet.errors import ConfigError, InputError
-from ratchet.service_client import Answer, Feedback, ServiceClient
-from ratchet.simulation import Example, Simulation
-from ratchet.simulation_report import Outcome, Report, figures, segments
+from ratchet.simulation.client import Answer, Feedback, ServiceClient
+from ratchet.simulation.report import Outcome, Report, figures, segments
+from ratchet.simulation.stream import Example, Simulation
 
 # So many labels go into one request at most.
 _LABELS_A_REQUEST = 500

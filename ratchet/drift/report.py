@@ -16,10 +16,10 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
-from ratchet.counting import Counts, as_numbers, count, no_rows
-from ratchet.domain_classifier import Verdict, tell_apart
-from ratchet.drift_notes import notes_on, notes_on_package
-from ratchet.drift_verdicts import FEWEST_ROWS, ColumnDrift, judge
+from ratchet.drift.counting import Counts, as_numbers, count, no_rows
+from ratchet.drift.domain_classifier import Verdict, tell_apart
+from ratchet.drift.notes import notes_on, notes_on_package
+from ratchet.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge
 from ratchet.profile import PREDICTION, FeatureProfile, Profile
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.config_reporting import ReportDrift
+from ratchet.config.reporting import ReportDrift
 
 # Pairs of frames: features, and what was predicted, each of the reference and of production.
 FEATURES = ("reference_features.parquet", "current_features.parquet")

@@ -13,9 +13,9 @@ import yaml
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ratchet.config import TrainingConfig
-from ratchet.config_loop import ContinuousTrainingConfig
-from ratchet.config_reporting import ReportingConfig
-from ratchet.config_simulation import SimulationConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.config.reporting import ReportingConfig
+from ratchet.config.simulation import SimulationConfig
 from ratchet.errors import ConfigError, nearest
 
 Config = TrainingConfig | ContinuousTrainingConfig | ReportingConfig | SimulationConfig

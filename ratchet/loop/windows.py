@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ratchet.drift import DriftReport
-from ratchet.quality import Quality
+from ratchet.drift.report import DriftReport
+from ratchet.loop.quality import Quality
 from ratchet.store import Store
 from ratchet.tables import drift_results, quality_results
 

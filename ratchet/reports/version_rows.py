@@ -12,12 +12,12 @@ import pandas as pd
 from ratchet import datasets
 from ratchet.champion import fetch_package
 from ratchet.config import Task
-from ratchet.config_files import parse_config
+from ratchet.config.files import parse_config
 from ratchet.datasets.schema import Schema
 from ratchet.errors import DataError, RegistryError
 from ratchet.lineage import PREFIX
+from ratchet.loop.snapshots import load_snapshot
 from ratchet.settings import Settings
-from ratchet.snapshots import load_snapshot
 from ratchet.tracking import connect, run_record
 from ratchet.versions import Version
 

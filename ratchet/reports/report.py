@@ -13,24 +13,24 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ratchet import report_job
-from ratchet.config_reporting import ReportingConfig
+from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import DataError, RatchetError, RegistryError
 from ratchet.lineage import PREFIX
-from ratchet.pages import workspace
-from ratchet.production import labelled_rows, newest_predictions
-from ratchet.record_files import MOST_ROWS, RecordFiles, write_records
+from ratchet.loop.production import labelled_rows, newest_predictions
 from ratchet.registry import ProductionPointer
-from ratchet.report_job import PREDICTION
-from ratchet.report_rows import ReportRows, report_rows
+from ratchet.reports import job as report_job
+from ratchet.reports.job import PREDICTION
+from ratchet.reports.pages import workspace
+from ratchet.reports.record_files import MOST_ROWS, RecordFiles, write_records
+from ratchet.reports.rows import ReportRows, report_rows
+from ratchet.reports.version_rows import load_version_rows
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
-from ratchet.version_rows import load_version_rows
 from ratchet.versions import Version
 
 # A report takes 5 to 15 s; a hundred columns of 5,000 rows may take a minute.
 TIMEOUT = 300.0
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Report(BaseModel):
@@ -134,7 +134,7 @@ def draw(folder: Path, timeout: float = TIMEOUT) -> None:
     ------
     RatchetError: it failed or took too long; says why.
     """
-    command = [sys.executable, "-m", "ratchet.report_worker", str(folder)]
+    command = [sys.executable, "-m", "ratchet.reports.worker", str(folder)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "DO_NOT_TRACK": "1"}
     try:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pandas as pd
 
-from ratchet import drift, quality
-from ratchet.config_loop import ContinuousTrainingConfig, Debounce
+from ratchet.config.continuous import ContinuousTrainingConfig, Debounce
 from ratchet.cron import next_time
-from ratchet.production import (
+from ratchet.drift import report as drift
+from ratchet.loop import quality
+from ratchet.loop.production import (
     count_judged,
     count_labels,
     first_id,
@@ -26,15 +27,15 @@ from ratchet.production import (
     nth_label,
     watermark,
 )
-from ratchet.store import Store
-from ratchet.training_runs import TrainingRun
-from ratchet.windows import (
+from ratchet.loop.training_runs import TrainingRun
+from ratchet.loop.windows import (
     Span,
     drift_windows,
     quality_windows,
     record_drift_window,
     record_quality,
 )
+from ratchet.store import Store
 
 if TYPE_CHECKING:
     from ratchet.packaging import Package

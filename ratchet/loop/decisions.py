@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from ratchet import leases
 from ratchet.champion import fetch_package
 from ratchet.config import config_hash
-from ratchet.config_loop import ContinuousTrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.loop.training_runs import TrainingRun, TrainingRuns
+from ratchet.loop.triggers import TRIGGERS, Finding, View, held_back, wanted_watermark
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, run_record
-from ratchet.training_runs import TrainingRun, TrainingRuns
-from ratchet.triggers import TRIGGERS, Finding, View, held_back, wanted_watermark
 
 if TYPE_CHECKING:
     from ratchet.packaging import Package

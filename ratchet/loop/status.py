@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ratchet.production import count_labels
+from ratchet.loop.production import count_labels
+from ratchet.loop.training_runs import TrainingRun, TrainingRuns
+from ratchet.loop.windows import drift_windows, quality_windows
 from ratchet.store import Store
-from ratchet.training_runs import TrainingRun, TrainingRuns
-from ratchet.windows import drift_windows, quality_windows
 
 # Labels are counted no further than this.
 _MOST_LABELS = 10_000

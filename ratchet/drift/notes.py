@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ratchet.counting import ColumnCounts, Counts
+from ratchet.drift.counting import ColumnCounts, Counts
 from ratchet.profile import FeatureProfile
 
 if TYPE_CHECKING:

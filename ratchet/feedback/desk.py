@@ -17,8 +17,8 @@ from queue import Empty, SimpleQueue
 from sqlalchemy.exc import IntegrityError
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.feedback import Case, Result, Served, find_case, recording
-from ratchet.feedback_rules import Feedback
+from ratchet.feedback.book import Case, Result, Served, find_case, recording
+from ratchet.feedback.rules import Feedback
 from ratchet.journal import Journal
 from ratchet.store import Store
 

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet import metrics
 from ratchet.config import LOSSES, Task
-from ratchet.config_loop import QualityDrop
+from ratchet.config.continuous import QualityDrop
 from ratchet.evaluation import interval
-from ratchet.production import Label, LabelledRow, PredictedRow
+from ratchet.loop.production import Label, LabelledRow, PredictedRow
 
 # Metrics that follow from a confusion matrix, and so from an expected one.
 ESTIMABLE = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")

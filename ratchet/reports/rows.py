@@ -13,16 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet import metrics, report_job
-from ratchet.config_reporting import ReportingConfig
+from ratchet import metrics
+from ratchet.config.reporting import ReportingConfig
 from ratchet.datasets.schema import Field
 from ratchet.evaluation import score_rows
-from ratchet.production import LabelledRow, PredictedRow
-from ratchet.quality import scores_of, truth_of
-from ratchet.record_files import features_of
-from ratchet.report_job import PREDICTION, TARGET, Job
-from ratchet.report_notes import column_notes, label_notes
-from ratchet.version_rows import VersionRows
+from ratchet.loop.production import LabelledRow, PredictedRow
+from ratchet.loop.quality import scores_of, truth_of
+from ratchet.reports import job as report_job
+from ratchet.reports.job import PREDICTION, TARGET, Job
+from ratchet.reports.notes import column_notes, label_notes
+from ratchet.reports.record_files import features_of
+from ratchet.reports.version_rows import VersionRows
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
-from ratchet.counting import ColumnCounts, Counts
-from ratchet.drift_tests import Result, benjamini_hochberg, measure
+from ratchet.drift.counting import ColumnCounts, Counts
+from ratchet.drift.statistics import Result, benjamini_hochberg, measure
 from ratchet.profile import FeatureProfile
 
 # On fewer rows than this a comparison says nothing.

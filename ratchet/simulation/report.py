@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet import metrics
 from ratchet.config import Task
-from ratchet.config_simulation import SimulationConfig
-from ratchet.row_pool import Label
+from ratchet.config.simulation import SimulationConfig
+from ratchet.simulation.row_pool import Label
 
 _FIGURES: dict[Task, tuple[str, ...]] = {"classification": ("accuracy", "f1_macro"), "regression": ("rmse", "mae")}
 

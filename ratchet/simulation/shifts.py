@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ratchet.config_simulation import ClassPrior, DriftKind, MeanShift, NewCategory, Rotation
+from ratchet.config.simulation import ClassPrior, DriftKind, MeanShift, NewCategory, Rotation
 from ratchet.datasets.schema import Schema
 from ratchet.errors import ConfigError, nearest
-from ratchet.row_pool import Draft, Floats, numeric_names
+from ratchet.simulation.row_pool import Draft, Floats, numeric_names
 
 # Changes a draft in place; the weight in [0, 1] says how far the drift has come.
 Mover = Callable[[Draft, float, np.random.Generator], None]

@@ -1,0 +1,1 @@
+"""Continuous training: what production has said, when that is a reason to train, and on which rows."""

@@ -1,0 +1,1 @@
+"""Reports for people, drawn by Evidently, and the two files of record."""

@@ -1,0 +1,1 @@
+"""A stream of rows that drifts on purpose, sent at a running service."""
