@@ -8,13 +8,15 @@ from typing import Any
 from pipelines.operations import open_pointer
 from pipelines.progress import Listener, hush
 from pipelines.runner import RunSummary, execute, lineage_of, plan_training, summary_of
+from pipelines.stack import ROOT
 from ratchet import leases
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.data_versions import require_remote
 from ratchet.errors import ConfigError, RatchetError, RegistryError, StateError
 from ratchet.failpoints import failpoint
 from ratchet.loop.production import watermark
-from ratchet.loop.snapshots import Snapshot, build_snapshot, describe_snapshot
+from ratchet.loop.snapshots import Snapshot, bring_snapshot, build_snapshot, describe_snapshot, share_snapshot
 from ratchet.loop.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
@@ -43,10 +45,11 @@ def run_on_snapshot(config: ContinuousTrainingConfig, settings: Settings, versio
 
     Raises
     ------
-    DataError: there is no such snapshot in this home.
+    DataError: there is no such snapshot, in this home or on the DVC remote.
     StateError: a run of this model is under way.
     """
     plan_training(config)
+    bring_snapshot(settings, version, ROOT)
     store = open_store(settings)
     with leases.kept(store, TrainingRuns(store, config.model).lease_name, LEASE):
         return _train(config, settings, describe_snapshot(settings, version), None, **how)
@@ -71,11 +74,14 @@ def run_continuous(
 
     Raises
     ------
-    RegistryError, StateError: MLflow or the store cannot be used, and the run stays open for the next attempt; or
-        another run of this model is under way.
+    ConfigError: ``RATCHET_DVC_REMOTE`` names no remote; no run was begun.
+    RegistryError, StateError: MLflow, the store or the DVC remote cannot be used, and the run stays open for the next
+        attempt; or another run of this model is under way.
     RatchetError: whatever else a step found wrong that a person can mend; the run has failed.
     """
     hush()
+    if settings.dvc_remote:
+        require_remote(ROOT, settings.dvc_remote)
     store = open_store(settings)
     runs = TrainingRuns(store, config.model)
     with leases.kept(store, runs.lease_name, LEASE):
@@ -126,6 +132,7 @@ def _run(
     plan_training(config)
     snapshot = build_snapshot(settings, config, store, run.watermark)
     runs.note(run, snapshot=snapshot.version)
+    share_snapshot(settings, snapshot.version, ROOT)
     failpoint("after_snapshot")
     _settle(settings, config.model)
     summary = _train(config, settings, snapshot, run.operation_id, **how)

@@ -65,17 +65,27 @@ def plan_training(config: TrainingConfig) -> Plan:
     DataError: the data set cannot be read.
     """
     from ratchet import datasets
+    from ratchet.batches import require_partial_fit
     from ratchet.training import build_estimator
     from ratchet.warm_start import require_can_continue
 
     estimator = build_estimator(config.train, config.task, config.seed)
     if config.train.mode == "warm_start":
         require_can_continue(estimator, config.train.estimator)
+    if getattr(config.dataset, "batch_rows", None):
+        require_partial_fit(estimator, config.train.estimator)
     return Plan(data_version=datasets.data_version(config.dataset), estimator=" ".join(repr(estimator).split()))
 
 
 def run_training(
-    config: TrainingConfig, settings: Settings, *, label: str, cache: bool, verbose: bool, listener: Listener
+    config: TrainingConfig,
+    settings: Settings,
+    *,
+    label: str,
+    cache: bool,
+    verbose: bool,
+    listener: Listener,
+    **origin: Any,
 ) -> RunSummary:
     """Run the training pipeline and wait for its end.
 
@@ -87,6 +97,7 @@ def run_training(
     cache: whether finished steps may be taken from earlier runs.
     verbose: leave ZenML's and MLflow's own output on the console.
     listener: told of every step.
+    origin: what else the lineage says, such as the study that found the config.
 
     Raises
     ------
@@ -96,7 +107,7 @@ def run_training(
     plan = plan_training(config)
 
     def start(configured: Any) -> Any:
-        return configured(config, lineage_of(config, settings, plan.data_version))
+        return configured(config, lineage_of(config, settings, plan.data_version, **origin))
 
     run = execute(_training, start, config.model, settings, label, cache=cache, verbose=verbose, listener=listener)
     return summary_of(run, config, settings)

@@ -16,6 +16,7 @@ from ratchet import metrics
 from ratchet.config import Evaluate
 from ratchet.datasets.schema import Schema
 from ratchet.errors import ConfigError, DataError
+from ratchet.tasks import block_length
 
 # Weight matrices are made in blocks of about this many cells, to bound memory (32 MB).
 _CELLS = 4_000_000
@@ -67,13 +68,18 @@ def evaluate_model(model: Any, rows: pd.DataFrame, schema: Schema, config: Evalu
     """
     scores = score_rows(model, rows, schema)
     if config.primary_metric not in metrics.available(scores):
-        raise ConfigError(
-            f"evaluate.primary_metric: {config.primary_metric} needs predict_proba, which the estimator lacks"
+        missing = (
+            "two classes" if config.primary_metric in metrics.NEEDS_POSITIVE - metrics.NEEDS_PROBABILITIES else None
         )
+        if config.primary_metric in metrics.NEEDS_POSITIVE and schema.positive is None:
+            missing = "two classes, and there are " + str(len(schema.labels or ()))
+        needs = missing or "predict_proba, which the estimator lacks"
+        raise ConfigError(f"evaluate.primary_metric: {config.primary_metric} needs {needs}")
     figures = {name: metrics.point(name, scores) for name in metrics.available(scores)}
     if math.isnan(figures[config.primary_metric]):
         raise DataError(f"{config.primary_metric} is not defined on this holdout of {len(scores)} rows: make it larger")
-    low, high = interval(config.primary_metric, scores, config.confidence, config.bootstrap, seed)
+    block = block_length(schema, len(scores))
+    low, high = interval(config.primary_metric, scores, config.confidence, config.bootstrap, seed, block)
     confusion = None
     if isinstance(scores, metrics.ClassificationScores):
         confusion = _confusion(scores)
@@ -103,21 +109,38 @@ def score_rows(model: Any, rows: pd.DataFrame, schema: Schema) -> metrics.Scores
     if hasattr(model, "predict_proba"):
         probabilities = np.zeros((len(rows), len(labels)))
         probabilities[:, _positions(model.classes_, labels)] = model.predict_proba(features)
+    costs = schema.costs
     return metrics.ClassificationScores(
-        _positions(truth, labels), _positions(predicted, labels), probabilities, len(labels)
+        _positions(truth, labels),
+        _positions(predicted, labels),
+        probabilities,
+        len(labels),
+        positive=None if schema.positive is None else labels.index(schema.positive),
+        costs=(costs.false_negative, costs.false_positive) if costs else None,
     )
 
 
-def resamples(n_rows: int, n_resamples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
-    """Bootstrap weights: how often each row is drawn, in blocks of shape (some resamples, rows)."""
+def resamples(n_rows: int, n_resamples: int, seed: int, block: int = 1) -> Iterator[npt.NDArray[np.float64]]:
+    """Bootstrap weights: how often each row is drawn, in arrays of shape (some resamples, rows).
+
+    Parameters
+    ----------
+    n_rows, n_resamples, seed: of the bootstrap.
+    block: rows that follow each other and are drawn together, the last row being followed by the first (D. Politis and
+        J. Romano, "A circular block-resampling procedure for stationary data", 1992); 1 draws each by itself.
+    """
     generator = np.random.default_rng(seed)
-    block = max(1, _CELLS // n_rows)
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        yield generator.multinomial(n_rows, np.full(n_rows, 1 / n_rows), size=size).astype(float)
+    at_once = max(1, _CELLS // n_rows)
+    draws = math.ceil(n_rows / block)
+    for start in range(0, n_resamples, at_once):
+        size = min(at_once, n_resamples - start)
+        begun = generator.multinomial(draws, np.full(n_rows, 1 / n_rows), size=size).astype(float)
+        yield sum((np.roll(begun, shift, axis=1) for shift in range(1, block)), begun)
 
 
-def interval(name: str, scores: metrics.Scores, confidence: float, n_resamples: int, seed: int) -> tuple[float, float]:
+def interval(
+    name: str, scores: metrics.Scores, confidence: float, n_resamples: int, seed: int, block: int = 1
+) -> tuple[float, float]:
     """The percentile bootstrap interval of a metric (Efron & Tibshirani 1993, chapter 13).
 
     Parameters
@@ -127,12 +150,13 @@ def interval(name: str, scores: metrics.Scores, confidence: float, n_resamples: 
     confidence: such as 0.95.
     n_resamples: number of resamples.
     seed: of the resampling.
+    block: rows that are drawn together, as for ``resamples``.
 
     Returns
     -------
     Its ends; resamples on which the metric is not defined are left out.
     """
-    values = np.concatenate([metrics.score(name, scores, w) for w in resamples(len(scores), n_resamples, seed)])
+    values = np.concatenate([metrics.score(name, scores, w) for w in resamples(len(scores), n_resamples, seed, block)])
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)

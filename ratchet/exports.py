@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from ratchet.datasets import Schema
 from ratchet.whole_files import write_whole
@@ -16,14 +20,44 @@ def export_model(folder: Path, model: Any, schema: Schema, record: dict[str, Any
     Parameters
     ----------
     folder: ``models/<model>``; made if it is not there.
-    model: a fitted pipeline.
+    model: a fitted pipeline; equal models give equal bytes.
     schema: what it takes.
     record: metrics, seed, timestamp, versions and so on; written as JSON.
     """
-    import joblib
-
     folder.mkdir(parents=True, exist_ok=True)
     figures = json.dumps(record, indent=2, sort_keys=True) + "\n"
-    write_whole(folder / "model.joblib", lambda path: joblib.dump(model, path))
+    content = _settled(model)
+    write_whole(folder / "model.joblib", lambda path: path.write_bytes(content))
     write_whole(folder / "schema.json", lambda path: path.write_text(schema.model_dump_json(indent=2) + "\n"))
     write_whole(folder / "metrics.json", lambda path: path.write_text(figures))
+
+
+def _settled(model: Any) -> bytes:
+    """A model's bytes in joblib's form, the same for the same model: DVC compares their hash.
+
+    A pickle also says which equal texts are one object in memory, which depends on what the process did before, and a
+    tree's nodes have unused bytes between them, which hold anything. Here equal texts are one, and such bytes are zero.
+    """
+    from joblib.numpy_pickle import NumpyPickler
+
+    texts: dict[str, str] = {}
+
+    class Settling(NumpyPickler):  # type: ignore[misc]
+        def save(self, obj: Any) -> Any:
+            if type(obj) is str:
+                obj = texts.setdefault(obj, obj)
+            elif type(obj) is np.ndarray and obj.dtype.names:
+                obj = _without_padding(obj)
+            return super().save(obj)
+
+    content = io.BytesIO()
+    Settling(content).dump(model)
+    return content.getvalue()
+
+
+def _without_padding(records: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    # np.zeros_like would leave the bytes between the fields as it found them.
+    clean = np.zeros(records.nbytes, np.uint8).view(records.dtype).reshape(records.shape)
+    for name in records.dtype.names or ():
+        clean[name] = records[name]
+    return clean

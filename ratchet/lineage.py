@@ -26,6 +26,7 @@ class Lineage(BaseModel):
     snapshot, watermark, reference_data_version: in continuous training, the hash of the snapshot of reference and
         production rows, the newest feedback in it, and the hash of the reference data set alone.
     warm_start: the version that the fit went on from.
+    study, trial: the study of hyper-parameters and the number of the trial in it that the config is of.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -42,6 +43,8 @@ class Lineage(BaseModel):
     watermark: int | None = None
     reference_data_version: str | None = None
     warm_start: str | None = None
+    study: str | None = None
+    trial: int | None = None
 
     def tags(self) -> dict[str, str]:
         """The lineage as flat MLflow tags, each beginning with ``ratchet.``."""

@@ -44,6 +44,8 @@ class ClassificationScores:
     n_classes: number of classes.
     least_support: the rows from which on a class counts in a macro metric. None is scikit-learn's rule: every class
         that occurs or is predicted, so that one which is predicted and never occurs counts as 0.
+    positive: of two classes, the place of the one that f1, recall and the like measure; else None.
+    costs: of a false negative and a false positive; None where nobody said.
     """
 
     truth: npt.NDArray[np.int64]
@@ -51,6 +53,8 @@ class ClassificationScores:
     probabilities: Floats | None
     n_classes: int
     least_support: float | None = None
+    positive: int | None = None
+    costs: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -139,6 +143,62 @@ def recall_macro(scores: ClassificationScores, weights: Floats) -> Floats:
     return _macro(_divide(margins.hits, margins.support), scores, margins)
 
 
+def _positive(scores: ClassificationScores) -> int:
+    if scores.positive is None:
+        raise ValueError("this metric needs two classes, one of which counts as positive")
+    return scores.positive
+
+
+def precision(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Share of the positives among what was answered as positive."""
+    margins, at = scores.margins(weights), _positive(scores)
+    return _divide(margins.hits[:, at], margins.predicted[:, at])
+
+
+def recall(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Share of the positives that were found."""
+    margins, at = scores.margins(weights), _positive(scores)
+    return _divide(margins.hits[:, at], margins.support[:, at])
+
+
+def f1(scores: ClassificationScores, weights: Floats) -> Floats:
+    """The harmonic mean of precision and recall."""
+    return _f_beta(scores, weights, 1.0)
+
+
+def f2(scores: ClassificationScores, weights: Floats) -> Floats:
+    """The F-measure that weighs recall twice as much as precision: where a missed positive is the worse mistake."""
+    return _f_beta(scores, weights, 2.0)
+
+
+def _f_beta(scores: ClassificationScores, weights: Floats, beta: float) -> Floats:
+    """(1 + b²) hits / (b² support + predicted); C. J. van Rijsbergen, "Information Retrieval", 1979, chapter 7."""
+    margins, at = scores.margins(weights), _positive(scores)
+    return _divide((1 + beta**2) * margins.hits[:, at], beta**2 * margins.support[:, at] + margins.predicted[:, at])
+
+
+def cost(scores: ClassificationScores, weights: Floats) -> Floats:
+    """What mistakes cost a row, on average, in the unit of the costs."""
+    if scores.costs is None:
+        raise ValueError("this metric needs dataset.costs")
+    margins, at = scores.margins(weights), _positive(scores)
+    missed = margins.support[:, at] - margins.hits[:, at]
+    false_alarms = margins.predicted[:, at] - margins.hits[:, at]
+    return _divide(scores.costs[0] * missed + scores.costs[1] * false_alarms, margins.support.sum(axis=1))
+
+
+def average_precision(scores: ClassificationScores, weights: Floats) -> Floats:
+    """Precision at each threshold, weighted by the recall that it adds; NaN where there is no positive."""
+    at = _positive(scores)
+    score, positive = _probabilities(scores)[:, at], scores.truth == at
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.r_[np.diff(score[order]) < 0, True])
+    hits = np.cumsum(weights[:, order] * positive[order], axis=1)[:, ends]
+    answered = np.cumsum(weights[:, order], axis=1)[:, ends]
+    added = np.diff(hits, axis=1, prepend=0.0)
+    return _ratio_or_nan((added * _divide(hits, answered)).sum(axis=1), hits[:, -1])
+
+
 def log_loss(scores: ClassificationScores, weights: Floats) -> Floats:
     """Mean negative log-probability of the true class, in nats."""
     chosen = _probabilities(scores)[np.arange(len(scores)), scores.truth]
@@ -185,11 +245,20 @@ def r2(scores: RegressionScores, weights: Floats) -> Floats:
     return 1 - _ratio_or_nan(residual, spread)
 
 
+def mape(scores: RegressionScores, weights: Floats) -> Floats:
+    """Mean absolute error as a share of the truth, as scikit-learn has it: a truth of 0 counts as 2.2e-16."""
+    size = np.maximum(np.abs(scores.truth), np.finfo(np.float64).eps)
+    return _divide(weights @ (np.abs(scores.truth - scores.predicted) / size), weights.sum(axis=1))
+
+
+_OF_ALL_CLASSES = (accuracy, balanced_accuracy, f1_macro, precision_macro, recall_macro, log_loss, roc_auc)
+_OF_THE_POSITIVE = (f1, f2, precision, recall, average_precision, cost)
 CLASSIFICATION: dict[str, Callable[[ClassificationScores, Floats], Floats]] = {
-    f.__name__: f for f in (accuracy, balanced_accuracy, f1_macro, precision_macro, recall_macro, log_loss, roc_auc)
+    f.__name__: f for f in (*_OF_ALL_CLASSES, *_OF_THE_POSITIVE)
 }
-REGRESSION: dict[str, Callable[[RegressionScores, Floats], Floats]] = {f.__name__: f for f in (rmse, mae, r2)}
-NEEDS_PROBABILITIES = frozenset({"log_loss", "roc_auc"})
+REGRESSION: dict[str, Callable[[RegressionScores, Floats], Floats]] = {f.__name__: f for f in (rmse, mae, r2, mape)}
+NEEDS_PROBABILITIES = frozenset({"log_loss", "roc_auc", "average_precision"})
+NEEDS_POSITIVE = frozenset(f.__name__ for f in _OF_THE_POSITIVE)
 
 
 def score(name: str, scores: Scores, weights: Floats) -> Floats:
@@ -220,4 +289,7 @@ def available(scores: Scores) -> Sequence[str]:
     """The metrics that these scores can give."""
     if isinstance(scores, RegressionScores):
         return list(REGRESSION)
-    return [name for name in CLASSIFICATION if scores.probabilities is not None or name not in NEEDS_PROBABILITIES]
+    missing = NEEDS_PROBABILITIES if scores.probabilities is None else frozenset()
+    missing |= NEEDS_POSITIVE if scores.positive is None else frozenset()
+    missing |= {"cost"} if scores.costs is None else frozenset()
+    return [name for name in CLASSIFICATION if name not in missing]

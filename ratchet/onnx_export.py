@@ -52,6 +52,12 @@ def export_onnx(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[by
     -------
     The ONNX bytes, or None where the conversion or the parity check failed, and the report.
     """
+    texts = [field.name for field in schema.features if field.type == "text"]
+    if texts:
+        # ONNX has a tokenizer of its own, which parts words in other places.
+        return None, OnnxReport(
+            exported=False, reason=f"ONNX does not read the text of {texts[0]!r} as scikit-learn does"
+        )
     try:
         content = _convert(model, schema)
     except Exception as error:  # skl2onnx raises whatever its converters raise
@@ -92,15 +98,23 @@ def open_session(content: bytes) -> Any:
 
 def run_onnx(session: Any, features: pd.DataFrame, schema: Schema) -> list[npt.NDArray[Any]]:
     """All outputs of a session for some rows: labels (or numbers), then probabilities where there are any."""
-    return list(session.run(None, onnx_inputs(features, schema)))
+    return list(session.run(None, onnx_inputs(session, features, schema)))
 
 
-def onnx_inputs(features: pd.DataFrame, schema: Schema) -> dict[str, npt.NDArray[Any]]:
+def taken_by(session: Any) -> frozenset[str]:
+    """The inputs that an export takes; it has none for a column that the embedder looks past."""
+    return frozenset(taken.name for taken in session.get_inputs())
+
+
+def onnx_inputs(session: Any, features: pd.DataFrame, schema: Schema) -> dict[str, npt.NDArray[Any]]:
     """Rows as the export takes them: one matrix if all are numbers, else one column an input."""
+    taken = taken_by(session)
     if schema.numeric:
         return {"features": features.to_numpy(dtype=np.float32)}
     return {
-        f.name: features[[f.name]].to_numpy(dtype=np.float32 if f.type == "number" else object) for f in schema.features
+        f.name: features[[f.name]].to_numpy(dtype=np.float32 if f.type == "number" else object)
+        for f in schema.features
+        if f.name in taken
     }
 
 
@@ -111,8 +125,9 @@ def _convert(model: Pipeline, schema: Schema) -> bytes:
     if schema.numeric:
         inputs = [("features", FloatTensorType([None, len(schema.features)]))]
     else:
-        kinds = {"number": FloatTensorType, "category": StringTensorType}
-        inputs = [(f.name, kinds[f.type]([None, 1])) for f in schema.features]
+        inputs = [
+            (f.name, (FloatTensorType if f.type == "number" else StringTensorType)([None, 1])) for f in schema.features
+        ]
     options = {"zipmap": False} if hasattr(model, "predict_proba") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its converters read attributes that scikit-learn deprecates

@@ -120,10 +120,9 @@ def _details(settings: Settings, version: Version) -> dict[str, Any]:
         key.removeprefix("version."): lineage.pop(key) for key in sorted(lineage) if key.startswith("version.")
     }
     try:
-        metrics = run_record(settings, version.run_id).metrics
+        metrics = run_record(settings, version.run_id).quality
     except RatchetError:  # a model answers without its figures too
         metrics = {}
-    metrics = {key: value for key, value in metrics.items() if "." not in key and not key.startswith("drift_")}
     return {"mlflow_run_id": version.run_id, "lineage": lineage, "libraries": libraries, "metrics": metrics}
 
 

@@ -29,7 +29,7 @@ from ratchet.golden import Golden, check_golden, record_golden
 from ratchet.onnx_export import OnnxReport, export_onnx
 from ratchet.profile import Profile, profile_model, sample_rows
 from ratchet.settings import Settings
-from ratchet.tracking import PackageRef, connect, log_package, save_mlflow_model
+from ratchet.tracking import PACKAGE_BYTES, PackageRef, connect, log_metrics, log_package, save_mlflow_model
 from ratchet.trust import TRUSTED_TYPES
 
 if TYPE_CHECKING:
@@ -140,6 +140,8 @@ def log_packaged(
         folder = Path(scratch) / "package"
         digest, manifest = write_package(folder, model, rows, schema, seen_before)
         client = connect(settings)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        log_metrics(client, run_id, {PACKAGE_BYTES: size})
         return log_package(client, run_id, name, folder, digest, estimator=estimator, onnx=manifest.onnx.exported)
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.datasets.schema import Schema
-from ratchet.drift.counting import ColumnCounts, count_categories, count_numbers, point_cuts
+from ratchet.datasets.schema import Field, Schema
+from ratchet.drift.counting import ColumnCounts, count_categories, count_numbers, count_words, point_cuts
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -40,6 +40,7 @@ class FeatureProfile(BaseModel):
 
     Attributes
     ----------
+    type: a text is profiled by its number of words; a time is not profiled at all, since it never comes again.
     edges: for a number, the inner bin edges, ascending; bins are half-open to the right, the outer two unbounded.
     categories: for a category, the known values; one more bin counts all others.
     counts: rows a bin, missing values left out.
@@ -52,7 +53,7 @@ class FeatureProfile(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    type: Literal["number", "category"]
+    type: Literal["number", "category", "text"]
     edges: tuple[float, ...] = ()
     categories: tuple[str, ...] = ()
     counts: tuple[int, ...]
@@ -62,6 +63,11 @@ class FeatureProfile(BaseModel):
     points: tuple[float, ...] = ()
     point_counts: tuple[int, ...] = ()
     resolution: float = 0.0
+
+    @property
+    def ordered(self) -> bool:
+        """Whether its bins are of numbers, which have neighbours."""
+        return self.type != "category"
 
 
 class Profile(BaseModel):
@@ -90,12 +96,7 @@ def profile_rows(rows: pd.DataFrame, schema: Schema) -> Profile:
     rows: typed rows, shape (rows, >= features).
     schema: which columns are features, and of what type.
     """
-    features = tuple(
-        _number(field.name, rows[field.name])
-        if field.type == "number"
-        else _category(field.name, rows[field.name], field.categories or ())
-        for field in schema.features
-    )
+    features = tuple(_feature(field, rows[field.name]) for field in schema.features if field.type != "time")
     return Profile(n_rows=len(rows), features=features)
 
 
@@ -133,7 +134,7 @@ def _predict_unseen(
     On the rows that it was fitted on, an estimator that overfits repeats the target, and so spreads its answers wider
     than it ever will again; as a reference, that would show drift where there is none.
     """
-    from sklearn.base import clone, is_classifier
+    from sklearn.base import is_classifier
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 
     chosen = sample_rows(len(target), _MOST_PREDICTED)
@@ -141,9 +142,19 @@ def _predict_unseen(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return np.asarray(cross_val_predict(clone(model), features[chosen], target[chosen], cv=folds))
+            return np.asarray(cross_val_predict(_unfitted(model), features[chosen], target[chosen], cv=folds))
         except ValueError:  # too few rows, or too few of a class
             return np.asarray(model.predict(features[chosen]))
+
+
+def _unfitted(model: BaseEstimator) -> BaseEstimator:
+    """A copy to fit on other rows; a threshold that was chosen is kept, since it is the one that answers."""
+    from sklearn.base import clone
+
+    from ratchet.estimators import CostThresholdClassifier
+
+    kept = {"threshold": model.threshold_} if isinstance(model, CostThresholdClassifier) else {}
+    return clone(model).set_params(**kept)
 
 
 def sample_rows(n_rows: int, most: int, seed: int = 0) -> npt.NDArray[np.intp]:
@@ -151,6 +162,15 @@ def sample_rows(n_rows: int, most: int, seed: int = 0) -> npt.NDArray[np.intp]:
     if n_rows <= most:
         return np.arange(n_rows)
     return np.sort(np.random.default_rng(seed).choice(n_rows, most, replace=False))
+
+
+def _feature(field: Field, values: pd.Series[Any]) -> FeatureProfile:
+    if field.type == "category":
+        return _category(field.name, values, field.categories or ())
+    if field.type == "text":
+        words = pd.Series(count_words(values))
+        return _number(field.name, words).model_copy(update={"type": "text"})
+    return _number(field.name, values)
 
 
 def _category(name: str, values: pd.Series[Any], categories: tuple[str, ...]) -> FeatureProfile:

@@ -7,12 +7,14 @@ was seen in training is accepted, since that is what drift looks like; one that 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 import numpy as np
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic import Field as Constraint
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from ratchet.datasets.schema import Field, Schema
@@ -23,6 +25,9 @@ Record = dict[str, Value]
 
 # The largest number that single precision has: beyond it, ONNX would compute with infinity.
 LARGEST = float(np.finfo(np.float32).max)
+# The longest text, in characters: some ten pages.
+LONGEST_TEXT = 20_000
+_SOME_TIME = "2026-01-31T18:00:00"
 _MOST_PROBLEMS = 20
 _LONGEST_PATH = 100
 
@@ -120,7 +125,7 @@ def _closed(name: str, fields: dict[str, Any]) -> Any:
 
 
 def _annotation(field: Field) -> Any:
-    kind = _number(field) if field.type == "number" else _category(field)
+    kind = _KINDS[field.type](field)
     return NotRequired[kind | None] if _optional(field) else kind
 
 
@@ -152,8 +157,49 @@ def _category(field: Field) -> Any:
     return Annotated[str, Constraint(pattern=r"^[^\x00]*$", description=seen, examples=[_typical(field)])]
 
 
+def _text(field: Field) -> Any:
+    seen = "words to read"
+    return Annotated[
+        str,
+        Constraint(pattern=r"^[^\x00]*$", max_length=LONGEST_TEXT, description=seen, examples=[_typical(field)]),
+    ]
+
+
+def _time(field: Field) -> Any:
+    seen = "a time in ISO 8601; without a zone it is UTC"
+    shown: dict[str, Any] = {"format": "date-time"}
+    return Annotated[
+        str,
+        AfterValidator(canonical_time),
+        Constraint(max_length=40, description=seen, examples=[_typical(field)], json_schema_extra=shown),
+    ]
+
+
+_KINDS: dict[str, Callable[[Field], Any]] = {"number": _number, "category": _category, "text": _text, "time": _time}
+
+
+def canonical_time(text: str) -> str:
+    """A time as training has it: in UTC, without its zone, such as ``2026-01-31T18:00:00``.
+
+    Raises
+    ------
+    PydanticCustomError: it is no time in ISO 8601.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            time = time.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError(
+            "time", "Input should be a time in ISO 8601, such as {example}", {"example": _SOME_TIME}
+        ) from None
+    return time.isoformat()
+
+
 def _typical(field: Field) -> float | str:
     """A value that stands for a column in an example."""
+    if field.type in ("text", "time"):
+        return _SOME_TIME if field.type == "time" else "some words to read"
     if field.type == "category":
         return (field.rule.categories or field.categories or ("",))[0]
     if field.minimum is None or field.maximum is None:

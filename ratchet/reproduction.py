@@ -17,10 +17,13 @@ from pydantic import BaseModel, ConfigDict
 from ratchet import status
 from ratchet.champion import fetch_package
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
-from ratchet.errors import RegistryError
+from ratchet.data_versions import fetch
+from ratchet.datasets.files import file_version
+from ratchet.datasets.located import located, needed_variables
+from ratchet.errors import DataError, RegistryError
 from ratchet.golden import golden_gap
 from ratchet.lineage import git_state, library_versions
-from ratchet.loop.snapshots import snapshot_path
+from ratchet.loop.snapshots import bring_snapshot, snapshot_path
 from ratchet.packaging import Package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
@@ -64,6 +67,8 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
     Raises
     ------
     RegistryError: the version is unknown, its lineage is incomplete, or the training failed.
+    DataError: its training rows are neither in this home nor on the DVC remote.
+    ConfigError, StateError: the DVC remote is not configured, or does not answer.
     """
     past = status.lineage(settings, pointer, number)
     version = pointer.get(number)
@@ -77,11 +82,18 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
         )
     with tempfile.TemporaryDirectory(prefix="ratchet-reproduce-") as scratch:
         folder = Path(scratch)
-        rows = _bring_snapshot(settings, past["data"].get("snapshot"), folder)
+        snapshot = past["data"].get("snapshot")
+        rows = _bring_snapshot(settings, snapshot, folder, root)
+        config = past["config"]["content"]
+        if "path" in config["dataset"]:
+            wanted = None if snapshot else past["data"]["version"]
+            config["dataset"]["path"] = str(find_data(settings, root / config["dataset"]["path"], wanted, folder, root))
+        config["dataset"] = located(config["dataset"], root)
+        variables = needed_variables(config["dataset"], settings.downloads)
         original = fetch_package(connect(settings), version, folder / "original")
         code, notes = _checkout(root, past["git"]["commit"], folder / "code", dirty=past["git"]["dirty"])
         try:
-            record, again = _train(code, past["config"]["content"], root, folder, rows)
+            record, again = _train(code, config, folder, rows, variables)
         except RegistryError as error:
             raise RegistryError("; ".join([f"{pointer.model} version {number}: {error}", *notes])) from None
         finally:
@@ -122,33 +134,66 @@ def scratch_environment(folder: Path) -> dict[str, str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
         "ZENML_CONFIG_PATH": str(home / "zenml"),
         "ZENML_STORE_URL": "",
+        "RATCHET_DVC_REMOTE": "",
     }
 
 
-def _bring_snapshot(settings: Settings, version: str | None, folder: Path) -> tuple[str, ...]:
-    """Copy the rows of continuous training into the empty home; the words that have them taken."""
+def _bring_snapshot(settings: Settings, version: str | None, folder: Path, root: Path) -> tuple[str, ...]:
+    """Copy the rows of continuous training into the empty home; the words that have them taken.
+
+    Rows that are not in this home come from the DVC remote, and stay in the home.
+    """
     if version is None:
         return ()
-    source = snapshot_path(settings, version)
-    if not source.is_file():
-        raise RegistryError(f"the snapshot {version} of its training rows is not in this home ({source})")
+    source = bring_snapshot(settings, version, root)
     target = snapshot_path(settings.model_copy(update={"home": folder / "home"}), version)
     target.parent.mkdir(parents=True)
     shutil.copy(source, target)
     return ("--snapshot", version)
 
 
+def find_data(settings: Settings, path: Path, version: str | None, folder: Path, root: Path) -> Path:
+    """The file of a data set with the bytes that a version was trained on.
+
+    Parameters
+    ----------
+    settings: the DVC remote's name.
+    path: where the file stood then; it may be gone or changed.
+    version: the MD5 that is wanted, None for whatever is there.
+    folder: for what is fetched.
+    root: the project's checkout, which configures the remote.
+
+    Returns
+    -------
+    The file at its place, or one that was fetched by its hash. A file that was changed is better than none: where the
+    remote has not the one that is wanted, the comparison says that the data differ.
+
+    Raises
+    ------
+    DataError: there is no file at the place, and none on the remote.
+    ConfigError, StateError: the remote is not configured, or does not answer.
+    """
+    here = path.resolve()
+    if not settings.dvc_remote or version is None or (here.is_file() and file_version(here) == version):
+        return here
+    fetched = folder / "data" / here.name
+    try:
+        fetch(root, settings.dvc_remote, version, fetched)
+    except DataError:
+        if not here.is_file():
+            raise
+        return here
+    return fetched
+
+
 def _train(
-    code: Path, config: dict[str, Any], root: Path, folder: Path, rows: tuple[str, ...]
+    code: Path, config: dict[str, Any], folder: Path, rows: tuple[str, ...], variables: dict[str, str]
 ) -> tuple[dict[str, Any], Package]:
     """Run the pipeline in an empty home; the figures it wrote, and the package it registered."""
-    dataset = config["dataset"]
-    if "path" in dataset:
-        dataset["path"] = str((root / dataset["path"]).resolve())
     path = folder / "reproduce.yaml"
     path.write_text(yaml.safe_dump(config))
     env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
-    env |= scratch_environment(folder)
+    env |= scratch_environment(folder) | variables
     command = [sys.executable, str(code / "run.py"), "--config", str(path), "--no-cache", *rows]
     run = subprocess.run(command, cwd=code, env=env, capture_output=True, text=True, check=False)  # noqa: S603
     if run.returncode != 0:

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from ratchet.datasets.schema import MISSING, Field, Schema
 from ratchet.errors import ConfigError, InputError, PackageError, Problem
 from ratchet.golden import TOLERANCE, Golden
-from ratchet.onnx_export import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, open_session
+from ratchet.onnx_export import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, open_session, taken_by
 from ratchet.packaging import load_pipeline, verify_files
 from ratchet.records import Record, RecordReader
 
@@ -209,15 +209,16 @@ def onnx_engine(content: bytes, schema: Schema, golden: Golden) -> Engine:
     session = open_session(content)
     outputs = [output.name for output in session.get_outputs()]
     wanted = outputs[:2] if golden.probabilities is not None else outputs[:1]
-    names = schema.feature_names
-    labels = schema.labels
+    names, labels = schema.feature_names, schema.labels
+    taken = taken_by(session)
+    used = [column for column in schema.features if column.name in taken]
 
     def matrix(records: Sequence[Record]) -> dict[str, npt.NDArray[Any]]:
         rows = [[record.get(name) for name in names] for record in records]
         return {"features": np.array(rows, dtype=np.float32)}
 
     def columns(records: Sequence[Record]) -> dict[str, npt.NDArray[Any]]:
-        return {column.name: _column(column, records) for column in schema.features}
+        return {column.name: _column(column, records) for column in used}
 
     as_inputs = matrix if schema.numeric else columns
 
@@ -234,12 +235,15 @@ def sklearn_engine(pipeline: Pipeline, schema: Schema) -> Engine:
     import pandas as pd
 
     gives_probabilities = schema.labels is not None and hasattr(pipeline, "predict_proba")
+    steps = getattr(pipeline, "named_steps", {})
+    # Where there is an embedder, label and probabilities share its work.
+    embed, model = (pipeline[:-1].transform, pipeline[-1]) if len(steps) > 1 else (lambda rows: rows, pipeline)
 
     def run(records: Sequence[Record]) -> Outputs:
         rows = [[record.get(name) for name in schema.feature_names] for record in records]
-        features = schema.select(pd.DataFrame(rows, columns=schema.feature_names, dtype=object))
-        predictions = np.asarray(pipeline.predict(features)).tolist()
-        return predictions, pipeline.predict_proba(features) if gives_probabilities else None
+        features = embed(schema.select(pd.DataFrame(rows, columns=schema.feature_names, dtype=object)))
+        predictions = np.asarray(model.predict(features)).tolist()
+        return predictions, model.predict_proba(features) if gives_probabilities else None
 
     return run
 

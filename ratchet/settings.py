@@ -28,8 +28,11 @@ class Settings(BaseSettings):
     home: Path = Path(".ratchet")
     models_dir: Path = Path("models")
     data_dir: Path = Path("data")
+    downloads_dir: Path | None = None
+    dvc_remote: str | None = None
     artifact_root: str | None = None
     database_url: str | None = None
+    study_url: str | None = None
     store_timeout: float = Field(default=30.0, gt=0)
     production_truth: Literal["stage", "alias"] = "stage"
     actor: str = Field(default_factory=getpass.getuser)
@@ -62,6 +65,11 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
+    def downloads(self) -> Path:
+        """Where files from web servers are kept: ``RATCHET_DOWNLOADS_DIR``, else ``downloads`` in the home."""
+        return self.downloads_dir or self.home / "downloads"
+
+    @property
     def tracking_uri(self) -> str:
         """MLflow's store: ``MLFLOW_TRACKING_URI``, else SQLite in the home."""
         return self.mlflow_uri or f"sqlite:///{self.home.resolve()}/mlflow.db"
@@ -75,6 +83,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Ratchet's own store: ``RATCHET_DATABASE_URL``, else SQLite in the home."""
         return self.database_url or f"sqlite:///{self.home.resolve()}/ratchet.db"
+
+    @property
+    def study_store(self) -> str:
+        """Where studies of hyper-parameters are kept: ``RATCHET_STUDY_URL``, else SQLite in the home."""
+        return self.study_url or f"sqlite:///{self.home.resolve()}/studies.db"
 
     @property
     def mlflow_artifacts(self) -> str | None:
@@ -162,6 +175,8 @@ def quiet_environment() -> None:
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "BENTOML_DO_NOT_TRACK": "true",
+        # The same for S3, where botocore tries five times; 3 stands its own pauses for a busy server.
+        "AWS_MAX_ATTEMPTS": "3",
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)

@@ -37,7 +37,7 @@ def status(settings: Settings, pointer: ProductionPointer) -> dict[str, Any]:
         "since": known.when if known else None,
         "by": known.actor if known else None,
         "reason": known.reason if known else None,
-        "metrics": {k: v for k, v in record.metrics.items() if "." not in k and not k.startswith("drift_")},
+        "metrics": record.quality,
         "trained": _when(current.created_at),
         "data": record.dataset,
         "data_version": current.tags.get(f"{PREFIX}data_version"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ratchet.evaluation import Evaluation
 
 DIGEST_TAG = "ratchet.package_digest"
+# What a model costs, logged by the run that trained it: the fit in seconds, and its package in bytes.
+TRAINING_SECONDS, PACKAGE_BYTES = "training_seconds", "package_bytes"
 _LONGEST_PARAM = 6000
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
 
@@ -62,6 +65,20 @@ def connect(settings: Settings) -> MlflowClient:
     """
     mlflow.set_tracking_uri(settings.tracking_uri)
     return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+
+
+@contextmanager
+def reachable(settings: Settings) -> Iterator[None]:
+    """Turn what MLflow raises, when it cannot be reached or refuses, into one line that names the place.
+
+    Raises
+    ------
+    RegistryError: MLflow raised something.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"MLflow at {settings.tracking_place}: {_first_line(error)}") from None
 
 
 def ensure_experiment(settings: Settings, name: str) -> str:
@@ -138,6 +155,61 @@ def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float],
         for key, value in figures.items()
     ]
     client.log_batch(run_id, metrics=metrics)
+
+
+class ChildRun(BaseModel):
+    """A run inside another, whole: it is logged when all of it is known.
+
+    Attributes
+    ----------
+    steps: by metric, its value at each step.
+    began, ended: Unix time in seconds.
+    finished: or else it failed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    steps: dict[str, tuple[float, ...]]
+    tags: dict[str, str]
+    began: float
+    ended: float
+    finished: bool = True
+
+
+def child_runs(client: MlflowClient, parent: str, tag: str, value: str) -> dict[str, Any]:
+    """The runs of the parent's experiment that carry a tag with a value, by their name; the newest of each."""
+    experiment = client.get_run(parent).info.experiment_id
+    which = f"tags.`{tag}` = '{value}' AND tags.`mlflow.parentRunId` LIKE '%'"
+    found = all_pages(lambda token: client.search_runs([experiment], which, max_results=1000, page_token=token))
+    return {run.info.run_name: run for run in reversed(found)}
+
+
+def log_child_run(client: MlflowClient, parent: str, child: ChildRun, known: Any = None) -> None:
+    """Log a run inside another; what an earlier process has logged of it is completed, and put under this parent.
+
+    Parameters
+    ----------
+    client, parent: the run that it is inside of.
+    child: the run.
+    known: MLflow's run of the same name, where there is one.
+    """
+    began, ended = int(child.began * 1000), int(child.ended * 1000)
+    if known is not None and known.info.status in ("FINISHED", "FAILED"):
+        if known.data.tags.get("mlflow.parentRunId") != parent:
+            client.set_tag(known.info.run_id, "mlflow.parentRunId", parent)
+        return
+    tags = {**child.tags, "mlflow.parentRunId": parent}
+    run = known or client.create_run(
+        client.get_run(parent).info.experiment_id, start_time=began, run_name=child.name, tags=tags
+    )
+    figures = [Metric(key, value, ended, 0) for key, value in child.metrics.items()]
+    figures += [Metric(key, value, ended, at) for key, values in child.steps.items() for at, value in enumerate(values)]
+    params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in child.params.items()]
+    client.log_batch(run.info.run_id, figures, params, [RunTag(key, value) for key, value in tags.items()])
+    client.set_terminated(run.info.run_id, "FINISHED" if child.finished else "FAILED", ended)
 
 
 def log_package(
@@ -257,6 +329,16 @@ class RunRecord(BaseModel):
     metrics: dict[str, float]
     dataset: str | None
     config: dict[str, Any] | None
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """How good the model is on its holdout: the metrics without drift, gate and costs."""
+        costs = (TRAINING_SECONDS, PACKAGE_BYTES)
+        return {
+            name: value
+            for name, value in self.metrics.items()
+            if "." not in name and not name.startswith("drift_") and name not in costs
+        }
 
 
 def run_record(settings: Settings, run_id: str) -> RunRecord:

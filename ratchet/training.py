@@ -11,20 +11,22 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
-from ratchet.config import Task, Train
+from ratchet.config import TaskName, Train
+from ratchet.datasets.schema import Schema
 from ratchet.errors import ConfigError, TrainingError, nearest
+from ratchet.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
 # A config is data, and data must not name arbitrary code to run: estimators come from these packages only.
-ALLOWED_PACKAGES = ("sklearn",)
+ALLOWED_PACKAGES = ("sklearn", "ratchet.estimators")
 
 
-def build_estimator(config: Train, task: Task, seed: int) -> BaseEstimator:
+def build_estimator(config: Train, task: TaskName, seed: int, schema: Schema | None = None) -> BaseEstimator:
     """An unfitted estimator with its hyper-parameters and seed.
 
     A hyper-parameter may itself be an estimator, written as ``{estimator: dotted.path, params: {…}}``.
@@ -34,23 +36,31 @@ def build_estimator(config: Train, task: Task, seed: int) -> BaseEstimator:
     config: the ``train`` section.
     task: the kind of estimator that is needed.
     seed: given to every ``random_state`` that the config leaves open, nested ones too.
+    schema: of the rows that it is going to be fitted on; without it the estimator can be checked, and not be fitted
+        where anomalies or costs are asked for.
 
     Raises
     ------
     ConfigError: unknown or not allowed estimator, unknown hyper-parameter, or an estimator for another task.
     """
-    estimator = _build(config.estimator, config.params, "train")
-    fits = is_classifier(estimator) if task == "classification" else is_regressor(estimator)
-    if not fits:
-        raise ConfigError(
-            f"train.estimator: {config.estimator} is no {task} estimator, and the config's task is {task}"
-        )
+    estimator = named_estimator(config)
+    estimator = TASKS[task].fitting(estimator, config.estimator, schema, config.threshold)
     open_seeds = [
         name
         for name, value in estimator.get_params(deep=True).items()
         if name.rpartition("__")[2] == "random_state" and value is None
     ]
     return estimator.set_params(**dict.fromkeys(open_seeds, seed))
+
+
+def named_estimator(config: Train) -> BaseEstimator:
+    """The estimator that a config names, just as it names it: without a seed, and in no wrapper of its task.
+
+    Raises
+    ------
+    ConfigError: unknown or not allowed estimator, or unknown hyper-parameter.
+    """
+    return _build(config.estimator, config.params, "train")
 
 
 def fit_model(
@@ -106,7 +116,7 @@ def _value(value: Any, where: str) -> Any:
 
 def _estimator_class(path: str, where: str) -> type[BaseEstimator]:
     module_name, _, class_name = path.rpartition(".")
-    if path.partition(".")[0] not in ALLOWED_PACKAGES:
+    if not path.startswith(tuple(f"{package}." for package in ALLOWED_PACKAGES)):
         raise ConfigError(f"{where}.estimator: {path} is not from an allowed package ({', '.join(ALLOWED_PACKAGES)})")
     try:
         module = importlib.import_module(module_name)

@@ -9,6 +9,11 @@ from __future__ import annotations
 
 TRUSTED_TYPES: tuple[str, ...] = (
     "numpy.dtype",
+    # Our own: their state is set by scikit-learn's BaseEstimator, attribute by attribute.
+    "ratchet.embedding.calendar.CalendarFeatures",
+    "ratchet.estimators.cost_threshold.CostThresholdClassifier",
+    "ratchet.estimators.matrix_factorization.MatrixFactorization",
+    "ratchet.estimators.outliers.OutlierClassifier",
     "sklearn._loss._loss.CyAbsoluteError",
     "sklearn._loss._loss.CyHalfBinomialLoss",
     "sklearn._loss._loss.CyHalfMultinomialLoss",
@@ -28,5 +33,7 @@ TRUSTED_TYPES: tuple[str, ...] = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.metrics._dist_metrics.EuclideanDistance64",
     "sklearn.neighbors._kd_tree.KDTree",
+    "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+    "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
 )

@@ -19,6 +19,7 @@ from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
 from ratchet.datasets import Schema, row_hashes
 from ratchet.errors import ConfigError, TrainingError
+from ratchet.estimators import CostThresholdClassifier
 from ratchet.packaging import Package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
@@ -37,6 +38,11 @@ def require_can_continue(estimator: BaseEstimator, name: str) -> None:
         raise ConfigError(
             f"train.mode: warm_start: {name} can go on with the same rows only, as scikit-learn says of it;"
             " set train.mode: scratch, or choose another estimator"
+        )
+    if isinstance(estimator, CostThresholdClassifier):
+        raise ConfigError(
+            f"train.mode: warm_start: with train.threshold: cost, {name} is fitted once for each fold, from scratch;"
+            " set train.mode: scratch, or train.threshold: default"
         )
     if not _has_warm_start(estimator) and not hasattr(estimator, "partial_fit"):
         raise ConfigError(

@@ -12,6 +12,7 @@ from ratchet.explanation import explain
 from ratchet.predictions import Prediction
 from ratchet.records import Record
 from ratchet.runtime import Answer, Runtime
+from ratchet.tasks import task_of
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer
 from serving.requests import Receive
@@ -68,13 +69,14 @@ class Endpoints:
 
 
 def describe(runtime: Runtime) -> dict[str, Any]:
-    """What ``/model`` says: signature, version, lineage ids, metrics."""
+    """What ``/model`` says: task, signature, version, lineage ids, metrics."""
     schema = runtime.schema
     features = [field.model_dump(mode="json", exclude_none=True, exclude_defaults=True) for field in schema.features]
     return {
         **_named(runtime),
         "digest": runtime.digest,
         "engine": runtime.engine_name,
+        "task": task_of(schema).name,
         "signature": {"features": features, "target": schema.target, "labels": schema.labels},
         **runtime.details,
     }

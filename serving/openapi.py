@@ -108,7 +108,7 @@ def document() -> Json:
         "/predict_batch": _post("Predict many records at once", batch_schema(), batch_answer_schema()),
         "/explain": _post("What each feature contributed to one prediction", record_schema(), explanation_schema()),
         **_feedback_paths(),
-        "/model": _get("The version that answers: signature, lineage, metrics", ("401", "503")),
+        "/model": _get("The version that answers: task, signature, lineage, metrics", ("401", "503")),
         "/health": _get("Status, version, workers, latency of the last minutes", ("401", "503")),
         "/metrics": _get("Prometheus metrics of all workers", ("401",), "text/plain"),
         "/livez": _get("Whether the process lives", (), "text/plain"),

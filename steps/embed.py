@@ -7,7 +7,7 @@ from sklearn.pipeline import Pipeline
 from zenml import step
 
 from ratchet import embedding, warm_start
-from ratchet.config import Embed
+from ratchet.config import AnyEmbed
 from ratchet.datasets import Schema
 from ratchet.settings import load_settings
 from steps.caching import WHEN_NOTHING_CHANGED
@@ -16,7 +16,7 @@ from steps.materializers import SkopsMaterializer
 
 @step(cache_policy=WHEN_NOTHING_CHANGED, output_materializers={"embedder": SkopsMaterializer})
 def embed(
-    train_rows: pd.DataFrame, schema: Schema, config: Embed, seed: int, model_name: str, base_version: str | None
+    train_rows: pd.DataFrame, schema: Schema, config: AnyEmbed, seed: int, model_name: str, base_version: str | None
 ) -> tuple[Annotated[Pipeline, "embedder"], Annotated[pd.DataFrame, "features"]]:
     """Fit the embedder on the training rows alone, or take the one of the version that training goes on from."""
     base = warm_start.load_base(load_settings(), model_name, base_version, schema)

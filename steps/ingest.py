@@ -5,22 +5,20 @@ from typing import Annotated
 import pandas as pd
 from zenml import log_metadata, step
 
-from ratchet import datasets
-from ratchet.config import Dataset, Split, Task
+from ratchet import batches
+from ratchet.config import Dataset, Split, TaskName
 from ratchet.datasets import Schema
 from steps.caching import WHEN_NOTHING_CHANGED
 
 
 @step(cache_policy=WHEN_NOTHING_CHANGED)
 def ingest(
-    dataset: Dataset, split: Split, task: Task, seed: int, data_version: str
+    dataset: Dataset, split: Split, task: TaskName, seed: int, data_version: str
 ) -> tuple[
     Annotated[pd.DataFrame, "train_rows"], Annotated[pd.DataFrame, "holdout_rows"], Annotated[Schema, "data_schema"]
 ]:
-    """Load the data set, check it against its rules, and set the holdout apart."""
-    data = datasets.load(dataset, task, data_version)
-    stratify = split.keeps_shares(task)
-    train, holdout = datasets.split_rows(data.frame, data.schema.target, split.test_size, seed, stratify=stratify)
-    for name, rows in {"train_rows": train, "holdout_rows": holdout}.items():
-        log_metadata({"data_version": data_version, "rows": len(rows)}, artifact_name=name, infer_artifact=True)
-    return train, holdout, data.schema
+    """Check the data set against its rules, and set the holdout apart; of one read in batches, hand on samples."""
+    data = batches.load_parts(dataset, split, task, seed, data_version)
+    for name, rows in {"train_rows": data.n_train, "holdout_rows": data.n_holdout}.items():
+        log_metadata({"data_version": data_version, "rows": rows}, artifact_name=name, infer_artifact=True)
+    return data.train, data.holdout, data.schema

@@ -1,5 +1,6 @@
 """Features in, the one pipeline out, packaged and logged."""
 
+import time
 from typing import Annotated
 
 import pandas as pd
@@ -7,11 +8,11 @@ from sklearn.pipeline import Pipeline
 from zenml import step
 
 from ratchet import training, warm_start
-from ratchet.config import Task, Train
+from ratchet.config import TaskName, Train
 from ratchet.datasets import Schema
 from ratchet.packaging import log_packaged
 from ratchet.settings import load_settings
-from ratchet.tracking import PackageRef, active_run_id
+from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 
@@ -27,7 +28,7 @@ def train(
     embedder: Pipeline,
     schema: Schema,
     config: Train,
-    task: Task,
+    task: TaskName,
     seed: int,
     model_name: str,
     base_version: str | None,
@@ -35,7 +36,9 @@ def train(
     """Fit the estimator on the embedded features and log it, joined with the embedder, as one package."""
     settings, run = load_settings(), active_run_id()
     base = warm_start.load_base(settings, model_name, base_version, schema)
-    estimator = training.build_estimator(config, task, seed)
+    estimator = training.build_estimator(config, task, seed, schema)
+    begun = time.perf_counter()
     model = warm_start.fit_challenger(estimator, embedder, features, train_rows, schema.target, base)
+    log_metrics(connect(settings), run, {TRAINING_SECONDS: time.perf_counter() - begun})
     seen = base.training_rows if base else None
     return model, log_packaged(settings, run, model_name, model, train_rows, schema, config.estimator, seen)

@@ -1,218 +1,65 @@
-"""What a run does: the sections of a config, and the config of one training run."""
+"""What runs do: configs, their sections, and their files."""
 
-from __future__ import annotations
-
-import hashlib
-import json
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
-
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-
-from ratchet.errors import nearest
-
-CLASSIFICATION_METRICS = (
-    "accuracy",
-    "balanced_accuracy",
-    "f1_macro",
-    "precision_macro",
-    "recall_macro",
-    "log_loss",
-    "roc_auc",
+from ratchet.config.datasets import (
+    BaseDataset,
+    Column,
+    Costs,
+    CsvDataset,
+    Dataset,
+    Delimited,
+    GeneratedDataset,
+    HttpDataset,
+    NabDataset,
+    OpenmlDataset,
+    ParquetDataset,
+    Place,
+    SklearnDataset,
+    SqlDataset,
+    Timestamp,
+    TsvDataset,
+    Window,
 )
-REGRESSION_METRICS = ("rmse", "mae", "r2")
-LOSSES = frozenset({"log_loss", "rmse", "mae"})
+from ratchet.config.embed import AnyEmbed, Embed, ImageEmbed, RatingsEmbed, SeriesEmbed, TextEmbed
+from ratchet.config.section import Section
+from ratchet.config.tasks import CLASSIFICATION_METRICS, LABELLED, LOSSES, METRICS, REGRESSION_METRICS, TaskName
+from ratchet.config.training import Drift, Evaluate, Promote, Split, Train, TrainingConfig, config_hash
 
-Task = Literal["classification", "regression"]
-
-
-class Section(BaseModel):
-    """A part of a config: frozen, and closed to keys that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
-
-
-class Column(Section):
-    """What a column may hold; what is left out is inferred from the data."""
-
-    type: Literal["number", "category"] | None = None
-    minimum: float | None = None
-    maximum: float | None = None
-    categories: tuple[str, ...] | None = None
-    nullable: bool = True
-
-
-class _Dataset(Section):
-    target: str = Field(min_length=1, description="The column to predict.")
-    drop: tuple[str, ...] = Field(default=(), description="Columns to leave out, such as row ids.")
-    columns: dict[str, Column] = Field(default_factory=dict, description="Rules that the columns have to keep.")
-
-
-class SklearnDataset(_Dataset):
-    """A data set that scikit-learn brings along."""
-
-    source: Literal["sklearn"]
-    name: Literal["iris", "wine", "breast_cancer", "digits", "diabetes"]
-
-
-class CsvDataset(_Dataset):
-    """A CSV file with a header line."""
-
-    source: Literal["csv"]
-    path: Path
-    separator: str = Field(default=",", min_length=1, max_length=1)
-    encoding: str = "utf-8"
-
-
-class ParquetDataset(_Dataset):
-    """A Parquet file."""
-
-    source: Literal["parquet"]
-    path: Path
-
-
-Dataset = Annotated[SklearnDataset | CsvDataset | ParquetDataset, Field(discriminator="source")]
-
-
-class Split(Section):
-    """How the holdout is set apart."""
-
-    test_size: float = Field(default=0.2, gt=0, lt=1)
-    stratify: bool = True
-
-    def keeps_shares(self, task: Task) -> bool:
-        """Whether the split keeps the shares of the classes, which a regression does not have."""
-        return self.stratify and task == "classification"
-
-
-class Embed(Section):
-    """The transformer in front of the estimator: impute, scale, one-hot, reduce."""
-
-    scaler: Literal["standard", "minmax", "robust", "none"] = "standard"
-    reducer: Literal["pca", "none"] = "pca"
-    n_components: int | None = Field(default=None, ge=1, description="None keeps all that the data allow.")
-
-
-class Train(Section):
-    """The estimator, by dotted path, its hyper-parameters, and where its fit begins."""
-
-    estimator: str = Field(pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)+$")
-    params: dict[str, Any] = Field(default_factory=dict)
-    mode: Literal["scratch", "warm_start"] = Field(
-        default="scratch", description="warm_start goes on from the champion, for estimators that can."
-    )
-
-
-class Evaluate(Section):
-    """What is measured on the holdout, and the floor below which nothing is promoted."""
-
-    primary_metric: str
-    minimum: float | None = Field(default=None, description="The floor, for a score (more is better).")
-    maximum: float | None = Field(default=None, description="The ceiling, for a loss (less is better).")
-    confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Resamples behind the interval.")
-
-    @field_validator("primary_metric")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        known = (*CLASSIFICATION_METRICS, *REGRESSION_METRICS)
-        if value not in known:
-            raise ValueError(f"unknown metric {value!r}{nearest(value, known)}")
-        return value
-
-    @model_validator(mode="after")
-    def _limit_fits_metric(self) -> Self:
-        if self.primary_metric in LOSSES and self.minimum is not None:
-            raise ValueError(f"{self.primary_metric} is a loss (less is better): set 'maximum', not 'minimum'")
-        if self.primary_metric not in LOSSES and self.maximum is not None:
-            raise ValueError(f"{self.primary_metric} is a score (more is better): set 'minimum', not 'maximum'")
-        return self
-
-
-# About the same effect for each method: a shift of half a standard deviation (docs/reference/drift.md).
-_DRIFT_THRESHOLDS = {"psi": 0.2, "ks": 0.2, "jensen_shannon": 0.2, "chi_square": 0.5}
-
-
-class Drift(Section):
-    """When new rows count as drifted away from what the champion was trained on."""
-
-    method: Literal["psi", "ks", "jensen_shannon", "chi_square"] = "psi"
-    threshold: float | None = Field(
-        default=0.2, gt=0, description="The effect from which on a column drifts; null asks for significance alone."
-    )
-    alpha: float = Field(default=0.05, gt=0, lt=1, description="The level over all that a report tests.")
-    share: float = Field(default=0.5, gt=0, le=1, description="Share of drifted columns that makes a data set drifted.")
-    domain_auc: float | None = Field(
-        default=0.65,
-        ge=0.5,
-        lt=1,
-        description="The AUC from which on the domain classifier sees drift; null: left out.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _usual_threshold(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "threshold" not in data and data.get("method") in _DRIFT_THRESHOLDS:
-            return {**data, "threshold": _DRIFT_THRESHOLDS[data["method"]]}
-        return data
-
-    def threshold_of(self, method: str) -> float | None:
-        """The threshold of a column that takes another method than the config's, as a category does with ks."""
-        return self.threshold if method == self.method or self.threshold is None else _DRIFT_THRESHOLDS[method]
-
-
-class Promote(Section):
-    """What a challenger has to show before it becomes the champion."""
-
-    policy: Literal["better", "not_worse", "always"] = "better"
-    confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the interval of the difference.")
-    margin: float = Field(
-        default=0.0, ge=0, description="For not_worse: the loss that is accepted, in the metric's unit."
-    )
-    bootstrap: int = Field(default=2000, ge=100, le=100_000, description="Resamples behind the interval.")
-    latency_ms: float = Field(default=100.0, gt=0, description="The most that one row may take, as the median.")
-    reference_margin: float | None = Field(
-        default=0.1,
-        ge=0,
-        description="What production may cost on the reference holdout, in the metric's unit; null does not look.",
-    )
-
-    @model_validator(mode="after")
-    def _margin_fits_policy(self) -> Self:
-        if self.policy == "not_worse" and self.margin == 0:
-            raise ValueError("policy not_worse needs a margin above 0: the loss that is accepted")
-        if self.policy != "not_worse" and self.margin > 0:
-            raise ValueError(f"policy {self.policy} takes no margin; only not_worse does")
-        return self
-
-
-class TrainingConfig(Section):
-    """One training run, from data to the decision about Production."""
-
-    pipeline: Literal["training"] = "training"
-    model: str = Field(pattern=r"^[a-zA-Z][\w-]*$", description="The registered model's name.")
-    task: Task = "classification"
-    seed: int = Field(default=42, ge=0, lt=2**32)
-    dataset: Dataset
-    split: Split = Split()
-    embed: Embed = Embed()
-    train: Train
-    evaluate: Evaluate
-    drift: Drift = Drift()
-    promote: Promote = Promote()
-
-    @model_validator(mode="after")
-    def _metric_fits_task(self) -> Self:
-        metrics = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
-        metric = self.evaluate.primary_metric
-        if metric not in metrics:
-            raise ValueError(
-                f"evaluate.primary_metric: {metric!r} does not measure a {self.task}{nearest('', metrics)}"
-            )
-        return self
-
-
-def config_hash(config: BaseModel) -> str:
-    """The first 12 hex digits of the SHA-256 of the config's canonical JSON."""
-    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+__all__ = [
+    "CLASSIFICATION_METRICS",
+    "LABELLED",
+    "LOSSES",
+    "METRICS",
+    "REGRESSION_METRICS",
+    "AnyEmbed",
+    "BaseDataset",
+    "Column",
+    "Costs",
+    "CsvDataset",
+    "Dataset",
+    "Delimited",
+    "Drift",
+    "Embed",
+    "Evaluate",
+    "GeneratedDataset",
+    "HttpDataset",
+    "ImageEmbed",
+    "NabDataset",
+    "OpenmlDataset",
+    "ParquetDataset",
+    "Place",
+    "Promote",
+    "RatingsEmbed",
+    "Section",
+    "SeriesEmbed",
+    "SklearnDataset",
+    "Split",
+    "SqlDataset",
+    "TaskName",
+    "TextEmbed",
+    "Timestamp",
+    "Train",
+    "TrainingConfig",
+    "TsvDataset",
+    "Window",
+    "config_hash",
+]

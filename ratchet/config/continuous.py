@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS, Section, TrainingConfig
+from ratchet.config import METRICS, Section, TrainingConfig
 from ratchet.errors import nearest
 
 
@@ -82,7 +82,7 @@ class ContinuousTrainingConfig(TrainingConfig):
     @model_validator(mode="after")
     def _trigger_metric_fits_task(self) -> Self:
         drop = self.triggers.quality_drop
-        known = CLASSIFICATION_METRICS if self.task == "classification" else REGRESSION_METRICS
+        known = METRICS[self.task]
         if drop and drop.metric is not None and drop.metric not in known:
             hint = nearest(drop.metric, known)
             raise ValueError(f"triggers.quality_drop.metric: unknown metric {drop.metric!r}{hint}")

@@ -16,18 +16,20 @@ from ratchet.config import TrainingConfig
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.reporting import ReportingConfig
 from ratchet.config.simulation import SimulationConfig
+from ratchet.config.tuning import TuningConfig
 from ratchet.errors import ConfigError, nearest
 
-Config = TrainingConfig | ContinuousTrainingConfig | ReportingConfig | SimulationConfig
+Config = TrainingConfig | ContinuousTrainingConfig | TuningConfig | ReportingConfig | SimulationConfig
 # What ``pipeline`` may be; a config without it is one of training.
 PIPELINES: dict[str, type[Config]] = {
     "training": TrainingConfig,
     "continuous_training": ContinuousTrainingConfig,
+    "tuning": TuningConfig,
     "reporting": ReportingConfig,
     "simulation": SimulationConfig,
 }
 # The keys that say which kind of section it is.
-_DISCRIMINATORS = ("source", "kind")
+_DISCRIMINATORS = ("source", "kind", "type")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -209,6 +211,6 @@ def _unwrap(annotation: Any) -> Any:
     if get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
-        kinds = [arg for arg in get_args(annotation) if arg is not type(None)]
+        kinds = [_unwrap(arg) for arg in get_args(annotation) if arg is not type(None)]
         return kinds[0] if len(kinds) == 1 else kinds
     return annotation

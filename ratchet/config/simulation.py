@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
-from ratchet.config import Dataset, Section, Task
+from ratchet.config import LABELLED, Dataset, Section, TaskName
 
 # A class as a config names it: by its text, also where the data has whole numbers.
 ClassName = Annotated[str, BeforeValidator(str), WithJsonSchema({"type": ["string", "integer"]})]
@@ -101,7 +101,7 @@ class SimulationConfig(Section):
 
     pipeline: Literal["simulation"]
     model: str = Field(pattern=r"^[a-zA-Z][\w-]*$", description="The model that the service has to serve.")
-    task: Task = "classification"
+    task: TaskName = "classification"
     seed: int = Field(default=42, ge=0, lt=2**32)
     dataset: Dataset
     stream: Stream
@@ -120,7 +120,7 @@ class SimulationConfig(Section):
 
     @model_validator(mode="after")
     def _classes_have_a_task(self) -> Self:
-        if self.task == "classification":
+        if self.task in LABELLED:
             return self
         if self.labels.flip:
             raise ValueError("labels.flip: a regression has no classes to flip; leave it out")

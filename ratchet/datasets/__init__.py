@@ -11,12 +11,18 @@ from typing import Protocol
 
 import pandas as pd
 
-from ratchet.config import Dataset, Task
+from ratchet.config import Dataset, TaskName
 from ratchet.datasets.bundled import BundledSource
-from ratchet.datasets.files import CsvSource, ParquetSource
+from ratchet.datasets.files import CsvSource, ParquetSource, TsvSource
+from ratchet.datasets.generated import GeneratedSource
+from ratchet.datasets.nab import NabSource
+from ratchet.datasets.openml import OpenmlSource
 from ratchet.datasets.schema import Schema, check_frame
 from ratchet.datasets.split import row_hashes, split_rows
-from ratchet.errors import DataError
+from ratchet.datasets.sql import SqlSource
+from ratchet.datasets.web import HttpSource
+from ratchet.datasets.windows import in_order
+from ratchet.errors import ConfigError, DataError
 
 __all__ = ["SOURCES", "LoadedDataset", "Schema", "Source", "data_version", "load", "row_hashes", "split_rows"]
 
@@ -33,7 +39,17 @@ class Source(Protocol):
         ...
 
 
-SOURCES = {"sklearn": BundledSource, "csv": CsvSource, "parquet": ParquetSource}
+SOURCES = {
+    "sklearn": BundledSource,
+    "csv": CsvSource,
+    "tsv": TsvSource,
+    "parquet": ParquetSource,
+    "generated": GeneratedSource,
+    "http": HttpSource,
+    "sql": SqlSource,
+    "openml": OpenmlSource,
+    "nab": NabSource,
+}
 
 
 @dataclass(frozen=True)
@@ -67,7 +83,7 @@ def data_version(config: Dataset) -> str:
     return open_source(config).version()
 
 
-def load(config: Dataset, task: Task, expected_version: str | None = None) -> LoadedDataset:
+def load(config: Dataset, task: TaskName, expected_version: str | None = None) -> LoadedDataset:
     """Read a data set and check it against its rules.
 
     Parameters
@@ -79,10 +95,13 @@ def load(config: Dataset, task: Task, expected_version: str | None = None) -> Lo
     Raises
     ------
     DataError: the data break a rule, or changed since ``expected_version`` was taken.
+    ConfigError: the config asks for batches, which ``ratchet.batches`` reads.
     """
+    if getattr(config, "batch_rows", None) is not None:
+        raise ConfigError("dataset.batch_rows: all rows are needed at once here; leave it out, or read a smaller file")
     source = open_source(config)
     version = source.version()
     if expected_version is not None and version != expected_version:
         raise DataError(f"the data changed during the run: planned with {expected_version}, found {version}; run again")
-    frame, schema = check_frame(source.read(), config, task)
+    frame, schema = check_frame(in_order(source.read(), config), config, task)
     return LoadedDataset(frame, schema, version)

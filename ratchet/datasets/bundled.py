@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from functools import cached_property
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ratchet.config import SklearnDataset
+from ratchet.datasets.canonical import frame_version
 from ratchet.errors import DataError
 
 
@@ -29,8 +29,7 @@ class BundledSource:
 
     def version(self) -> str:
         """The MD5 of the data set written as CSV, which is what DVC records for such a file."""
-        csv = self._frame.to_csv(index=False, lineterminator="\n")
-        return hashlib.md5(csv.encode(), usedforsecurity=False).hexdigest()
+        return frame_version(self._frame)
 
     @cached_property
     def _frame(self) -> pd.DataFrame:

@@ -1,15 +1,14 @@
-"""Data sets in files of one's own: CSV and Parquet."""
+"""Data sets in files of one's own: CSV, TSV and Parquet."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
 
-from ratchet.config import CsvDataset, ParquetDataset
+from ratchet.config import CsvDataset, ParquetDataset, TsvDataset
+from ratchet.datasets.delimited import Dialect, check_header, read_delimited
 from ratchet.errors import DataError
 
 _BLOCK = 1 << 20
@@ -28,12 +27,18 @@ def file_version(path: Path) -> str:
             while block := file.read(_BLOCK):
                 digest.update(block)
     except OSError as error:
-        raise DataError(f"dataset.path {path}: {error.strerror}") from None
+        raise DataError(f"dataset.path {path}: {error.strerror}{_how_to_get(path)}") from None
     return digest.hexdigest()
 
 
+def _how_to_get(path: Path) -> str:
+    """What brings a file that DVC has and this checkout has not."""
+    tracked = path.with_name(f"{path.name}.dvc")
+    return f"; DVC knows it: run dvc pull {tracked}" if tracked.is_file() and not path.exists() else ""
+
+
 class CsvSource:
-    """A CSV file with a header; every row must have as many fields as the header."""
+    """A CSV file; every row must have as many fields as the header."""
 
     def __init__(self, config: CsvDataset) -> None:
         self._config = config
@@ -43,46 +48,25 @@ class CsvSource:
         return file_version(self._config.path)
 
     def read(self) -> pd.DataFrame:
-        """The rows; empty fields and pandas' markers (NA, NaN, null, None) are missing values.
+        """The rows, as ``read_delimited`` reads them."""
+        config = self._config
+        return read_delimited(config.path, Dialect.of(config, config.separator, quotes=True), config.timestamp)
 
-        Raises
-        ------
-        DataError: no header, duplicate columns, no rows, a ragged row, or bytes that are not in the encoding.
-        """
-        self._check_shape()
-        return pd.read_csv(
-            self._config.path,
-            sep=self._config.separator,
-            encoding=self._config.encoding,
-            skip_blank_lines=True,
-            float_precision="round_trip",
-        )
 
-    def _check_shape(self) -> None:
-        """Look at every row first: pandas would fill a short row with missing values and say nothing."""
-        path = self._config.path
-        try:
-            with path.open(encoding=self._config.encoding, newline="") as file:
-                rows = csv.reader(file, delimiter=self._config.separator, strict=True)
-                header = next(rows, [])
-                _check_header(header, path)
-                empty = True
-                for row in rows:
-                    if row and len(row) != len(header):
-                        raise DataError(
-                            f"{path}, line {rows.line_num}: expected {len(header)} fields, got {len(row)}: {row[:6]}"
-                        )
-                    empty = empty and not row
-        except (UnicodeDecodeError, LookupError) as error:
-            raise DataError(
-                f"{path}: not readable as {self._config.encoding} ({error}): set dataset.encoding"
-            ) from None
-        except csv.Error as error:
-            raise DataError(f"{path}, line {rows.line_num}: {error}") from None
-        except OSError as error:
-            raise DataError(f"dataset.path {path}: {error.strerror}") from None
-        if empty:
-            raise DataError(f"{path}: has a header but no rows")
+class TsvSource:
+    """A file with tabs between its fields; every row must have as many as the header."""
+
+    def __init__(self, config: TsvDataset) -> None:
+        self._config = config
+
+    def version(self) -> str:
+        """The MD5 of the file."""
+        return file_version(self._config.path)
+
+    def read(self) -> pd.DataFrame:
+        """The rows, as ``read_delimited`` reads them."""
+        config = self._config
+        return read_delimited(config.path, Dialect.of(config, "\t", quotes=False), config.timestamp)
 
 
 class ParquetSource:
@@ -109,15 +93,7 @@ class ParquetSource:
             raise DataError(f"dataset.path {path}: {error.strerror or error}") from None
         except ValueError as error:  # pyarrow's ArrowInvalid, which is a ValueError
             raise DataError(f"{path}: not a readable Parquet file: {error}") from None
-        _check_header([str(column) for column in frame.columns], path)
+        check_header([str(column) for column in frame.columns], path)
         if frame.empty:
             raise DataError(f"{path}: has columns but no rows")
         return frame
-
-
-def _check_header(header: list[str], path: Path) -> None:
-    if not header:
-        raise DataError(f"{path}: is empty, expected a header and rows")
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise DataError(f"{path}: the column {twice[0]!r} stands {header.count(twice[0])} times in the header")

@@ -5,19 +5,15 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.config import Column, Dataset, Task
+from ratchet.config import Column, Costs, Dataset, TaskName
+from ratchet.datasets.columns import row_number, typed_target, typed_values
 from ratchet.errors import DataError, nearest
 
 # A category that is missing.
 MISSING = ""
-# A text column of which more than this share reads as numbers is a numeric column with faults in it.
-_MOSTLY_NUMBERS = 0.5
-# With more classes than this, the target is a number to predict and no label.
-_MOST_CLASSES = 1000
 
 
 class Field(BaseModel):
@@ -33,7 +29,7 @@ class Field(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     name: str
-    type: Literal["number", "category"]
+    type: Literal["number", "category", "text", "time"]
     nullable: bool
     minimum: float | None = None
     maximum: float | None = None
@@ -42,13 +38,27 @@ class Field(BaseModel):
 
 
 class Schema(BaseModel):
-    """The features and the target of a data set; it travels with the model."""
+    """The features and the target of a data set; it travels with the model.
+
+    Attributes
+    ----------
+    features: in the order the model takes them.
+    labels: the classes, sorted; None where a number is predicted.
+    task: what the model is for; None in packages that were made before schemas said so.
+    time: the feature that orders the rows; None where nothing does.
+    positive: of two classes, the one that f1, recall and the like measure.
+    costs: what mistakes cost, where there are two classes.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     features: tuple[Field, ...]
     target: str
     labels: tuple[str | int, ...] | None = None
+    task: TaskName | None = None
+    time: str | None = None
+    positive: str | int | None = None
+    costs: Costs | None = None
 
     @property
     def feature_names(self) -> list[str]:
@@ -85,7 +95,7 @@ class Schema(BaseModel):
         return all(field.type == "number" for field in self.features)
 
 
-def check_frame(frame: pd.DataFrame, config: Dataset, task: Task) -> tuple[pd.DataFrame, Schema]:
+def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[pd.DataFrame, Schema]:
     """Type and check raw rows.
 
     Parameters
@@ -102,24 +112,54 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: Task) -> tuple[pd.Da
     ------
     DataError: with the column, the rule, and an example row.
     """
-    frame = _selected(frame, config)
+    frame = selected(frame, config)
     features = [column for column in frame.columns if column != config.target]
-    typed = pd.DataFrame(
-        {column: _typed(frame[column], config.columns.get(column, Column())) for column in features}, index=frame.index
-    )
-    _check_rules(typed, config)
-    typed[config.target], labels = _target(frame[config.target], task)
-    schema = Schema(
-        features=tuple(_field(typed[column], config.columns.get(column, Column())) for column in features),
+    rules = {column: rule_of(config, column) for column in features}
+    typed = pd.DataFrame({column: typed_values(frame[column], rules[column]) for column in features}, index=frame.index)
+    check_rules(typed, config)
+    typed[config.target], labels = typed_target(frame[config.target], task)
+    fields = tuple(_field(typed[column], rules[column]) for column in features)
+    return typed.reset_index(drop=True), schema_of(fields, labels, config, task)
+
+
+def schema_of(
+    fields: tuple[Field, ...], labels: tuple[str | int, ...] | None, config: Dataset, task: TaskName
+) -> Schema:
+    """The schema of columns that are known.
+
+    Parameters
+    ----------
+    fields: the features, in their order.
+    labels: the classes, sorted; None where a number is predicted.
+    config: the ``dataset`` section.
+    task: what the target is for.
+
+    Raises
+    ------
+    DataError: the config's positive class is none, or there are not two.
+    """
+    return Schema(
+        features=fields,
         target=config.target,
         labels=labels,
+        task=task,
+        time=config.time,
+        positive=_positive(config, labels),
+        costs=config.costs,
     )
-    return typed.reset_index(drop=True), schema
 
 
-def _selected(frame: pd.DataFrame, config: Dataset) -> pd.DataFrame:
+def selected(frame: pd.DataFrame, config: Dataset) -> pd.DataFrame:
+    """The columns that the config keeps.
+
+    Raises
+    ------
+    DataError: it names a column that is not there, or nothing is left to predict from.
+    """
     known = [str(column) for column in frame.columns]
-    for key, names in {"target": [config.target], "drop": config.drop, "columns": config.columns}.items():
+    times = [config.time] if config.time else []
+    named = {"target": [config.target], "time": times, "drop": config.drop, "columns": config.columns}
+    for key, names in named.items():
         for name in names:
             if name not in known:
                 if len(known) == 1 and re.search(r"[;\t|]", known[0]):
@@ -131,50 +171,32 @@ def _selected(frame: pd.DataFrame, config: Dataset) -> pd.DataFrame:
     return selected
 
 
-def _typed(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
-    if values.isna().all():
-        raise DataError(f"column {values.name!r}: every value is missing; name it in dataset.drop")
-    if pd.api.types.is_numeric_dtype(values) and rule.type != "category":
-        return _finite(values.astype("float64"))
-    if rule.type == "category" or (rule.type is None and not _reads_as_numbers(values)):
-        return values.map(_as_text, na_action="ignore").astype(object)
-    numbers = pd.to_numeric(values, errors="coerce")
-    wrong = values[numbers.isna() & values.notna()]
-    if len(wrong):
-        raise DataError(
-            f"column {values.name!r}: expected a number, got {wrong.iloc[0]!r} in row {_row(wrong.index[0])}"
-            f" ({len(wrong)} such); mend it, or declare the column as type: category"
-        )
-    return _finite(numbers.astype("float64"))
+def rule_of(config: Dataset, column: str) -> Column:
+    """What the config says of a column."""
+    rule = config.columns.get(column, Column())
+    return rule.model_copy(update={"type": "time"}) if column == config.time else rule
 
 
-def _finite(values: pd.Series[Any]) -> pd.Series[Any]:
-    infinite = values.index[np.isinf(values)]
-    if len(infinite):
-        raise DataError(f"column {values.name!r}: expected a finite number, got infinity in row {_row(infinite[0])}")
-    return values
+def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
+    """Hold typed features against the rules of the config.
 
+    Parameters
+    ----------
+    frame: some rows; the index counts those of the whole data set from 0.
+    config: the ``dataset`` section.
 
-def _reads_as_numbers(values: pd.Series[Any]) -> bool:
-    present = values.dropna()
-    return bool(pd.to_numeric(present, errors="coerce").notna().mean() > _MOSTLY_NUMBERS)
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
-
-
-def _row(index: Any) -> int:
-    """A row's number as a person counts the rows under the header."""
-    return int(index) + 1
-
-
-def _check_rules(frame: pd.DataFrame, config: Dataset) -> None:
+    Raises
+    ------
+    DataError: with the column, the rule, and an example row.
+    """
+    ruled = [name for name in frame.columns if _checks_something(config.columns.get(name))]
+    if not ruled:
+        return
     import pandera.pandas as pa
 
     rules = {}
-    for name in frame.columns:
-        rule = config.columns.get(name, Column())
+    for name in ruled:
+        rule = config.columns[name]
         checks = []
         if rule.minimum is not None:
             checks.append(pa.Check.ge(rule.minimum))
@@ -184,43 +206,41 @@ def _check_rules(frame: pd.DataFrame, config: Dataset) -> None:
             checks.append(pa.Check.isin(list(rule.categories)))
         rules[name] = pa.Column(nullable=rule.nullable, checks=checks)
     try:
-        pa.DataFrameSchema(rules).validate(frame, lazy=True)
+        pa.DataFrameSchema(rules).validate(frame[ruled], lazy=True)
     except pa.errors.SchemaErrors as error:
         case = error.failure_cases.iloc[0]
-        got = frame[case["column"]].tolist()[int(case["index"])]
+        got = frame[case["column"]].loc[[case["index"]]].tolist()[0]
         raise DataError(
             f"column {case['column']!r}: breaks the rule {case['check']}: got {got!r}"
-            f" in row {_row(case['index'])} ({len(error.failure_cases)} such)"
+            f" in row {row_number(case['index'])} ({len(error.failure_cases)} such)"
         ) from None
 
 
-def _target(values: pd.Series[Any], task: Task) -> tuple[pd.Series[Any], tuple[str | int, ...] | None]:
-    missing = values.index[values.isna()]
-    if len(missing):
-        raise DataError(f"target {values.name!r}: is missing in row {_row(missing[0])} ({len(missing)} such)")
-    if task == "regression":
-        numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-        if numbers.isna().any():
-            at = numbers.index[numbers.isna()][0]
-            raise DataError(f"target {values.name!r}: expected a number, got {values[at]!r} in row {_row(at)}")
-        return numbers, None
-    if pd.api.types.is_float_dtype(values) and not (values % 1 == 0).all():
-        some = values[values % 1 != 0].iloc[0]
-        raise DataError(f"target {values.name!r}: {some:g} is no class; to predict a number, set task: regression")
-    number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    labels = values.astype("int64") if number else values.map(_as_text).astype(object)
-    classes = sorted(labels.unique().tolist())
-    if len(classes) < 2:
-        raise DataError(f"target {values.name!r}: has only one class, {classes[0]!r}; a classifier needs two at least")
-    if len(classes) > _MOST_CLASSES:
-        raise DataError(
-            f"target {values.name!r}: has {len(classes)} classes; for a number to predict, set task: regression"
-        )
-    return labels, tuple(classes)
+def _checks_something(rule: Column | None) -> bool:
+    return rule is not None and (
+        not rule.nullable or any(value is not None for value in (rule.minimum, rule.maximum, rule.categories))
+    )
+
+
+def _positive(config: Dataset, labels: tuple[str | int, ...] | None) -> str | int | None:
+    """Of two classes, the one that counts as positive: the config's, else the last, as scikit-learn has it."""
+    wanted = config.positive
+    if labels is not None and wanted is not None and wanted not in labels:
+        hint = nearest(str(wanted), map(str, labels))
+        raise DataError(f"dataset.positive: {wanted!r} is no class of {config.target!r}{hint}")
+    if labels is None or len(labels) != 2:
+        if wanted is not None or config.costs is not None:
+            key = "positive" if wanted is not None else "costs"
+            what = f"{len(labels)} classes" if labels else "a number"
+            raise DataError(f"dataset.{key}: needs two classes, and the target {config.target!r} is {what}")
+        return None
+    return labels[-1] if wanted is None else wanted
 
 
 def _field(values: pd.Series[Any], rule: Column) -> Field:
     common: dict[str, Any] = {"name": str(values.name), "nullable": bool(values.isna().any()), "rule": rule}
     if values.dtype == "float64":
         return Field(type="number", minimum=float(values.min()), maximum=float(values.max()), **common)
+    if rule.type in ("text", "time"):
+        return Field(type=rule.type, **common)
     return Field(type="category", categories=tuple(sorted(values.dropna().unique().tolist())), **common)

@@ -41,6 +41,28 @@ def split_rows(
     return train.reset_index(drop=True), holdout.reset_index(drop=True)
 
 
+def split_by_time(frame: pd.DataFrame, time: str, test_size: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Hold the newest rows out; rows of one time stay together, on the side of the older ones.
+
+    Parameters
+    ----------
+    frame: all rows, oldest first.
+    time: the column that orders them.
+    test_size: share of the rows held out, in (0, 1).
+
+    Raises
+    ------
+    DataError: one part would be empty.
+    """
+    cut = len(frame) - round(len(frame) * test_size)
+    times = frame[time].to_numpy()
+    while 0 < cut < len(frame) and times[cut] == times[cut - 1]:
+        cut += 1
+    if not 0 < cut < len(frame):
+        raise DataError(f"split.test_size {test_size:g} of {len(frame)} rows in the order of {time!r}: a part is empty")
+    return frame.iloc[:cut].reset_index(drop=True), frame.iloc[cut:].reset_index(drop=True)
+
+
 def row_hashes(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """A 64-bit hash of each row's content, shape (rows,).
 

@@ -91,6 +91,8 @@ def count(rows: pd.DataFrame, features: Sequence[FeatureProfile], *, points: boo
             values = rows[feature.name]
             if feature.type == "category" and (not _is_number(values) or values.isna().all()):
                 columns[feature.name] = count_categories(values, feature.categories)
+            elif feature.type == "text" and not _is_number(values):
+                columns[feature.name] = count_numbers(count_words(values), _cuts(feature, points))
             elif feature.type == "number" and (numbers := as_numbers(values)) is not None:
                 columns[feature.name] = count_numbers(_rounded(numbers, feature), _cuts(feature, points))
     return Counts(len(rows), columns)
@@ -99,7 +101,7 @@ def count(rows: pd.DataFrame, features: Sequence[FeatureProfile], *, points: boo
 def no_rows(features: Sequence[FeatureProfile], *, points: bool = False) -> Counts:
     """The counts of no rows at all, to which others are added; ``features`` and ``points`` as for ``count``."""
     columns = {
-        f.name: ColumnCounts((0,) * (len(_cuts(f, points)) + 1 if f.type == "number" else len(f.categories) + 1), 0)
+        f.name: ColumnCounts((0,) * (len(_cuts(f, points)) + 1 if f.ordered else len(f.categories) + 1), 0)
         for f in features
     }
     return Counts(0, columns)
@@ -142,6 +144,13 @@ def count_categories(values: pd.Series[Any], categories: Sequence[str]) -> Colum
     cells[-1] -= unseen.pop("", 0)
     names = sorted(unseen)[:_MOST_NAMES]
     return ColumnCounts(tuple(cells), len(values) - sum(cells), unseen={name: unseen[name] for name in names})
+
+
+def count_words(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """The number of words of each text, shape (rows,); NaN where it is missing or empty."""
+    there = values.notna() & (values != "")
+    words = [len(str(value).split()) for value in values]
+    return np.where(there, np.array(words, dtype=np.float64), np.nan)
 
 
 def point_cuts(points: Sequence[float]) -> npt.NDArray[np.float64]:

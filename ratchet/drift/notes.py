@@ -52,7 +52,10 @@ def _on_gaps(feature: FeatureProfile, column: ColumnCounts, n_rows: int) -> Iter
 
 def _on_values(feature: FeatureProfile, column: ColumnCounts) -> Iterator[str]:
     if column.low == column.high:
-        yield f"{feature.name}: constant, every value is {column.low:g}"
+        constant = (
+            f"every text has {column.low:g} words" if feature.type == "text" else f"every value is {column.low:g}"
+        )
+        yield f"{feature.name}: constant, {constant}"
     if feature.type == "category" and np.count_nonzero(column.cells) == 1 and not column.cells[-1]:
         yield f"{feature.name}: constant, every value is {feature.categories[np.argmax(column.cells)]!r}"
     if column.unseen:

@@ -16,11 +16,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
+from ratchet.datasets.schema import Schema
 from ratchet.drift.counting import Counts, as_numbers, count, no_rows
 from ratchet.drift.domain_classifier import Verdict, tell_apart
 from ratchet.drift.notes import notes_on, notes_on_package
 from ratchet.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge
-from ratchet.profile import PREDICTION, FeatureProfile, Profile
+from ratchet.profile import PREDICTION, Profile
 
 if TYPE_CHECKING:
     from ratchet.packaging import Package
@@ -151,7 +152,7 @@ def compare_window(
     inputs = count(rows, profile.features, points=config.method == "ks")
     window = _Window(inputs, notes=tuple(notes_on_package(package)))
     if inputs.n_rows >= FEWEST_ROWS and len(inputs.columns) == len(profile.features):
-        window = _look_through(package, _typed(rows, profile.features), predictions, config, window)
+        window = _look_through(package, _typed(rows, package.schema), predictions, config, window)
     return _report(window, profile, config, version)
 
 
@@ -167,10 +168,10 @@ class _Window:
 
 
 def _look_through(
-    package: Package, rows: pd.DataFrame, predictions: Sequence[Any] | None, config: Drift, window: _Window
+    package: Package, features: pd.DataFrame, predictions: Sequence[Any] | None, config: Drift, window: _Window
 ) -> _Window:
     """Add what the model makes of the rows, as far as the package has something to compare it with."""
-    features, profile, points = package.schema.select(rows), package.profile, config.method == "ks"
+    profile, points = package.profile, config.method == "ks"
     if profile.embedded:
         window = replace(window, embedded=count(_embedded(features, package), profile.embedded, points=points))
     if profile.predictions:
@@ -178,7 +179,8 @@ def _look_through(
         frame = pd.DataFrame({PREDICTION: np.asarray(said).tolist()})
         window = replace(window, predictions=count(frame, profile.predictions, points=points))
     if config.domain_auc is not None and package.sample is not None and len(package.sample) >= FEWEST_ROWS:
-        window = replace(window, domain=tell_apart(package.sample, features))
+        known, new = _to_tell_apart(package.sample, package), _to_tell_apart(features, package)
+        window = replace(window, domain=tell_apart(known, new) if known.shape[1] else None)
     return window
 
 
@@ -227,14 +229,23 @@ def _notes(window: _Window, profile: Profile) -> Iterator[str]:
     yield from window.notes
 
 
-def _typed(rows: pd.DataFrame, features: Sequence[FeatureProfile]) -> pd.DataFrame:
+def _typed(rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """The features as the model takes them; a time that is not there is missing in every row."""
     columns: dict[str, Any] = {
         f.name: as_numbers(rows[f.name])
         if f.type == "number"
-        else rows[f.name].astype(object).map(str, na_action="ignore")
-        for f in features
+        else rows.get(f.name, pd.Series(index=rows.index, dtype=object)).astype(object).map(str, na_action="ignore")
+        for f in schema.features
     }
-    return pd.DataFrame(columns, index=rows.index)
+    return schema.select(pd.DataFrame(columns, index=rows.index))
+
+
+def _to_tell_apart(features: pd.DataFrame, package: Package) -> pd.DataFrame:
+    """What the domain classifier sees: the features but a time, which is new in every row; texts as embedded."""
+    types = {field.name: field.type for field in package.schema.features}
+    if "text" in types.values():
+        return _embedded(features, package)
+    return features[[name for name, kind in types.items() if kind != "time"]]
 
 
 def _embedded(features: pd.DataFrame, package: Package) -> pd.DataFrame:

@@ -51,7 +51,7 @@ def judge(
     if counts is None or counts.n_rows < FEWEST_ROWS:
         return ()
     shared = [f for f in features if f.name in counts.columns and sum(f.counts) + f.missing > 0]
-    methods = ["chi_square" if config.method == "ks" and f.type == "category" else config.method for f in shared]
+    methods = ["chi_square" if config.method == "ks" and not f.ordered else config.method for f in shared]
     results = [_measure(f, counts.columns[f.name], method) for f, method in zip(shared, methods, strict=True)]
     adjusted = benjamini_hochberg([result.p_value for result in results])
     return tuple(
@@ -64,7 +64,7 @@ def _measure(feature: FeatureProfile, column: ColumnCounts, method: str) -> Resu
     """A missing value is a cell of its own, below all numbers: a column that begins to have gaps has drifted."""
     cells = feature.point_counts if method == "ks" and feature.points else feature.counts
     reference, current = np.array([feature.missing, *cells]), np.array([column.missing, *column.cells])
-    return measure(method, reference, current, ordered=feature.type == "number")
+    return measure(method, reference, current, ordered=feature.ordered)
 
 
 def _verdict(

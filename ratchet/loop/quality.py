@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 from ratchet import metrics
-from ratchet.config import LOSSES, Task
+from ratchet.config import LABELLED, LOSSES, Costs, TaskName
 from ratchet.config.continuous import QualityDrop
 from ratchet.evaluation import interval
 from ratchet.loop.production import Label, LabelledRow, PredictedRow
@@ -92,7 +92,9 @@ def measure(
     asked: QualityDrop,
     baseline: float | None,
     seed: int,
-    task: Task,
+    task: TaskName,
+    positive: Label | None = None,
+    costs: Costs | None = None,
 ) -> Quality:
     """Measure a version on a window, and say whether it has fallen.
 
@@ -110,9 +112,10 @@ def measure(
     baseline: the metric on the version's holdout, None where it is not known.
     seed: of the bootstrap.
     task: of the version.
+    positive, costs: as for ``scores_of``.
     """
     estimate = estimated(unlabelled, metric)
-    scores = scores_of(rows, task)
+    scores = scores_of(rows, task, positive, costs)
     if scores is None or len(scores) < asked.minimum_rows:
         found = 0 if scores is None else len(scores)
         reason = f"{found} labelled rows, {asked.minimum_rows} are needed"
@@ -142,7 +145,12 @@ def measure(
     )
 
 
-def scores_of(rows: Sequence[LabelledRow], task: Task) -> metrics.Scores | None:
+def scores_of(
+    rows: Sequence[LabelledRow],
+    task: TaskName,
+    positive: Label | None = None,
+    costs: Costs | None = None,
+) -> metrics.Scores | None:
     """Labelled rows as scores; None where there is nothing to score.
 
     Macro metrics of them are averaged over the classes that occur.
@@ -151,11 +159,12 @@ def scores_of(rows: Sequence[LabelledRow], task: Task) -> metrics.Scores | None:
     ----------
     rows: as the store gives them; a whole number may be an integer there, whatever the task.
     task: of the model.
+    positive, costs: of a model with two classes, as its schema has them.
     """
     judged = truth_of(rows, task)
     if not judged:
         return None
-    if task == "regression":
+    if task not in LABELLED:
         truth = np.array([row.target for row in judged], dtype=float)
         return metrics.RegressionScores(truth, np.array([row.prediction for row in judged], dtype=float))
     names = _classes(judged, [row.target for row in judged if row.target is not None])
@@ -166,10 +175,12 @@ def scores_of(rows: Sequence[LabelledRow], task: Task) -> metrics.Scores | None:
         _shares(judged, place),
         len(names),
         _LEAST_SUPPORT,
+        place.get(str(positive)),
+        (costs.false_negative, costs.false_positive) if costs else None,
     )
 
 
-def truth_of(rows: Sequence[LabelledRow], task: Task) -> list[LabelledRow]:
+def truth_of(rows: Sequence[LabelledRow], task: TaskName) -> list[LabelledRow]:
     """The rows that can be scored, each with a target.
 
     Of a row that is only known to be wrong, the truth is taken to be the class that the model thought the most likely
@@ -181,7 +192,7 @@ def truth_of(rows: Sequence[LabelledRow], task: Task) -> list[LabelledRow]:
     rows: as the store gives them.
     task: of the model; of a regression nothing is known without a target.
     """
-    if task == "regression":
+    if task not in LABELLED:
         return [row for row in rows if row.target is not None]
     usual = _most_frequent(rows)
     found = ((row, _truth(row, usual)) for row in rows)

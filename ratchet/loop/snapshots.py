@@ -13,16 +13,17 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet import datasets
+from ratchet import data_versions, datasets
 from ratchet.config import Column, Dataset
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.datasets import Schema, row_hashes, split_rows
+from ratchet.datasets import Schema, row_hashes
 from ratchet.datasets.files import file_version
 from ratchet.datasets.schema import check_frame
 from ratchet.errors import DataError, StateError
 from ratchet.loop.production import LabelledRow, labels_up_to
 from ratchet.settings import Settings, prepare_home
 from ratchet.store import Store
+from ratchet.tasks import TASKS
 from ratchet.whole_files import write_whole
 
 # Beside the features and the target; no column of a data set may be named so.
@@ -80,10 +81,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     DataError: the reference, or the rows together, break a rule of the config.
     """
     reference = datasets.load(config.dataset, config.task)
-    target = reference.schema.target
-    train, holdout = split_rows(
-        reference.frame, target, config.split.test_size, config.seed, stratify=config.split.keeps_shares(config.task)
-    )
+    train, holdout = TASKS[config.task].split(reference.frame, reference.schema, config.split, config.seed)
     production = as_frame(labels_up_to(store, config.model, watermark, config.production.most_rows), reference.schema)
     newest = len(production) - int(len(production) * config.production.holdout)
     older, newer = production.iloc[:newest], _without(production.iloc[newest:], set(row_hashes(train).tolist()))
@@ -145,6 +143,53 @@ def describe_snapshot(settings: Settings, version: str) -> Snapshot:
     return Snapshot(version=version, watermark=None, reference_version=None, **parts)
 
 
+def share_snapshot(settings: Settings, version: str, root: Path) -> None:
+    """Put a snapshot on the DVC remote of ``RATCHET_DVC_REMOTE``; where none is set, do nothing.
+
+    Parameters
+    ----------
+    settings: the home that it is kept in, and the remote's name.
+    version: its hash.
+    root: the project's checkout, which configures the remote.
+
+    Raises
+    ------
+    ConfigError: there is no such remote.
+    StateError: the remote does not answer, or refuses.
+    """
+    if settings.dvc_remote:
+        data_versions.push(root, settings.dvc_remote, snapshot_path(settings, version), version)
+
+
+def bring_snapshot(settings: Settings, version: str, root: Path) -> Path:
+    """See that a snapshot is in this home: fetch it from the DVC remote where it is not.
+
+    Parameters
+    ----------
+    settings, version, root: as for ``share_snapshot``.
+
+    Returns
+    -------
+    Where it stands.
+
+    Raises
+    ------
+    ConfigError: there is no such remote.
+    DataError: it is neither here nor there.
+    StateError: the remote does not answer, or refuses.
+    """
+    path = snapshot_path(settings, version)
+    if path.is_file():
+        return path
+    if not settings.dvc_remote:
+        raise DataError(
+            f"the snapshot {version} of training rows is not in this home ({path}); set RATCHET_DVC_REMOTE to the DVC"
+            " remote that it was pushed to"
+        )
+    data_versions.fetch(root, settings.dvc_remote, version, path)
+    return path
+
+
 def snapshot_path(settings: Settings, version: str) -> Path:
     """Where a snapshot is kept."""
     return settings.home / "snapshots" / f"{version}.parquet"
@@ -175,8 +220,9 @@ def _rules(dataset: Dataset, rows: pd.DataFrame) -> Dataset:
     """The rules of the columns that are left; a category stays one, also where production sends numbers as text."""
     columns = {name: rule for name, rule in dataset.columns.items() if name in rows}
     for name in rows.columns.drop(dataset.target):
-        if not pd.api.types.is_numeric_dtype(rows[name]):
-            columns[name] = columns.get(name, Column()).model_copy(update={"type": "category"})
+        rule = columns.get(name, Column())
+        if not pd.api.types.is_numeric_dtype(rows[name]) and name != dataset.time and rule.type not in ("text", "time"):
+            columns[name] = rule.model_copy(update={"type": "category"})
     return dataset.model_copy(update={"drop": (), "columns": columns})
 
 

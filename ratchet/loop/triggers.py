@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import pandas as pd
 
 from ratchet.config.continuous import ContinuousTrainingConfig, Debounce
+from ratchet.config.tasks import POSITIVE_METRICS
 from ratchet.cron import next_time
 from ratchet.drift import report as drift
 from ratchet.loop import quality
@@ -180,7 +181,20 @@ class QualityFell:
         rows = labelled_rows(view.store, view.model, view.version, asked.window)
         newest = newest_predictions(view.store, view.model, view.version, asked.window, after=first_id(view.since))
         baseline = view.holdout_metrics().get(metric)
-        found = quality.measure(rows, newest, view.version, metric, asked, baseline, view.config.seed, view.config.task)
+        two_classes = metric in POSITIVE_METRICS or view.config.dataset.positive is not None
+        schema = view.package().schema if two_classes else None
+        found = quality.measure(
+            rows,
+            newest,
+            view.version,
+            metric,
+            asked,
+            baseline,
+            view.config.seed,
+            view.config.task,
+            schema.positive if schema else None,
+            schema.costs if schema else None,
+        )
         return found, rows[0].seq if rows else 0
 
 

@@ -15,7 +15,8 @@ import pandas as pd
 
 from ratchet import metrics
 from ratchet.config.reporting import ReportingConfig
-from ratchet.datasets.schema import Field
+from ratchet.datasets.schema import Field, Schema
+from ratchet.drift.counting import count_words
 from ratchet.evaluation import score_rows
 from ratchet.loop.production import LabelledRow, PredictedRow
 from ratchet.loop.quality import scores_of, truth_of
@@ -72,7 +73,7 @@ def report_rows(
     )
     fields, notes = _comparable(schema.features, *features)
     frames = {
-        **_pair(report_job.FEATURES, *(frame.rename(columns=_column) for frame in features)),
+        **_pair(report_job.FEATURES, *(_drawn_as(frame, schema).rename(columns=_column) for frame in features)),
         **_pair(
             report_job.PREDICTIONS,
             pd.DataFrame({PREDICTION: _drawable(subject.model.predict(features[0]), classes=classes)}),
@@ -89,7 +90,7 @@ def report_rows(
         model=subject.version.model,
         version=subject.version.version,
         created_at=datetime.now(),  # by the clock on the wall, as Evidently's page reads it
-        numbers=tuple(_column(field.name) for field in fields if field.type == "number"),
+        numbers=tuple(_column(field.name) for field in fields if field.type in ("number", "text")),
         categories=tuple(_column(field.name) for field in fields if field.type == "category"),
         drift=config.drift,
         figures=_figures(subject, judged),
@@ -120,6 +121,12 @@ def _comparable(
     return usable, said
 
 
+def _drawn_as(features: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Features as drift takes them: a text as its number of words, and no time."""
+    texts = {f.name: count_words(features[f.name]) for f in schema.features if f.type == "text"}
+    return features.assign(**texts)[[f.name for f in schema.features if f.type != "time"]]
+
+
 def _column(feature: str) -> str:
     """A feature's name in the report, where ``prediction`` is what the model said."""
     return f"{feature} (feature)" if feature == PREDICTION else feature
@@ -136,7 +143,7 @@ def _drawable(values: Any, *, classes: bool) -> list[str] | list[float]:
 
 def _figures(subject: VersionRows, judged: Sequence[LabelledRow]) -> dict[str, tuple[float, float | None]]:
     """Every metric that is defined on the labelled rows, beside what it is on the holdout."""
-    scores = scores_of(judged, subject.task)
+    scores = scores_of(judged, subject.task, subject.schema.positive, subject.schema.costs)
     if scores is None:
         return {}
     holdout = _points(score_rows(subject.model, subject.holdout, subject.schema))

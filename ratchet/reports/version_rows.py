@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ratchet import datasets
+from ratchet.batches import load_parts
 from ratchet.champion import fetch_package
-from ratchet.config import Task
+from ratchet.config import TaskName
 from ratchet.config.files import parse_config
 from ratchet.datasets.schema import Schema
 from ratchet.errors import DataError, RegistryError
 from ratchet.lineage import PREFIX
 from ratchet.loop.snapshots import load_snapshot
 from ratchet.settings import Settings
+from ratchet.tasks import task_of
 from ratchet.tracking import connect, run_record
 from ratchet.versions import Version
 
@@ -45,9 +46,9 @@ class VersionRows:
     holdout: pd.DataFrame
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskName:
         """What the model does, which its schema says."""
-        return "regression" if self.schema.labels is None else "classification"
+        return task_of(self.schema).name
 
 
 def load_version_rows(settings: Settings, version: Version) -> VersionRows:
@@ -85,12 +86,11 @@ def training_rows(settings: Settings, version: Version) -> tuple[pd.DataFrame, p
     if snapshot:
         train, holdout, _ = load_snapshot(settings, config, snapshot)
         return train, holdout
-    data = datasets.load(config.dataset, config.task)
+    data = load_parts(config.dataset, config.split, config.task, config.seed)
     expected = version.tags.get(f"{PREFIX}data_version", data.data_version)
     if data.data_version != expected:
         raise DataError(
             f"{version.model} version {version.version} was trained on data {expected}, the data set is"
             f" {data.data_version} by now: bring the old file back, or train again"
         )
-    stratify = config.split.keeps_shares(config.task)
-    return datasets.split_rows(data.frame, data.schema.target, config.split.test_size, config.seed, stratify=stratify)
+    return data.train, data.holdout

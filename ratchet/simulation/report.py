@@ -9,11 +9,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ratchet import metrics
-from ratchet.config import Task
+from ratchet.config import LABELLED, METRICS, TaskName
 from ratchet.config.simulation import SimulationConfig
 from ratchet.simulation.row_pool import Label
 
-_FIGURES: dict[Task, tuple[str, ...]] = {"classification": ("accuracy", "f1_macro"), "regression": ("rmse", "mae")}
+_FIGURES: dict[TaskName, tuple[str, ...]] = {
+    task: ("accuracy", "f1_macro") if task in LABELLED else ("rmse", "mae") for task in METRICS
+}
 
 
 class Outcome(BaseModel):
@@ -90,11 +92,11 @@ class Report(BaseModel):
     segments: tuple[Segment, ...]
 
 
-def figures(outcomes: Sequence[Outcome], task: Task) -> dict[str, float]:
+def figures(outcomes: Sequence[Outcome], task: TaskName) -> dict[str, float]:
     """Accuracy and macro-F1 of answers against the truth, or RMSE and MAE of a regression."""
     truth, predicted = [o.truth for o in outcomes], [o.prediction for o in outcomes]
     scores: metrics.Scores
-    if task == "regression":
+    if task not in LABELLED:
         scores = metrics.RegressionScores(np.array(truth, dtype=float), np.array(predicted, dtype=float))
     else:
         position = {label: place for place, label in enumerate(dict.fromkeys([*truth, *predicted]))}
@@ -121,7 +123,7 @@ def phase(config: SimulationConfig, index: int) -> str:
     return ", ".join(f"{kind} at {at}" for at, kind in begun) or "before"
 
 
-def _segment(name: str, version: str, rows: Sequence[Outcome], task: Task) -> Segment:
+def _segment(name: str, version: str, rows: Sequence[Outcome], task: TaskName) -> Segment:
     return Segment(
         phase=name,
         first=rows[0].index,

@@ -113,7 +113,9 @@ def _positions(schema: Schema, names: Mapping[str, float] | Sequence[str], where
     for name in names:
         _require_column(schema, name, where)
         if name not in known:
-            raise ConfigError(f"{where}.columns: {name!r} holds categories, and only numbers can move")
+            field = next(field for field in schema.features if field.name == name)
+            holds = {"category": "categories", "text": "texts", "time": "times"}[field.type]
+            raise ConfigError(f"{where}.columns: {name!r} holds {holds}, and only numbers can move")
     return [known.index(name) for name in names]
 
 
@@ -126,8 +128,8 @@ def _pairs(positions: list[int], where: str) -> Iterator[tuple[int, int]]:
 def _require_new(drift: NewCategory, schema: Schema, where: str) -> None:
     _require_column(schema, drift.column, where)
     field = next(field for field in schema.features if field.name == drift.column)
-    if field.type == "number":
-        raise ConfigError(f"{where}.column: {drift.column!r} holds numbers, which have no categories")
+    if field.type in ("number", "time"):
+        raise ConfigError(f"{where}.column: {drift.column!r} holds {field.type}s, which have no categories")
     if drift.category in (field.categories or ()):
         raise ConfigError(f"{where}.category: {drift.category!r} is not new: the data set has it in {drift.column!r}")
 

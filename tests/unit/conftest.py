@@ -21,7 +21,7 @@ from ratchet import datasets
 from ratchet.config import TrainingConfig
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import load_config
-from ratchet.datasets import Schema, split_rows
+from ratchet.datasets import Schema
 from ratchet.embedding import embed, fit_embedder
 from ratchet.packaging import log_packaged, write_package
 from ratchet.predictions import Prediction
@@ -29,6 +29,7 @@ from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import Store
 from ratchet.tables import metadata
+from ratchet.tasks import TASKS
 from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
 from ratchet.training import build_estimator, fit_model
 from tests.conftest import new_database
@@ -51,12 +52,10 @@ def fit(config: TrainingConfig) -> Trained:
     """What the steps ingest, embed and train do, without ZenML."""
     data = datasets.load(config.dataset, config.task)
     target = data.schema.target
-    train, holdout = split_rows(
-        data.frame, target, config.split.test_size, config.seed, stratify=config.split.keeps_shares(config.task)
-    )
+    train, holdout = TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)
     embedder = fit_embedder(config.embed, data.schema, train, config.seed)
     features = embed(embedder, train, data.schema).to_numpy()
-    estimator = build_estimator(config.train, config.task, config.seed)
+    estimator = build_estimator(config.train, config.task, config.seed, data.schema)
     return Trained(
         config, data.schema, train, holdout, fit_model(estimator, embedder, features, train[target].to_numpy())
     )

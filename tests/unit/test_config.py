@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -11,7 +12,9 @@ from jsonschema import Draft202012Validator
 from ratchet.config import TrainingConfig, config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
+from ratchet.datasets.schema import Field, Schema
 from ratchet.errors import ConfigError
+from ratchet.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "configs" / "baseline.yaml"
@@ -53,10 +56,10 @@ def test_an_unknown_config_file_names_the_nearest() -> None:
         ("zzz=1", "unknown key 'zzz'; known are:"),
         ("seed=abc", "seed: got 'abc': input should be a valid integer"),
         ("split.test_size=2", "split.test_size: got 2: input should be less than 1"),
-        ("evaluate.primary_metric=f1", "evaluate.primary_metric: unknown metric 'f1'"),
+        ("evaluate.primary_metric=f3", "evaluate.primary_metric: unknown metric 'f3'"),
         ("evaluate.primary_metric=rmse", "evaluate: rmse is a loss"),
         ("evaluate.maximum=0.5", "evaluate: f1_macro is a score"),
-        ("task=regression", "'f1_macro' does not measure a regression"),
+        ("task=regression", "'f1_macro' does not measure regression"),
         ("dataset.source=excel", "dataset: got"),
         ("train.estimator=forest", "train.estimator: got 'forest'"),
         ("train={}", "the key 'train.estimator' is missing"),
@@ -158,7 +161,10 @@ def test_a_regression_is_never_stratified() -> None:
     }
     config = parse_config(data)
     assert config.split.stratify
-    assert not config.split.keeps_shares(config.task)
+    rows = pd.DataFrame({"x": range(10), "y": [0.0] * 9 + [1.0]})
+    schema = Schema(features=(Field(name="x", type="number", nullable=False),), target="y", task="regression")
+    train, holdout = TASKS["regression"].split(rows, schema, config.split, config.seed)
+    assert (len(train), len(holdout)) == (8, 2), "a class of one row could not be split by its share"
 
 
 LOOP = ROOT / "configs" / "continuous_training.yaml"

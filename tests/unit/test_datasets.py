@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ratchet import datasets
-from ratchet.config import Column, CsvDataset, ParquetDataset, SklearnDataset, Task
+from ratchet.config import Column, CsvDataset, ParquetDataset, SklearnDataset, TaskName
 from ratchet.datasets import row_hashes, split_rows
 from ratchet.errors import DataError
 
@@ -22,7 +22,7 @@ def csv(tmp_path: Path, text: str, **keys: Any) -> CsvDataset:
     return CsvDataset(source="csv", path=path, target=keys.pop("target", "kind"), **keys)
 
 
-def load(config: Any, task: Task = "classification") -> datasets.LoadedDataset:
+def load(config: Any, task: TaskName = "classification") -> datasets.LoadedDataset:
     return datasets.load(config, task)
 
 
@@ -36,7 +36,7 @@ def load(config: Any, task: Task = "classification") -> datasets.LoadedDataset:
         ("diabetes", "regression", (442, 11)),
     ],
 )
-def test_bundled_data_sets_load(name: Any, task: Task, shape: tuple[int, int]) -> None:
+def test_bundled_data_sets_load(name: Any, task: TaskName, shape: tuple[int, int]) -> None:
     data = load(SklearnDataset(source="sklearn", name=name, target="y"), task)
     assert data.frame.shape == shape
     assert (data.schema.labels is None) == (task == "regression")

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
 from ratchet import metrics
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from ratchet.config.tasks import POSITIVE_METRICS
 from ratchet.metrics import ClassificationScores, RegressionScores
+
+COSTS = (5.0, 2.0)
+OF_ALL_CLASSES = [name for name in CLASSIFICATION_METRICS if name not in POSITIVE_METRICS]
 
 
 def classification(classes: int, rows: int = 200, seed: int = 0) -> ClassificationScores:
@@ -17,7 +23,9 @@ def classification(classes: int, rows: int = 200, seed: int = 0) -> Classificati
     # Two decimals make ties, which an area under a curve has to count by half.
     probabilities = np.round(probabilities / probabilities.sum(axis=1, keepdims=True), 2)
     probabilities[:, -1] = 1 - probabilities[:, :-1].sum(axis=1)
-    return ClassificationScores(truth, probabilities.argmax(axis=1), probabilities, classes)
+    positive, costs = (1, COSTS) if classes == 2 else (None, None)
+    predicted = probabilities.argmax(axis=1)
+    return ClassificationScores(truth, predicted, probabilities, classes, positive=positive, costs=costs)
 
 
 def expected(name: str, scores: ClassificationScores) -> float:
@@ -35,15 +43,54 @@ def expected(name: str, scores: ClassificationScores) -> float:
             "roc_auc": lambda: reference.roc_auc_score(
                 truth, probabilities[:, 1] if binary else probabilities, multi_class="ovr"
             ),
+            "f1": lambda: reference.f1_score(truth, predicted),
+            "f2": lambda: reference.fbeta_score(truth, predicted, beta=2),
+            "precision": lambda: reference.precision_score(truth, predicted),
+            "recall": lambda: reference.recall_score(truth, predicted),
+            "average_precision": lambda: reference.average_precision_score(truth, probabilities[:, 1]),
+            "cost": lambda: reference.confusion_matrix(truth, predicted, normalize="all").ravel() @ [0, 2.0, 5.0, 0],
         }[name]()
     )
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
-@pytest.mark.parametrize("name", [name for name in CLASSIFICATION_METRICS if name != "log_loss"])
+@pytest.mark.parametrize("name", [name for name in OF_ALL_CLASSES if name != "log_loss"])
 def test_every_metric_equals_scikit_learns(name: str, classes: int) -> None:
     scores = classification(classes)
     assert metrics.point(name, scores) == pytest.approx(expected(name, scores), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", POSITIVE_METRICS)
+def test_every_metric_of_the_positive_class_equals_scikit_learns(name: str) -> None:
+    scores = classification(2)
+    assert metrics.point(name, scores) == pytest.approx(expected(name, scores), abs=1e-12)
+
+
+def test_which_class_is_positive_is_what_the_scores_say() -> None:
+    one, probabilities = classification(2), classification(2).probabilities
+    assert probabilities is not None
+    turned = ClassificationScores(1 - one.truth, 1 - one.predicted, probabilities[:, ::-1], 2, positive=0, costs=COSTS)
+    for name in POSITIVE_METRICS:
+        assert metrics.point(name, turned) == pytest.approx(metrics.point(name, one), abs=1e-12)
+
+
+def test_with_more_than_two_classes_none_is_positive_and_such_metrics_are_not_to_be_had() -> None:
+    assert metrics.available(classification(3)) == OF_ALL_CLASSES
+    with pytest.raises(ValueError, match="two classes"):
+        metrics.point("recall", classification(3))
+
+
+def test_what_mistakes_cost_has_to_be_said() -> None:
+    scores = ClassificationScores(np.array([0, 1]), np.array([0, 1]), None, 2, positive=1)
+    of_labels = set(OF_ALL_CLASSES) - {"log_loss", "roc_auc"}
+    assert set(metrics.available(scores)) == {*of_labels, "f1", "f2", "precision", "recall"}
+    with pytest.raises(ValueError, match=r"dataset\.costs"):
+        metrics.point("cost", scores)
+
+
+def test_without_a_positive_row_average_precision_is_not_defined() -> None:
+    scores = ClassificationScores(np.zeros(3, int), np.zeros(3, int), np.full((3, 2), 0.5), 2, positive=1)
+    assert np.isnan(metrics.point("average_precision", scores))
 
 
 def test_a_class_that_is_predicted_and_never_occurs_counts_as_0_unless_asked_otherwise() -> None:
@@ -71,6 +118,7 @@ def test_regression_metrics_equal_scikit_learns(name: str) -> None:
         "rmse": reference.root_mean_squared_error,
         "mae": reference.mean_absolute_error,
         "r2": reference.r2_score,
+        "mape": reference.mean_absolute_percentage_error,
     }[name]
     assert metrics.point(name, RegressionScores(truth, predicted)) == pytest.approx(theirs(truth, predicted), abs=1e-12)
 
@@ -84,11 +132,15 @@ def test_a_row_of_weights_is_the_metric_of_that_resample(name: str) -> None:
         whole: metrics.Scores = RegressionScores(truth, predicted)
         parts: list[metrics.Scores] = [RegressionScores(truth[d], predicted[d]) for d in drawn]
     else:
-        scores = classification(3, rows=40)
+        classes = 2 if name in POSITIVE_METRICS else 3
+        scores = classification(classes, rows=40)
         drawn = np.random.default_rng(3).integers(0, 40, (5, 40))
         assert scores.probabilities is not None
         whole = scores
-        parts = [ClassificationScores(scores.truth[d], scores.predicted[d], scores.probabilities[d], 3) for d in drawn]
+        parts = [
+            replace(scores, truth=scores.truth[d], predicted=scores.predicted[d], probabilities=scores.probabilities[d])
+            for d in drawn
+        ]
     weights = np.stack([np.bincount(d, minlength=40) for d in drawn]).astype(float)
     np.testing.assert_allclose(metrics.score(name, whole, weights), [metrics.point(name, p) for p in parts], atol=1e-12)
 

@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS, Task
+from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS, TaskName
 from ratchet.config.continuous import QualityDrop
+from ratchet.config.tasks import POSITIVE_METRICS
 from ratchet.loop.production import Label, LabelledRow, PredictedRow
 from ratchet.loop.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
 from ratchet.metrics import ClassificationScores, point
@@ -57,7 +58,7 @@ def measured(
     rows: Sequence[LabelledRow],
     metric: str = "accuracy",
     baseline: float | None = 0.9,
-    task: Task = "classification",
+    task: TaskName = "classification",
     **asked: Any,
 ) -> Quality:
     return measure(rows, without_labels(rows), "1", metric, QualityDrop(**asked), baseline, 1, task)
@@ -80,7 +81,7 @@ def test_every_metric_of_a_classification_is_the_one_of_scikit_learn() -> None:
             "roc_auc": sklearn_metrics.roc_auc_score(truth, shares, multi_class="ovr"),
         }
     )
-    assert set(found) == set(CLASSIFICATION_METRICS)
+    assert set(found) == set(CLASSIFICATION_METRICS) - set(POSITIVE_METRICS)
 
 
 def test_two_classes_that_are_numbers_are_measured_as_scikit_learn_does() -> None:
@@ -111,6 +112,7 @@ def test_every_metric_of_a_regression_is_the_one_of_scikit_learn() -> None:
             "rmse": sklearn_metrics.root_mean_squared_error(truth, predicted),
             "mae": sklearn_metrics.mean_absolute_error(truth, predicted),
             "r2": sklearn_metrics.r2_score(truth, predicted),
+            "mape": sklearn_metrics.mean_absolute_percentage_error(truth, predicted),
         }
     )
     assert set(found.metrics) == set(REGRESSION_METRICS)
@@ -212,7 +214,7 @@ def test_a_window_of_one_class_has_no_area_under_the_curve_and_all_else() -> Non
     shares = {"setosa": 0.9, "versicolor": 0.06, "virginica": 0.04}
     found = measured([row("setosa", "setosa", shares)] * 40)
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
-    assert set(found.metrics) == set(CLASSIFICATION_METRICS) - {"roc_auc"}
+    assert set(found.metrics) == set(CLASSIFICATION_METRICS) - {"roc_auc", *POSITIVE_METRICS}
     assert found.metrics["f1_macro"] == 1.0
 
 

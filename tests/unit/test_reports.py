@@ -103,7 +103,7 @@ def test_a_regression_has_its_own_figures(diabetes: Trained, tmp_path: Path) -> 
     rows = prepared(diabetes, diabetes.holdout)
     metrics = drawn(rows, tmp_path)
     assert values(metrics, "Figure", "figure") == {name: value for name, (value, _) in rows.job.figures.items()}
-    assert set(rows.job.figures) == {"mae", "rmse", "r2"}
+    assert set(rows.job.figures) == {"mae", "rmse", "r2", "mape"}
     assert rows.job.figures["rmse"][0] == pytest.approx(rows.job.figures["rmse"][1])
     assert panels(tmp_path) >= {"Mean absolute error", "Root mean squared error", "R²", "Share of drifted columns"}
 

@@ -6,7 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ratchet.reproduction import scratch_environment
+import pytest
+
+from ratchet.data_versions import push
+from ratchet.datasets.files import file_version
+from ratchet.errors import DataError
+from ratchet.reproduction import find_data, scratch_environment
+from ratchet.settings import Settings
 from tests.conftest import ROOT
 
 PROGRAM = """
@@ -41,3 +47,22 @@ def test_a_training_that_reproduces_never_reaches_the_stores_of_the_first(tmp_pa
     embedded, *places = json.loads(said.stdout)
     assert embedded
     assert all(str(scratch) in place for place in places), places
+
+
+def test_a_changed_data_file_is_fetched_by_the_hash_that_the_version_was_trained_on(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc" / "config").write_text("['remote \"local\"']\n    url = ../remote\n")
+    path, shared = tmp_path / "own.csv", Settings(dvc_remote="local")
+    path.write_text("then")
+    then = file_version(path)
+    push(tmp_path, "local", path, then)
+    assert find_data(shared, path, then, tmp_path / "scratch", tmp_path) == path
+    path.write_text("now")
+    found = find_data(shared, path, then, tmp_path / "scratch", tmp_path)
+    assert (found.name, found.read_text(), path.read_text()) == ("own.csv", "then", "now")
+    # What nobody has: the file that is there, whose hash the comparison tells; and an error where there is none.
+    assert find_data(shared, path, "0" * 32, tmp_path / "scratch", tmp_path) == path
+    assert find_data(Settings(), path, then, tmp_path / "scratch", tmp_path) == path
+    path.unlink()
+    with pytest.raises(DataError, match=f"has no file with the hash {'0' * 32}"):
+        find_data(shared, path, "0" * 32, tmp_path / "scratch", tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ratchet.config import Task, Train
+from ratchet.config import TaskName, Train
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.training import build_estimator, fit_model
 
@@ -16,7 +16,7 @@ FOREST = "sklearn.ensemble.RandomForestClassifier"
 LOGISTIC = "sklearn.linear_model.LogisticRegression"
 
 
-def build(path: str, task: Task = "classification", **params: Any) -> Any:
+def build(path: str, task: TaskName = "classification", **params: Any) -> Any:
     return build_estimator(Train(estimator=path, params=params), task, seed=7)
 
 

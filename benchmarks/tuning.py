@@ -1,0 +1,196 @@
+"""What a trial costs beside bare Optuna, and what a second Dask worker brings.
+
+Run as ``.venv/bin/python benchmarks/tuning.py [--rounds N]``. A trial is five fits of gradient boosting on generated
+rows, sized at the start to take about a second, the same on both sides: bare Optuna calls the function in
+``study.optimize`` with its study in SQLite; Ratchet's side is a study as ``run.py`` makes it, with lease, batches,
+pruner and each trial as a nested MLflow run, which are all there before the clock stops. Then the same study on a Dask
+cluster of one worker and of two, without the start of the cluster. The sides go in turn.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from measure import Target, describe_machine, rounds_asked_for, write_result
+
+from ratchet import datasets
+from ratchet.config.files import parse_config
+from ratchet.config.tuning import TuningConfig
+from ratchet.settings import Settings, quiet_environment
+from ratchet.tasks import TASKS
+from ratchet.tracking import connect, ensure_experiment
+from ratchet.tuning.scoring import FoldedRows, fold_rows, score_fold
+from ratchet.tuning.space import config_with
+from ratchet.tuning.study import run_study
+from ratchet.tuning.trial_log import TrialLog
+
+TRIALS, FOLDS, SECONDS = 8, 5, 1.0
+_ROWS = 2000
+Side = Callable[[], float]
+
+
+def main() -> None:
+    """Measure, print, and write the result file."""
+    quiet_environment()
+    rounds = rounds_asked_for(__doc__, default=5)
+    with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as name:
+        folder = Path(name)
+        config, data, version = _sized(folder)
+        overhead = _in_turn(
+            {
+                "bare Optuna": partial(_bare, config, data, folder),
+                "Ratchet": partial(_ours, config, data, version, folder),
+            },
+            rounds,
+        )
+        dask = _on_dask(config, data, version, folder, rounds)
+    seconds = {side: statistics.median(times) / TRIALS for side, times in (overhead | dask).items()}
+    for side, value in seconds.items():
+        print(f"{side:<20} {value:6.3f} s a trial (median of {rounds} rounds of {TRIALS} trials)")
+    ratio = _median_ratio(overhead["Ratchet"], overhead["bare Optuna"])
+    speed_up = _median_ratio(dask["one Dask worker"], dask["two Dask workers"])
+    targets = [
+        Target("a trial, MLflow included / bare Optuna, trials of 1 s", ratio, 1.3, "at_most", "x"),
+        Target("one Dask worker / two, CPU-bound trials", speed_up, 1.6, "at_least", "x"),
+    ]
+    for target in targets:
+        print(f"{target.name}: {target.value:.2f} {target.unit}")
+    write_result("tuning", describe_machine(), rounds, targets, seconds_a_trial=seconds, trials=TRIALS, folds=FOLDS)
+
+
+def _config(path: Path, iterations: int, compute: dict[str, Any]) -> TuningConfig:
+    """A study whose trials all cost the same: what is searched does not change the work."""
+    config: TuningConfig = parse_config(
+        {
+            "pipeline": "tuning",
+            "model": "bench",
+            "dataset": {"source": "csv", "path": str(path), "target": "label"},
+            "embed": {"reducer": "none"},
+            "train": {
+                "estimator": "sklearn.ensemble.GradientBoostingClassifier",
+                "params": {"n_estimators": iterations, "learning_rate": 0.1},
+            },
+            "evaluate": {"primary_metric": "f1_macro"},
+            "search": {
+                "trials": TRIALS,
+                "folds": FOLDS,
+                "pruner": {"params": {"n_startup_trials": TRIALS}},
+                "space": {"train.params.learning_rate": {"type": "float", "low": 0.05, "high": 0.2}},
+            },
+            "compute": compute,
+        }
+    )
+    return config
+
+
+def _sized(folder: Path) -> tuple[TuningConfig, FoldedRows, str]:
+    """The study, with as many boosting iterations as make a trial of about a second on this machine."""
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(_ROWS, 10))
+    label = np.where(values[:, 0] * values[:, 1] + generator.normal(0, 0.5, _ROWS) > 0, "yes", "no")
+    path = folder / "rows.csv"
+    pd.DataFrame(values, columns=[f"x{i}" for i in range(10)]).assign(label=label).to_csv(path, index=False)
+    iterations = 20
+    for _ in range(3):
+        config = _config(path, iterations, {})
+        loaded = datasets.load(config.dataset, config.task)
+        train, _ = TASKS[config.task].split(loaded.frame, loaded.schema, config.split, config.seed)
+        data = fold_rows(config, train, loaded.schema, FOLDS)
+        took = statistics.median(sum(score_fold(data, config.base(), fold).seconds for fold in range(5)) for _ in "abc")
+        iterations = max(2, round(iterations * SECONDS / took))
+    return _config(path, iterations, {}), data, loaded.data_version
+
+
+def _in_turn(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
+    times: dict[str, list[float]] = {side: [] for side in sides}
+    for number in range(-1, rounds):
+        for side, run in sides.items():
+            seconds = run()
+            if number >= 0:  # the first is to warm up
+                times[side].append(seconds)
+                print(f"  round {number + 1}: {side} {seconds:.2f} s", flush=True)
+    return times
+
+
+def _median_ratio(above: list[float], below: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def _bare(config: TuningConfig, data: FoldedRows, folder: Path) -> float:
+    import optuna
+
+    base = config.base()
+
+    def objective(trial: optuna.Trial) -> float:
+        rate = trial.suggest_float("train.params.learning_rate", 0.05, 0.2)
+        tried = config_with(base, {"train.params.learning_rate": rate})
+        values: list[float] = []
+        for fold in range(FOLDS):
+            values.append(score_fold(data, tried, fold).value)
+            trial.report(statistics.fmean(values), fold)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return statistics.fmean(values)
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    home = Path(tempfile.mkdtemp(dir=folder))
+    begun = time.perf_counter()
+    study = optuna.create_study(
+        storage=f"sqlite:///{home}/bare.db",
+        direction="maximize",
+        sampler=optuna.samplers.TPESampler(seed=config.seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=TRIALS),
+    )
+    study.optimize(objective, n_trials=TRIALS)
+    return time.perf_counter() - begun
+
+
+def _ours(config: TuningConfig, data: FoldedRows, version: str, folder: Path) -> float:
+    home = Path(tempfile.mkdtemp(dir=folder))
+    settings = Settings(home=home, models_dir=home / "models")
+    # A pipeline run has its MLflow run before a study begins, on a store that is there.
+    parent = connect(settings).create_run(ensure_experiment(settings, "bench")).info.run_id
+    begun = time.perf_counter()
+    with TrialLog(settings, parent, "bench", config.evaluate.primary_metric) as log:
+        run_study(config, data.rows, data.schema, version, settings, log.add)
+    return time.perf_counter() - begun
+
+
+def _on_dask(config: TuningConfig, data: FoldedRows, version: str, folder: Path, rounds: int) -> dict[str, list[float]]:
+    from distributed import LocalCluster
+
+    def cluster(workers: int) -> LocalCluster:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs="CRITICAL",
+        )
+
+    with cluster(1) as one, cluster(2) as two:
+
+        def on(address: str) -> Side:
+            compute = {"engine": "dask", "address": address}
+            there = config.model_copy(update={"compute": type(config.compute).model_validate(compute)})
+            return partial(_ours, there, data, version, folder)
+
+        sides = {"one Dask worker": on(one.scheduler_address), "two Dask workers": on(two.scheduler_address)}
+        return _in_turn(sides, rounds)
+
+
+if __name__ == "__main__":
+    main()

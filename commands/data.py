@@ -1,0 +1,71 @@
+"""Data as files that DVC keeps, and the figures that it compares between commits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands import ROOT
+
+if TYPE_CHECKING:
+    from ratchet.config import TrainingConfig
+    from ratchet.settings import Settings
+
+Config = Annotated[str, typer.Option("--config", "-c", help="A config of training.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="Override one value.", metavar="KEY=VALUE")]
+
+
+def data(
+    config: Config,
+    overrides: Overrides = None,
+    check: Annotated[bool, typer.Option("--check", help="Look, and write nothing.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a file with other bytes; take other data than DVC has recorded.")
+    ] = False,
+) -> None:
+    """Write the file of a config's data set, and compare its hash with the one that DVC has recorded."""
+    from ratchet.datasets.materialise import bring_file, file_name, recorded_version
+
+    loaded, settings = _open(config, overrides)
+    path = file_name(loaded.dataset, settings.data_dir, loaded.model)
+    recorded = recorded_version(ROOT, path, loaded.dataset)
+    found = bring_file(loaded.dataset, path, recorded=recorded, force=force, write=not check)
+    rows = f", {found.rows} rows" if found.rows is not None else ""
+    state = "written" if found.written else "as it should be"
+    known = ", as DVC has recorded" if recorded == found.version else ""
+    print(f"{found.path}: {state}{rows}, MD5 {found.version}{known}")
+
+
+def evaluate(
+    config: Config,
+    overrides: Overrides = None,
+    metrics: Annotated[Path | None, typer.Option(help="Default: metrics/<model>.json.")] = None,
+    predictions: Annotated[Path | None, typer.Option(help="Default: metrics/predictions/<model>.csv.")] = None,
+) -> None:
+    """Score an exported model.joblib on what its training held out, and write the files of dvc metrics and plots."""
+    from ratchet.exported import judge_export, write_judged
+
+    loaded, settings = _open(config, overrides)
+    judged = judge_export(loaded, settings.models_dir / loaded.model)
+    figures = metrics or Path("metrics") / f"{loaded.model}.json"
+    write_judged(judged, figures, predictions or Path("metrics/predictions") / f"{loaded.model}.csv")
+    found = judged.evaluation
+    print(
+        f"{figures}: {found.primary_metric} {found.primary:.4f} [{found.low:.4f}, {found.high:.4f}]"
+        f" on {found.n_rows} rows"
+    )
+
+
+def _open(config: str, overrides: list[str] | None) -> tuple[TrainingConfig, Settings]:
+    from ratchet.config.files import find_config, load_config
+    from ratchet.errors import ConfigError
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    path = find_config(config, ROOT)
+    loaded = load_config(path, overrides or ())
+    if not hasattr(loaded, "dataset"):
+        raise ConfigError(f"{path}: a config of {loaded.pipeline} has no data set; training has")
+    return loaded, load_settings()

@@ -1,0 +1,139 @@
+"""What is in Production: change it, look at it, explain it, train it again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from commands import ROOT
+from commands.options import AsJson, Model
+
+if TYPE_CHECKING:
+    from ratchet.ledger import Entry
+    from ratchet.registry import ProductionPointer
+    from ratchet.settings import Settings
+
+Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the ledger.")]
+Operation = Annotated[str | None, typer.Option("--operation-id", help="Repeat with the same id and it is done once.")]
+
+
+def promote(
+    version: str,
+    reason: Reason,
+    model: Model = None,
+    expected: Annotated[
+        str | None, typer.Option(help="The version you believe to be in Production ('none' for none).")
+    ] = None,
+    operation_id: Operation = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put a version into Production by hand; its package is verified, the statistical gate is yours to answer for."""
+    settings, pointer = _open(model)
+    believed = {"expected": None if expected == "none" else expected} if expected is not None else {}
+    entry = pointer.promote(version, reason, settings.actor, operation_id=operation_id, **believed)
+    _tell_change(entry, as_json)
+
+
+def rollback(reason: Reason, model: Model = None, operation_id: Operation = None, as_json: AsJson = False) -> None:
+    """Put the version back that was in Production before."""
+    settings, pointer = _open(model)
+    _tell_change(pointer.rollback(reason, settings.actor, operation_id=operation_id), as_json)
+
+
+def history(
+    model: Model = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="The newest so many.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List what was done to Production: when, from, to, who, why, and the gate's figures."""
+    from ratchet import console, status
+
+    _, pointer = _open(model, mirrored=False)
+    entries = status.history(pointer, limit)
+    console.print_json(entries) if as_json else console.print_history(entries)
+
+
+def status(model: Model = None, as_json: AsJson = False) -> None:
+    """Say what is in Production, since when, how good it is, and what it was trained on."""
+    from ratchet import console
+    from ratchet.status import status as standing
+
+    settings, pointer = _open(model, mirrored=False)
+    found = standing(settings, pointer)
+    console.print_json(found) if as_json else console.print_fields(found)
+
+
+def doctor(
+    model: Model = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Explain what is wrong with Production, and mend it on request; status 1 where something is left wrong."""
+    from dataclasses import asdict
+
+    from ratchet import console
+    from ratchet.doctor import examine
+    from ratchet.doctor import repair as mend
+
+    settings, pointer = _open(model)
+    found, left = mend(pointer, settings.actor) if repair else (examine(pointer),) * 2
+    console.print_json([asdict(f) for f in found]) if as_json else console.print_findings(found, left, repaired=repair)
+    if left:
+        raise typer.Exit(1)
+
+
+def lineage(
+    version: Annotated[str, typer.Argument(metavar="ID", help="A version's number, or a prediction's id.")],
+    model: Model = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go from a version or a prediction back to everything that made it."""
+    from ratchet import console, status
+    from ratchet.predictions import find_prediction
+    from ratchet.settings import load_settings
+    from ratchet.store import open_store
+
+    prediction = find_prediction(open_store(load_settings()), version) if len(version) == 36 else None
+    settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)
+    if prediction:
+        found = status.prediction_lineage(settings, pointer, prediction)
+    else:
+        found = status.lineage(settings, pointer, version)
+    console.print_json(found) if as_json else console.print_fields(found)
+
+
+def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> None:
+    """Train a version again from its lineage and compare; status 1 where it came out differently."""
+    from ratchet import console
+    from ratchet.reproduction import reproduce as train_again
+
+    settings, pointer = _open(model, mirrored=False)
+    result = train_again(settings, pointer, version, ROOT)
+    console.print_json(result.model_dump()) if as_json else console.print_reproduction(result)
+    if not result.identical:
+        raise typer.Exit(1)
+
+
+def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, ProductionPointer]:
+    """The settings and the pointer that a command works on, with the libraries kept quiet."""
+    from pipelines.operations import open_pointer
+    from pipelines.progress import hush
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    hush()
+    settings = load_settings()
+    return settings, open_pointer(settings, model, mirrored=mirrored)
+
+
+def _tell_change(entry: Entry, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from ratchet.console import print_json
+
+    if as_json:
+        print_json(asdict(entry))
+    else:
+        before = entry.from_version or "none"
+        print(f"{entry.model}: version {entry.to_version} went into Production; before, it was {before}")

@@ -1,0 +1,53 @@
+"""What answers in the browser or over HTTP until it is stopped: the service, and the pages of others."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from commands.options import Model
+
+
+def serve(
+    model: Model = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on (default: 8000).")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer (default: 2).")] = None,
+) -> None:
+    """Serve the version in Production over HTTP, and follow it."""
+    from ratchet.errors import ConfigError
+    from ratchet.settings import load_settings
+
+    try:
+        from serving.server import serve as serve_until_stopped
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"serving needs {error.name}, which is not installed: run make serve") from None
+
+    given = {"serve_model": model, "host": host, "port": port, "workers": workers}
+    settings = load_settings().model_copy(update={key: value for key, value in given.items() if value is not None})
+    serve_until_stopped(settings)
+
+
+class Pages(StrEnum):
+    """Whose own pages to show."""
+
+    evidently = "evidently"
+    mlflow = "mlflow"
+
+
+def ui(
+    what: Annotated[Pages, typer.Argument(help="Whose pages.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; nobody has to log in there.")] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port to listen on (default: evidently 8082, mlflow 5000).")
+    ] = None,
+) -> None:
+    """Show reports (evidently) or runs (mlflow) in the browser, until Ctrl-C."""
+    from ratchet.reports import pages
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    serve_pages = pages.serve_evidently if what is Pages.evidently else pages.serve_mlflow
+    serve_pages(load_settings(), host, port or pages.PORTS[what])

@@ -1,0 +1,64 @@
+"""Training, continuous or not, as ``run.py --config FILE`` runs it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from commands.dispatch import Request
+    from ratchet.config import TrainingConfig
+    from ratchet.config.continuous import ContinuousTrainingConfig
+
+
+def train(config: TrainingConfig, request: Request) -> None:
+    """Run the training pipeline once, and say how it ended."""
+    if request.dry_run:
+        plan(config, request)
+        return
+    from pipelines.runner import run_training
+    from ratchet.console import print_summary
+
+    with _live() as listener:
+        print_summary(run_training(config, request.settings, **_how(request, listener)))
+
+
+def train_continuously(config: ContinuousTrainingConfig, request: Request) -> None:
+    """Train on the rows that were fed back, or on those of an earlier run, and say how it ended."""
+    if request.dry_run:
+        plan(config, request)
+        return
+    from pipelines.continuous import run_continuous, run_on_snapshot
+    from ratchet import console
+
+    with _live() as listener:
+        how = _how(request, listener)
+        if request.snapshot:
+            console.print_summary(run_on_snapshot(config, request.settings, request.snapshot, **how))
+        else:
+            console.print_continuous(run_continuous(config, request.settings, number=request.number, **how))
+
+
+def plan(config: TrainingConfig, request: Request) -> None:
+    """Say what a training pipeline would do."""
+    from pipelines.runner import plan_training
+    from ratchet.console import print_plan
+
+    print_plan(config, plan_training(config), str(request.path))
+
+
+def _live() -> AbstractContextManager[Any]:
+    """The steps on the terminal, while they run."""
+    from pipelines.runner import STEPS
+    from ratchet.console import live_steps
+
+    return live_steps(STEPS)
+
+
+def _how(request: Request, listener: Any) -> dict[str, Any]:
+    return {
+        "label": request.path.stem,
+        "cache": request.cache,
+        "verbose": request.verbose,
+        "listener": listener,
+    }

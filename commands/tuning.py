@@ -1,0 +1,35 @@
+"""A study of hyper-parameters, as ``run.py --config FILE`` runs it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from commands.dispatch import Request
+    from ratchet.config.tuning import TuningConfig
+
+
+def tune(config: TuningConfig, request: Request) -> None:
+    """Run or go on with a study, train the best that it found, and say how both ended."""
+    from pipelines.tuning_runner import STEPS, plan_tuning, run_tuning
+    from ratchet.console import live_steps, print_summary
+    from ratchet.tuning.console import TrialLine, print_plan, print_study
+
+    if request.dry_run:
+        print_plan(config, plan_tuning(config, request.settings), str(request.path))
+        return
+    line = TrialLine(config)
+    from pipelines.runner import STEPS as TRAINING_STEPS
+
+    with live_steps((*STEPS, *TRAINING_STEPS[1:])) as listener:
+        done = run_tuning(
+            config,
+            request.settings,
+            label=request.path.stem,
+            cache=request.cache,
+            verbose=request.verbose,
+            listener=listener,
+            on_trial=line.tell,
+        )
+    print_study(done)
+    print_summary(done.training)

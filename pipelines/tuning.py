@@ -1,0 +1,16 @@
+"""The tuning pipeline: ingest → tune; the best trial then goes through the training pipeline like any challenger."""
+
+from zenml import pipeline
+from zenml.enums import ExecutionMode
+
+from ratchet.config.tuning import TuningConfig
+from ratchet.lineage import Lineage
+from steps.ingest import ingest
+from steps.tune import tune
+
+
+@pipeline(name="tuning", execution_mode=ExecutionMode.FAIL_FAST)
+def tuning(config: TuningConfig, lineage: Lineage) -> None:
+    """Search on the training rows alone: the holdout that ingest sets apart goes nowhere from here."""
+    train_rows, _holdout, schema = ingest(config.dataset, config.split, config.task, config.seed, lineage.data_version)
+    tune(train_rows, schema, config, lineage)

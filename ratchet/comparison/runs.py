@@ -1,0 +1,137 @@
+"""The runs of a model that a comparison is made of, as MLflow has them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ratchet.errors import RegistryError
+from ratchet.lineage import PREFIX
+from ratchet.settings import Settings
+from ratchet.tracking import all_pages, connect, reachable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+STUDY_TAG, TRIAL_TAG = f"{PREFIX}study", f"{PREFIX}trial"
+_TRAINED_BY = f"{PREFIX}trained_by_run"
+# Only a run that reached its end has an outcome; trials, reports and comparisons have none.
+_ENDED = f"attributes.status = 'FINISHED' and tags.`{PREFIX}outcome` LIKE '%'"
+_RUN_NAME = re.compile(r"(?P<label>.+)-\d{8}-\d{6}-[0-9a-f]{6}")
+_PAGE = 500
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A training run that went through the gate.
+
+    Attributes
+    ----------
+    run_id, name: its id and name in MLflow.
+    label: the name of its config, without the ending.
+    when: when it began, ISO 8601, UTC.
+    params: the config, flat, as text.
+    metrics: its figures; what it took from the cache has those of the run that made it.
+    tags: MLflow's tags.
+    superseded: whether its config has a newer run, and it is here since its version is in Production.
+    """
+
+    run_id: str
+    name: str
+    label: str
+    when: str
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    superseded: bool = False
+
+    @property
+    def study(self) -> str | None:
+        """The Optuna study that found its parameters."""
+        return self.tags.get(STUDY_TAG)
+
+    @property
+    def title(self) -> str:
+        """What a person knows it by."""
+        found_by = f" (trial {self.tags.get(TRIAL_TAG, '?')} of {self.study})" if self.study else ""
+        return f"{self.label}{found_by}{f', version {self.version}' if self.superseded else ''}"
+
+    @property
+    def version(self) -> str | None:
+        """The registered version that came of it."""
+        return self.tags.get(f"{PREFIX}model_version")
+
+
+def newest_runs(settings: Settings, model: str, champion: str | None = None) -> tuple[str, list[FinishedRun]]:
+    """The newest finished run of each config, and of each study, of a model; and the one behind its champion.
+
+    Parameters
+    ----------
+    settings: where MLflow is.
+    model: the registered model's name, which is that of the experiment too.
+    champion: the version in Production; a run of it is there, however many newer ones its config has.
+
+    Returns
+    -------
+    The experiment's id and the runs, newest first.
+
+    Raises
+    ------
+    RegistryError: MLflow cannot be reached, or no run of this model has finished.
+    """
+    client = connect(settings)
+    with reachable(settings):
+        experiment = client.get_experiment_by_name(model)
+        found = [] if experiment is None else _search(client, experiment.experiment_id, _ENDED)
+        if experiment is None or not found:
+            raise RegistryError(
+                f"no run of {model!r} has finished yet: train one with python run.py --config baseline.yaml"
+            )
+        newest: dict[tuple[str, str | None], FinishedRun] = {}
+        for run in found:
+            newest.setdefault((run.label, run.study), run)
+        chosen = list(newest.values())
+        if champion is not None and champion not in {run.version for run in chosen}:
+            chosen += [replace(run, superseded=True) for run in found if run.version == champion][:1]
+        number = str(experiment.experiment_id)
+        return number, [_with_costs(client, number, run) for run in chosen]
+
+
+def label_of(name: str) -> str:
+    """The config's name in a run's name: ``baseline`` in ``baseline-20260102-030405-0a1b2c``."""
+    match = _RUN_NAME.fullmatch(name)
+    return match["label"] if match else name
+
+
+def _search(client: MlflowClient, experiment: str, which: str) -> list[FinishedRun]:
+    """Runs of an experiment, newest first."""
+    runs = all_pages(
+        lambda token: client.search_runs(
+            [experiment], which, max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
+        )
+    )
+    return [_ours(run) for run in runs]
+
+
+def _ours(run: Any) -> FinishedRun:
+    name = run.info.run_name or run.info.run_id
+    return FinishedRun(
+        run_id=run.info.run_id,
+        name=name,
+        label=label_of(name),
+        when=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds"),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+    )
+
+
+def _with_costs(client: MlflowClient, experiment: str, run: FinishedRun) -> FinishedRun:
+    """A run from the cache has no fit, no package and perhaps no gate of its own: those of the run that trained it."""
+    trained_by = run.tags.get(_TRAINED_BY)
+    if trained_by is None:
+        return run
+    known = _search(client, experiment, f"attributes.run_id = '{trained_by}'")
+    return replace(run, metrics={**known[0].metrics, **run.metrics}) if known else run

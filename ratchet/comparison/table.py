@@ -1,0 +1,207 @@
+"""The comparison itself: one row for each config, and the parameters in which they differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from ratchet.comparison.link import compare_link
+from ratchet.comparison.runs import FinishedRun, newest_runs
+from ratchet.comparison.verdicts import Verdict, verdicts
+from ratchet.config import LOSSES, METRICS
+from ratchet.errors import ConfigError, nearest
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import PACKAGE_BYTES, TRAINING_SECONDS
+
+_METRICS = frozenset(metric for metrics in METRICS.values() for metric in metrics)
+_LATENCY = "gate.latency.figure"
+# The sections of a config that shape the model; the others are about how it is judged.
+_SHAPING = ("task", "seed", "dataset.", "split.", "embed.", "train.")
+_HOLDOUT = ("seed", "dataset.", "split.")
+_UNSET = frozenset({"None", "{}", "[]"})
+
+
+class Row(BaseModel):
+    """One config's newest run.
+
+    Attributes
+    ----------
+    config: the config's name; for the best trial of a study with its number.
+    run_id, run_name, when: the MLflow run, and when it began (ISO 8601, UTC).
+    version: the registered version, None where there is none.
+    parameters: those in which the rows differ, and which this config has.
+    value: the metric on the holdout; None where the run has none.
+    low, high, confidence: its bootstrap interval; None for a metric that is not the run's primary one.
+    training_seconds: the fit alone.
+    package_bytes: all files of the package.
+    latency_ms: median time of one row, as the gate measured it.
+    verdict, why: what the gate said, and its reason.
+    in_production: whether its version is there now.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    config: str
+    run_id: str
+    run_name: str
+    when: str
+    version: str | None
+    parameters: dict[str, str]
+    value: float | None
+    low: float | None
+    high: float | None
+    confidence: float | None
+    training_seconds: float | None
+    package_bytes: int | None
+    latency_ms: float | None
+    verdict: str
+    why: str
+    in_production: bool
+
+
+class Comparison(BaseModel):
+    """Some runs of one model, best first.
+
+    Attributes
+    ----------
+    model, metric: what is compared, and by what.
+    less_is_better: whether the metric is a loss.
+    experiment_id: MLflow's.
+    parameters: the keys in which the rows differ, as in the configs.
+    rows: best first; those without the metric last.
+    notes: what limits the comparison, one line each.
+    url: opens the same runs in MLflow's pages.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    metric: str
+    less_is_better: bool
+    experiment_id: str
+    parameters: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    url: str
+
+
+def compare(settings: Settings, model: str, metric: str | None = None) -> Comparison:
+    """Put the newest run of each config of a model side by side.
+
+    Parameters
+    ----------
+    settings: where MLflow and the store are.
+    model: the registered model's name.
+    metric: what to order by; None for the primary metric of the runs.
+
+    Raises
+    ------
+    ConfigError: the runs have different primary metrics and none is named, or no run has the one that is.
+    RegistryError, StateError: MLflow or the store cannot be read, or no run has finished yet.
+    """
+    pointer = ProductionPointer(settings, model)
+    current = pointer.current()
+    champion = current.version if current else None
+    experiment, runs = newest_runs(settings, model, champion)
+    chosen = choose_metric(runs, metric)
+    differing = differing_parameters([run.params for run in runs])
+    found = verdicts(pointer, champion, runs)
+    rows = [_row(run, chosen, differing, verdict) for run, verdict in zip(runs, found, strict=True)]
+    rows.sort(key=lambda row: (_rank(row.value, chosen), row.config))
+    return Comparison(
+        model=model,
+        metric=chosen,
+        less_is_better=chosen in LOSSES,
+        experiment_id=experiment,
+        parameters=differing,
+        rows=tuple(rows),
+        notes=tuple(_notes(runs, chosen)),
+        url=compare_link(settings, experiment, [row.run_id for row in rows]),
+    )
+
+
+def choose_metric(runs: Sequence[FinishedRun], asked: str | None) -> str:
+    """The metric that orders the rows.
+
+    Raises
+    ------
+    ConfigError: none is asked for and the runs have several primary ones, or no run has the one that is asked for.
+    """
+    if asked is not None:
+        known = {name for run in runs for name in run.metrics if name in _METRICS}
+        if asked not in known:
+            raise ConfigError(f"--metric: no run has the metric {asked!r}{nearest(asked, known)}")
+        return asked
+    primary: dict[str, list[str]] = {}
+    for run in runs:
+        primary.setdefault(run.params["evaluate.primary_metric"], []).append(run.label)
+    if len(primary) > 1:
+        named = "; ".join(f"{metric} of {', '.join(labels)}" for metric, labels in primary.items())
+        raise ConfigError(f"the runs have different primary metrics ({named}): say by which to compare with --metric")
+    return next(iter(primary))
+
+
+def differing_parameters(params: Sequence[dict[str, str]]) -> tuple[str, ...]:
+    """The keys that shape a model and whose values are not the same everywhere, in the order of the configs.
+
+    What is unset (``None``, an empty list or mapping) is as good as absent.
+    """
+    keys = dict.fromkeys(key for values in params for key in values if key.startswith(_SHAPING))
+    return tuple(key for key in keys if len({_set(values, key) for values in params}) > 1)
+
+
+def _set(params: dict[str, str], key: str) -> str | None:
+    value = params.get(key)
+    return None if value in _UNSET else value
+
+
+def _row(run: FinishedRun, metric: str, differing: Iterable[str], verdict: Verdict) -> Row:
+    figures = {name: value for name, value in run.metrics.items() if not math.isnan(value)}
+    size = figures.get(PACKAGE_BYTES)
+    primary = metric == run.params.get("evaluate.primary_metric")
+    low, high = figures.get(f"{metric}_low"), figures.get(f"{metric}_high")
+    interval = primary and low is not None and high is not None
+    return Row(
+        config=run.title,
+        run_id=run.run_id,
+        run_name=run.name,
+        when=run.when,
+        version=run.version,
+        parameters={key: value for key in differing if (value := _set(run.params, key)) is not None},
+        value=figures.get(metric),
+        low=low if interval else None,
+        high=high if interval else None,
+        confidence=float(run.params["evaluate.confidence"]) if interval else None,
+        training_seconds=figures.get(TRAINING_SECONDS),
+        package_bytes=None if size is None else int(size),
+        latency_ms=figures.get(_LATENCY),
+        verdict=verdict.short,
+        why=verdict.why,
+        in_production=verdict.in_production,
+    )
+
+
+def _rank(value: float | None, metric: str) -> float:
+    if value is None:
+        return math.inf
+    return value if metric in LOSSES else -value
+
+
+def _notes(runs: Sequence[FinishedRun], metric: str) -> Iterable[str]:
+    if len(runs) == 1:
+        yield f"there is only one run, of {runs[0].title}: train another config, and there is something to compare"
+    holdouts: dict[Any, list[str]] = {}
+    for run in runs:
+        splits = [(key, _set(run.params, key)) for key in run.params if key.startswith(_HOLDOUT)]
+        split = frozenset((key, value) for key, value in splits if value is not None)
+        holdouts.setdefault((run.tags.get("ratchet.data_version"), split), []).append(run.title)
+    if len(holdouts) > 1:
+        named = "; ".join(", ".join(titles) for titles in holdouts.values())
+        yield f"the figures are of different held-out rows, since data, split or seed differ: {named}"
+    without = [run.title for run in runs if metric not in run.metrics]
+    if without:
+        yield f"no {metric}: {', '.join(without)}"

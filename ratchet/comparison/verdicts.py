@@ -1,0 +1,58 @@
+"""What became of each run at the gate, and what is in Production now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ratchet.comparison.runs import FinishedRun
+from ratchet.ledger import Entry
+from ratchet.registry import ProductionPointer
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a run's version.
+
+    Attributes
+    ----------
+    short: fits a column: ``in Production``, ``promoted earlier``, ``refused: against_champion``.
+    why: the reason as the ledger has it; empty where it has none.
+    in_production: whether it is there now.
+    """
+
+    short: str
+    why: str = ""
+    in_production: bool = False
+
+
+def verdicts(pointer: ProductionPointer, champion: str | None, runs: Iterable[FinishedRun]) -> list[Verdict]:
+    """One verdict for each run: the newest word of the ledger on its version.
+
+    Parameters
+    ----------
+    pointer: of the model.
+    champion: the version in Production, None for none.
+    runs: of the model.
+
+    Raises
+    ------
+    StateError: the store cannot be read.
+    """
+    newest: dict[str, Entry] = {}
+    for entry in pointer.history():
+        if entry.state in ("completed", "refused"):
+            newest.setdefault(entry.to_version, entry)
+    return [_verdict(run, champion, newest.get(run.version or "")) for run in runs]
+
+
+def _verdict(run: FinishedRun, champion: str | None, entry: Entry | None) -> Verdict:
+    why = entry.reason if entry else ""
+    if run.version is not None and run.version == champion:
+        return Verdict("in Production", why, in_production=True)
+    if entry is None:
+        return Verdict(run.tags["ratchet.outcome"])
+    if entry.state == "completed":
+        return Verdict("promoted earlier", why)
+    failed = [str(check["name"]) for check in entry.gate or () if not check["passed"]]
+    return Verdict(f"refused: {', '.join(failed)}" if failed else "refused", why)

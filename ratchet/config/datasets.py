@@ -1,0 +1,277 @@
+"""Where rows come from, and what their columns are: the section ``dataset``, one model for each source."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints, field_validator, model_validator
+
+from ratchet.config.section import Section
+
+
+class Column(Section):
+    """What a column may hold; what is left out is inferred from the data."""
+
+    type: Literal["number", "category", "text", "time"] | None = Field(
+        default=None, description="A text is words to read, a category one of some values, a time is in ISO 8601."
+    )
+    minimum: float | None = None
+    maximum: float | None = None
+    categories: tuple[str, ...] | None = None
+    nullable: bool = True
+
+
+class Costs(Section):
+    """What a mistake costs, in a currency or any other unit, where there are two classes."""
+
+    false_negative: float = Field(gt=0, description="A positive that is answered as the other class.")
+    false_positive: float = Field(gt=0, description="The other class, answered as positive.")
+
+
+class Window(Section):
+    """How a series becomes rows that stand for themselves: each carries the past that the model may look at."""
+
+    lags: dict[str, tuple[int, ...]] = Field(
+        min_length=1, description="By column, how many rows back: {count: [1, 2, 24]} makes count_lag_1, …"
+    )
+    horizon: int = Field(
+        default=1, ge=0, description="How many rows ahead is predicted; 0 where the row itself is judged."
+    )
+    known: tuple[str, ...] = Field(
+        default=(), description="Columns whose value at the predicted time is known beforehand, such as a holiday."
+    )
+
+    @model_validator(mode="after")
+    def _lags_are_past(self) -> Self:
+        for column, lags in self.lags.items():
+            if not lags or min(lags) < max(self.horizon, 1) or len(set(lags)) < len(lags):
+                least = max(self.horizon, 1)
+                raise ValueError(f"lags.{column}: got {list(lags)}, expected different whole numbers from {least} on")
+        return self
+
+
+class BaseDataset(Section):
+    """What all sources share."""
+
+    target: str = Field(min_length=1, description="The column to predict.")
+    drop: tuple[str, ...] = Field(default=(), description="Columns to leave out, such as row ids.")
+    columns: dict[str, Column] = Field(default_factory=dict, description="Rules that the columns have to keep.")
+    time: str | None = Field(default=None, description="The column that orders the rows; the newest are held out.")
+    positive: str | int | None = Field(
+        default=None, description="Of two classes, the one that f1, recall and the like measure; else the last."
+    )
+    costs: Costs | None = Field(default=None, description="What mistakes cost, for the metric cost.")
+    window: Window | None = Field(default=None, description="For a series: the past that each row carries.")
+
+    @model_validator(mode="after")
+    def _window_needs_time(self) -> Self:
+        if self.window and not self.time:
+            raise ValueError("window: rows that follow each other need 'time', the column that orders them")
+        return self
+
+
+class SklearnDataset(BaseDataset):
+    """A data set that scikit-learn brings along."""
+
+    source: Literal["sklearn"]
+    name: Literal["iris", "wine", "breast_cancer", "digits", "diabetes"]
+
+
+class Timestamp(Section):
+    """A time that a file has in two columns, its date and its hour; the one column takes their place."""
+
+    column: str = Field(default="time", min_length=1, description="The name of the column that is made.")
+    date: str = Field(description="The column with the date, in ISO 8601.")
+    hour: str = Field(description="The column with the hour of the day, 0 to 23.")
+
+
+Separator = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, max_length=1)]
+
+
+class Delimited(Section):
+    """What files of lines and separators share."""
+
+    encoding: str = "utf-8"
+    names: tuple[str, ...] = Field(default=(), description="The columns of a file that has no header line.")
+    timestamp: Timestamp | None = None
+
+    @field_validator("names")
+    @classmethod
+    def _differ(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        twice = [name for name in value if value.count(name) > 1]
+        if twice:
+            raise ValueError(f"the column {twice[0]!r} is named {value.count(twice[0])} times")
+        return value
+
+
+class CsvDataset(Delimited, BaseDataset):
+    """A CSV file, with a header line unless the config has the names."""
+
+    source: Literal["csv"]
+    path: Path
+    separator: Separator = ","
+
+
+class TsvDataset(Delimited, BaseDataset):
+    """A file with tabs between its fields and no quotation marks around them, as IANA's text/tab-separated-values."""
+
+    source: Literal["tsv"]
+    path: Path
+
+
+class ParquetDataset(BaseDataset):
+    """A Parquet file."""
+
+    source: Literal["parquet"]
+    path: Path
+    batch_rows: int | None = Field(
+        default=None,
+        ge=100,
+        le=10_000_000,
+        description="Read so many rows at a time, and fit with partial_fit; None reads the file whole.",
+    )
+
+    @model_validator(mode="after")
+    def _batches_have_no_order(self) -> Self:
+        if self.batch_rows and (self.time or self.window):
+            key = "window" if self.window else "time"
+            raise ValueError(f"{key}: rows cannot be put into order batch by batch; leave batch_rows out")
+        return self
+
+
+class GeneratedDataset(BaseDataset):
+    """A data set that a formula of ours makes (docs/reference/datasets): the same rows for the same seed, anywhere."""
+
+    source: Literal["generated"]
+    name: Literal["fraud", "churn"]
+    rows: int | None = Field(default=None, ge=100, le=10_000_000, description="30,000 for fraud, 5,000 for churn.")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{64}$")]
+
+
+class Place(Section):
+    """One file: here, or on a web server."""
+
+    path: Path | None = None
+    url: str | None = None
+    sha256: Sha256 | None = Field(default=None, description="Of what the URL gives; else pinned when it is first got.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.path is None) == (self.url is None):
+            raise ValueError("expected either 'path' or 'url'")
+        if self.sha256 and not self.url:
+            raise ValueError("sha256 belongs to a 'url'")
+        if self.url:
+            check_url(self.url)
+        return self
+
+
+class HttpDataset(Delimited, BaseDataset):
+    """A file on a web server, or one in an archive there; fetched once and kept."""
+
+    source: Literal["http"]
+    url: str = Field(description="http:// or https://, without a password.")
+    sha256: Sha256 | None = Field(default=None, description="Of what the URL gives; else pinned when it is first got.")
+    member: str | None = Field(default=None, description="The file in the archive, such as ml-100k/u.data.")
+    format: Literal["csv", "tsv", "parquet"] | None = Field(
+        default=None, description="Else the ending of the member, or of the URL, says it."
+    )
+    separator: Separator = Field(default=",", description="For csv.")
+
+    @field_validator("url")
+    @classmethod
+    def _of_a_web_server(cls, value: str) -> str:
+        check_url(value)
+        return value
+
+    @model_validator(mode="after")
+    def _format_is_known(self) -> Self:
+        if self.kind not in ("csv", "tsv", "parquet"):
+            what = "member" if self.member else "url"
+            raise ValueError(f"format: the {what} does not end in .csv, .tsv or .parquet: set csv, tsv or parquet")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """How the file is written: the format, else the ending without its dot."""
+        name = self.member or urlsplit(self.url).path
+        return self.format or PurePosixPath(name.lower().removesuffix(".gz")).suffix.removeprefix(".")
+
+
+class SqlDataset(BaseDataset):
+    """The rows that a query gives."""
+
+    source: Literal["sql"]
+    url: str | None = Field(default=None, description="SQLAlchemy's, without a password: configs are logged.")
+    url_env: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_]\w*$", description="The environment variable that has the URL."
+    )
+    query: str = Field(min_length=1, description="A SELECT, with ORDER BY: the order of rows is part of their hash.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.url is None) == (self.url_env is None):
+            raise ValueError("expected either 'url' or 'url_env'")
+        if self.url and "://" not in self.url:
+            raise ValueError("url: expected such as postgresql://user@host/database or sqlite:///file.db")
+        if self.url and (urlsplit(self.url).password or "password=" in self.url):
+            raise ValueError("url: has a password, and configs are logged: put the URL into a variable for url_env")
+        return self
+
+
+class OpenmlDataset(BaseDataset):
+    """A data set of openml.org, by its id, or by its name and version."""
+
+    source: Literal["openml"]
+    name: str | None = None
+    version: int | None = Field(default=None, ge=1)
+    data_id: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _is_one_data_set(self) -> Self:
+        by_name = (self.name is not None, self.version is not None)
+        if by_name != ((False, False) if self.data_id else (True, True)):
+            raise ValueError("expected either 'data_id', or 'name' and 'version'")
+        return self
+
+
+class NabDataset(BaseDataset):
+    """A series in the format of the Numenta Anomaly Benchmark: timestamp and value, and windows of anomalies."""
+
+    source: Literal["nab"]
+    values: Place = Field(description="The CSV with the columns timestamp and value.")
+    labels: Place = Field(description="The JSON with the windows of each file.")
+    key: str | None = Field(default=None, description="The file's name in the JSON; else its last two parts.")
+
+
+Dataset = Annotated[
+    SklearnDataset
+    | CsvDataset
+    | TsvDataset
+    | ParquetDataset
+    | GeneratedDataset
+    | HttpDataset
+    | SqlDataset
+    | OpenmlDataset
+    | NabDataset,
+    Field(discriminator="source"),
+]
+
+
+def check_url(url: str) -> None:
+    """Show that a URL is one of a web server, and holds nothing that must not be logged.
+
+    Raises
+    ------
+    ValueError: it is another kind of URL, or has a password.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError("has a name or password in it, and configs are logged: use an address that needs none")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"got {url!r}, expected such as https://example.org/data.csv")

@@ -1,0 +1,31 @@
+"""The names of tasks, and of the metrics that measure them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+TaskName = Literal["classification", "regression", "forecasting", "anomaly_detection", "recommendation"]
+
+_OF_ALL_CLASSES = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1_macro",
+    "precision_macro",
+    "recall_macro",
+    "log_loss",
+    "roc_auc",
+)
+# Where there are two classes, of the one that counts as positive.
+POSITIVE_METRICS = ("f1", "f2", "precision", "recall", "average_precision", "cost")
+CLASSIFICATION_METRICS = (*_OF_ALL_CLASSES, *POSITIVE_METRICS)
+REGRESSION_METRICS = ("rmse", "mae", "r2", "mape")
+METRICS: dict[TaskName, tuple[str, ...]] = {
+    "classification": CLASSIFICATION_METRICS,
+    "anomaly_detection": CLASSIFICATION_METRICS,
+    "regression": REGRESSION_METRICS,
+    "forecasting": REGRESSION_METRICS,
+    "recommendation": REGRESSION_METRICS,
+}
+LOSSES = frozenset({"log_loss", "cost", "rmse", "mae", "mape"})
+# Tasks whose target is one of some classes.
+LABELLED: frozenset[TaskName] = frozenset({"classification", "anomaly_detection"})

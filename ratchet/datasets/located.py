@@ -1,0 +1,48 @@
+"""A data set that is read from another folder, by another process: what its section has to say, and its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_SQLITE = "sqlite:///"
+
+
+def located(section: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """A section ``dataset`` whose places hold from any folder.
+
+    Parameters
+    ----------
+    section: as it stands in a config; a relative path in it begins at ``root``.
+    root: the project's checkout.
+    """
+    return {key: _located(key, value, root) for key, value in section.items()}
+
+
+def _located(key: str, value: Any, root: Path) -> Any:
+    if isinstance(value, Mapping) and key in ("values", "labels"):  # of the source nab
+        return located(value, root)
+    if not isinstance(value, str):
+        return value
+    if key == "path":
+        return str((root / value).resolve())
+    if key == "url" and value.startswith(_SQLITE) and not value.startswith((f"{_SQLITE}:", f"{_SQLITE}file:")):
+        return f"{_SQLITE}{(root / value.removeprefix(_SQLITE)).resolve()}"
+    return value
+
+
+def needed_variables(section: Mapping[str, Any], downloads: Path) -> dict[str, str]:
+    """The variables by which a process in another home finds the same data: downloads, and the URL of a database.
+
+    Parameters
+    ----------
+    section: as it stands in a config.
+    downloads: the folder of what was fetched, with the hashes that were pinned.
+    """
+    found = {"RATCHET_DOWNLOADS_DIR": str(downloads.resolve())}
+    name = section.get("url_env")
+    if name and name in os.environ:
+        found[str(name)] = os.environ[name]
+    return found

@@ -1,0 +1,34 @@
+"""Ratings: users and items as codes, which a factorisation has its rows for."""
+
+from __future__ import annotations
+
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from ratchet.config import RatingsEmbed
+from ratchet.datasets.schema import Schema
+from ratchet.embedding.columns import field_of
+from ratchet.errors import ConfigError
+
+UNKNOWN = -1
+
+
+def fit(config: RatingsEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
+    """Fit on the training rows: two columns, the code of the user and that of the item.
+
+    Raises
+    ------
+    ConfigError: there is no such column, or both are the same.
+    """
+    for key, name in {"user": config.user, "item": config.item}.items():
+        field_of(schema, name, f"embed.{key}")
+    if config.user == config.item:
+        raise ConfigError(f"embed.item: {config.item!r} is the user already")
+    codes = [(key, _codes(), [name]) for key, name in {"user": config.user, "item": config.item}.items()]
+    return Pipeline([("encode", ColumnTransformer(codes).fit(schema.select(rows)))])
+
+
+def _codes() -> OrdinalEncoder:
+    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNKNOWN, encoded_missing_value=UNKNOWN)

@@ -1,0 +1,29 @@
+"""Rows of a series: lags and other numbers, categories, and where the time is in its cycles."""
+
+from __future__ import annotations
+
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+
+from ratchet.config import SeriesEmbed
+from ratchet.datasets.schema import Schema
+from ratchet.embedding.calendar import CalendarFeatures
+from ratchet.embedding.columns import names_of, parts, refuse
+from ratchet.errors import ConfigError
+
+
+def fit(config: SeriesEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
+    """Fit on the training rows; of a time, its cycles are seen and never how late it is.
+
+    Raises
+    ------
+    ConfigError: a column holds texts, or no column is a time.
+    """
+    refuse(schema, "series", ("text",))
+    times = names_of(schema, "time")
+    if not times:
+        raise ConfigError("embed.kind: series needs a column of type time: set dataset.time")
+    calendar = [("calendar", CalendarFeatures(config.calendar), times)] if config.calendar else []
+    encoder = ColumnTransformer([*parts(schema, config.scaler), *calendar])
+    return Pipeline([("encode", encoder.fit(schema.select(rows)))])

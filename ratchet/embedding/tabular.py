@@ -1,0 +1,40 @@
+"""Rows of numbers and categories: impute, scale, one-hot, reduce."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.pipeline import Pipeline
+
+from ratchet.config import Embed
+from ratchet.datasets.schema import Schema
+from ratchet.embedding.columns import names_of, numbers, parts, refuse, require_components
+from ratchet.errors import ConfigError
+
+
+def fit(config: Embed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
+    """Fit on the training rows; a time orders them and is no feature of its own.
+
+    Raises
+    ------
+    ConfigError: a column holds texts, none is left beside the time, or ``n_components`` is too large.
+    """
+    refuse(schema, "tabular", ("text",))
+    if len(names_of(schema, "time")) == len(schema.features):
+        raise ConfigError("embed.kind: tabular has no column but a time: set embed.kind: series")
+    encoder = numbers(config.scaler) if schema.numeric else ColumnTransformer(parts(schema, config.scaler))
+    encoded = encoder.fit_transform(schema.select(rows))
+    steps: list[tuple[str, Any]] = [("encode", encoder)]
+    if config.reducer == "pca":
+        steps.append(("reduce", fitted_pca(config.n_components, encoded, seed)))
+    return Pipeline(steps)
+
+
+def fitted_pca(wanted: int | None, encoded: npt.NDArray[np.float64], seed: int) -> PCA:
+    """PCA of encoded features, shape (rows, width)."""
+    return PCA(n_components=require_components(wanted, *encoded.shape), random_state=seed).fit(encoded)

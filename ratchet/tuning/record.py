@@ -1,0 +1,102 @@
+"""What a study leaves behind: its runs and figures in MLflow, and the best config as a file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from ratchet.config import TrainingConfig
+from ratchet.config.tuning import TuningConfig
+from ratchet.datasets.schema import Schema
+from ratchet.lineage import Lineage
+from ratchet.settings import Settings
+from ratchet.tracking import connect, log_inputs, log_metrics
+from ratchet.tuning.book import study_name
+from ratchet.tuning.figures import figures
+from ratchet.tuning.space import config_with
+from ratchet.tuning.study import Listener, run_study
+from ratchet.tuning.summary import StudySummary, TrialRecord
+from ratchet.tuning.trial_log import STUDY_TAG, TrialLog
+from ratchet.whole_files import write_whole
+
+BEST = "best.yaml"
+
+
+def tune_in_run(
+    settings: Settings,
+    run_id: str,
+    config: TuningConfig,
+    rows: pd.DataFrame,
+    schema: Schema,
+    lineage: Lineage,
+    listener: Listener,
+) -> StudySummary:
+    """Run a study, with an MLflow run around its trials.
+
+    Parameters
+    ----------
+    settings: where things are.
+    run_id: the MLflow run that the trials are nested in.
+    config: what to search, and how.
+    rows, schema: the training rows.
+    lineage: of the run that is under way.
+    listener: told of each trial.
+
+    Raises
+    ------
+    RatchetError: as ``run_study``, or MLflow cannot be reached.
+    """
+    client = connect(settings)
+    name = study_name(config, lineage.data_version)
+    log_inputs(client, run_id, config, lineage.tags(), lineage.data_version)
+    client.set_tag(run_id, STUDY_TAG, name)
+    with TrialLog(settings, run_id, name, config.evaluate.primary_metric) as log:
+
+        def both(record: TrialRecord) -> None:
+            log.add(record)
+            listener(record)
+
+        summary = run_study(config, rows, schema, lineage.data_version, settings, both)
+    record_study(settings, run_id, config, summary)
+    return summary
+
+
+def record_study(settings: Settings, run_id: str, config: TuningConfig, summary: StudySummary) -> None:
+    """Log a study's figures and its best config on the run that its trials are nested in, and write the config."""
+    client = connect(settings)
+    baseline = {} if summary.baseline.value is None else {"baseline": summary.baseline.value}
+    counts = {f"trials_{state}": float(summary.count(state)) for state in ("complete", "pruned", "failed")}
+    log_metrics(
+        client, run_id, {"best": summary.best.value or 0.0, "best_trial": summary.best.number, **baseline, **counts}
+    )
+    for file, figure in figures(summary, config.search).items():
+        client.log_figure(run_id, figure, f"figures/{file}")
+    client.log_text(run_id, as_yaml(best_config(config, summary), summary), BEST)
+    client.log_dict(run_id, json.loads(summary.model_dump_json()), "study.json")
+    write_best(settings.models_dir / config.model, best_config(config, summary), summary)
+
+
+def write_best(folder: Path, config: TrainingConfig, summary: StudySummary) -> Path:
+    """Write the best config to a file that can be run by itself; whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = as_yaml(config, summary)
+    write_whole(folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
+    return folder / BEST
+
+
+def best_config(config: TuningConfig, summary: StudySummary) -> TrainingConfig:
+    """The config of the best trial, which trains it by itself."""
+    return config_with(config.base(), summary.best.values)
+
+
+def as_yaml(config: TrainingConfig, summary: StudySummary) -> str:
+    """A config as it stands in a file, with where it came from."""
+    values = config.model_dump(mode="json", exclude_unset=True)
+    head = (
+        f"# Trial {summary.best.number} of the study {summary.study}: {summary.metric} {summary.best.value:.6g},"
+        f" the mean of {summary.n_folds} folds of the training rows.\n"
+    )
+    return head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,28 @@
+"""Training rows in, a study of hyper-parameters out."""
+
+from typing import Annotated
+
+import pandas as pd
+from zenml import log_metadata, step
+
+from ratchet import tracking
+from ratchet.config.tuning import TuningConfig
+from ratchet.datasets import Schema
+from ratchet.lineage import Lineage
+from ratchet.settings import load_settings
+from ratchet.tuning.progress import tell
+from ratchet.tuning.record import tune_in_run
+from ratchet.tuning.summary import StudySummary
+from steps.run_context import in_this_run
+
+
+# Never cached: the study itself remembers what it has done, and may have been asked for more trials.
+@step(enable_cache=False, experiment_tracker=True)
+def tune(
+    train_rows: pd.DataFrame, schema: Schema, config: TuningConfig, lineage: Lineage
+) -> Annotated[StudySummary, "study"]:
+    """Make the trials that the study lacks, on folds of the training rows; the holdout is not here to be seen."""
+    run = tracking.active_run_id()
+    summary = tune_in_run(load_settings(), run, config, train_rows, schema, in_this_run(lineage), tell)
+    log_metadata({"study": summary.study, "best_trial": summary.best.number}, infer_artifact=True)
+    return summary

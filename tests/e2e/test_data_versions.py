@@ -1,0 +1,203 @@
+"""DVC as its users use it, on a real S3 server: push, lose everything, pull, and be where one was."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.continuous import run_continuous
+from ratchet.errors import ConfigError, DataError, StateError
+from ratchet.loop.snapshots import snapshot_path
+from ratchet.loop.training_runs import TrainingRuns
+from ratchet.registry import ProductionPointer
+from ratchet.reproduction import reproduce
+from ratchet.settings import Settings
+from ratchet.store import open_store
+from tests import s3
+from tests.conftest import ROOT, Cli
+from tests.training_runs import config_for
+
+MADE = ("data/iris.csv", "models/iris", "metrics/predictions/iris.csv")
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[dict[str, str]]:
+    """The variables that lead to an S3 server with the bucket of .dvc/config."""
+    try:
+        with s3.running("ratchet") as where:
+            yield where
+    except s3.NoServerError as error:
+        pytest.skip(f"no S3 server: {error}")
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A clone of the repository, and how to run commands in it."""
+
+    root: Path
+    run: Callable[..., str]
+
+    def figures(self) -> str:
+        return (self.root / "metrics" / "iris.json").read_text()
+
+    def forget(self) -> None:
+        """Lose all that is not in Git."""
+        for name in (*MADE, ".dvc/cache", ".ratchet"):
+            path = self.root / name
+            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """The repository as it is now, changes included, as a fresh clone with one commit more."""
+    root = tmp_path / "clone"
+
+    def run(*words: str, **env: str) -> str:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "AWS_"))}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        done = subprocess.run(
+            words,
+            cwd=root,
+            env=inherited | {"PATH": path} | env,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(root)], check=True)
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    for name in filter(
+        None, subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, root / name, follow_symlinks=False)
+        else:
+            (root / name).unlink(missing_ok=True)
+    run("git", "add", "--all")
+    run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--allow-empty", "-m", "now")
+    return Checkout(root, run)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_what_was_pushed_to_s3_comes_back_is_up_to_date_and_training_again_gives_the_same(
+    checkout: Checkout, bucket: dict[str, str]
+) -> None:
+    run = checkout.run
+    run("dvc", "repro", "evaluate@iris")
+    figures = checkout.figures()
+    lock = (checkout.root / "dvc.lock").read_text()
+    said = json.loads(run("python", "run.py", "lineage", "1", "--model", "iris", "--json"))
+    assert said["data"]["version"] == yaml.safe_load(lock)["stages"]["data@iris"]["outs"][0]["md5"]
+    assert "pushed" in run("dvc", "push", "--remote", "s3", "--with-deps", "evaluate@iris", **bucket)
+
+    checkout.forget()
+    run("dvc", "pull", "--remote", "s3", "--with-deps", "evaluate@iris", **bucket)
+    assert all((checkout.root / name).exists() for name in MADE)
+    assert "Data and pipelines are up to date." in run("dvc", "repro", "evaluate@iris")
+
+    checkout.forget()
+    run("dvc", "repro", "evaluate@iris")
+    assert checkout.figures() == figures
+    assert (checkout.root / "dvc.lock").read_text() == lock
+
+
+@pytest.mark.slow
+def test_a_change_of_a_config_shows_in_the_diffs_of_figures_plots_and_parameters(checkout: Checkout) -> None:
+    run, config = checkout.run, checkout.root / "configs" / "diabetes" / "baseline.yaml"
+    run("dvc", "repro", "evaluate@diabetes")
+    run("git", "add", "--all")
+    run(
+        "git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--allow-empty", "-m", "made"
+    )
+    text = config.read_text()
+    assert "alpha: 1.0" in text
+    config.write_text(text.replace("alpha: 1.0", "alpha: 50.0"))
+    run("dvc", "repro", "evaluate@diabetes")
+    changed = json.loads(run("dvc", "metrics", "diff", "--json"))
+    assert set(changed) == {"metrics/diabetes.json"}
+    rmse = changed["metrics/diabetes.json"]["rmse"]
+    assert rmse["new"] - rmse["old"] == pytest.approx(rmse["diff"]) != 0
+    changed = json.loads(run("dvc", "params", "diff", "--json"))["configs/diabetes/baseline.yaml"]
+    assert changed == {"train.params.alpha": {"old": 1.0, "new": 50.0, "diff": 49.0}}
+    drawn = json.loads(run("dvc", "plots", "diff", "HEAD", "--json", "--targets", "metrics/predictions/diabetes.csv"))
+    (plot,) = drawn["data"]["dvc.yaml::metrics/predictions/diabetes.csv"]
+    assert set(plot["revisions"]) == {"workspace", "HEAD"}
+    assert plot["content"]["mark"]["type"] == "point"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_rows_of_a_run_of_continuous_training_are_fetched_from_s3_by_their_hash(
+    settings: Settings, bucket: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in bucket.items():
+        monkeypatch.setenv(name, value)
+    shared = settings.model_copy(update={"dvc_remote": "s3"})
+    config = config_for("rows_on_s3", name="continuous_training")
+    ended = run_continuous(config, shared, label="test", cache=True, verbose=False, listener=lambda name, event: None)
+    assert ended.run.snapshot is not None
+    path = snapshot_path(settings, ended.run.snapshot)
+    rows = path.read_bytes()
+    path.unlink()
+    pointer = ProductionPointer(settings, "rows_on_s3")
+    with pytest.raises(DataError, match="is not in this home"):
+        reproduce(settings, pointer, str(ended.run.version), ROOT)
+    again = reproduce(shared, pointer, str(ended.run.version), ROOT)
+    assert again.identical, again.differences
+    assert path.read_bytes() == rows
+    path.unlink()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
+    with pytest.raises(StateError, match="the DVC remote 's3' cannot give .*has this user, or this access key"):
+        reproduce(shared, pointer, str(ended.run.version), ROOT)
+
+
+def run_with(settings: Settings, remote: str, model: str) -> None:
+    config = config_for(model, name="continuous_training")
+    shared = settings.model_copy(update={"dvc_remote": remote})
+    run_continuous(config, shared, label="test", cache=True, verbose=False, listener=lambda name, event: None)
+
+
+def test_a_run_whose_rows_cannot_be_pushed_waits_for_the_remote(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    with pytest.raises(StateError, match=r"the DVC remote 's3' cannot take .*is AWS_ENDPOINT_URL right"):
+        run_with(settings, "s3", "remote_is_away")
+    run = TrainingRuns(open_store(settings), "remote_is_away").history(1)[0]
+    assert (run.state, run.attempts) == ("open", 0)
+    assert run.snapshot is not None
+    assert snapshot_path(settings, run.snapshot).is_file(), "the rows themselves are safe in the home"
+
+
+def test_a_remote_that_is_not_configured_is_said_before_a_run_is_begun(settings: Settings) -> None:
+    with pytest.raises(ConfigError, match=r"RATCHET_DVC_REMOTE: .* has no remote 'locla'; did you mean 'local'"):
+        run_with(settings, "locla", "remote_is_unknown")
+    assert TrainingRuns(open_store(settings), "remote_is_unknown").history(1) == []
+
+
+def test_the_commands_write_the_data_and_score_the_export(cli: Cli, tmp_path: Path) -> None:
+    place = {"RATCHET_DATA_DIR": str(tmp_path), "RATCHET_MODELS_DIR": str(tmp_path)}
+    wrote = cli("data", "--config", "baseline.yaml", **place)
+    assert wrote.returncode == 0, wrote.stderr
+    assert "iris.csv: written, 150 rows, MD5 " in wrote.stdout
+    (tmp_path / "iris.csv").write_text("mine")
+    for words in (("data",), ("evaluate",), ("data", "--check")):
+        refused = cli(*words, "--config", "baseline.yaml", **place)
+        assert (refused.returncode, refused.stdout) == (2, "")
+        assert refused.stderr.startswith("error: ")
+        assert refused.stderr.count("\n") == 1

@@ -1,0 +1,210 @@
+"""Studies through the command line, killed in the middle, and on workers that die."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet import datasets
+from ratchet.config.files import load_config
+from ratchet.config.tuning import TuningConfig
+from ratchet.settings import Settings
+from ratchet.tasks import TASKS
+from ratchet.tracking import connect
+from ratchet.tuning import engines
+from ratchet.tuning.book import StudyBook
+from ratchet.tuning.study import run_study
+from ratchet.tuning.summary import StudySummary, TrialRecord
+from tests.conftest import ROOT, Cli, new_database
+
+pytestmark = pytest.mark.slow
+IRIS, FRAUD = ROOT / "configs/iris/tuning.yaml", ROOT / "configs/fraud/tuning.yaml"
+
+
+def settings_in(folder: Path, **more: Any) -> Settings:
+    return Settings(home=folder / "home", models_dir=folder / "models", **more)
+
+
+def env_in(folder: Path, **more: str) -> dict[str, str]:
+    return {"RATCHET_HOME": f"{folder}/home", "RATCHET_MODELS_DIR": f"{folder}/models", **more}
+
+
+def ended(settings: Settings, path: Path) -> list[dict[str, Any]]:
+    """The trials of a study that have ended, without when."""
+    config: TuningConfig = load_config(path)
+    book = StudyBook(settings, config, datasets.data_version(config.dataset))
+    try:
+        trials = [book.record(trial) for trial in book.trials() if trial.state.is_finished()]
+        return [trial.model_dump(exclude={"began", "ended"}) for trial in trials]
+    finally:
+        book.close()
+
+
+def figure(output: str, title: str) -> float:
+    found = re.search(rf"^ *{title} +([\d.]+)", output, re.MULTILINE)
+    assert found, output
+    return float(found[1])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("undisturbed")
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("path", [IRIS, FRAUD], ids=["iris", "fraud"])
+def test_twenty_trials_are_as_good_as_the_baseline_and_the_best_is_trained_and_gated(
+    cli: Cli, undisturbed: Path, path: Path
+) -> None:
+    config = load_config(path)
+    folder = undisturbed / config.model
+    done = cli("--config", str(path), **env_in(folder))
+    assert done.returncode == 0, done.stderr
+    metric = config.evaluate.primary_metric
+    assert figure(done.stdout, f"{metric}, validation") >= figure(done.stdout, "baseline")
+    assert figure(done.stdout, metric) >= config.evaluate.minimum
+    assert len(ended(settings_in(folder), path)) == 20
+    runs = connect(settings_in(folder)).search_runs(
+        [connect(settings_in(folder)).get_experiment_by_name(config.model).experiment_id],
+        "tags.`ratchet.study` LIKE '%'",
+    )
+    parents = [run for run in runs if "trials_complete" in run.data.metrics]
+    nested = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    trained = [run for run in runs if "ratchet.outcome" in run.data.tags]
+    assert (len(parents), len(nested), len(trained)) == (1, 20, 1)
+    assert load_config(folder / "models" / config.model / "best.yaml").pipeline == "training"
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("place", ["after_proposals", "after_trial_9"])
+def test_a_study_that_is_killed_and_run_again_ends_with_the_twenty_trials_of_one_that_was_not(
+    cli: Cli, tmp_path: Path, undisturbed: Path, place: str
+) -> None:
+    if not (undisturbed / "iris" / "home").exists():
+        assert cli("--config", str(IRIS), **env_in(undisturbed / "iris")).returncode == 0
+    killed = cli("--config", str(IRIS), **env_in(tmp_path, RATCHET_FAILPOINT=place))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(ended(settings_in(tmp_path), IRIS)) < 20
+    again = cli("--config", str(IRIS), **env_in(tmp_path))
+    assert again.returncode == 0, again.stderr
+    assert ended(settings_in(tmp_path), IRIS) == ended(settings_in(undisturbed / "iris"), IRIS)
+    client = connect(settings_in(tmp_path))
+    experiment = client.get_experiment_by_name("iris").experiment_id
+    nested = client.search_runs([experiment], "tags.`mlflow.parentRunId` LIKE '%'")
+    assert len(nested) == 20
+    assert len({run.data.tags["mlflow.parentRunId"] for run in nested}) == 1
+
+
+def study_of(folder: Path, killing: Any = None, **changes: Any) -> StudySummary:
+    """The study of iris without a pipeline around it."""
+    config = load_config(IRIS)
+    config = TuningConfig.model_validate(config.model_dump() | changes)
+    data = datasets.load(config.dataset, config.task)
+    train, _ = TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)
+    listener = killing or (lambda _: None)
+    return run_study(config, train, data.schema, data.data_version, settings_in(folder), listener)
+
+
+def told(summary: StudySummary) -> list[dict[str, Any]]:
+    return [trial.model_dump(exclude={"began", "ended"}) for trial in summary.trials]
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> StudySummary:
+    return study_of(tmp_path_factory.mktemp("serial"))
+
+
+@pytest.mark.timeout(300)
+def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: StudySummary) -> None:
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs="CRITICAL",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        workers = list(client.run(os.getpid).values())
+        killed: list[int] = []
+
+        def kill_one(record: TrialRecord) -> None:
+            if not killed:
+                killed.append(workers[0])
+                os.kill(workers[0], signal.SIGKILL)
+
+        compute = {"engine": "dask", "address": cluster.scheduler_address}
+        summary = study_of(tmp_path, kill_one, compute=compute)
+        assert workers[0] not in client.run(os.getpid).values()
+    assert len(set(workers)) == 2
+    assert told(summary) == told(serial)
+    assert summary.best.number == serial.best.number
+    assert len(summary.trials) == 20
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_of_its_own_begins_and_ends_with_the_study(tmp_path: Path, serial: StudySummary) -> None:
+    summary = study_of(tmp_path, compute={"engine": "dask", "workers": 2})
+    assert told(summary) == told(serial)
+
+
+@pytest.mark.timeout(300)
+def test_a_process_that_is_killed_costs_no_trial(
+    tmp_path: Path, serial: StudySummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[engines.Processes] = []
+
+    def remembered(self: engines.Processes) -> engines.Processes:
+        made.append(self)
+        self._begin()
+        return self
+
+    monkeypatch.setattr(engines.Processes, "__enter__", remembered)
+    killed: list[int] = []
+
+    def kill_one(record: TrialRecord) -> None:
+        if record.number >= 4 and not killed:
+            killed.append(made[0].pids[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    summary = study_of(tmp_path, kill_one, compute={"engine": "processes", "workers": 2})
+    assert killed
+    assert killed[0] not in made[0].pids
+    assert told(summary) == told(serial)
+
+
+@pytest.mark.timeout(300)
+def test_the_command_line_keeps_a_study_in_postgresql(cli: Cli, tmp_path: Path, postgres: str) -> None:
+    url = new_database(postgres, "tuning_cli")
+    words = ("--config", str(IRIS))
+    done = cli(*words, **env_in(tmp_path, RATCHET_STUDY_URL=url))
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "home" / "studies.db").exists()
+    assert len(ended(settings_in(tmp_path, study_url=url), IRIS)) == 20
+    again = cli(*words, **env_in(tmp_path, RATCHET_STUDY_URL=url))
+    assert "20 (0 in this run)" in again.stdout
+
+
+def test_wrong_input_is_one_line_and_nothing_is_written(cli: Cli, tmp_path: Path) -> None:
+    done = cli("--config", str(IRIS), "--set", "search.space={}", **env_in(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert "the space is empty" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_dry_run_prints_space_and_plan_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
+    done = cli("--config", str(IRIS), "--dry-run", **env_in(tmp_path))
+    assert done.returncode == 0, done.stderr
+    for line in ("# space:", "#   train.params.C: ", "# trials: 20 of 5 folds, 4 at a time", "# baseline: trial 0"):
+        assert line in done.stdout
+    assert not (tmp_path / "home").exists()

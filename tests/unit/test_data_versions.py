@@ -1,0 +1,131 @@
+"""Files by their hash on a DVC remote: what is pushed comes back, and what is wrong is one line within seconds."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import pytest
+
+from ratchet.data_versions import fetch, push, require_remote
+from ratchet.errors import ConfigError, DataError, StateError
+
+CONTENT = b"x,y\n1,2\n"
+VERSION = hashlib.md5(CONTENT).hexdigest()
+S3 = "['remote \"s3\"']\n    url = s3://ratchet/dvc\n    connect_timeout = 1\n    read_timeout = 1\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A checkout with two remotes, a folder and S3; Git is not needed."""
+    (tmp_path / "checkout" / ".dvc").mkdir(parents=True)
+    config = "[core]\n    remote = local\n['remote \"local\"']\n    url = ../../remote\n" + S3
+    (tmp_path / "checkout" / ".dvc" / "config").write_text(config)
+    return tmp_path / "checkout"
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    """A file to push."""
+    path = tmp_path / "rows.csv"
+    path.write_bytes(CONTENT)
+    return path
+
+
+@pytest.fixture
+def no_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without keys of an object store."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+def stored(root: Path) -> Path:
+    return root.parent / "remote" / "files" / "md5" / VERSION[:2] / VERSION[2:]
+
+
+def test_a_file_lies_on_the_remote_as_dvc_lays_it_and_comes_back(root: Path, rows: Path, tmp_path: Path) -> None:
+    assert push(root, "local", rows, VERSION)
+    assert stored(root).read_bytes() == CONTENT
+    fetch(root, "local", VERSION, tmp_path / "deep" / "back.csv")
+    assert (tmp_path / "deep" / "back.csv").read_bytes() == CONTENT
+
+
+def test_pushing_twice_sends_once(root: Path, rows: Path) -> None:
+    assert [push(root, "local", rows, VERSION) for _ in range(2)] == [True, False]
+
+
+def test_a_file_with_another_hash_is_not_pushed(root: Path, rows: Path) -> None:
+    with pytest.raises(DataError, match=f"its hash is {VERSION}, expected {'0' * 32}; it was not pushed"):
+        push(root, "local", rows, "0" * 32)
+    assert not (root.parent / "remote").exists()
+
+
+def test_a_hash_that_the_remote_has_not_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"the DVC remote 'local' has no file with the hash {VERSION}"):
+        fetch(root, "local", VERSION, tmp_path / "back" / "rows.csv")
+    assert list((tmp_path / "back").iterdir()) == []
+
+
+def test_a_damaged_file_is_refused_with_both_hashes_and_the_old_one_stays(root: Path, rows: Path) -> None:
+    push(root, "local", rows, VERSION)
+    stored(root).chmod(0o644)
+    stored(root).write_bytes(b"other")
+    with pytest.raises(DataError, match=f"its hash is {hashlib.md5(b'other').hexdigest()}, expected {VERSION}"):
+        fetch(root, "local", VERSION, rows)
+    assert rows.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("version", ["", "abc", "../../etc/passwd", VERSION.upper()])
+def test_what_is_no_hash_is_refused(root: Path, tmp_path: Path, version: str) -> None:
+    with pytest.raises(DataError, match="expected 32 hex digits"):
+        fetch(root, "local", version, tmp_path / "back.csv")
+
+
+def test_an_unknown_remote_names_the_nearest(root: Path, rows: Path) -> None:
+    with pytest.raises(ConfigError, match="has no remote 'locl'; did you mean 'local'"):
+        require_remote(root, "locl")
+    with pytest.raises(ConfigError, match="RATCHET_DVC_REMOTE"):
+        push(root, "locl", rows, VERSION)
+
+
+def test_a_folder_without_dvc_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has no config"):
+        require_remote(tmp_path, "local")
+
+
+def test_a_remote_of_a_kind_that_is_not_installed_is_said_so(root: Path) -> None:
+    with (root / ".dvc" / "config").open("a") as file:
+        file.write("['remote \"azure\"']\n    url = azure://container/path\n")
+    with pytest.raises(ConfigError, match="the remote 'azure': .*requires 'dvc-azure' to be installed"):
+        require_remote(root, "azure")
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(root: Path, rows: Path) -> None:
+    (root.parent / "remote").write_text("a file where the folder should be")
+    with pytest.raises(StateError, match="the DVC remote 'local' cannot take rows.csv"):
+        push(root, "local", rows, VERSION)
+
+
+@pytest.mark.usefixtures("no_keys")
+def test_an_object_store_without_keys_names_the_variables(
+    root: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(StateError, match="Unable to locate credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS"):
+        push(root, "s3", rows, VERSION)
+
+
+def test_an_object_store_that_is_away_is_said_within_seconds(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    began = time.monotonic()
+    with pytest.raises(StateError, match=r"cannot give .*127\.0\.0\.1:1.*is AWS_ENDPOINT_URL right"):
+        fetch(root, "s3", VERSION, tmp_path / "back" / "rows.csv")
+    assert time.monotonic() - began < 15
+    assert list((tmp_path / "back").iterdir()) == []

@@ -1,0 +1,307 @@
+"""Estimators of our own: outlier detectors as classifiers, thresholds by cost, and matrix factorisation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.covariance import EllipticEnvelope
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score
+from sklearn.neighbors import LocalOutlierFactor
+from sklearn.svm import OneClassSVM
+
+from ratchet.config import Costs, TaskName, Train
+from ratchet.datasets.schema import Field, Schema
+from ratchet.errors import ConfigError
+from ratchet.estimators import CostThresholdClassifier, MatrixFactorization, OutlierClassifier
+from ratchet.training import build_estimator
+from ratchet.warm_start import require_can_continue
+
+Data = tuple[npt.NDArray[np.float64], npt.NDArray[Any]]
+
+DETECTORS = {
+    "forest": IsolationForest(n_estimators=50, contamination=0.05, random_state=0),
+    "lof": LocalOutlierFactor(novelty=True, contamination=0.05),
+    "svm": OneClassSVM(nu=0.05),
+    "envelope": EllipticEnvelope(contamination=0.05, random_state=0),
+}
+SCHEMA = Schema(
+    features=(Field(name="a", type="number", nullable=False), Field(name="b", type="number", nullable=False)),
+    target="y",
+    labels=("anomaly", "normal"),
+    task="anomaly_detection",
+    positive="anomaly",
+    costs=Costs(false_negative=20, false_positive=1),
+)
+
+
+def machine(rows: int = 600, seed: int = 0) -> Data:
+    """Two figures of a machine; one row in twenty is far out, on any side."""
+    generator = np.random.default_rng(seed)
+    strange = generator.random(rows) < 0.05
+    angle, radius = generator.uniform(0, 2 * np.pi, rows), generator.uniform(6, 20, rows)
+    around = np.column_stack([np.cos(angle), np.sin(angle)]) * radius[:, None]
+    x = np.where(strange[:, None], around, generator.normal(size=(rows, 2)))
+    return x, np.where(strange, "anomaly", "normal").astype(object)
+
+
+def cards(rows: int = 2000, seed: int = 0) -> Data:
+    """One row in fifty is of the positive class, and overlaps with the others."""
+    generator = np.random.default_rng(seed)
+    positive = generator.random(rows) < 0.02
+    return generator.normal(size=(rows, 2)) + np.where(positive, 1.5, 0.0)[:, None], positive.astype(np.int64)
+
+
+def cost_of(said: Any, truth: Any, missed: float = 20.0, alarm: float = 1.0) -> float:
+    return float(np.mean(np.where(truth == 1, (said != 1) * missed, (said == 1) * alarm)))
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_every_detector_of_scikit_learn_finds_anomalies_as_a_classifier(name: str) -> None:
+    x, y = machine()
+    model = OutlierClassifier(DETECTORS[name], positive="anomaly").fit(x, y)
+    new, truth = machine(seed=1)
+    assert model.classes_.tolist() == ["anomaly", "normal"]
+    assert (model.predict(new) == truth).mean() > 0.95
+    found = model.predict_proba(new)
+    assert average_precision_score(truth == "anomaly", found[:, 0]) > 0.9
+    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert found.min() >= 0
+    assert (model.predict(new) == np.where(found[:, 0] > 0.5, "anomaly", "normal")).all()
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detectors_own_verdict_is_the_threshold(name: str) -> None:
+    x, y = machine()
+    model = OutlierClassifier(DETECTORS[name], positive="anomaly").fit(x, y)
+    np.testing.assert_array_equal(model.predict(x) == "anomaly", clone(DETECTORS[name]).fit(x).predict(x) == -1)
+
+
+def test_a_probability_rises_with_the_strangeness_of_a_row_however_far_out() -> None:
+    x, y = machine()
+    model = OutlierClassifier(OneClassSVM(nu=0.05, kernel="linear"), positive="anomaly").fit(x, y)
+    scores = model.decision_function(x)
+    order = np.argsort(scores)
+    chances = model.predict_proba(x)[order, 0]
+    assert (np.diff(chances) >= 0).all()
+    far = OutlierClassifier(EllipticEnvelope(random_state=0), positive="anomaly").fit(x, y)
+    away = far.predict_proba(np.outer([5.0, 50.0, 5e3, 5e5], [1.0, 1.0]))[:, 0]
+    assert (np.diff(away) > 0).all(), "no tie among anomalies"
+    assert away[-1] < 1
+
+
+def test_labels_take_no_part_in_a_fit_on_all_rows() -> None:
+    x, y = machine()
+    one = OutlierClassifier(IsolationForest(random_state=0), positive="anomaly").fit(x, y)
+    other = OutlierClassifier(IsolationForest(random_state=0), positive="anomaly").fit(x, y[::-1])
+    np.testing.assert_array_equal(one.predict_proba(x), other.predict_proba(x))
+
+
+def test_a_fit_on_the_normal_rows_leaves_the_anomalies_out() -> None:
+    x, y = machine()
+    model = OutlierClassifier(LocalOutlierFactor(novelty=True), positive="anomaly", fit_on="normal").fit(x, y)
+    alone = LocalOutlierFactor(novelty=True).fit(x[y == "normal"])
+    np.testing.assert_array_equal(model.predict(x) == "anomaly", alone.predict(x) == -1)
+
+
+def test_a_share_sets_the_threshold() -> None:
+    x, y = machine()
+    model = OutlierClassifier(OneClassSVM(), positive="anomaly", share=0.1).fit(x, y)
+    assert (model.predict(x) == "anomaly").mean() == pytest.approx(0.1, abs=0.005)
+
+
+def test_rows_of_one_class_are_enough_where_the_labels_are_told() -> None:
+    x, y = machine()
+    calm = y == "normal"
+    told = OutlierClassifier(positive="anomaly", labels=("anomaly", "normal"), random_state=0).fit(x[calm], y[calm])
+    assert told.predict(np.array([[9.0, 9.0]])).tolist() == ["anomaly"]
+    with pytest.raises(ValueError, match=r"one of two classes, and there are \['normal'\]"):
+        OutlierClassifier(positive="anomaly").fit(x[calm], y[calm])
+    with pytest.raises(ValueError, match="positive: 'odd' is none of"):
+        OutlierClassifier(positive="odd").fit(x, y)
+
+
+def build(path: str, task: TaskName = "anomaly_detection", threshold: Any = "default", **params: Any) -> Any:
+    return build_estimator(Train(estimator=path, params=params, threshold=threshold), task, 7, SCHEMA)
+
+
+def test_a_config_names_a_detector_and_gets_a_classifier_that_knows_the_positive_class() -> None:
+    model = build("sklearn.ensemble.IsolationForest", contamination=0.02)
+    assert isinstance(model, OutlierClassifier)
+    assert (model.positive, model.labels) == ("anomaly", ("anomaly", "normal"))
+    assert (model.detector.contamination, model.detector.random_state) == (0.02, 7)
+
+
+def test_a_config_can_name_the_wrapper_for_its_own_parameters() -> None:
+    detector = {"estimator": "sklearn.neighbors.LocalOutlierFactor", "params": {"novelty": True}}
+    model = build("ratchet.estimators.OutlierClassifier", detector=detector, fit_on="normal", share=0.02)
+    assert (model.fit_on, model.share, model.positive) == ("normal", 0.02, "anomaly")
+
+
+@pytest.mark.parametrize(
+    ("path", "task", "message"),
+    [
+        ("sklearn.neighbors.LocalOutlierFactor", "anomaly_detection", "scores no new rows: set train.params.novelty"),
+        ("sklearn.linear_model.Ridge", "anomaly_detection", "is no anomaly_detection estimator"),
+        ("sklearn.ensemble.IsolationForest", "classification", "is no classification estimator"),
+        ("ratchet.estimators.MatrixFactorization", "classification", "is no classification estimator"),
+        ("ratchet.estimators.MatrixFactorisation", "recommendation", "did you mean 'MatrixFactorization'"),
+        ("ratchet.training.Any", "recommendation", "is not from an allowed package (sklearn, ratchet.estimators)"),
+        ("ratchet.estimatorsx.Any", "recommendation", "is not from an allowed package"),
+    ],
+)
+def test_an_estimator_of_another_task_is_refused(path: str, task: TaskName, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        build(path, task)
+    assert message in str(refused.value)
+
+
+def test_a_plain_classifier_can_look_for_anomalies_too() -> None:
+    assert isinstance(build("sklearn.linear_model.LogisticRegression"), LogisticRegression)
+
+
+def test_a_threshold_by_cost_is_cheaper_than_the_usual_one_and_leaves_the_probabilities() -> None:
+    x, y = cards()
+    plain = LogisticRegression().fit(x, y)
+    model = CostThresholdClassifier(LogisticRegression(), 20, 1, random_state=0).fit(x, y)
+    new, truth = cards(seed=1, rows=4000)
+    np.testing.assert_array_equal(model.predict_proba(new), plain.predict_proba(new))
+    assert cost_of(model.predict(new), truth) < 0.7 * cost_of(plain.predict(new), truth)
+    assert 0.01 < model.threshold_ < 0.15, "Elkan's is 1 / 21"
+
+
+def test_a_threshold_by_cost_mends_probabilities_that_are_wrong() -> None:
+    x, y = cards()
+    lifted = LogisticRegression(class_weight="balanced")
+    model = CostThresholdClassifier(lifted, 20, 1, random_state=0).fit(x, y)
+    new, truth = cards(seed=1, rows=4000)
+    by_elkan = np.where(model.predict_proba(new)[:, 1] >= 1 / 21, 1, 0)
+    assert cost_of(model.predict(new), truth) < cost_of(by_elkan, truth) / 2
+
+
+def test_the_cheapest_threshold_is_the_cheapest_of_all() -> None:
+    generator = np.random.default_rng(3)
+    for _ in range(30):
+        chances, positive = generator.integers(0, 8, 40) / 7, generator.random(40) < 0.3
+        model = CostThresholdClassifier(LogisticRegression(), 5, 1)
+        found = model._cheapest(chances, positive, 1 / 6)
+        costs = {t: cost_of(chances >= t, positive, 5, 1) for t in np.append(np.linspace(0, 1.1, 60), found)}
+        assert costs[found] == pytest.approx(min(costs.values()))
+
+
+def test_rows_in_order_are_validated_on_newer_ones() -> None:
+    x, y = cards(400)
+    seen: list[float] = []
+
+    class Watching(LogisticRegression):  # type: ignore[misc]
+        def fit(self, X: Any, y: Any) -> Any:  # noqa: N803
+            seen.append(float(X[-1, 2]))
+            return super().fit(X[:, :2], y)
+
+        def predict_proba(self, X: Any) -> Any:  # noqa: N803
+            assert X[0, 2] > seen[-1], "older than what it was fitted on"
+            return super().predict_proba(X[:, :2])
+
+    numbered = np.column_stack([x, np.arange(400.0)])
+    CostThresholdClassifier(Watching(), 20, 1, in_order=True, folds=4).fit(numbered, y)
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("rare", [1, 3])
+def test_without_enough_rows_of_a_class_the_threshold_is_elkans_or_of_fewer_folds(rare: int) -> None:
+    x, y = np.arange(20.0)[:, None], np.array([0] * (20 - rare) + [1] * rare)
+    model = CostThresholdClassifier(LogisticRegression(), 3, 1, random_state=0).fit(x, y)
+    assert model.threshold_ == pytest.approx(0.25) if rare == 1 else 0 < model.threshold_ < 1
+
+
+def test_a_config_asks_for_the_threshold_and_the_schema_tells_the_costs() -> None:
+    model = build("sklearn.linear_model.LogisticRegression", "classification", "cost")
+    assert isinstance(model, CostThresholdClassifier)
+    assert (model.false_negative, model.false_positive, model.positive, model.in_order) == (20, 1, "anomaly", False)
+    assert (model.random_state, model.estimator.random_state) == (7, 7)
+    wrapped = build("sklearn.ensemble.IsolationForest", threshold="cost")
+    assert isinstance(wrapped.estimator, OutlierClassifier)
+    with pytest.raises(ConfigError, match="train.threshold: cost needs predict_proba, which sklearn.svm.LinearSVC"):
+        build("sklearn.svm.LinearSVC", "classification", "cost")
+    with pytest.raises(ConfigError, match="fitted once for each fold, from scratch; set train.mode: scratch"):
+        require_can_continue(model, "x")
+
+
+def test_a_classifier_of_more_than_two_classes_has_no_cost_threshold() -> None:
+    with pytest.raises(ValueError, match=r"two classes, and there are \[0, 1, 2\]"):
+        CostThresholdClassifier(DummyClassifier()).fit(np.zeros((6, 1)), np.array([0, 1, 2] * 2))
+
+
+def films(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Ratings with two tastes behind them; a fifth is held out."""
+    generator = np.random.default_rng(seed)
+    users, items = generator.normal(size=(120, 2)), generator.normal(size=(80, 2))
+    rows = pd.DataFrame({"user": generator.integers(0, 120, 5000), "item": generator.integers(0, 80, 5000)})
+    rows = rows.drop_duplicates(ignore_index=True)
+    taste = (users[rows["user"]] * items[rows["item"]]).sum(axis=1)
+    bias = generator.normal(scale=0.4, size=80)[rows["item"]]
+    rows["rating"] = np.clip(3 + bias + taste + generator.normal(scale=0.3, size=len(rows)), 1, 5)
+    held = generator.random(len(rows)) < 0.2
+    return rows[~held], rows[held]
+
+
+def rmse(said: Any, truth: Any) -> float:
+    return float(np.sqrt(np.mean((np.asarray(said) - np.asarray(truth)) ** 2)))
+
+
+def test_a_factorisation_beats_the_means_of_items_where_tastes_differ() -> None:
+    train, holdout = films()
+    means = holdout["item"].map(train.groupby("item")["rating"].mean()).fillna(train["rating"].mean())
+    model = MatrixFactorization(4, regularization=1.0, random_state=0).fit(train[["user", "item"]], train["rating"])
+    assert rmse(model.predict(holdout[["user", "item"]]), holdout["rating"]) < 0.5 * rmse(means, holdout["rating"])
+
+
+def test_without_factors_it_is_the_biases_alone_and_equals_a_ridge_regression_of_them() -> None:
+    train, _ = films()
+    codes, rating = train[["user", "item"]].to_numpy(), train["rating"].to_numpy()
+    model = MatrixFactorization(0, regularization=2.0, n_iterations=200).fit(codes, rating)
+    dummies = np.zeros((len(codes), 200))
+    dummies[np.arange(len(codes)), codes[:, 0]] = dummies[np.arange(len(codes)), 120 + codes[:, 1]] = 1
+    expected = np.linalg.solve(dummies.T @ dummies + 2 * np.eye(200), dummies.T @ (rating - rating.mean()))
+    np.testing.assert_allclose(np.r_[model.user_biases_, model.item_biases_], expected, atol=1e-6)
+
+
+def test_whoever_is_unknown_falls_back_to_what_is_known() -> None:
+    train, _ = films()
+    model = MatrixFactorization(random_state=0).fit(train[["user", "item"]], train["rating"])
+    nobody, new, far = model.predict([[-1, -1], [-1, 3], [10_000, 3]])
+    assert nobody == pytest.approx(train["rating"].mean())
+    assert new == far == pytest.approx(model.mean_ + model.item_biases_[3])
+    said = model.predict(train[["user", "item"]])
+    assert train["rating"].min() <= said.min() <= said.max() <= train["rating"].max()
+
+
+def test_the_same_seed_gives_the_same_factors_and_a_copy_the_same_parameters() -> None:
+    train, _ = films()
+    one, other = (
+        MatrixFactorization(3, random_state=5).fit(train[["user", "item"]], train["rating"]) for _ in range(2)
+    )
+    np.testing.assert_array_equal(one.item_factors_, other.item_factors_)
+    assert clone(one).get_params() == one.get_params()
+
+
+@pytest.mark.parametrize(
+    ("params", "codes", "message"),
+    [
+        ({"n_factors": -1}, [[0, 0]], "n_factors: got -1, expected 0 at least"),
+        ({"regularization": 0}, [[0, 0]], "regularization: got 0, expected a number above 0"),
+        ({"n_iterations": 0}, [[0, 0]], "n_iterations: got 0"),
+        ({}, [[0, 0, 0]], "two columns, the codes of user and item: set embed.kind: ratings"),
+        ({}, [[-1, 0]], "no rating has a known user and a known item"),
+    ],
+)
+def test_what_cannot_be_factorised_is_told(params: dict[str, Any], codes: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MatrixFactorization(**params).fit(codes, [3.0])

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import codecs
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet import datasets
+from ratchet.config import CsvDataset, Timestamp, TsvDataset
+from ratchet.errors import DataError
+
+ROWS = "size,kind,note\n" + "".join(f"{number},{'ab'[number % 2]},nö{number}\n" for number in range(30))
+
+
+def written(tmp_path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
+    path = tmp_path / "data.txt"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    return path
+
+
+def csv(tmp_path: Path, content: str | bytes, **keys: Any) -> CsvDataset:
+    return CsvDataset(source="csv", path=written(tmp_path, content), target="kind", **keys)
+
+
+def read(config: Any) -> Any:
+    return datasets.open_source(config).read()
+
+
+def refusal(config: Any) -> str:
+    with pytest.raises(DataError) as caught:
+        read(config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("separator", "shown"), [(";", '";"'), ("\t", r'"\t"'), ("|", '"|"'), (",", '","')])
+def test_another_separator_is_told_with_the_one_that_the_file_has(tmp_path: Path, separator: str, shown: str) -> None:
+    wrong = ";" if separator == "," else ","
+    message = refusal(csv(tmp_path, ROWS.replace(",", separator), separator=wrong))
+    assert f"set dataset.separator; it looks separated by {shown}" in message
+
+
+def test_another_separator_is_told_where_commas_are_in_the_numbers(tmp_path: Path) -> None:
+    message = refusal(csv(tmp_path, "size;kind\n1,5;a\n2,5;b\n"))
+    assert 'looks separated by ";"' in message
+
+
+def test_a_separator_that_the_settings_can_name_reads_the_file(tmp_path: Path) -> None:
+    assert read(csv(tmp_path, ROWS.replace(",", "\t"), separator="\t")).shape == (30, 3)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "named", "looks"),
+    [
+        ("latin-1", "utf-8", "latin-1"),
+        ("cp1252", "utf-8", "cp1252"),
+        ("utf-16", "utf-8", "utf-16"),
+        ("utf-16-le", "utf-8", "utf-16-le"),
+        ("utf-8", "ascii", "utf-8"),
+        ("utf-8", "latin-1", "utf-8"),
+        ("utf-8", "utf-16", "utf-8"),
+    ],
+)
+def test_another_encoding_is_told_with_the_one_that_the_file_has(
+    tmp_path: Path, encoding: str, named: str, looks: str
+) -> None:
+    text = ROWS.replace("nö", "„nö“") if encoding == "cp1252" else ROWS
+    path = written(tmp_path, text, encoding)
+    message = refusal(CsvDataset(source="csv", path=path, target="kind", encoding=named))
+    assert f"not readable as {named}, it looks like {looks}: set dataset.encoding" in message
+    assert len(read(CsvDataset(source="csv", path=path, target="kind", encoding=looks))) == 30
+
+
+def test_bytes_of_no_encoding_and_an_encoding_of_no_name_are_told(tmp_path: Path) -> None:
+    assert "set dataset.encoding" in refusal(csv(tmp_path, ROWS, encoding="utf-7-and-a-half"))
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    frame = read(csv(tmp_path, codecs.BOM_UTF8 + ROWS.encode()))
+    assert list(frame.columns) == ["size", "kind", "note"]
+
+
+def test_a_file_without_a_header_gets_its_names_from_the_config(tmp_path: Path) -> None:
+    frame = read(csv(tmp_path, "5,a\n5,b\n", names=("size", "kind")))
+    assert frame.to_dict("list") == {"size": [5, 5], "kind": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,a,x\n", "dataset.names has 2 names, and line 1 has 3 fields"),
+        ("1,a\n2\n", "line 2: expected 2 fields, got 1"),
+        ("", "is empty"),
+    ],
+)
+def test_names_have_to_fit_the_lines(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(csv(tmp_path, text, names=("size", "kind")))
+
+
+def test_tabs_separate_a_tsv_and_quotation_marks_are_letters(tmp_path: Path) -> None:
+    path = written(tmp_path, 'text\tlabel\nsay "it\t1\nit, too\t0\n')
+    config = TsvDataset(source="tsv", path=path, target="label")
+    assert read(config)["text"].tolist() == ['say "it', "it, too"]
+    assert datasets.data_version(config) == hashlib.md5(path.read_bytes()).hexdigest()
+
+
+def test_a_tsv_with_commas_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path, ROWS)
+    assert 'looks separated by ","' in refusal(TsvDataset(source="tsv", path=path, target="kind"))
+
+
+STAMP = Timestamp(date="day", hour="hr")
+
+
+def test_a_date_and_an_hour_become_one_time(tmp_path: Path) -> None:
+    text = "day,hr,kind\n2011-01-01,0,a\n2011-01-01,23,b\n"
+    frame = read(csv(tmp_path, text, timestamp=STAMP))
+    assert frame.to_dict("list") == {"time": ["2011-01-01T00:00:00", "2011-01-01T23:00:00"], "kind": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("day,hr,kind\n2011-01-01,24,a\n", "column 'hr': expected an hour from 0 to 23, got 24 in row 1"),
+        ("day,hr,kind\n2011-01-01,1,a\n01/02/11,1,a\n", "column 'day': expected a date such as 2026-01-31, got '01/02"),
+        ("day,h,kind\n2011-01-01,24,a\n", "dataset.timestamp: there is no column 'hr'"),
+        ("day,hr,time\n2011-01-01,2,a\n", "dataset.timestamp.column: there is a column 'time' already"),
+    ],
+)
+def test_what_is_no_date_or_hour_is_told_by_row(tmp_path: Path, text: str, message: str) -> None:
+    assert message in refusal(csv(tmp_path, text, timestamp=STAMP))

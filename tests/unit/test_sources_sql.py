@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from ratchet import datasets
+from ratchet.config import SqlDataset
+from ratchet.datasets.canonical import canonical_csv
+from ratchet.errors import ConfigError, DataError, UnavailableError
+from tests.conftest import new_database
+
+QUERY = "SELECT id, size, kind FROM things ORDER BY id"
+THINGS = pd.DataFrame({"id": [1, 2, 3], "size": [1.5, None, 3.5], "kind": ["a", "b%", "a"]})
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A database with a table of three things."""
+    if request.param == "sqlite":
+        made = f"sqlite:///{tmp_path_factory.mktemp('sql')}/things.db"
+    else:
+        made = new_database(request.getfixturevalue("postgres"), "things")
+    engine = sa.create_engine(made)
+    THINGS.to_sql("things", engine, index=False)
+    engine.dispose()
+    return made
+
+
+def dataset(url: str | None, query: str = QUERY, **keys: Any) -> SqlDataset:
+    return SqlDataset(source="sql", url=url, query=query, target="kind", **keys)
+
+
+def read(config: SqlDataset) -> pd.DataFrame:
+    return datasets.open_source(config).read()
+
+
+def test_a_query_gives_its_rows_and_their_hash(url: str) -> None:
+    pd.testing.assert_frame_equal(read(dataset(url)), THINGS, check_dtype=False)
+    expected = hashlib.md5(canonical_csv(read(dataset(url)))).hexdigest()
+    assert datasets.data_version(dataset(url)) == expected
+
+
+def test_rows_of_a_query_are_checked_like_any_others(url: str) -> None:
+    data = datasets.load(dataset(url, drop=("id",)), "classification")
+    assert data.schema.labels == ("a", "b%")
+    assert data.schema.features[0].nullable
+
+
+def test_percent_signs_and_colons_are_what_they_are(url: str) -> None:
+    assert (
+        len(read(dataset(url, "SELECT id, kind FROM things WHERE kind LIKE '%\\%' ESCAPE '\\' OR kind = ' :b'"))) == 1
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("SELECT * FROM things WHERE id > 9", "dataset.query: gives no rows"),
+        ("SELECT * FROM thinks", "thinks"),
+        ("SELECT id, id FROM things", "gives two columns 'id'"),
+        ("SELEKT 1", "SELEKT"),
+    ],
+)
+def test_a_query_that_gives_nothing_is_told_in_one_line(url: str, query: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(dataset(url, query))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("query", ["DELETE FROM things", "CREATE TABLE more (id INTEGER)", "BEGIN"])
+def test_what_would_change_something_is_refused_and_changes_nothing(url: str, query: str) -> None:
+    with pytest.raises(DataError, match=r"dataset\.query"):
+        read(dataset(url, query))
+    assert len(read(dataset(url))) == 3
+
+
+def test_a_sqlite_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there is no SQLite file"):
+        read(dataset(f"sqlite:///{tmp_path}/none.db"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_is_not_there_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINGS_URL", "postgresql://me:secret@127.0.0.1:1/things")
+    with pytest.raises(UnavailableError) as caught:
+        read(dataset(None, url_env="THINGS_URL"))
+    assert "cannot be reached" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_url_may_be_in_a_variable(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THINGS_URL", url)
+    assert len(read(dataset(None, url_env="THINGS_URL"))) == 3
+    monkeypatch.delenv("THINGS_URL")
+    with pytest.raises(ConfigError, match="the variable THINGS_URL is not set"):
+        read(dataset(None, url_env="THINGS_URL"))
+
+
+@pytest.mark.parametrize("url", ["nodialect://host/x", "mysql+nodriver://host/x"])
+def test_a_url_that_nothing_here_can_open_is_told(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"dataset\.url: .* cannot be opened"):
+        read(dataset(url))
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"url": "postgresql://me:secret@host/things"}, "url: has a password, and configs are logged"),
+        ({"url": "postgresql://host/things?user=me&password=secret"}, "url: has a password"),
+        ({"url": "things.db"}, "expected such as postgresql"),
+        ({"url": "sqlite:///a.db", "url_env": "X"}, "expected either 'url' or 'url_env'"),
+        ({}, "expected either 'url' or 'url_env'"),
+    ],
+)
+def test_a_config_with_a_password_or_with_two_places_is_refused(keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SqlDataset(source="sql", query=QUERY, target="kind", **keys)

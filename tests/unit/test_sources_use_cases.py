@@ -1,0 +1,82 @@
+"""The use cases whose data have to be fetched, read from a server of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ratchet import datasets
+from ratchet.config.files import load_config
+from ratchet.datasets.located import located, needed_variables
+from tests.originals import CONFIGS, FETCHED, served
+from tests.web_server import Site, serving
+
+CASES = [path.relative_to(CONFIGS) for case in FETCHED for path in sorted((CONFIGS / case).glob("*.yaml"))]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with serving() as site:
+        yield site
+
+
+@pytest.mark.parametrize("path", CASES, ids=str)
+def test_a_use_case_reads_its_data_from_a_server(
+    site: Site, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path))
+    config = served(site, path)
+    data = datasets.load(config.dataset, config.task)
+    assert data.schema.task == config.task
+    lost = max((lag for lags in config.dataset.window.lags.values() for lag in lags), default=0) if (
+        config.dataset.window
+    ) else 0  # fmt: skip
+    assert len(data.frame) == 600 - lost
+    assert data.data_version == datasets.data_version(config.dataset)
+
+
+@pytest.mark.parametrize("case", FETCHED)
+def test_a_use_case_has_a_baseline_and_two_variations_at_least_on_the_same_data(case: str) -> None:
+    configs = {path.stem: load_config(path) for path in (CONFIGS / case).glob("*.yaml")}
+    training = {name: config for name, config in configs.items() if config.pipeline == "training"}
+    assert "baseline" in training
+    assert len(training) >= 3
+    baseline = training["baseline"]
+    for config in training.values():
+        assert config.dataset == baseline.dataset
+        assert (config.model, config.task, config.evaluate) == (case, baseline.task, baseline.evaluate)
+
+
+def test_a_forecast_is_made_of_the_past_alone(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path))
+    config = served(site, Path("bike_sharing/baseline.yaml"))
+    frame = datasets.load(config.dataset, config.task).frame
+    assert not {"casual", "registered", "instant", "dteday", "hr"} & set(frame.columns)
+    raw = datasets.open_source(config.dataset).read()
+    row = frame.iloc[0]
+    assert (row["time"], row["cnt"]) == (raw["time"][168], raw["cnt"][168])
+    assert (row["cnt_lag_1"], row["cnt_lag_168"]) == (raw["cnt"][167], raw["cnt"][0])
+    assert row["temp"] == raw["temp"][167]
+    assert row["workingday"] == raw["workingday"][168]
+
+
+def test_places_hold_from_any_folder() -> None:
+    root = Path("/project")
+    assert located({"source": "csv", "path": "data/a.csv"}, root)["path"] == "/project/data/a.csv"
+    nab = {"source": "nab", "values": {"path": "v.csv"}, "labels": {"url": "https://a/b.json"}, "drop": ["path"]}
+    assert located(nab, root) == nab | {"values": {"path": "/project/v.csv"}}
+    assert located({"url": "sqlite:///a.db"}, root) == {"url": "sqlite:////project/a.db"}
+    for url in ("sqlite:////elsewhere/a.db", "sqlite:///:memory:", "postgresql://host/a", "https://a/b.csv"):
+        assert located({"url": url}, root) == {"url": url}
+
+
+def test_a_process_in_another_home_is_told_where_downloads_and_databases_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_THINGS", "postgresql://host/things")
+    assert needed_variables({"url_env": "RATCHET_THINGS"}, tmp_path) == {
+        "RATCHET_DOWNLOADS_DIR": str(tmp_path),
+        "RATCHET_THINGS": "postgresql://host/things",
+    }

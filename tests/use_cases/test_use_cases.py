@@ -1,0 +1,179 @@
+"""Every use case that comes along goes the whole way: training, service, predictions, feedback, training again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.continuous import run_continuous
+from ratchet import datasets
+from ratchet.config import TrainingConfig
+from ratchet.config.files import load_config, parse_config
+from ratchet.datasets.schema import MISSING, Schema
+from ratchet.datasets.split import row_hashes
+from ratchet.loop.snapshots import load_snapshot
+from ratchet.registry import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tasks import TASKS
+from tests.originals import FETCHED, served
+from tests.serving.running import Service, serving
+from tests.training_runs import CONFIGS, train_in
+from tests.web_server import Site
+from tests.web_server import serving as web_serving
+
+BUNDLED = ("iris", "breast_cancer", "digits", "diabetes", "wine", "fraud", "churn")
+ROWS = 60
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    with web_serving() as site:
+        yield site
+
+
+def baseline(use_case: str, site: Site) -> TrainingConfig:
+    """The baseline of a use case, at any speed: this machine is slow, and the gate has tests of its own.
+
+    What has to be fetched comes from our own server, made up: its format is the original's, what it teaches is not, so
+    it has no floor.
+    """
+    changed = [f"model=uc_{use_case}", "promote.latency_ms=10000"]
+    if use_case not in FETCHED:
+        return load_config(CONFIGS / use_case / "baseline.yaml", changed)
+    return served(site, Path(use_case, "baseline.yaml"), *changed, "evaluate.minimum=null", "evaluate.maximum=null")
+
+
+def continuous(config: TrainingConfig) -> Any:
+    """The same, as continuous training."""
+    return parse_config({**config.model_dump(mode="json"), "pipeline": "continuous_training"})
+
+
+@pytest.fixture(scope="module", params=[*BUNDLED, *FETCHED])
+def trained(request: pytest.FixtureRequest, settings: Settings, site: Site) -> TrainingConfig:
+    """The baseline of one use case, in Production."""
+    config = baseline(request.param, site)
+    summary = train_in(settings, config)
+    assert summary.promotion.outcome == "promoted", summary.promotion.reason
+    return config
+
+
+@pytest.fixture(scope="module")
+def service(trained: TrainingConfig, settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    output = tmp_path_factory.mktemp(trained.model) / "output"
+    with serving(settings, trained.model, output) as running:
+        yield running
+
+
+def held_out(config: TrainingConfig) -> tuple[pd.DataFrame, Schema]:
+    data = datasets.load(config.dataset, config.task)
+    return TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)[1], data.schema
+
+
+def records(rows: pd.DataFrame, schema: Schema) -> list[dict[str, Any]]:
+    """Rows as a client sends them; a missing value is null."""
+    features = schema.select(rows)
+    return [
+        {name: None if pd.isna(value) or value == MISSING else value for name, value in record.items()}
+        for record in features.to_dict(orient="records")
+    ]
+
+
+def jittered(rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Rows that are nobody's: production does not send the holdout again."""
+    generator, moved = np.random.default_rng(7), rows.copy()
+    for field in schema.features:
+        if field.type == "number":
+            moved[field.name] += generator.normal(0, 1e-3, len(rows)) * (moved[field.name].std() or 1.0)
+    return moved
+
+
+def test_the_baseline_reaches_its_floor_with_its_primary_metric(trained: TrainingConfig, settings: Settings) -> None:
+    version = ProductionPointer(settings, trained.model).current()
+    assert version is not None
+    figures = json.loads((settings.models_dir / trained.model / "metrics.json").read_text())["metrics"]
+    assert math.isfinite(figures[trained.evaluate.primary_metric])
+
+
+def test_it_is_served_it_learns_from_feedback_and_trains_again(
+    trained: TrainingConfig, service: Service, settings: Settings
+) -> None:
+    rows, schema = held_out(trained)
+    rows = jittered(rows.head(ROWS), schema)
+    described = service.get("/model")
+    assert described["name"] == trained.model
+    assert described["task"] == trained.task
+
+    status, one = service.post("/predict", records(rows, schema)[0])
+    assert status == 200, one
+    status, answers = service.post("/predict_batch", {"rows": records(rows, schema)})
+    assert status == 200, answers
+    answers = answers["predictions"]
+    assert len(answers) == len(rows)
+    if TASKS[trained.task].labelled:
+        assert one["prediction"] in schema.labels
+        assert set(one["probabilities"] or {str(label): 0 for label in schema.labels}) == set(map(str, schema.labels))
+    else:
+        assert isinstance(one["prediction"], float)
+
+    truth = rows[schema.target].tolist()
+    feedback = [
+        {"prediction_id": answer["prediction_id"], "target": target}
+        for answer, target in zip(answers, truth, strict=True)
+    ]
+    status, said = service.post("/feedback_batch", {"feedback": feedback})
+    assert (status, said["counts"]["recorded"]) == (200, len(rows)), said
+
+    summary = run_continuous(
+        continuous(trained), settings, label="again", cache=True, verbose=False, listener=lambda *_: None
+    )
+    assert summary.run.state in ("promoted", "refused"), summary.run.reason
+    assert summary.pipeline is not None
+    train, holdout, _ = load_snapshot(settings, continuous(trained), summary.run.snapshot)
+    sent = set(row_hashes(rows).tolist())
+    learned = set(row_hashes(train).tolist()) | set(row_hashes(holdout).tolist())
+    assert sent <= learned, "what production said is in the snapshot"
+    drift = summary.pipeline.drift
+    assert drift.reference is not None
+
+
+def test_a_record_without_a_field_is_refused_by_its_name(trained: TrainingConfig, service: Service) -> None:
+    rows, schema = held_out(trained)
+    record = next(r for r in records(rows, schema) if None not in r.values())
+    needed = next(f.name for f in schema.features if not f.nullable)
+    status, said = service.post("/predict", {name: value for name, value in record.items() if name != needed})
+    assert status == 422
+    assert needed in json.dumps(said)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for name in BUNDLED for path in (CONFIGS / name).glob("variation_*.yaml")),
+    ids=lambda p: f"{p.parent.name}-{p.stem}",
+)
+def test_every_variation_trains_on_the_same_rows_as_its_baseline(path: Path, settings: Settings) -> None:
+    config = load_config(path, [f"model=uc_{path.parent.name}_{path.stem}", "promote.latency_ms=10000"])
+    compared = load_config(path.parent / "baseline.yaml")
+    assert (config.split, config.seed, config.task, config.evaluate.primary_metric) == (
+        compared.split,
+        compared.seed,
+        compared.task,
+        compared.evaluate.primary_metric,
+    ), "else their figures could not be compared"
+    summary = train_in(settings, config)
+    assert summary.promotion.outcome == "promoted", summary.promotion.reason
+
+
+@pytest.mark.parametrize("use_case", BUNDLED)
+def test_each_use_case_has_a_baseline_and_two_variations(use_case: str) -> None:
+    names = [path.name for path in (CONFIGS / use_case).glob("*.yaml")]
+    assert "baseline.yaml" in names
+    assert sum(name.startswith("variation_") for name in names) >= 2
