@@ -104,9 +104,10 @@ class Task:
         else:
             folds = (StratifiedKFold if self.labelled else KFold)(n_folds, shuffle=True, random_state=seed)
         rarest = rows[schema.target].value_counts().min() if self.labelled and schema.time is None else len(rows)
-        if rarest < n_folds:
-            what = "rows of the rarest class" if self.labelled else "rows"
-            raise DataError(f"{n_folds} folds need as many {what}; there are {rarest}")
+        needed = n_folds if schema.time is None else n_folds + 1
+        if rarest < needed:
+            what = "rows of the rarest class" if self.labelled and schema.time is None else "rows"
+            raise DataError(f"{n_folds} folds need {needed} {what}; there are {rarest}")
         yield from folds.split(rows, rows[schema.target])
 
     def fitting(
@@ -189,4 +190,9 @@ def block_length(schema: Schema, n_rows: int) -> int:
     of the length is that of P. Hall, J. Horowitz and B.-Y. Jing, "On blocking rules for the bootstrap with dependent
     data", 1995.
     """
-    return 1 if schema.time is None else max(1, math.ceil(n_rows ** (1 / 3)))
+    return 1 if schema.time is None else dependent_block(n_rows)
+
+
+def dependent_block(n_rows: int) -> int:
+    """``block_length`` of rows that time orders."""
+    return max(1, math.ceil(math.pow(n_rows, 1 / 3)))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ratchet.config import Column
+from ratchet.datasets.columns import as_text
 from ratchet.errors import DataError
 
 Kind = Literal["number", "category"]
@@ -44,7 +45,7 @@ def texts(column: pa.ChunkedArray, index: pd.Index[Any], name: str) -> pd.Series
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     encoded = _joined(column.dictionary_encode())
-    distinct = [None if value is None else str(value) for value in encoded.dictionary.to_pylist()]
+    distinct = [None if value is None else as_text(value) for value in encoded.dictionary.to_pylist()]
     words = np.array([None, *distinct], dtype=object)
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     return _series(words[codes + 1], index, name)

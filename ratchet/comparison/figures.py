@@ -87,7 +87,8 @@ def parallel_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
     values = [row.value or 0.0 for row in rows]
     spread = Normalize(min(values), max(values))
     palette = colormaps["viridis_r" if comparison.less_is_better else "viridis"]
-    figure, axes = _canvas(max(6.0, 1.6 * len(axes_of) + 2.2), 4.2)
+    longest = max(len(written) for scale in axes_of[1:] for written in scale.ticks.values())
+    figure, axes = _canvas(max(6.0, max(1.6, 0.075 * longest + 0.3) * len(axes_of) + 2.2), 4.2)
     for i in reversed(range(len(rows))):
         heights = [scale.heights[i] for scale in axes_of]
         colour = palette(0.92 * spread(values[i]) if max(values) > min(values) else 0.5)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from ratchet.config.section import Section
+
+# How drivers of databases call a password among the other options of a URL.
+_SECRET = re.compile(r"(password|passwd|pwd|passfile|token|secret)\s*=", re.IGNORECASE)
 
 
 class Column(Section):
@@ -69,6 +73,15 @@ class BaseDataset(Section):
     def _window_needs_time(self) -> Self:
         if self.window and not self.time:
             raise ValueError("window: rows that follow each other need 'time', the column that orders them")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_what_it_needs(self) -> Self:
+        for key, name in {"target": self.target, "time": self.time}.items():
+            if name in self.drop:
+                raise ValueError(f"drop: {name!r} is the {key}, which is needed; leave it out of drop")
+        if self.time == self.target:
+            raise ValueError(f"time: {self.time!r} is the target; name the column that orders the rows")
         return self
 
 
@@ -219,7 +232,7 @@ class SqlDataset(BaseDataset):
             raise ValueError("expected either 'url' or 'url_env'")
         if self.url and "://" not in self.url:
             raise ValueError("url: expected such as postgresql://user@host/database or sqlite:///file.db")
-        if self.url and (urlsplit(self.url).password or "password=" in self.url):
+        if self.url and (urlsplit(self.url).password or _SECRET.search(unquote(self.url))):
             raise ValueError("url: has a password, and configs are logged: put the URL into a variable for url_env")
         return self
 

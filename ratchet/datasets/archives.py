@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -18,7 +19,15 @@ from ratchet.whole_files import write_whole
 _BLOCK = 1 << 20
 # A few kilobytes can unpack to terabytes; no data set that is read whole is larger than this.
 _MOST_BYTES = 4 * 2**30
-_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, NotImplementedError)
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    gzip.BadGzipFile,
+    EOFError,
+    NotImplementedError,
+)
 
 
 def member_file(archive: Path, member: str | None, most_bytes: int = _MOST_BYTES) -> Path:
@@ -63,7 +72,7 @@ def _kind(path: Path) -> str | None:
     try:
         if tarfile.is_tarfile(path):
             return "tar"
-    except (EOFError, zlib.error, OSError):  # damaged; reading it will say so
+    except (EOFError, zlib.error, lzma.LZMAError, OSError):  # damaged; reading it will say so
         pass
     return "gzip" if gzipped else None
 
@@ -81,12 +90,22 @@ def _told(archive: Path) -> Iterator[None]:
 def _copy(archive: Path, kind: str, member: str | None, target: Path, most_bytes: int) -> None:
     with _opened(archive, kind, member) as source, target.open("wb") as file:
         size = 0
-        while block := source.read(_BLOCK):
+        while block := _block(source):
             size += len(block)
             if size > most_bytes:
                 what = f"{member} in {archive.name}" if member else archive.name
                 raise DataError(f"{what}: unpacks to more than {most_bytes} bytes: unpack it and name the file")
             file.write(block)
+
+
+def _block(source: Any) -> bytes:
+    """The next bytes; of bzip2, what is damaged comes as an OSError, as if the disk had failed."""
+    try:
+        return bytes(source.read(_BLOCK))
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise tarfile.TarError(str(error)) from None
 
 
 @contextmanager
@@ -106,6 +125,9 @@ def _opened(archive: Path, kind: str, member: str | None) -> Iterator[Any]:
             found: Any = tar.extractfile(member)  # a regular file, so it is not None
             with found as file:
                 yield file
+            rest: Any = tar.fileobj
+            while _block(rest):  # what was read is only known to be sound at the end, where gzip has its checksum
+                pass
 
 
 def _require(member: str, known: list[str], archive: Path) -> None:

@@ -53,11 +53,11 @@ def typed_part(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
     if rule.type == "time":
         return as_time_text(values)
     if rule.type == "text":
-        return values.map(_as_text, na_action="ignore").astype(object)
+        return values.map(as_text, na_action="ignore").astype(object)
     if pd.api.types.is_numeric_dtype(values) and rule.type != "category":
         return _finite(values.astype("float64"))
     if rule.type == "category" or (rule.type is None and not _reads_as_numbers(values)):
-        return values.map(_as_text, na_action="ignore").astype(object)
+        return values.map(as_text, na_action="ignore").astype(object)
     numbers = pd.to_numeric(values, errors="coerce")
     wrong = values[numbers.isna() & values.notna()]
     if len(wrong):
@@ -89,7 +89,7 @@ def as_time_text(values: pd.Series[Any]) -> pd.Series[Any]:
 
 
 def _iso(time: pd.Timestamp) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S") + (f".{time.microsecond:06d}" if time.microsecond else "")
+    return time.tz_localize(None).isoformat(timespec="microseconds" if time.microsecond else "seconds")
 
 
 def _finite(values: pd.Series[Any]) -> pd.Series[Any]:
@@ -106,8 +106,11 @@ def _reads_as_numbers(values: pd.Series[Any]) -> bool:
     return bool(pd.to_numeric(present, errors="coerce").notna().mean() > _MOSTLY_NUMBERS)
 
 
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value)
+def as_text(value: Any) -> str:
+    """A value of a category or a text; 1.0 is ``1``: pandas makes floats of whole numbers as soon as one is missing."""
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if isinstance(value, float | np.floating) and float(value).is_integer() else str(value)
 
 
 def row_number(index: Any) -> int:
@@ -138,15 +141,17 @@ def target_part(values: pd.Series[Any], task: TaskName) -> pd.Series[Any]:
         raise DataError(f"target {values.name!r}: is missing in row {row_number(missing[0])} ({len(missing)} such)")
     if task not in LABELLED:
         numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-        if numbers.isna().any():
-            at = numbers.index[numbers.isna()][0]
-            raise DataError(f"target {values.name!r}: expected a number, got {values[at]!r} in row {row_number(at)}")
+        wrong = numbers.index[~np.isfinite(numbers)]
+        if len(wrong):
+            got, row = values[wrong[0]], row_number(wrong[0])
+            what = "a number" if numbers.isna()[wrong[0]] else "a finite number"
+            raise DataError(f"target {values.name!r}: expected {what}, got {got!r} in row {row}")
         return numbers
     if pd.api.types.is_float_dtype(values) and not (values % 1 == 0).all():
         some = values[values % 1 != 0].iloc[0]
         raise DataError(f"target {values.name!r}: {some:g} is no class; to predict a number, set task: regression")
     number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    return values.astype("int64") if number else values.map(_as_text).astype(object)
+    return values.astype("int64") if number else values.map(as_text).astype(object)
 
 
 def classes_of(labels: set[Any], target: str) -> tuple[str | int, ...]:

@@ -28,10 +28,11 @@ def encoding_of(path: Path, named: str) -> str | None:
 
     Raises
     ------
-    LookupError: there is no encoding of that name.
+    LookupError: there is no encoding of text of that name.
     OSError: the file cannot be read.
     """
     codec = codecs.lookup(named).name
+    " ".encode(named)  # says of rot13, hex and the like that they are no encodings of text
     with path.open("rb") as file:
         start = file.read(_BLOCK)
     marked = next((name for mark, name in _MARKS.items() if start.startswith(mark)), None)

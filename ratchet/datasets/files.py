@@ -80,7 +80,7 @@ class ParquetSource:
         return file_version(self._config.path)
 
     def read(self) -> pd.DataFrame:
-        """All rows.
+        """All rows; an index that pandas has stored beside them is no column, and does not number them.
 
         Raises
         ------
@@ -96,4 +96,4 @@ class ParquetSource:
         check_header([str(column) for column in frame.columns], path)
         if frame.empty:
             raise DataError(f"{path}: has columns but no rows")
-        return frame
+        return frame.reset_index(drop=True)

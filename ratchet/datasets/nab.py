@@ -78,7 +78,10 @@ class NabSource:
 
     @staticmethod
     def _window(start: str, end: str) -> tuple[str, str]:
-        first, last = as_time_text(pd.Series([start, end], name="labels"))
+        times = pd.Series([start, end], name="labels", dtype=object)
+        if not times.map(lambda time: isinstance(time, str)).all():
+            raise TypeError
+        first, last = as_time_text(times)
         return first, last
 
     def _file(self, place: Place) -> Path:

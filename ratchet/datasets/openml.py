@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class OpenmlSource:
         Raises
         ------
         DataError: OpenML has no such data set, or it is sparse.
-        UnavailableError: OpenML cannot be reached, and no copy is kept.
+        UnavailableError: OpenML cannot be reached and no copy is kept, or the download was cut off.
         StateError: the folder of downloads cannot be written.
         """
         return self._frame.copy()
@@ -64,16 +65,20 @@ def _fetched(which: dict[str, Any], home: str, delay: float, shown: str) -> pd.D
             found: Any = fetch_openml(
                 **which, as_frame=True, target_column=None, parser="auto", data_home=home, n_retries=2, delay=delay
             )
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         if getattr(error, "code", None) == 404:
             raise DataError(f"{shown}: OpenML has no such data set") from None
-        if isinstance(error, PermissionError) or (error.filename and not hasattr(error, "code")):
-            raise StateError(f"{home} cannot be written: {error.strerror or error}") from None
+        if isinstance(error, PermissionError) or (getattr(error, "filename", None) and not hasattr(error, "code")):
+            raise StateError(f"{home} cannot be written: {getattr(error, 'strerror', None) or error}") from None
         raise UnavailableError(
             f"{shown}: openml.org cannot be reached ({_one_line(getattr(error, 'reason', error))}):"
             " look at the network and run again"
         ) from None
     except ValueError as error:
+        if "md5 checksum" in str(error):
+            raise UnavailableError(
+                f"{shown}: what came has another MD5 than OpenML says: it was cut off, or changed; run again"
+            ) from None
         raise DataError(f"{shown}: {_one_line(error)}") from None
     frame: pd.DataFrame = found.frame
     return frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -77,12 +78,19 @@ def _engine(url: str) -> Engine:
         kind = parts.get_backend_name()
         arguments = {"connect_timeout": _CONNECT} if kind == "postgresql" else {}
         engine = create_engine(parts, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        raise ConfigError(f"dataset.url: {without_password(url)} cannot be opened: {_first_line(error)}") from None
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
+        place = without_password(url).partition("?")[0]  # among the options may be a password
+        raise ConfigError(f"dataset.url: {place} cannot be opened: {_first_line(error)}") from None
     if kind == "sqlite":
         _require_file(parts.database)
-        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))
+        event.listen(engine, "connect", _read_only)
     return engine
+
+
+def _read_only(connection: sqlite3.Connection, _: object) -> None:
+    """No writing, and no other file: SQLite would make one that is attached and not there."""
+    connection.execute("PRAGMA query_only = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
 
 
 def _require_file(database: str | None) -> None:
@@ -115,7 +123,8 @@ def _select(engine: Engine, query: str) -> pd.DataFrame:
 
 
 def _shown(engine: Engine) -> str:
-    return engine.url.render_as_string(hide_password=True)
+    """Its place; among the options may be a password, which SQLAlchemy would not hide."""
+    return engine.url.set(query={}).render_as_string(hide_password=True)
 
 
 def _first_line(error: object) -> str:

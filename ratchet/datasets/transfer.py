@@ -105,12 +105,16 @@ def _request(url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
         if not location:
             return response
         response.release_conn()
-        at = _redirected(url, at, urljoin(at, location))
+        at = _redirected(url, at, location)
     raise DataError(f"{url}: redirects more than {_MOST_REDIRECTS} times: give the address at which it ends")
 
 
-def _redirected(url: str, at: str, to: str) -> str:
-    scheme = urlsplit(to).scheme
+def _redirected(url: str, at: str, location: str) -> str:
+    try:
+        to = urljoin(at, location)
+        scheme = urlsplit(to).scheme
+    except ValueError:
+        raise DataError(f"{url}: redirects to {location[:200]!r}, which is no address") from None
     if scheme not in ("http", "https") or (urlsplit(at).scheme, scheme) == ("https", "http"):
         raise DataError(
             f"{url}: redirects to {to[:200]!r}, which is not followed: expected http or https, after https only https"

@@ -53,7 +53,7 @@ def windows(frame: pd.DataFrame, window: Window, time: str, target: str) -> pd.D
 
     Raises
     ------
-    DataError: a column is not there, or no row has its whole past.
+    DataError: a column is not there, or would be there twice, or no row has its whole past.
     """
     _require(frame, [*window.lags, *window.known], "window")
     stays = {time, target, *window.known}
@@ -61,7 +61,11 @@ def windows(frame: pd.DataFrame, window: Window, time: str, target: str) -> pd.D
         name: frame[name] if name in stays else frame[name].shift(window.horizon) for name in frame.columns
     }
     for name, lags in window.lags.items():
-        columns |= {f"{name}_lag_{lag}": frame[name].shift(lag) for lag in lags}
+        made = {f"{name}_lag_{lag}": frame[name].shift(lag) for lag in lags}
+        twice = next((lagged for lagged in made if lagged in columns), None)
+        if twice is not None:
+            raise DataError(f"dataset.window: makes a column {twice!r}, and there is one already: name that otherwise")
+        columns |= made
     longest = max([window.horizon, *(lag for lags in window.lags.values() for lag in lags)])
     if longest >= len(frame):
         raise DataError(f"dataset.window: the longest lag is {longest}, and the series has {len(frame)} rows")

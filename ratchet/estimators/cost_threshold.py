@@ -70,13 +70,16 @@ class CostThresholdClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
 
         Raises
         ------
-        ValueError: there are not two classes.
+        ValueError: there are not two classes, the positive one is none of them, or a cost is not above 0.
         """
+        self._check_costs()
         rows, truth = np.asarray(X), np.asarray(y)
         self.estimator_ = clone(self.estimator).fit(rows, truth)
         self.classes_ = np.asarray(self.estimator_.classes_)
         if len(self.classes_) != 2:
             raise ValueError(f"costs need two classes, and there are {self.classes_.tolist()}")
+        if self.positive is not None and self.positive not in self.classes_.tolist():
+            raise ValueError(f"positive: {self.positive!r} is none of {self.classes_.tolist()}")
         self.n_features_in_ = rows.shape[1]
         self.threshold_ = self._choose(rows, truth) if self.threshold is None else self.threshold
         return self
@@ -91,6 +94,11 @@ class CostThresholdClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator
         at = self._at(self.classes_)
         positive = self.predict_proba(X)[:, at] >= self.threshold_
         return np.asarray(self.classes_[np.where(positive, at, 1 - at)])
+
+    def _check_costs(self) -> None:
+        for name in ("false_negative", "false_positive"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected a cost above 0")
 
     def _at(self, classes: npt.NDArray[Any]) -> int:
         return int(classes.tolist().index(classes[-1] if self.positive is None else self.positive))

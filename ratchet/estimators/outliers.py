@@ -69,8 +69,9 @@ class OutlierClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # 
 
         Raises
         ------
-        ValueError: there are not two classes, or no row to fit on.
+        ValueError: there are not two classes, no row to fit on, or a parameter is out of range.
         """
+        self._check_parameters()
         rows, truth = np.asarray(X, dtype=np.float64), np.asarray(y)
         self.classes_ = self._classes(truth)
         self.positive_at_ = self._positive_at()
@@ -100,6 +101,12 @@ class OutlierClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # 
         """The positive class beyond the threshold, else the other; shape (rows,)."""
         anomalous = self.decision_function(X) > 0
         return np.asarray(self.classes_[np.where(anomalous, self.positive_at_, 1 - self.positive_at_)])
+
+    def _check_parameters(self) -> None:
+        if self.fit_on not in ("all", "normal"):
+            raise ValueError(f"fit_on: got {self.fit_on!r}, expected all or normal")
+        if self.share is not None and not 0 <= self.share <= 0.5:
+            raise ValueError(f"share: got {self.share!r}, expected a share from 0 to 0.5")
 
     def _classes(self, truth: npt.NDArray[Any]) -> npt.NDArray[Any]:
         seen = np.unique(truth)

@@ -36,7 +36,7 @@ def both_scores(trial: Trial, champion: Package, rows: pd.DataFrame) -> tuple[me
     """The challenger's and the champion's predictions on the same rows, beside the truth."""
     schema = trial.challenger.schema
     mine = score_rows(trial.challenger.model, rows, schema)
-    return mine, score_rows(champion.model, rows, _labelled_as(champion.schema, schema))
+    return mine, score_rows(champion.model, rows, _judged_as(champion.schema, schema))
 
 
 def paired_interval(
@@ -85,5 +85,7 @@ def columns_of(schema: Schema) -> set[tuple[str, str]]:
     return {(field.name, field.type) for field in schema.features} | {(schema.target, "target")}
 
 
-def _labelled_as(schema: Schema, other: Schema) -> Schema:
-    return schema.model_copy(update={"labels": other.labels, "target": other.target})
+def _judged_as(schema: Schema, other: Schema) -> Schema:
+    """A schema whose rows are measured by another's yardstick, also where the config's costs have changed since."""
+    asked = {"labels": other.labels, "target": other.target, "positive": other.positive, "costs": other.costs}
+    return schema.model_copy(update=asked)

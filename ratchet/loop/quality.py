@@ -17,6 +17,7 @@ from ratchet.config import LABELLED, LOSSES, Costs, TaskName
 from ratchet.config.continuous import QualityDrop
 from ratchet.evaluation import interval
 from ratchet.loop.production import Label, LabelledRow, PredictedRow
+from ratchet.tasks import dependent_block
 
 # Metrics that follow from a confusion matrix, and so from an expected one.
 ESTIMABLE = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")
@@ -95,6 +96,8 @@ def measure(
     task: TaskName,
     positive: Label | None = None,
     costs: Costs | None = None,
+    *,
+    in_order: bool = False,
 ) -> Quality:
     """Measure a version on a window, and say whether it has fallen.
 
@@ -113,6 +116,8 @@ def measure(
     seed: of the bootstrap.
     task: of the version.
     positive, costs: as for ``scores_of``.
+    in_order: whether time orders the rows: those that follow each other are alike, and the bootstrap draws them
+        together, as on the holdout.
     """
     estimate = estimated(unlabelled, metric)
     scores = scores_of(rows, task, positive, costs)
@@ -128,7 +133,8 @@ def measure(
             version=version, metric=metric, n_rows=len(scores), metrics=figures, estimate=estimate, reason=reason
         )
     value = figures[metric]
-    low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed)
+    block = dependent_block(len(scores)) if in_order else 1
+    low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed, block)
     dropped, reason = _verdict(metric, value, (low, high), baseline, asked.drop, len(scores))
     return Quality(
         version=version,

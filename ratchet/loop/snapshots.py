@@ -65,7 +65,8 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     """Write the snapshot of a watermark, unless it is there already.
 
     The reference is split as in training, so that its holdout is the one that the champion was not fitted on. The
-    newest labelled rows of production, by the time of their prediction, are held out too. A row that is held out is
+    newest labelled rows of production are held out too: by their own time where the data set has one, else by that of
+    their prediction. A row that is held out is
     in no training part, also where production has sent it a second time; and where production has sent a training row
     of the reference, it is not held out.
 
@@ -83,6 +84,8 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     reference = datasets.load(config.dataset, config.task)
     train, holdout = TASKS[config.task].split(reference.frame, reference.schema, config.split, config.seed)
     production = as_frame(labels_up_to(store, config.model, watermark, config.production.most_rows), reference.schema)
+    if reference.schema.time is not None:  # clients may send the past later than the present
+        production = production.sort_values(reference.schema.time, kind="stable", ignore_index=True)
     newest = len(production) - int(len(production) * config.production.holdout)
     older, newer = production.iloc[:newest], _without(production.iloc[newest:], set(row_hashes(train).tolist()))
     held = set(row_hashes(holdout).tolist()) | set(row_hashes(newer).tolist())

@@ -194,6 +194,7 @@ class QualityFell:
             view.config.task,
             schema.positive if schema else None,
             schema.costs if schema else None,
+            in_order=view.config.dataset.time is not None,
         )
         return found, rows[0].seq if rows else 0
 

@@ -161,6 +161,7 @@ def test_a_version_can_be_trained_again_and_is_identical(cli: Cli, trained: Sett
     assert result.stdout.startswith("pointer version 1: identical")
 
 
+@pytest.mark.slow
 def test_what_came_out_differently_and_what_has_changed_is_named(shell: Shell, trained: Settings) -> None:
     # The record is changed here, which is quicker than another machine.
     pointer, client = ProductionPointer(trained, MODEL), connect(trained)

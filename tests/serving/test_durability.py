@@ -86,6 +86,7 @@ def test_a_store_that_is_locked_for_ten_seconds_costs_no_answer_and_no_row(
     assert lost(served_settings, load) == set()
 
 
+@pytest.mark.slow
 def test_strict_durability_answers_503_while_the_store_is_locked_and_keeps_what_it_acknowledged(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_strict_durability_answers_503_while_the_store_is_locked_and_keeps_what_
     assert lost(served_settings, load) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("durability", ["spill", "strict"])
 def test_a_full_disk_refuses_predictions_and_loses_none(
     durability: str,

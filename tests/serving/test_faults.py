@@ -40,6 +40,7 @@ def by_hand(settings: Settings, pointer: ProductionPointer, version: str) -> Non
     ProductionPointer(settings, pointer.model).promote(version, "by hand", "test")
 
 
+@pytest.mark.slow
 def test_a_corrupt_and_a_missing_artifact_leave_the_old_version_in_place(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
     assert {request.status for request in broken} <= {0}
 
 
+@pytest.mark.slow
 def test_workers_and_relay_end_when_their_parent_is_killed(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
 ) -> None:
@@ -109,6 +111,7 @@ def test_workers_and_relay_end_when_their_parent_is_killed(
         wait_until(lambda: service.processes == [], 30)
 
 
+@pytest.mark.slow
 def test_a_service_started_before_the_first_promotion_waits_for_it(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
 ) -> None:

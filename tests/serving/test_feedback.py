@@ -319,6 +319,7 @@ def settings(request: pytest.FixtureRequest) -> Settings:
     return found
 
 
+@pytest.mark.slow
 def test_no_acknowledged_feedback_is_lost_or_counted_twice_when_a_worker_and_then_everything_is_killed(
     settings: Settings, iris_models: tuple[Trained, Trained], tmp_path: Path
 ) -> None:

@@ -493,6 +493,7 @@ def comparable(reply: tuple[int, dict[str, str], bytes]) -> tuple[int, dict[str,
     return status, told, answer
 
 
+@pytest.mark.slow
 def test_bentoml_serve_answers_every_request_as_the_hot_path_does(
     service: Service, iris_models: tuple[Trained, Trained], tmp_path: Path, output: Path
 ) -> None:

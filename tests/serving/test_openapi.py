@@ -197,6 +197,7 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return baseline(f"dataset={{source: csv, path: {path}, target: left, {rules}}}", "embed={reducer: none}")
 
 
+@pytest.mark.slow
 def test_the_document_follows_a_hot_swap_to_other_columns(
     served_settings: Settings,
     iris_models: tuple[Trained, Trained],

@@ -278,7 +278,7 @@ def test_what_stands_below_the_table_are_reasons_and_notes(two: Comparison) -> N
 @pytest.mark.parametrize(
     ("uri", "pages"),
     [
-        ("sqlite:////home/mlflow.db", "http://127.0.0.1:5000"),
+        ("sqlite:////srv/mlflow.db", "http://127.0.0.1:5000"),
         ("https://ann:secret@mlflow.example:8443/sub/", "https://mlflow.example:8443/sub"),
     ],
 )

@@ -138,7 +138,42 @@ def test_a_rule_that_is_broken_is_told(tmp_path: Path, rule: dict[str, Column], 
 
 def test_a_number_can_be_declared_a_category(tmp_path: Path) -> None:
     data = load(csv(tmp_path, GOOD, columns={"size": Column(type="category")}))
-    assert data.schema.features[0].categories == ("1.0", "2.5", "3.0", "4.0")
+    assert data.schema.features[0].categories == ("1", "2.5", "3", "4")
+
+
+def test_a_category_of_whole_numbers_is_called_the_same_with_and_without_a_gap(tmp_path: Path) -> None:
+    text = "code,kind\n" + "".join(f"{number % 3},{'ab'[number % 2]}\n" for number in range(30))
+    for rows in (text, f"{text},a\n"):
+        data = load(csv(tmp_path, rows, columns={"code": Column(type="category")}))
+        assert data.schema.features[0].categories == ("0", "1", "2")
+
+
+def test_a_number_to_predict_is_finite(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"target 'size': expected a finite number, got .*inf.* in row 2"):
+        load(csv(tmp_path, "size,weight\n1,2\ninf,3\n", target="size"), "regression")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"drop": ("kind",)}, "drop: 'kind' is the target, which is needed"),
+        ({"time": "size", "drop": ("size",)}, "drop: 'size' is the time, which is needed"),
+        ({"time": "kind"}, "time: 'kind' is the target"),
+    ],
+)
+def test_a_column_that_is_needed_cannot_be_dropped_or_be_two_things(
+    tmp_path: Path, keys: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        csv(tmp_path, GOOD, **keys)
+
+
+def test_a_year_has_four_digits_so_that_times_sort_as_texts(tmp_path: Path) -> None:
+    text = (
+        "at,kind,size\n" + "".join(f"{year}-01-01,{'ab'[year % 2]},1\n" for year in (2026, 1999)) + "0987-01-01,a,1\n"
+    )
+    data = load(csv(tmp_path, text, time="at"))
+    assert data.frame["at"].tolist() == ["0987-01-01T00:00:00", "1999-01-01T00:00:00", "2026-01-01T00:00:00"]
 
 
 def test_a_regression_needs_numbers_to_predict(tmp_path: Path) -> None:

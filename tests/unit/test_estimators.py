@@ -234,6 +234,22 @@ def test_a_config_asks_for_the_threshold_and_the_schema_tells_the_costs() -> Non
         require_can_continue(model, "x")
 
 
+@pytest.mark.parametrize(
+    ("wrapper", "message"),
+    [
+        (CostThresholdClassifier(LogisticRegression(), 0, 1), "false_negative: got 0, expected a cost above 0"),
+        (CostThresholdClassifier(LogisticRegression(), 1, -1), "false_positive: got -1, expected a cost above 0"),
+        (CostThresholdClassifier(LogisticRegression(), positive="x"), r"positive: 'x' is none of \[0, 1\]"),
+        (OutlierClassifier(fit_on="some"), "fit_on: got 'some', expected all or normal"),  # type: ignore[arg-type]
+        (OutlierClassifier(share=0.7), "share: got 0.7, expected a share from 0 to 0.5"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_parameters_of_the_wrappers_are_checked(wrapper: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        wrapper.fit(np.arange(20.0)[:, None], np.array([0, 1] * 10))
+
+
 def test_a_classifier_of_more_than_two_classes_has_no_cost_threshold() -> None:
     with pytest.raises(ValueError, match=r"two classes, and there are \[0, 1, 2\]"):
         CostThresholdClassifier(DummyClassifier()).fit(np.zeros((6, 1)), np.array([0, 1, 2] * 2))

@@ -2,20 +2,24 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import binom
+from sklearn.dummy import DummyClassifier
 
-from ratchet import gates
+from ratchet import gates, metrics
+from ratchet.config import Costs
 from ratchet.config.files import parse_config
 from ratchet.datasets import row_hashes
-from ratchet.datasets.schema import Field
+from ratchet.datasets.schema import Field, Schema
 from ratchet.errors import ConfigError, DataError
 from ratchet.evaluation import Evaluation, evaluate_model
 from ratchet.gates import Check, Trial, incompatibilities, judge, paired_interval, unseen_rows
+from ratchet.gates.comparison import both_scores
 from ratchet.metrics import ClassificationScores, RegressionScores
 from ratchet.packaging import Package, load_package
 from tests.unit.conftest import Trained, baseline
@@ -372,6 +376,19 @@ def test_a_margin_keeps_its_level_at_the_margin() -> None:
         low, _ = paired_interval("mae", RegressionScores(truth, mine), RegressionScores(truth, theirs), 0.95, 500, seed)
         passed += low > -0.1
     assert passed <= binom.ppf(0.999, SIMULATIONS, 0.025)
+
+
+def test_both_models_are_measured_by_the_costs_and_the_positive_class_of_the_challengers_config() -> None:
+    rows = pd.DataFrame({"x": [0.0] * 10, "y": ["no", "yes"] * 5})
+    model = DummyClassifier(strategy="constant", constant="no").fit(rows[["x"]], rows["y"])
+    schema = Schema(
+        features=(Field(name="x", type="number", nullable=False),), target="y", labels=("no", "yes"), positive="yes"
+    )
+    before = schema.model_copy(update={"costs": Costs(false_negative=1, false_positive=1), "positive": "no"})
+    after = schema.model_copy(update={"costs": Costs(false_negative=50, false_positive=1)})
+    champion, challenger = (SimpleNamespace(model=model, schema=one) for one in (before, after))
+    mine, theirs = both_scores(SimpleNamespace(challenger=challenger), champion, rows)  # type: ignore[arg-type]
+    assert [metrics.point("cost", scores) for scores in (mine, theirs)] == [25.0, 25.0]
 
 
 def test_the_seed_fixes_the_paired_interval() -> None:

@@ -358,6 +358,16 @@ def test_without_the_holdouts_figure_nothing_has_fallen() -> None:
     assert found.reason.endswith("the holdout's figure is not known")
 
 
+def test_rows_in_the_order_of_time_have_a_wider_interval_where_mistakes_come_together() -> None:
+    rows = [row(NAMES[0], NAMES[at // 20 % 2 and at // 100 % 2]) for at in range(400)]  # runs of twenty mistakes
+    alone, together = (
+        measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, 1, "classification", in_order=in_order)
+        for in_order in (False, True)
+    )
+    assert together.value == alone.value
+    assert together.high - together.low > 1.5 * (alone.high - alone.low)
+
+
 def test_the_seed_fixes_the_interval() -> None:
     rows = right(0.8, 100)
     one, same, other = (

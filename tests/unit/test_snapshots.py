@@ -139,6 +139,32 @@ def test_a_watermark_freezes_the_labels(take: Callable[..., Loaded], stream: Str
     )
 
 
+def test_where_rows_have_a_time_the_newest_by_it_are_held_out_in_whatever_order_they_were_sent(
+    take: Callable[..., Loaded], tmp_path: Path, sqlite_store: Store
+) -> None:
+    hours = pd.date_range("2026-01-01", periods=80, freq="h")
+    values = np.sin(np.arange(80.0))
+    pd.DataFrame({"at": hours, "id": range(80), "y": values}).to_csv(tmp_path / "series.csv", index=False)
+    dataset = {
+        "source": "csv", "path": str(tmp_path / "series.csv"), "target": "y", "time": "at", "drop": ["id"],
+        "window": {"lags": {"y": [1, 2]}},
+    }  # fmt: skip
+    config: ContinuousTrainingConfig = parse_config({
+        "pipeline": "continuous_training", "model": "series", "task": "forecasting", "dataset": dataset,
+        "embed": {"kind": "series"}, "train": {"estimator": "sklearn.linear_model.Ridge"},
+        "evaluate": {"primary_metric": "rmse"}, "production": {"holdout": 0.3},
+    })  # fmt: skip
+    later = pd.date_range("2026-02-01", periods=10, freq="h").strftime("%Y-%m-%dT%H:%M:%S")[::-1]
+    stream = Stream(sqlite_store, "series")
+    sent = [{"at": at, "y_lag_1": 0.5 + n, "y_lag_2": 0.25} for n, at in enumerate(later)]
+    stream.label(stream.answer(sent, 0.0), [float(n) for n in range(10)])
+    made, train, holdout = take(config)
+    assert (made.reference_train, made.production_train, made.production_holdout) == (62, 7, 3)
+    assert list(train.columns) == ["at", "y_lag_1", "y_lag_2", "y"]
+    assert train["at"].tail(7).max() < holdout["at"].tail(3).min()
+    assert train["at"].is_monotonic_increasing, "as an estimator with folds in the order of time takes them"
+
+
 def test_the_newest_rows_by_the_time_of_prediction_are_held_out(
     take: Callable[..., Loaded], stream: Stream, iris: Trained
 ) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from ratchet.config import HttpDataset
 from ratchet.config.files import parse_config
+from ratchet.datasets import transfer
 from ratchet.datasets.archives import member_file
 from ratchet.datasets.downloads import Remote, bring, sha256_of
 from ratchet.datasets.web import HttpSource
@@ -287,6 +288,44 @@ def test_a_damaged_archive_is_told(tmp_path: Path, share: float) -> None:
     archive.write_bytes(whole[: int(len(whole) * share)])
     with pytest.raises(DataError, match=r"damaged|no zip or tar archive"):
         member_file(archive, "data.csv")
+
+
+def damaged(packed: bytes) -> bytes:
+    """The same with the middle of what is compressed turned over."""
+    middle = len(packed) // 2
+    return packed[:middle] + bytes(byte ^ 0xFF for byte in packed[middle : middle + 20]) + packed[middle + 20 :]
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, "w:gz", "w:xz"])
+def test_a_member_with_damage_in_it_is_told_however_it_is_compressed(tmp_path: Path, how: Any) -> None:
+    content = b"".join(hashlib.sha256(bytes([number % 256, number // 256])).digest() for number in range(3000))
+    archive = tmp_path / "archive"
+    if isinstance(how, str):
+        with tarfile.open(archive, how) as tar:
+            info = tarfile.TarInfo("data.csv")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    else:
+        with zipfile.ZipFile(archive, "w", how) as packed:
+            packed.writestr("data.csv", content)
+    archive.write_bytes(damaged(archive.read_bytes()))
+    with pytest.raises(DataError, match="the archive is damaged"):
+        member_file(archive, "data.csv")
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.parametrize("location", ["http://example.org/data.csv", "file:///etc/passwd", "//[half"])
+def test_after_https_only_https_is_followed(location: str) -> None:
+    asked = "https://example.org/data.csv"
+    assert transfer._redirected(asked, asked, "/moved.csv") == "https://example.org/moved.csv"
+    with pytest.raises(DataError, match="redirects to"):
+        transfer._redirected(asked, asked, location)
+
+
+def test_a_redirect_to_what_is_no_address_is_told(site: Site, tmp_path: Path) -> None:
+    url = site.put("/moved.csv", b"", location="http://[half")
+    with pytest.raises(DataError, match=r"redirects to 'http://\[half', which is no address"):
+        HttpSource(dataset(url), tmp_path).read()
 
 
 def test_a_member_of_what_is_no_archive_is_told(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from ratchet import datasets
-from ratchet.config import CsvDataset, Timestamp, TsvDataset
+from ratchet.config import CsvDataset, ParquetDataset, Timestamp, TsvDataset
 from ratchet.errors import DataError
 
 ROWS = "size,kind,note\n" + "".join(f"{number},{'ab'[number % 2]},nö{number}\n" for number in range(30))
@@ -75,6 +76,24 @@ def test_another_encoding_is_told_with_the_one_that_the_file_has(
 
 def test_bytes_of_no_encoding_and_an_encoding_of_no_name_are_told(tmp_path: Path) -> None:
     assert "set dataset.encoding" in refusal(csv(tmp_path, ROWS, encoding="utf-7-and-a-half"))
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "hex", "base64", "undefined"])
+def test_a_codec_that_reads_no_text_is_told(tmp_path: Path, encoding: str) -> None:
+    assert "set dataset.encoding" in refusal(csv(tmp_path, ROWS, encoding=encoding))
+
+
+def test_an_index_that_pandas_stored_in_parquet_does_not_number_the_rows(tmp_path: Path) -> None:
+    times = pd.date_range("2026-01-01", periods=40, freq="h")
+    frame = pd.DataFrame({"time": times, "size": range(40), "kind": ["a", "b"] * 20})
+    frame.index = pd.Index(list(range(20)) * 2)  # as pandas.concat leaves it
+    frame.to_parquet(tmp_path / "data.parquet")
+    config = ParquetDataset(source="parquet", path=tmp_path / "data.parquet", target="kind", time="time")
+    loaded = datasets.load(config, "classification").frame
+    assert loaded["size"].tolist() == list(range(40))
+    frame.assign(size=["1"] * 39 + ["much"]).set_axis([f"row {n}" for n in range(40)]).to_parquet(config.path)
+    with pytest.raises(DataError, match="expected a number, got 'much' in row 40"):
+        datasets.load(config, "classification")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def test_the_version_changes_with_the_labels(tmp_path: Path) -> None:
         ({"key": "real/machines.csv"}, "has no windows for 'real/machines.csv'; did you mean 'real/machine.csv'"),
         ({"labels": [1]}, "has no windows for 'real/machine.csv'"),
         ({"labels": {"real/machine.csv": [["2014-01-01"]]}}, "are no list of pairs of times"),
+        ({"labels": {"real/machine.csv": [[None, "2014-01-02"]]}}, "are no list of pairs of times"),
         ({"labels": {"real/machine.csv": [["soon", "later"]]}}, "expected a time in ISO 8601"),
         ({"values": "time,value\n1,2\n"}, "expected the columns timestamp and value, got time, value"),
         ({"values": "timestamp,value\nsoon,2\n"}, "column 'timestamp': expected a time in ISO 8601"),

@@ -97,6 +97,14 @@ def test_openml_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monke
     assert said == []
 
 
+def test_a_download_from_openml_that_is_cut_off_is_told_and_not_kept(site: Site, tmp_path: Path) -> None:
+    site.put("/data/v1/download/70/things.arff", ARFF.encode(), cut=20)
+    with pytest.raises(UnavailableError, match="another MD5 than OpenML says: it was cut off"):
+        OpenmlSource(BY_NAME, tmp_path, delay=0.01).read()
+    site.put("/data/v1/download/70/things.arff", ARFF.encode())
+    assert len(OpenmlSource(BY_NAME, tmp_path, delay=0.01).read()) == 3
+
+
 @pytest.mark.parametrize(
     "config",
     [

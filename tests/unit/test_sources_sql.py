@@ -86,8 +86,18 @@ def test_a_sqlite_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_that_is_not_there_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THINGS_URL", "postgresql://me:secret@127.0.0.1:1/things")
+def test_no_file_is_made_by_attaching_it(tmp_path: Path) -> None:
+    made = tmp_path / "made.db"
+    sa.create_engine(f"sqlite:///{tmp_path}/things.db").connect().close()
+    (tmp_path / "things.db").touch()
+    with pytest.raises(DataError, match=r"dataset\.query"):
+        read(dataset(f"sqlite:///{tmp_path}/things.db", f"ATTACH '{made}' AS more"))
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("url", ["me:secret@127.0.0.1:1/things", "127.0.0.1:1/things?user=me&password=secret"])
+def test_a_server_that_is_not_there_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("THINGS_URL", f"postgresql://{url}")
     with pytest.raises(UnavailableError) as caught:
         read(dataset(None, url_env="THINGS_URL"))
     assert "cannot be reached" in str(caught.value)
@@ -103,7 +113,7 @@ def test_the_url_may_be_in_a_variable(url: str, monkeypatch: pytest.MonkeyPatch)
         read(dataset(None, url_env="THINGS_URL"))
 
 
-@pytest.mark.parametrize("url", ["nodialect://host/x", "mysql+nodriver://host/x"])
+@pytest.mark.parametrize("url", ["nodialect://host/x", "mysql+nodriver://host/x", "postgresql://me@host:port/x"])
 def test_a_url_that_nothing_here_can_open_is_told(url: str) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.url: .* cannot be opened"):
         read(dataset(url))
@@ -114,6 +124,9 @@ def test_a_url_that_nothing_here_can_open_is_told(url: str) -> None:
     [
         ({"url": "postgresql://me:secret@host/things"}, "url: has a password, and configs are logged"),
         ({"url": "postgresql://host/things?user=me&password=secret"}, "url: has a password"),
+        ({"url": "mysql+pymysql://me@host/things?passwd=secret"}, "url: has a password"),
+        ({"url": "postgresql://me@host/things?Password=secret"}, "url: has a password"),
+        ({"url": "mssql+pyodbc:///?odbc_connect=DRIVER%3Dx%3BPWD%3Dsecret"}, "url: has a password"),
         ({"url": "things.db"}, "expected such as postgresql"),
         ({"url": "sqlite:///a.db", "url_env": "X"}, "expected either 'url' or 'url_env'"),
         ({}, "expected either 'url' or 'url_env'"),

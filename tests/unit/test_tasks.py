@@ -76,6 +76,7 @@ def test_a_lag_that_would_look_ahead_is_refused(window: dict[str, Any], message:
     [
         (hourly(5), {"lags": {"y": [5]}}, "the longest lag is 5, and the series has 5 rows"),
         (hourly(), {"lags": {"z": [1]}}, "dataset.window: there is no column 'z'"),
+        (hourly().assign(y_lag_1=1.0), {"lags": {"y": [1]}}, "makes a column 'y_lag_1', and there is one already"),
         (
             hourly().assign(at="yesterday"),
             {"lags": {"y": [1]}},
@@ -118,8 +119,15 @@ def test_without_time_folds_keep_the_shares_of_the_classes() -> None:
     folds = list(TASKS["classification"].folds(frame, schema, 5, seed=1))
     assert sorted(np.concatenate([validated for _, validated in folds]).tolist()) == list(range(30))
     assert all((frame["y"].iloc[validated] == "a").sum() == 2 for _, validated in folds)
-    with pytest.raises(DataError, match="11 folds need as many rows of the rarest class; there are 10"):
+    with pytest.raises(DataError, match="11 folds need 11 rows of the rarest class; there are 10"):
         list(TASKS["classification"].folds(frame, schema, 11, seed=1))
+
+
+def test_folds_in_the_order_of_time_need_one_row_more_than_there_are_folds() -> None:
+    frame, schema = series(hourly(6), lags={"y": [1]})
+    with pytest.raises(DataError, match="5 folds need 6 rows; there are 5"):
+        list(TASKS["forecasting"].folds(frame, schema, 5, seed=1))
+    assert len(list(TASKS["forecasting"].folds(frame, schema, 4, seed=1))) == 4
 
 
 def test_rows_that_follow_each_other_are_drawn_together() -> None:

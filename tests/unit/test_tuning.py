@@ -300,6 +300,18 @@ def test_only_one_process_works_on_a_study(study: Study, tmp_path: Path, rows: t
         study(config_of())
 
 
+def test_two_homes_at_one_study_end_with_one_line(tmp_path: Path, rows: tuple[Any, Schema, str]) -> None:
+    url, met = f"sqlite:///{tmp_path}/shared.db", []
+
+    def another_home(record: TrialRecord) -> None:
+        if record.number == 5 and not met:
+            met.append(run_study(config_of(), *rows, Settings(home=tmp_path / "b", study_url=url), score=bowl))
+
+    with pytest.raises(StateError, match="somebody else has written to the study"):
+        run_study(config_of(), *rows, Settings(home=tmp_path / "a", study_url=url), another_home, score=bowl)
+    assert len(met[0].trials) == 12
+
+
 def test_a_database_of_another_program_is_left_alone(study: Study, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "mlflow.db") as connection:
         connection.execute("CREATE TABLE alembic_version (version_num TEXT)")

@@ -162,6 +162,8 @@ def test_a_baseline_outside_its_space_is_told() -> None:
     [
         ({"sampler": {"name": "tpa"}}, "search.sampler.name"),
         ({"sampler": {"params": {"n_startup": 3}}}, "search.sampler.params: there is no 'n_startup'; did you mean"),
+        ({"sampler": {"params": {"n_startup_trials": "x"}}}, "n_startup_trials: got 'x', expected int such as 10"),
+        ({"pruner": {"params": {"n_startup_trials": True}}}, "n_startup_trials: got True, expected int such as 5"),
         ({"sampler": {"params": {"seed": 3}}}, "search.sampler.params: there is no 'seed'"),
         ({"pruner": {"name": "percentile", "params": {"percentile": 200}}}, "search.pruner.params: Percentile"),
         ({"sampler": {"name": "grid"}}, "a grid needs points, and train.params.C has none"),
