@@ -89,6 +89,9 @@ def main() -> None:
     except Exception as error:
         from ratchet.errors import RatchetError
 
+        if type(error).__name__ == "RunInterruptedException":  # what ZenML makes of Ctrl-C within a step
+            print("interrupted: the same command begins again, and a study goes on where it was", file=sys.stderr)
+            sys.exit(130)
         if not isinstance(error, RatchetError):
             raise
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

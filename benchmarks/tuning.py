@@ -177,7 +177,7 @@ def _on_dask(config: TuningConfig, data: FoldedRows, version: str, folder: Path,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs="CRITICAL",
         )
 

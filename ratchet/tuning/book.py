@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,29 @@ class StudyBook:
     def keep_baseline(self, baseline: Baseline) -> None:
         """Write the baseline down."""
         self._storage.set_study_user_attr(self._id, _BASELINE, baseline.model_dump(mode="json"))
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """For the time in which trials are written down.
+
+        Raises
+        ------
+        StateError: the database went away in the middle, or somebody else has ended a trial of this process.
+        """
+        from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except UpdateFinishedTrialError:
+            raise StateError(
+                f"somebody else has written to the study {self.name!r}: run the same command again"
+            ) from None
+        except (StorageInternalError, SQLAlchemyError) as error:
+            said = _first_line(error.__cause__ or error)
+            raise StateError(
+                f"the studies in {self.place} cannot be used: {said}; run the same command again, the study goes on"
+            ) from None
 
     def close(self) -> None:
         """Let go of the database."""

@@ -197,14 +197,23 @@ def _pruner(search: Search) -> Any:
 
 
 def _made(what: str, kind: Callable[..., Any], params: Mapping[str, Any], **given: Any) -> Any:
-    known = set(inspect.signature(kind).parameters) - set(given) - {"constraints_func", "gamma", "weights"}
-    for name in params:
+    signature = inspect.signature(kind).parameters
+    known = set(signature) - set(given) - {"constraints_func", "gamma", "weights"}
+    for name, value in params.items():
         if name not in known:
             raise ConfigError(f"search.{what}.params: there is no {name!r}{nearest(name, known)}")
+        _check_type(f"search.{what}.params.{name}", value, signature[name].default)
     try:
         return kind(**params, **given)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"search.{what}.params: {' '.join(str(error).split())}") from None
+
+
+def _check_type(path: str, value: Any, default: Any) -> None:
+    """Optuna looks at most of these when a trial needs them, and not before."""
+    expected = {bool: bool, int: int, float: (int, float)}.get(type(default))
+    if expected and (not isinstance(value, expected) or isinstance(value, bool) != isinstance(default, bool)):  # type: ignore[arg-type]
+        raise ConfigError(f"{path}: got {value!r}, expected {type(default).__name__} such as {default!r}")
 
 
 def _grid(search: Search) -> dict[str, list[Any]]:

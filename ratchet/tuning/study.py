@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 Listener = Callable[[TrialRecord], None]
 # Seconds until the study of a process that died may be taken up on another machine; on the same one it may be at once.
 LEASE = 30.0
+# Seconds without a fold's end until the engine is asked whether there is still somebody to fit one.
+_LOOK = 2.0
 # What says that these values cannot be fitted, or not on these rows; anything else is a bug and ends the study.
 _REFUSALS = (RatchetError, ValueError, ArithmeticError, MemoryError)
 
@@ -90,7 +92,7 @@ def run_study(
             listener(record)
         run = _Run(config, book, open_engine(config.compute, data, score), listener)
         if len(known) < run.wanted or book.baseline is None:
-            with run.engine:
+            with book.in_use(), run.engine:
                 run.to_the_end(begun)
         trials = tuple(book.record(trial) for trial in book.trials() if trial.state.is_finished())
         _require_one(trials)
@@ -173,7 +175,9 @@ class _Run:
 
     def _wait(self) -> None:
         while self._futures:
-            ready, _ = wait(self._futures, return_when=FIRST_COMPLETED)
+            ready, _ = wait(self._futures, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            if not ready:
+                self.engine.check()
             for future in ready:
                 if future in self._futures:  # not of a trial that has ended by now
                     trial, fold = self._futures.pop(future)

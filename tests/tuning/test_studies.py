@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest
 from ratchet import datasets
 from ratchet.config.files import load_config
 from ratchet.config.tuning import TuningConfig
+from ratchet.errors import UnavailableError
 from ratchet.settings import Settings
 from ratchet.tasks import TASKS
 from ratchet.tracking import connect
@@ -21,6 +25,7 @@ from ratchet.tuning.book import StudyBook
 from ratchet.tuning.study import run_study
 from ratchet.tuning.summary import StudySummary, TrialRecord
 from tests.conftest import ROOT, Cli, new_database
+from tests.serving.running import wait_until
 
 pytestmark = pytest.mark.slow
 IRIS, FRAUD = ROOT / "configs/iris/tuning.yaml", ROOT / "configs/fraud/tuning.yaml"
@@ -100,6 +105,31 @@ def test_a_study_that_is_killed_and_run_again_ends_with_the_twenty_trials_of_one
     assert len({run.data.tags["mlflow.parentRunId"] for run in nested}) == 1
 
 
+def gone(group: int) -> bool:
+    """Whether no process of a group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_ends_with_status_130_and_leaves_no_process_behind(tmp_path: Path) -> None:
+    words = ["--config", str(IRIS), "--set", "search.trials=2000", "--set", "compute={engine: processes, workers: 2}"]
+    env = os.environ | env_in(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "run.py", *words], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        said = next(line for line in process.stderr if line.startswith("  trial 4 "))
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        said += process.stderr.read()  # ends when the last process that has it open ends
+        assert process.wait(60) == 130
+    assert "RunInterruptedException" not in said
+    wait_until(lambda: gone(process.pid), 30)  # a child's own helper ends a moment after it
+
+
 def study_of(folder: Path, killing: Any = None, **changes: Any) -> StudySummary:
     """The study of iris without a pipeline around it."""
     config = load_config(IRIS)
@@ -129,7 +159,7 @@ def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: Stu
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs="CRITICAL",
         ) as cluster,
         Client(cluster) as client,
@@ -149,6 +179,69 @@ def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: Stu
     assert told(summary) == told(serial)
     assert summary.best.number == serial.best.number
     assert len(summary.trials) == 20
+
+
+def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from distributed import LocalCluster
+
+    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 2.0)
+    with LocalCluster(
+        n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
+    ) as cluster:
+        compute = {"engine": "dask", "address": cluster.scheduler_address}
+        with pytest.raises(UnavailableError, match="has no worker: start one with `python -m dask worker tcp://"):
+            study_of(tmp_path, compute=compute)
+
+
+def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        compute = {"engine": "dask", "address": f"tcp://127.0.0.1:{silent.getsockname()[1]}"}
+        with pytest.raises(UnavailableError, match="no Dask scheduler answers at .*no greeting within 1 s"):
+            study_of(tmp_path, compute=compute)
+    with pytest.raises(UnavailableError, match="no Dask scheduler answers at tls://127.0.0.1:1"):
+        study_of(tmp_path, compute={"engine": "dask", "address": "tls://127.0.0.1:1"})
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_that_loses_its_last_worker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 3.0)
+    local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, **local) as cluster:
+
+        def end_all(record: TrialRecord) -> None:
+            if record.number == 4:
+                cluster.scale(0)
+
+        compute = {"engine": "dask", "address": cluster.scheduler_address}
+        with pytest.raises(UnavailableError, match="has lost all its workers: start one with `python -m dask worker"):
+            study_of(tmp_path, end_all, compute=compute, search=load_config(IRIS).search.model_dump() | {"trials": 200})
+
+
+@pytest.mark.timeout(300)
+def test_a_cluster_begun_as_the_how_to_says_makes_the_same_trials(tmp_path: Path, serial: StudySummary) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    dask, here = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    begun = [
+        subprocess.Popen([*dask, *words, *here], cwd=ROOT, stderr=subprocess.DEVNULL)
+        for words in (
+            ["scheduler", "--port", address.rpartition(":")[2]],
+            ["worker", address, "--nthreads", "1", "--nworkers", "1", "--local-directory", str(tmp_path)],
+        )
+    ]
+    try:
+        summary = study_of(tmp_path, compute={"engine": "dask", "address": address})
+    finally:
+        for process in reversed(begun):
+            process.terminate()
+        for process in reversed(begun):
+            process.wait(30)
+    assert told(summary) == told(serial)
 
 
 @pytest.mark.timeout(300)

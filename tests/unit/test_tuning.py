@@ -335,7 +335,7 @@ def test_postgresql_keeps_a_study_as_sqlite_does(study: Study, postgres: str) ->
 
 
 def test_no_dask_scheduler_is_one_line(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.tuning.engines._CONNECT", 0.5)
+    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 0.5)
     compute = {"engine": "dask", "address": "tcp://127.0.0.1:1"}
     with pytest.raises(UnavailableError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
         study(config_of(compute=compute))
