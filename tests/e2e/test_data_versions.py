@@ -82,10 +82,9 @@ def checkout(tmp_path: Path) -> Checkout:
         None, subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
     ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).unlink(missing_ok=True)
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, root / name, follow_symlinks=False)
-        else:
-            (root / name).unlink(missing_ok=True)
     run("git", "add", "--all")
     run("git", "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--allow-empty", "-m", "now")
     return Checkout(root, run)
