@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -83,6 +84,11 @@ def test_twenty_trials_are_as_good_as_the_baseline_and_the_best_is_trained_and_g
     trained = [run for run in runs if "ratchet.outcome" in run.data.tags]
     assert (len(parents), len(nested), len(trained)) == (1, 20, 1)
     assert load_config(folder / "models" / config.model / "best.yaml").pipeline == "training"
+    assert cli("--config", str(path.with_name("baseline.yaml")), **env_in(folder)).returncode == 0
+    said = cli("compare", "--model", config.model, "--json", "--no-log", **env_in(folder))
+    names = sorted(row["config"] for row in json.loads(said.stdout)["rows"])
+    study = trained[0].data.tags["ratchet.study"]
+    assert names == ["baseline", f"tuning (trial {trained[0].data.tags['ratchet.trial']} of {study})"]
 
 
 @pytest.mark.timeout(600)
