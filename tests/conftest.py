@@ -70,11 +70,17 @@ def cli() -> Cli:
 
     def run(*words: str, prefix: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
         command = [*prefix, sys.executable, str(ROOT / "run.py"), *words]
+        inherited = of_no_home() if "RATCHET_HOME" in env else dict(os.environ)
         return subprocess.run(
-            command, cwd=ROOT, env={**os.environ, **env}, capture_output=True, text=True, timeout=240, check=False
+            command, cwd=ROOT, env=inherited | env, capture_output=True, text=True, timeout=240, check=False
         )
 
     return run
+
+
+def of_no_home() -> dict[str, str]:
+    """The environment without what MLflow and ZenML have left in this process of other homes."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("ZENML_", "MLFLOW_TRACKING"))}
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ from ratchet.tuning import engines
 from ratchet.tuning.book import StudyBook
 from ratchet.tuning.study import run_study
 from ratchet.tuning.summary import StudySummary, TrialRecord
-from tests.conftest import ROOT, Cli, new_database
+from tests.conftest import ROOT, Cli, new_database, of_no_home
 from tests.serving.running import wait_until
 
 pytestmark = pytest.mark.slow
@@ -123,7 +123,7 @@ def gone(group: int) -> bool:
 @pytest.mark.timeout(300)
 def test_ctrl_c_ends_with_status_130_and_leaves_no_process_behind(tmp_path: Path) -> None:
     words = ["--config", str(IRIS), "--set", "search.trials=2000", "--set", "compute={engine: processes, workers: 2}"]
-    env = os.environ | env_in(tmp_path)
+    env = of_no_home() | env_in(tmp_path)
     with subprocess.Popen(
         [sys.executable, "run.py", *words], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
