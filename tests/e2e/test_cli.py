@@ -17,7 +17,7 @@ import yaml
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
-from tests.conftest import ROOT, Cli
+from tests.conftest import ROOT, Cli, of_no_home
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_verbose_shows_what_the_libraries_say(cli: Cli, home: dict[str, str]) ->
 
 def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
     leader, follower = pty.openpty()
-    env = {**os.environ, **home, "TERM": "xterm"}
+    env = {**of_no_home(), **home, "TERM": "xterm"}
     command = [sys.executable, "run.py", "--config", "baseline.yaml"]
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=follower)
     os.close(follower)
