@@ -38,7 +38,8 @@ def housing(rows: int) -> bytes:
     return held.getvalue()
 
 
-def zipped(**members: str) -> bytes:
+def zipped(**members: str | bytes) -> bytes:
+    """An archive with these members."""
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():

@@ -1,9 +1,6 @@
 """What runs do: configs, their sections, and their files."""
 
 from ratchet.config.datasets import (
-    BaseDataset,
-    Column,
-    Costs,
     CsvDataset,
     Dataset,
     Delimited,
@@ -17,9 +14,9 @@ from ratchet.config.datasets import (
     SqlDataset,
     Timestamp,
     TsvDataset,
-    Window,
 )
 from ratchet.config.embed import AnyEmbed, Embed, ImageEmbed, RatingsEmbed, SeriesEmbed, TextEmbed
+from ratchet.config.rows import BaseDataset, Column, Costs, Window
 from ratchet.config.section import Section
 from ratchet.config.tasks import CLASSIFICATION_METRICS, LABELLED, LOSSES, METRICS, REGRESSION_METRICS, TaskName
 from ratchet.config.training import Drift, Evaluate, Promote, Split, Train, TrainingConfig, config_hash

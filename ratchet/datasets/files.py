@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from ratchet.datasets.delimited import Dialect, check_header, read_delimited
 from ratchet.errors import DataError
 
 _BLOCK = 1 << 20
+Kind = TypeVar("Kind", bound=CsvDataset | TsvDataset | ParquetDataset)
 
 
 def file_version(path: Path) -> str:
@@ -37,15 +39,19 @@ def _how_to_get(path: Path) -> str:
     return f"; DVC knows it: run dvc pull {tracked}" if tracked.is_file() and not path.exists() else ""
 
 
-class CsvSource:
-    """A CSV file; every row must have as many fields as the header."""
+class FileSource(Generic[Kind]):
+    """One file on this machine."""
 
-    def __init__(self, config: CsvDataset) -> None:
-        self._config = config
+    def __init__(self, config: Kind) -> None:
+        self._config: Kind = config
 
     def version(self) -> str:
         """The MD5 of the file."""
         return file_version(self._config.path)
+
+
+class CsvSource(FileSource[CsvDataset]):
+    """A CSV file; every row must have as many fields as the header."""
 
     def read(self) -> pd.DataFrame:
         """The rows, as ``read_delimited`` reads them."""
@@ -53,15 +59,8 @@ class CsvSource:
         return read_delimited(config.path, Dialect.of(config, config.separator, quotes=True), config.timestamp)
 
 
-class TsvSource:
+class TsvSource(FileSource[TsvDataset]):
     """A file with tabs between its fields; every row must have as many as the header."""
-
-    def __init__(self, config: TsvDataset) -> None:
-        self._config = config
-
-    def version(self) -> str:
-        """The MD5 of the file."""
-        return file_version(self._config.path)
 
     def read(self) -> pd.DataFrame:
         """The rows, as ``read_delimited`` reads them."""
@@ -69,15 +68,8 @@ class TsvSource:
         return read_delimited(config.path, Dialect.of(config, "\t", quotes=False), config.timestamp)
 
 
-class ParquetSource:
+class ParquetSource(FileSource[ParquetDataset]):
     """A Parquet file."""
-
-    def __init__(self, config: ParquetDataset) -> None:
-        self._config = config
-
-    def version(self) -> str:
-        """The MD5 of the file."""
-        return file_version(self._config.path)
 
     def read(self) -> pd.DataFrame:
         """All rows; an index that pandas has stored beside them is no column, and does not number them.

@@ -96,7 +96,8 @@ def bring_file(
         raise DataError(f"{path}: there is no such file; leave out --check to write it, or run dvc pull {path}")
     rows = _write(source, path)
     found = file_version(path)
-    assert found == version, f"{path} has the hash {found}, its source says {version}"  # noqa: S101
+    if found != version:
+        raise DataError(f"{path}: was changed while it was written: its hash is {found}, the source gives {version}")
     return Materialised(path, version, rows, written=True)
 
 

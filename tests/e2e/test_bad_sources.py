@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import ROOT, Cli
+from tests.e2e.test_cli import refused
 from tests.web_server import Site, serving
 
 CSV = b"size,kind\n" + b"".join(b"%d,%s\n" % (row, b"ab"[row % 2 : row % 2 + 1]) for row in range(40))
@@ -50,26 +51,20 @@ def run(cli: Cli, tmp_path: Path) -> Any:
     return run
 
 
-def refused(found: Any, *said: str) -> None:
-    assert found.returncode == 2, found.stdout + found.stderr
-    lines = found.stderr.strip().splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert all(word in lines[0] for word in said), lines[0]
-
-
 def test_a_file_that_changed_names_both_hashes_and_the_old_one_is_kept(run: Any, site: Site, tmp_path: Path) -> None:
     url = site.put("/sizes.csv", CSV)
     assert run(source="http", url=url, sha256=SHA).returncode == 0
     kept = (tmp_path / "data").iterdir().__next__()
     other = hashlib.sha256(b"other").hexdigest()
-    refused(run(source="http", url=url, sha256=other), SHA, other)
+    said = refused(run(source="http", url=url, sha256=other))
+    assert SHA in said
+    assert other in said
     assert kept.read_bytes() == CSV
 
 
 def test_a_download_that_is_cut_off_is_told_and_goes_on_later(run: Any, site: Site, tmp_path: Path) -> None:
     url = site.put("/cut.csv", CSV, cut=100)
-    refused(run(source="http", url=url, sha256=SHA), url)
+    assert url in refused(run(source="http", url=url, sha256=SHA))
     assert not (tmp_path / "data").exists() or not list((tmp_path / "data").iterdir())
     site.put("/cut.csv", CSV)
     assert run(source="http", url=url, sha256=SHA).returncode == 0
@@ -77,8 +72,11 @@ def test_a_download_that_is_cut_off_is_told_and_goes_on_later(run: Any, site: Si
 
 
 def test_an_address_where_nobody_answers_is_named(run: Any, site: Site) -> None:
-    refused(run(source="http", url="http://127.0.0.1:9/sizes.csv", sha256=SHA), "http://127.0.0.1:9/sizes.csv")
-    refused(run(source="http", url=site.url + "/nowhere.csv", sha256=SHA), "/nowhere.csv", "404")
+    url = "http://127.0.0.1:9/sizes.csv"
+    assert url in refused(run(source="http", url=url, sha256=SHA))
+    said = refused(run(source="http", url=site.url + "/nowhere.csv", sha256=SHA))
+    assert "/nowhere.csv" in said
+    assert "404" in said
 
 
 def test_a_query_that_gives_nothing_is_told(run: Any, tmp_path: Path) -> None:
@@ -86,7 +84,8 @@ def test_a_query_that_gives_nothing_is_told(run: Any, tmp_path: Path) -> None:
     database.execute("CREATE TABLE sizes (size REAL, kind TEXT)")
     database.commit()
     database.close()
-    refused(run(source="sql", url=f"sqlite:///{tmp_path}/sizes.db", query="SELECT * FROM sizes"), "no rows")
+    found = run(source="sql", url=f"sqlite:///{tmp_path}/sizes.db", query="SELECT * FROM sizes")
+    assert "no rows" in refused(found)
 
 
 @pytest.mark.parametrize(
@@ -120,5 +119,5 @@ def test_a_search_space_that_cannot_be_searched_is_refused(
     content = yaml.safe_load((ROOT / "configs" / "iris" / "baseline.yaml").read_text())
     path = tmp_path / "tuning.yaml"
     path.write_text(yaml.safe_dump({**content, "pipeline": "tuning", "search": {"space": space}}))
-    refused(cli("--config", str(path), RATCHET_HOME=str(tmp_path / "home")), said)
+    assert said in refused(cli("--config", str(path), RATCHET_HOME=str(tmp_path / "home")))
     assert list((tmp_path / "home").glob("*.db")) == [], "no study was begun"

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-import run as command_line
 from pipelines.runner import RunSummary
 from ratchet.settings import Settings
 from ratchet.tracking import connect
+from tests.conftest import Cli
 from tests.e2e.test_cli import refused
-
-Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def shell(first: RunSummary, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
+def shell(first: RunSummary, here: Cli) -> Cli:
     """The command, in this process and in a home where the baseline has run."""
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["run.py", "compare", *words])
-        try:
-            command_line.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output, errors = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, output, errors)
-
-    return run
+    return partial(here, "compare")
 
 
-def test_it_prints_table_places_and_link(shell: Shell, tmp_path: Path) -> None:
+def test_it_prints_table_places_and_link(shell: Cli, tmp_path: Path) -> None:
     result = shell("--model", "iris", "--output", str(tmp_path))
     assert result.returncode == 0, result.stderr
     for part in ("f1_macro", "(more is better)", "in Production", " ms", " kB", "/#/compare-runs?runs=%5B%22"):
@@ -46,7 +30,7 @@ def test_it_prints_table_places_and_link(shell: Shell, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} >= {"comparison.md", "comparison.png"}
 
 
-def test_as_json_it_has_costs_and_where_it_was_logged(shell: Shell, settings: Settings) -> None:
+def test_as_json_it_has_costs_and_where_it_was_logged(shell: Cli, settings: Settings) -> None:
     found = json.loads(shell("--model", "iris", "--json").stdout)
     row = next(row for row in found["rows"] if row["in_production"])
     assert row["training_seconds"] > 0
@@ -65,5 +49,5 @@ def test_as_json_it_has_costs_and_where_it_was_logged(shell: Shell, settings: Se
         (("--model", "iris", "--no-log", "--output", str(Path(__file__))), "--output: cannot write to "),
     ],
 )
-def test_what_cannot_be_compared_is_one_line_and_status_2(shell: Shell, words: tuple[str, ...], message: str) -> None:
+def test_what_cannot_be_compared_is_one_line_and_status_2(shell: Cli, words: tuple[str, ...], message: str) -> None:
     assert message in refused(shell(*words))

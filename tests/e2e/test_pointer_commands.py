@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import run as command_line
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
@@ -27,20 +25,11 @@ Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def shell(trained: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Shell:
-    """The command line in this process, which saves the seconds that a new one needs for its imports."""
+def shell(trained: Settings, here: Cli, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    """The command line, for the model of these tests unless another one is named."""
 
     def run(*words: str, model: str = MODEL) -> subprocess.CompletedProcess[str]:
-        capfd.readouterr()
-        chosen = ("--model", model) if model else ()
-        monkeypatch.setattr(sys, "argv", ["run.py", *words, *chosen])
-        try:
-            command_line.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output, errors = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, output, errors)
+        return here(*words, *(("--model", model) if model else ()))
 
     monkeypatch.setenv("RATCHET_ACTOR", "ann")
     return run

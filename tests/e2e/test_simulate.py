@@ -7,27 +7,25 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-import run as command_line
 from ratchet import datasets
 from ratchet.settings import Settings
 from ratchet.simulation.rehearsal import load_simulation
 from ratchet.simulation.stream import Simulation
 from ratchet.store import open_store
 from ratchet.tables import feedback, predictions
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Cli
 from tests.e2e.test_cli import refused
 from tests.serving.conftest import published
 from tests.serving.running import Service, serving
 from tests.unit.conftest import CONFIGS, baseline
-
-Words = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +49,9 @@ def service(home: Settings, model: str, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def simulate(model: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Words:
-    """The command in this process, which saves the seconds that a new one needs for its imports."""
-
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        capfd.readouterr()
-        monkeypatch.setattr(sys, "argv", ["run.py", "simulate", *asked(model), *words])
-        try:
-            command_line.main()
-            code = 0
-        except SystemExit as end:
-            code = int(end.code or 0)
-        output, errors = capfd.readouterr()
-        return subprocess.CompletedProcess(words, code, output, errors)
-
-    return run
+def simulate(model: str, here: Cli) -> Cli:
+    """The command for the bundled simulation of this test's model."""
+    return partial(here, "simulate", *asked(model))
 
 
 def asked(model: str, *overrides: str) -> list[str]:
@@ -78,7 +64,7 @@ def url(service: Service) -> tuple[str, str]:
 
 
 def test_the_bundled_stream_takes_quality_down_and_all_of_it_is_in_the_store(
-    simulate: Words, service: Service, home: Settings, model: str, tmp_path: Path
+    simulate: Cli, service: Service, home: Settings, model: str, tmp_path: Path
 ) -> None:
     record = tmp_path / "record.jsonl"
     result = simulate("--set", "stream.rows=600", *url(service), "--record", str(record), "--json")
@@ -103,7 +89,7 @@ def stored(home: Settings, key: Any, value: Any, where: Any) -> dict[str, Any]:
         return {row[0]: row[1] for row in connection.execute(sa.select(key, value).where(where))}
 
 
-def test_the_end_is_a_table_for_a_person(simulate: Words, service: Service) -> None:
+def test_the_end_is_a_table_for_a_person(simulate: Cli, service: Service) -> None:
     words = ("stream.rows=100", "stream.batch=20", "drift=[]")
     result = simulate(*[part for word in words for part in ("--set", word)], *url(service))
     lines = result.stdout.splitlines()
@@ -146,6 +132,6 @@ def test_to_be_told_to_stop_ends_it_with_its_summary(service: Service, model: st
     ],
 )
 def test_what_cannot_be_is_one_line_and_status_2(
-    simulate: Words, service: Service, words: list[str], message: str
+    simulate: Cli, service: Service, words: list[str], message: str
 ) -> None:
     assert message in refused(simulate(*url(service), *words))

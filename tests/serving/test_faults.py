@@ -109,6 +109,7 @@ def test_workers_and_relay_end_when_their_parent_is_killed(
         os.kill(service.process.pid, signal.SIGKILL)
         service.process.wait(30)
         wait_until(lambda: service.processes == [], 30)
+        assert service.processes == []
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from ratchet.datasets.archives import member_file
 from ratchet.datasets.downloads import Remote, bring, sha256_of
 from ratchet.datasets.web import HttpSource
 from ratchet.errors import ConfigError, DataError, StateError, UnavailableError
+from tests.originals import zipped
 from tests.web_server import Site, serving
 
 TEXT = b"size,kind\n" + b"".join(b"%d,%s\n" % (number, b"ab"[number % 2 : number % 2 + 1]) for number in range(2000))
@@ -212,14 +213,6 @@ def test_a_config_that_cannot_be_meant_is_refused(keys: dict[str, Any], message:
                       "evaluate": {"primary_metric": "f1_macro"}})  # fmt: skip
     assert message in str(caught.value)
     assert "secret" not in str(caught.value)
-
-
-def zipped(**members: bytes) -> bytes:
-    held = io.BytesIO()
-    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return held.getvalue()
 
 
 def tarred(**members: bytes) -> bytes:

@@ -1,0 +1,53 @@
+"""MLflow: runs, logged models and registered versions. With ``registry.py``, the only part that knows it."""
+
+from ratchet.tracking.connection import active_run_id, all_pages, connect, ensure_experiment, reachable
+from ratchet.tracking.models import (
+    DIGEST_TAG,
+    PackageRef,
+    choose_model,
+    download,
+    log_package,
+    register,
+    registered_models,
+    save_mlflow_model,
+)
+from ratchet.tracking.runs import (
+    PACKAGE_BYTES,
+    TRAINING_SECONDS,
+    ChildRun,
+    RunRecord,
+    child_runs,
+    flat,
+    log_child_run,
+    log_evaluation,
+    log_inputs,
+    log_metrics,
+    run_record,
+)
+
+__all__ = [
+    "DIGEST_TAG",
+    "PACKAGE_BYTES",
+    "TRAINING_SECONDS",
+    "ChildRun",
+    "PackageRef",
+    "RunRecord",
+    "active_run_id",
+    "all_pages",
+    "child_runs",
+    "choose_model",
+    "connect",
+    "download",
+    "ensure_experiment",
+    "flat",
+    "log_child_run",
+    "log_evaluation",
+    "log_inputs",
+    "log_metrics",
+    "log_package",
+    "reachable",
+    "register",
+    "registered_models",
+    "run_record",
+    "save_mlflow_model",
+]

@@ -1,0 +1,186 @@
+"""Runs: what they start from, their figures, the runs inside them, and what is read back of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import yaml
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from pydantic import BaseModel, ConfigDict
+
+from ratchet.config import TrainingConfig
+from ratchet.errors import RegistryError
+from ratchet.settings import Settings
+from ratchet.tracking.connection import all_pages, connect, first_line
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from ratchet.evaluation import Evaluation
+
+
+# What a model costs, logged by the run that trained it: the fit in seconds, and its package in bytes.
+TRAINING_SECONDS, PACKAGE_BYTES = "training_seconds", "package_bytes"
+_LONGEST_PARAM = 6000
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
+
+
+def log_inputs(
+    client: MlflowClient, run_id: str, config: TrainingConfig, tags: Mapping[str, str], data_version: str
+) -> None:
+    """Write down what a run starts from: parameters, lineage tags, the config and the data set.
+
+    Parameters
+    ----------
+    client, run_id: the run.
+    config: logged flat as parameters and whole as ``config.yaml``.
+    tags: the lineage.
+    data_version: the data set's content hash.
+    """
+    params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in flat(config.model_dump(mode="json")).items()]
+    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
+    client.log_text(run_id, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "config.yaml")
+    name = str(getattr(config.dataset, "name", None) or getattr(config.dataset, "path", ""))
+    dataset = Dataset(name=name, digest=data_version, source_type=config.dataset.source, source=name)
+    client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def log_evaluation(
+    client: MlflowClient, run_id: str, evaluation: Evaluation, model_id: str | None, prefix: str = ""
+) -> None:
+    """Log every metric and the interval of the primary one, on the run and on the logged model."""
+    figures = evaluation.metrics | {
+        f"{evaluation.primary_metric}_low": evaluation.low,
+        f"{evaluation.primary_metric}_high": evaluation.high,
+    }
+    log_metrics(client, run_id, {f"{prefix}{name}": value for name, value in figures.items()}, model_id)
+
+
+def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
+    """Log figures in one call; with ``model_id`` they show on the logged model too.
+
+    Characters that MLflow does not take in a metric's name, as a column's name may have, become underscores.
+    """
+    now = int(time.time() * 1000)
+    metrics = [
+        Metric(_NOT_IN_A_NAME.sub("_", key), value, now, 0, model_id=model_id, run_id=run_id)
+        for key, value in figures.items()
+    ]
+    client.log_batch(run_id, metrics=metrics)
+
+
+class ChildRun(BaseModel):
+    """A run inside another, whole: it is logged when all of it is known.
+
+    Attributes
+    ----------
+    steps: by metric, its value at each step.
+    began, ended: Unix time in seconds.
+    finished: or else it failed.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    params: dict[str, Any]
+    metrics: dict[str, float]
+    steps: dict[str, tuple[float, ...]]
+    tags: dict[str, str]
+    began: float
+    ended: float
+    finished: bool = True
+
+
+def child_runs(client: MlflowClient, parent: str, tag: str, value: str) -> dict[str, Any]:
+    """The runs of the parent's experiment that carry a tag with a value, by their name; the newest of each."""
+    experiment = client.get_run(parent).info.experiment_id
+    which = f"tags.`{tag}` = '{value}' AND tags.`mlflow.parentRunId` LIKE '%'"
+    found = all_pages(lambda token: client.search_runs([experiment], which, max_results=1000, page_token=token))
+    return {run.info.run_name: run for run in reversed(found)}
+
+
+def log_child_run(client: MlflowClient, parent: str, child: ChildRun, known: Any = None) -> None:
+    """Log a run inside another; what an earlier process has logged of it is completed, and put under this parent.
+
+    Parameters
+    ----------
+    client, parent: the run that it is inside of.
+    child: the run.
+    known: MLflow's run of the same name, where there is one.
+    """
+    began, ended = int(child.began * 1000), int(child.ended * 1000)
+    if known is not None and known.info.status in ("FINISHED", "FAILED"):
+        if known.data.tags.get("mlflow.parentRunId") != parent:
+            client.set_tag(known.info.run_id, "mlflow.parentRunId", parent)
+        return
+    tags = {**child.tags, "mlflow.parentRunId": parent}
+    run = known or client.create_run(
+        client.get_run(parent).info.experiment_id, start_time=began, run_name=child.name, tags=tags
+    )
+    figures = [Metric(key, value, ended, 0) for key, value in child.metrics.items()]
+    figures += [Metric(key, value, ended, at) for key, values in child.steps.items() for at, value in enumerate(values)]
+    params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in child.params.items()]
+    client.log_batch(run.info.run_id, figures, params, [RunTag(key, value) for key, value in tags.items()])
+    client.set_terminated(run.info.run_id, "FINISHED" if child.finished else "FAILED", ended)
+
+
+class RunRecord(BaseModel):
+    """What a finished run says of itself."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    experiment: str
+    metrics: dict[str, float]
+    dataset: str | None
+    config: dict[str, Any] | None
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """How good the model is on its holdout: the metrics without drift, gate and costs."""
+        costs = (TRAINING_SECONDS, PACKAGE_BYTES)
+        return {
+            name: value
+            for name, value in self.metrics.items()
+            if "." not in name and not name.startswith("drift_") and name not in costs
+        }
+
+
+def run_record(settings: Settings, run_id: str) -> RunRecord:
+    """Read back what a training run logged.
+
+    Raises
+    ------
+    RegistryError: MLflow cannot be reached, or the run is gone.
+    """
+    client = connect(settings)
+    try:
+        run = client.get_run(run_id)
+        config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/config.yaml")
+        experiment = client.get_experiment(run.info.experiment_id).name
+    except (MlflowException, OSError) as error:
+        raise RegistryError(f"the run {run_id} cannot be read back: {first_line(error)}") from None
+    datasets = run.inputs.dataset_inputs if run.inputs else []
+    return RunRecord(
+        name=run.info.run_name or run_id,
+        experiment=experiment,
+        metrics=run.data.metrics,
+        dataset=datasets[0].dataset.name if datasets else None,
+        config=yaml.safe_load(config),
+    )
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as dotted keys: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
