@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from ratchet.store import Store
 from ratchet.tables import promotions
+from ratchet.timestamps import iso_utc
 
 Kind = Literal["promote", "rollback", "repair"]
 State = Literal["intended", "completed", "abandoned", "refused"]
@@ -54,7 +54,7 @@ class Entry:
     @property
     def when(self) -> str:
         """When it was completed or, unfinished, begun: ISO 8601, UTC."""
-        return datetime.fromtimestamp(self.ended_at or self.created_at, UTC).isoformat(timespec="seconds")
+        return iso_utc(self.ended_at or self.created_at)
 
 
 class Ledger:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ratchet.feedback.book import feedback_of
 from ratchet.lineage import PREFIX
 from ratchet.loop.status import loop_status
 from ratchet.registry import ProductionPointer
+from ratchet.timestamps import iso_utc
 from ratchet.tracking import run_record
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def status(settings: Settings, pointer: ProductionPointer) -> dict[str, Any]:
         "by": known.actor if known else None,
         "reason": known.reason if known else None,
         "metrics": record.quality,
-        "trained": _when(current.created_at),
+        "trained": iso_utc(current.created_at),
         "data": record.dataset,
         "data_version": current.tags.get(f"{PREFIX}data_version"),
         "git_commit": current.tags.get(f"{PREFIX}git_commit"),
@@ -85,13 +85,14 @@ def prediction_lineage(settings: Settings, pointer: ProductionPointer, found: Pr
     return {
         "prediction": {
             "id": found["id"],
-            "when": _when(found["created_at"]),
+            "when": iso_utc(found["created_at"]),
             "features": found["features"],
             "prediction": found["prediction"],
             "score": found["score"],
         },
         "feedback": [
-            {"when": _when(row["created_at"])} | {key: row[key] for key in ("revision", "target", "correct", "source")}
+            {"when": iso_utc(row["created_at"])}
+            | {key: row[key] for key in ("revision", "target", "correct", "source")}
             for row in said
         ],
         **lineage(settings, pointer, found["version"]),
@@ -105,7 +106,3 @@ def history(pointer: ProductionPointer, limit: int | None = None) -> list[dict[s
 
 def _brief(entry: Entry) -> dict[str, Any]:
     return {key: getattr(entry, key) for key in ("when", "kind", "state", "from_version", "reason", "actor")}
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

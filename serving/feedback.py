@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime
 from typing import Any
 
 from ratchet.errors import InputError
 from ratchet.feedback.book import Recorded, Result, Served
 from ratchet.feedback.links import Links
 from ratchet.feedback.reader import read_feedback, read_feedback_batch, read_prediction_id
+from ratchet.timestamps import iso_utc
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer, refusal
 from serving.requests import Receive
@@ -66,7 +66,7 @@ class FeedbackEndpoints:
         prediction_id = read_prediction_id(body)
         await self._worker.desk.find(prediction_id, served_by(self._worker))
         token, expires_at = await asyncio.to_thread(self._links.token, prediction_id)
-        until = datetime.fromtimestamp(expires_at, UTC).isoformat(timespec="seconds")
+        until = iso_utc(expires_at)
         return answer({"url": f"{FORM_PATH}?token={token}", "expires_at": until})
 
 

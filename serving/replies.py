@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import orjson
 
 from ratchet.errors import InputError, UnavailableError
 from ratchet.feedback.book import ContradictionError, Standing, UnknownPredictionError
+from ratchet.timestamps import iso_utc
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _standing(standing: Standing) -> dict[str, Any]:
         "correct": standing.correct,
         "revision": standing.revision,
         "source": standing.source,
-        "created_at": datetime.fromtimestamp(standing.created_at, UTC).isoformat(timespec="milliseconds"),
+        "created_at": iso_utc(standing.created_at, "milliseconds"),
     }
 
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from ratchet.relay import RelayClient
 from ratchet.runtime import Runtime, load_file
 from ratchet.settings import Settings, load_settings, quiet_environment
 from ratchet.store import Store, open_store
+from ratchet.timestamps import iso_utc
 from serving.latency import add_counts, percentiles
 from serving.logs import log_as_json
 from serving.loop_metrics import LoopCollector
@@ -155,9 +155,7 @@ class Worker:
             "status": "starting" if runtime is None else "degraded" if self.log.store_is_down else "ok",
             "model": runtime.model if runtime else self.model,
             "version": runtime.version if runtime else None,
-            "since": datetime.fromtimestamp(self._since, UTC).isoformat(timespec="milliseconds")
-            if self._since
-            else None,
+            "since": iso_utc(self._since, "milliseconds") if self._since else None,
             "engine": runtime.engine_name if runtime else None,
             "store": "down" if self.log.store_is_down else "up",
             "durability": self.settings.durability,

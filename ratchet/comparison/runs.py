@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import RegistryError
 from ratchet.lineage import PREFIX
 from ratchet.settings import Settings
+from ratchet.timestamps import iso_utc
 from ratchet.tracking import all_pages, connect, reachable
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def _ours(run: Any) -> FinishedRun:
         run_id=run.info.run_id,
         name=name,
         label=label_of(name),
-        when=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds"),
+        when=iso_utc(run.info.start_time / 1000),
         params=dict(run.data.params),
         metrics=dict(run.data.metrics),
         tags=dict(run.data.tags),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 from ratchet.loop.production import count_labels
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.windows import drift_windows, quality_windows
 from ratchet.store import Store
+from ratchet.timestamps import iso_utc
 
 # Labels are counted no further than this.
 _MOST_LABELS = 10_000
@@ -36,7 +36,7 @@ def loop_status(store: Store, model: str) -> dict[str, Any]:
 
 
 def _window(row: dict[str, Any], *names: str) -> dict[str, Any]:
-    when = datetime.fromtimestamp(row["created_at"], UTC).isoformat(timespec="seconds")
+    when = iso_utc(row["created_at"])
     return {"version": row["version"], "when": when, "rows": row["n_rows"]} | {name: row[name] for name in names}
 
 

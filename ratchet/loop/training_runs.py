@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from ratchet.store import Store
 from ratchet.tables import training_runs
+from ratchet.timestamps import iso_utc
 
 RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
 # A run that was begun so often without an end, since it was killed again and again, is given up.
@@ -56,7 +56,7 @@ class TrainingRun:
     @property
     def when(self) -> str:
         """When it ended or, open, was begun: ISO 8601, UTC."""
-        return datetime.fromtimestamp(self.ended_at or self.created_at, UTC).isoformat(timespec="seconds")
+        return iso_utc(self.ended_at or self.created_at)
 
 
 class TrainingRuns:
