@@ -6,10 +6,11 @@ INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compil
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help train serve test test-slow check format lock demo-rollback demo-loop bench clean
+.PHONY: help train serve test test-slow test-services test-containers check format lock secrets images backup restore \
+  demo-rollback demo-loop bench clean
 
 help: ## Say what there is
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: .venv/.training ## Train the Iris baseline and put it into Production
 	@$(BIN)/python run.py --config baseline.yaml
@@ -19,12 +20,15 @@ serve: .venv/.serving ## Serve what is in Production on port 8000, and follow it
 
 test: .venv/.dev ## Run the tests with their coverage; without those that take minutes each
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -m "not slow" $(ARGS)
+	$(BIN)/coverage run -m pytest -m "not slow and not containers" $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 test-slow: .venv/.dev ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-containers: .venv/.dev ## Bring the compose project up on a Docker engine, and live its life
+	$(BIN)/python -m pytest -m containers -v -rP tests/containers $(ARGS)
 
 check: .venv/.dev ## Lint, formatting, types, and the direction of imports
 	$(BIN)/ruff check .
@@ -41,6 +45,18 @@ lock: .venv/.uv ## Resolve the dependencies again, one lock for each thing that 
 	$(COMPILE) --constraint requirements/dev.txt --extra training pyproject.toml -o requirements/training.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra serving pyproject.toml -o requirements/serving.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra webapp pyproject.toml -o requirements/webapp.txt
+
+secrets: ## Write .env with a random value for each secret that compose asks for, unless it has one
+	@sh deploy/secrets
+
+images: ## Build both images, with the commit in them
+	GIT_COMMIT=$$(git describe --always --dirty --abbrev=40) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker compose build
+
+backup: ## Save databases and bucket of the running compose project into backups/
+	@deploy/backup
+
+restore: ## Put the back-up FROM=backups/… in place of what the compose project has
+	@deploy/restore $(FROM)
 
 demo-rollback: .venv/.training ## Train two versions, promote, roll back, roll forward, in a scratch home
 	@$(BIN)/python docs/demos/rollback.py

@@ -43,8 +43,8 @@ def ensure_stack(settings: Settings, *, embedded: bool) -> str:
     """Make sure that the active stack can run our pipelines.
 
     Embedded, the stack ``ratchet`` is registered (local orchestrator and artifacts, MLflow as experiment tracker and
-    model registry) and activated. On a store of the user's own, their active stack is used if it has a tracker, and
-    is left as it is.
+    model registry) and activated; on a server, the same with the stack that ``RATCHET_ZENML_STACK`` names. Without it,
+    the user's active stack is used if it has a tracker, and is left as it is.
 
     Returns
     -------
@@ -59,7 +59,7 @@ def ensure_stack(settings: Settings, *, embedded: bool) -> str:
 
     source_utils.set_custom_source_root(str(ROOT))
     client = Client()
-    if not embedded:
+    if not embedded and not settings.zenml_stack:
         tracker = client.active_stack.experiment_tracker
         if tracker is None or tracker.flavor != "mlflow":
             raise ConfigError(
@@ -73,28 +73,33 @@ def ensure_stack(settings: Settings, *, embedded: bool) -> str:
                 f" {settings.tracking_place}: set MLFLOW_TRACKING_URI to the stack's address"
             )
         return client.active_stack.name
-    _register(client, settings)
-    return STACK
+    name = STACK if embedded else str(settings.zenml_stack)
+    _register(client, settings, name)
+    return name
 
 
-def _register(client: Any, settings: Settings) -> None:
+def _register(client: Any, settings: Settings, name: str) -> None:
     from zenml.enums import StackComponentType as Type
 
-    tracker = _component(client, Type.EXPERIMENT_TRACKER, _tracker_configuration(settings))
-    registry = _component(client, Type.MODEL_REGISTRY, {})
+    default = client.get_stack("default").components
+    components = {
+        Type.ORCHESTRATOR: default[Type.ORCHESTRATOR][0].id,
+        Type.ARTIFACT_STORE: default[Type.ARTIFACT_STORE][0].id,
+        Type.EXPERIMENT_TRACKER: _component(
+            client, name, Type.EXPERIMENT_TRACKER, "mlflow", _tracker_configuration(settings)
+        ).id,
+        Type.MODEL_REGISTRY: _component(client, name, Type.MODEL_REGISTRY, "mlflow", {}).id,
+    }
+    if settings.zenml_artifacts:
+        # Keys and endpoint come from AWS_* of each process, and are not written into ZenML's store.
+        flavor = "s3" if settings.zenml_artifacts.startswith("s3://") else "local"
+        components[Type.ARTIFACT_STORE] = _component(
+            client, name, Type.ARTIFACT_STORE, flavor, {"path": settings.zenml_artifacts}
+        ).id
     try:
-        stack = client.get_stack(STACK, allow_name_prefix_match=False)
+        stack = client.get_stack(name, allow_name_prefix_match=False)
     except KeyError:
-        default = client.get_stack("default").components
-        stack = client.create_stack(
-            STACK,
-            {
-                Type.ORCHESTRATOR: default[Type.ORCHESTRATOR][0].id,
-                Type.ARTIFACT_STORE: default[Type.ARTIFACT_STORE][0].id,
-                Type.EXPERIMENT_TRACKER: tracker.id,
-                Type.MODEL_REGISTRY: registry.id,
-            },
-        )
+        stack = client.create_stack(name, components)
     if client.active_stack_model.id != stack.id:
         client.activate_stack(stack.id)
 
@@ -110,16 +115,14 @@ def _tracker_configuration(settings: Settings) -> dict[str, str]:
     return configuration
 
 
-def _component(client: Any, kind: Any, configuration: dict[str, Any]) -> Any:
-    """The MLflow component of a kind, made or brought up to date."""
+def _component(client: Any, name: str, kind: Any, flavor: str, configuration: dict[str, Any]) -> Any:
+    """The component of a kind, made or brought up to date."""
     try:
-        found = client.get_stack_component(kind, STACK, allow_name_prefix_match=False)
+        found = client.get_stack_component(kind, name, allow_name_prefix_match=False)
     except KeyError:
-        return client.create_stack_component(
-            name=STACK, flavor="mlflow", component_type=kind, configuration=configuration
-        )
+        return client.create_stack_component(name=name, flavor=flavor, component_type=kind, configuration=configuration)
     stale = {key: value for key, value in configuration.items() if found.configuration.get(key) != value}
-    return client.update_stack_component(STACK, kind, configuration=stale) if stale else found
+    return client.update_stack_component(name, kind, configuration=stale) if stale else found
 
 
 def _logged_in_to_a_server() -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +17,7 @@ LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow", "zen
 PREFIX = "ratchet."
 # On versions that learned from production.
 SNAPSHOT_TAG = f"{PREFIX}snapshot"
+_BUILT = re.compile(r"(?P<commit>[0-9a-f]{40})(?P<dirty>-dirty)?$")
 
 
 class Lineage(BaseModel):
@@ -88,12 +91,17 @@ def library_versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> tuple[str, bool]:
-    """The checked-out commit and whether the tree differs from it; ``("unknown", True)`` outside a repository."""
+    """The checked-out commit, and whether the tree differs from it.
+
+    Outside a repository, as in an image, ``RATCHET_COMMIT`` says what was built: ``git describe --always --dirty
+    --abbrev=40`` of the checkout. Without it the answer is ``("unknown", True)``.
+    """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         return commit, bool(_git(folder, "status", "--porcelain"))
     except (OSError, subprocess.CalledProcessError):
-        return "unknown", True
+        built = _BUILT.search(os.environ.get("RATCHET_COMMIT", ""))
+        return (built["commit"], built["dirty"] is not None) if built else ("unknown", True)
 
 
 def _git(folder: Path, *words: str) -> str:

@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     model_path: Path | None = Field(default=None, validation_alias="MODEL_PATH")
     mlflow_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     zenml_store_url: str | None = Field(default=None, validation_alias="ZENML_STORE_URL")
+    zenml_stack: str | None = None
+    zenml_artifacts: str | None = None
 
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod
@@ -171,6 +173,7 @@ def quiet_environment() -> None:
         "ZENML_AUTO_OPEN_DASHBOARD": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         # An unreachable server is told in seconds; MLflow's own default keeps trying for minutes.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",

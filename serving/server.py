@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
 from ratchet.feedback.links import Links
-from ratchet.settings import Settings, load_settings, quiet_environment
+from ratchet.settings import Settings, load_settings, prepare_home, quiet_environment
 from serving.keys import Keys
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
@@ -36,8 +36,10 @@ def serve(settings: Settings) -> None:
     ConfigError: the address is taken, what must be secret outside a local environment is not, or there is no such
         model or file.
     RegistryError: no model is registered, or the registry cannot be reached.
+    StateError: the home cannot be written.
     """
     Keys(settings)
+    prepare_home(settings)
     Links(settings)
     if settings.model_path and not settings.model_path.is_file():
         raise ConfigError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Any, ClassVar
 
 import skops.io
@@ -31,4 +30,5 @@ class SkopsMaterializer(BaseMaterializer):
 
     @property
     def _path(self) -> str:
-        return str(PurePosixPath(self.uri) / "model.skops")
+        # The folder may be s3://…, which a Path would make one slash shorter.
+        return f"{self.uri}/model.skops"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,9 +78,42 @@ def test_a_stack_without_a_tracker_is_told(tmp_path: Path) -> None:
     assert "has no MLflow experiment tracker: register one and add it" in said.stdout
 
 
+def test_a_stack_that_is_named_is_made_on_a_store_of_the_users_own(
+    first: RunSummary, settings: Settings, tmp_path: Path
+) -> None:
+    from zenml.client import Client
+    from zenml.enums import StackComponentType
+
+    named = settings.model_copy(update={"zenml_stack": "team", "zenml_artifacts": str(tmp_path / "artifacts")})
+    try:
+        assert ensure_stack(named, embedded=False) == "team"
+        assert ensure_stack(named, embedded=False) == "team"
+        assert Client().active_stack_model.name == "team"
+        store = Client().get_stack_component(StackComponentType.ARTIFACT_STORE, "team")
+        assert (store.flavor_name, store.configuration["path"]) == ("local", str(tmp_path / "artifacts"))
+    finally:
+        assert ensure_stack(settings, embedded=True) == "ratchet"
+
+
+def test_an_artifact_store_in_s3_keeps_no_key_in_zenmls_store(first: RunSummary, settings: Settings) -> None:
+    from zenml.client import Client
+    from zenml.enums import StackComponentType
+
+    pytest.importorskip("s3fs")
+    named = settings.model_copy(update={"zenml_stack": "bucket", "zenml_artifacts": "s3://ratchet/zenml"})
+    try:
+        assert ensure_stack(named, embedded=False) == "bucket"
+        store = Client().get_stack_component(StackComponentType.ARTIFACT_STORE, "bucket")
+        assert store.flavor_name == "s3"
+        assert {key for key, value in store.configuration.items() if value} == {"path"}
+    finally:
+        ensure_stack(settings, embedded=True)
+
+
 def test_a_stack_that_tracks_elsewhere_is_told(first: RunSummary, settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"mlflow_uri": "postgresql://me:secret@db/x"})
-    with pytest.raises(ConfigError, match=r"tracks to sqlite:.*, Ratchet to postgresql://me:\*\*\*@db/x: set MLFLOW_"):
+    here = re.escape(settings.tracking_place)
+    with pytest.raises(ConfigError, match=rf"tracks to {here}, Ratchet to postgresql://me:\*\*\*@db/x: set MLFLOW_"):
         ensure_stack(elsewhere, embedded=False)
     assert ensure_stack(settings, embedded=False) == "ratchet"
 

@@ -56,6 +56,13 @@ def test_after_the_first_promotion_the_next_thing_is_to_compare(capsys: pytest.C
     assert "mlflow ui --backend-store-uri sqlite:///x.db" in capsys.readouterr().out
 
 
+def test_runs_on_a_server_are_looked_at_on_its_own_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    told = summary(outcome="refused", version="2")
+    told.tracking_uri = "http://mlflow:5000"
+    console.print_summary(told)
+    assert "open http://mlflow:5000" in capsys.readouterr().out
+
+
 def test_steps_are_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with console.live_steps(("ingest", "train")) as listen:
         listen("ingest", "cached")

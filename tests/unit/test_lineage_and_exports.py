@@ -18,6 +18,22 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
 
 
+@pytest.mark.parametrize(
+    ("built", "state"),
+    [
+        ("a" * 40, ("a" * 40, False)),
+        (f"{'a' * 40}-dirty", ("a" * 40, True)),
+        ("unknown", ("unknown", True)),
+        ("v1.2", ("unknown", True)),
+    ],
+)
+def test_an_image_says_what_commit_it_was_built_from(
+    built: str, state: tuple[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_COMMIT", built)
+    assert git_state(tmp_path) == state
+
+
 def test_the_commit_and_a_dirty_tree_are_seen(tmp_path: Path) -> None:
     assert git_state(tmp_path) == ("unknown", True)
     git(tmp_path, "init", "-q")
