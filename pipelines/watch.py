@@ -73,6 +73,7 @@ class Watcher:
     settings: where things are.
     command: the words that run the pipeline once, and those that write a report.
     tell: takes a line for a person.
+    interval: seconds from one look to the next, as the heartbeat promises it; 0 promises none.
     """
 
     def __init__(
@@ -82,12 +83,13 @@ class Watcher:
         command: Sequence[str],
         report: Sequence[str],
         tell: Callable[[str], None] = say,
+        interval: float = 0.0,
     ) -> None:
         self._config = config
         self._folder = prepare_home(settings) / "watch"
         self._folder.mkdir(exist_ok=True)
         self._command, self._report = list(command), list(report)
-        self._tell = tell
+        self._tell, self._interval = tell, interval
         self._said, self._again = "", 0.0
         self._pause, self._failures = 0.0, 0
         self._decider = Decider(config, settings)
@@ -109,6 +111,7 @@ class Watcher:
         ------
         RatchetError: MLflow or the store cannot be read; nothing was decided.
         """
+        self._decider.beat(self._interval)
         self._reap()
         if self._training is not None or time.monotonic() < self._pause:
             return
@@ -199,7 +202,8 @@ def watch(
     from apscheduler.schedulers.blocking import BlockingScheduler
     from apscheduler.triggers.interval import IntervalTrigger
 
-    watcher = Watcher(config, settings, command, report)
+    interval = 0.0 if once else config.triggers.interval
+    watcher = Watcher(config, settings, command, report, interval=interval)
     if once:
         watcher.step()
         return watcher.wait()

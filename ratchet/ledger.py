@@ -100,6 +100,14 @@ class Ledger:
         """The newest change that came to be."""
         return next(iter(self._all(promotions.c.state == "completed", limit=1)), None)
 
+    def counts(self, most: int) -> dict[tuple[Kind, State], int]:
+        """How many entries there are by kind and state, counted over the newest ``most``."""
+        newest = sa.select(promotions.c.kind, promotions.c.state).where(self._mine)
+        rows = newest.order_by(promotions.c.id.desc()).limit(most).subquery()
+        counted = sa.select(rows.c.kind, rows.c.state, sa.func.count()).group_by(rows.c.kind, rows.c.state)
+        with self._store.reading() as connection:
+            return {(kind, state): count for kind, state, count in connection.execute(counted)}
+
     def history(self, limit: int | None = None) -> Sequence[Entry]:
         """Entries, newest first."""
         return self._all(sa.true(), limit=limit)

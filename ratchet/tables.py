@@ -130,6 +130,8 @@ training_runs = sa.Table(
     sa.Column("config_hash", sa.String(12), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    # The names of those that fired, separated by commas; empty where a person began it.
+    sa.Column("triggers", sa.String(64), nullable=False, server_default=""),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("snapshot", sa.String(32)),
     sa.Column("version", sa.String(16)),
@@ -139,4 +141,14 @@ training_runs = sa.Table(
     sa.Column("ended_at", sa.Float),
     sa.UniqueConstraint("model", "watermark", "config_hash", name="uq_training_runs_watermark"),
     sa.Index("ix_training_runs_model_id", "model", "id"),
+    sa.Index("ix_training_runs_model_state_id", "model", "state", "id"),
+)
+
+# When a watcher last looked at a model; one row for each model, so that what a look costs never grows.
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("model", sa.String(256), primary_key=True),
+    sa.Column("looked_at", sa.Float, nullable=False),
+    sa.Column("interval", sa.Float, nullable=False),
 )

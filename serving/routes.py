@@ -55,7 +55,7 @@ async def metrics(_: Request) -> Response:
     """Prometheus metrics of all workers."""
     worker = this_worker()
     worker.telemetry.move()
-    text = await asyncio.to_thread(exposition, worker.loop_metrics)
+    text = await asyncio.to_thread(exposition, worker.loop_metrics, worker.home_metrics)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

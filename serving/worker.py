@@ -25,6 +25,7 @@ from ratchet.runtime import Runtime, load_file
 from ratchet.settings import Settings, load_settings, quiet_environment
 from ratchet.store import Store, open_store
 from ratchet.timestamps import iso_utc
+from serving.home_metrics import HomeCollector
 from serving.latency import add_counts, percentiles
 from serving.logs import log_as_json
 from serving.loop_metrics import LoopCollector
@@ -66,6 +67,7 @@ class Worker:
         self._store: Store | None = None
         self._opening = threading.Lock()
         self.loop_metrics = LoopCollector(self.store, lambda: self.model)
+        self.home_metrics = HomeCollector(settings.home)
         # Long computations share one thread, so that short ones never wait for more than one of them.
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self.model = settings.serve_model or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,8 @@ from ratchet import leases
 from ratchet.champion import fetch_package
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.errors import StateError
+from ratchet.loop.heartbeat import beat
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import TRIGGERS, Finding, View, held_back, wanted_watermark
 from ratchet.registry import ProductionPointer
@@ -21,6 +24,8 @@ from ratchet.tracking import connect, run_record
 if TYPE_CHECKING:
     from ratchet.packaging import Package
     from ratchet.versions import Version
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,18 @@ class Decider:
     def runs(self) -> TrainingRuns:
         """The model's runs."""
         return TrainingRuns(self._pointer.store, self._config.model)
+
+    def beat(self, interval: float) -> None:
+        """Write down that somebody looks; the look goes on where that cannot be done.
+
+        Parameters
+        ----------
+        interval: seconds to the next look; 0 where there is none.
+        """
+        try:
+            beat(self._pointer.store, self._config.model, interval)
+        except StateError as error:
+            logger.warning("that somebody watches %s is not written down: %s", self._config.model, error)
 
     def decide(self) -> Decision:
         """Look once, and open a run where a trigger fires and nothing holds it back.
@@ -96,7 +113,9 @@ class Decider:
 
     def _open(self, view: View, fired: list[Finding], reason: str) -> Decision:
         mark = wanted_watermark(view, fired)
-        run = self.runs.open(mark, config_hash(self._config), reason, after=view.last.id if view.last else 0)
+        names = [finding.trigger for finding in fired]
+        after = view.last.id if view.last else 0
+        run = self.runs.open(mark, config_hash(self._config), reason, triggers=names, after=after)
         if run is None:
             why = f"watermark {mark} has had its run, or somebody began another just now"
             return Decision(f"{view.model}: {reason}; but {why}")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from ratchet.ledger import Ledger
 from ratchet.store import Store
-from ratchet.tables import training_runs
+from ratchet.tables import feedback, training_runs
 from ratchet.timestamps import iso_utc
 
 RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
+# What can begin a run by itself (``ratchet.loop.triggers``, which needs more than a service has).
+TRIGGER_NAMES = ("every_k_labels", "drift", "quality_drop", "cron")
 # A run that was begun so often without an end, since it was killed again and again, is given up.
 MOST_ATTEMPTS = 20
 
@@ -27,6 +31,7 @@ class TrainingRun:
     config_hash: of the config that it runs.
     state: open until it has ended: promoted, refused, unchanged (nothing new came out), or failed.
     reason: what began it.
+    triggers: the names of those that fired, separated by commas; empty where a person began it.
     attempts: how often it was begun.
     snapshot: the hash of its training rows.
     version, run_id: the registered version and the MLflow run that came of it.
@@ -40,6 +45,7 @@ class TrainingRun:
     config_hash: str
     state: RunState
     reason: str
+    triggers: str
     attempts: int
     snapshot: str | None
     version: str | None
@@ -57,6 +63,27 @@ class TrainingRun:
     def when(self) -> str:
         """When it ended or, open, was begun: ISO 8601, UTC."""
         return iso_utc(self.ended_at or self.created_at)
+
+
+def label_to_version(store: Store, model: str) -> float | None:
+    """How long the loop took when it last promoted: from the newest label that the run took to the completed promotion.
+
+    Returns
+    -------
+    Seconds; None where no run has promoted yet, or the run took no label.
+    """
+    run = TrainingRuns(store, model).newest("promoted")
+    if run is None:
+        return None
+    taken = sa.select(feedback.c.created_at).where(
+        feedback.c.model == model, feedback.c.seq <= run.watermark, feedback.c.target.is_not(None)
+    )
+    entry = Ledger(store, model).find(run.operation_id)
+    with store.reading() as connection:
+        labelled = connection.scalar(taken.order_by(feedback.c.seq.desc()).limit(1))
+    if labelled is None or entry is None or entry.ended_at is None:
+        return None
+    return max(0.0, entry.ended_at - float(labelled))
 
 
 class TrainingRuns:
@@ -78,11 +105,20 @@ class TrainingRuns:
         """The lease that runs are made under."""
         return f"continuous training of {self._model}"
 
-    def open(self, watermark: int, config_hash: str, reason: str, *, after: int | None = None) -> TrainingRun | None:
+    def open(
+        self,
+        watermark: int,
+        config_hash: str,
+        reason: str,
+        *,
+        triggers: Sequence[str] = (),
+        after: int | None = None,
+    ) -> TrainingRun | None:
         """Write down that a run is wanted; None where there was one for this watermark and config already.
 
         Parameters
         ----------
+        triggers: the names of those that fired; none where a person begins it.
         after: the number of the newest run that the wish rests upon, 0 for none; None too where there is a newer one.
         """
         key = {"model": self._model, "watermark": watermark, "config_hash": config_hash}
@@ -91,7 +127,8 @@ class TrainingRuns:
             if after is not None and (connection.scalar(newest) or 0) != after:
                 return None
             now = self._store.now(connection)
-            new = {**key, "state": "open", "reason": reason, "attempts": 0, "created_at": now}
+            new = {**key, "state": "open", "reason": reason, "triggers": ",".join(triggers)}
+            new |= {"attempts": 0, "created_at": now}
             if not self._store.insert_new(connection, training_runs, **new):
                 return None
             where = sa.and_(*(training_runs.c[name] == value for name, value in key.items()))
@@ -113,6 +150,21 @@ class TrainingRuns:
     def get(self, number: int) -> TrainingRun | None:
         """A run by its number."""
         return self._first(training_runs.c.id == number, training_runs.c.id)
+
+    def newest(self, state: RunState) -> TrainingRun | None:
+        """The newest run in a state."""
+        return self._first(training_runs.c.state == state, training_runs.c.id.desc())
+
+    def counts(self, most: int) -> list[tuple[RunState, tuple[str, ...], int]]:
+        """How many runs there are by state and by the triggers that fired, counted over the newest ``most``."""
+        newest = sa.select(training_runs.c.state, training_runs.c.triggers).where(self._mine)
+        rows = newest.order_by(training_runs.c.id.desc()).limit(most).subquery()
+        counted = sa.select(rows.c.state, rows.c.triggers, sa.func.count()).group_by(rows.c.state, rows.c.triggers)
+        with self._store.reading() as connection:
+            return [
+                (state, tuple(filter(None, triggers.split(","))), count)
+                for state, triggers, count in connection.execute(counted)
+            ]
 
     def history(self, limit: int) -> list[TrainingRun]:
         """The newest runs, newest first."""

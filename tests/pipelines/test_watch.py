@@ -14,15 +14,17 @@ from typing import Any
 
 import pytest
 
-from pipelines.watch import Watcher
+from pipelines.watch import Watcher, watch
 from ratchet import leases
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import ConfigError
+from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
 from tests.conftest import ROOT
 from tests.training_runs import config_for
+from tests.unit.conftest import url_of
 
 
 def python(program: str, *words: str) -> list[str]:
@@ -32,12 +34,18 @@ def python(program: str, *words: str) -> list[str]:
 
 # A run of continuous training, as far as the store shows it.
 END = """
-import sqlite3, sys, time
-path, state, outcome, _, number = sys.argv[1:]
-with sqlite3.connect(path, timeout=30) as store:
-    store.execute(
+import sys, time
+url, state, outcome, _, number = sys.argv[1:]
+if url.startswith("sqlite"):
+    import sqlite3
+    store, mark = sqlite3.connect(url.removeprefix("sqlite:///"), timeout=30), "?"
+else:
+    import psycopg2
+    store, mark = psycopg2.connect(url), "%s"
+with store:
+    store.cursor().execute(
         "UPDATE training_runs SET state = ?, outcome = ?, version = '7', ended_at = ?"
-        " WHERE id = ?",
+        " WHERE id = ?".replace("?", mark),
         (state, outcome, time.time(), number),
     )
 """
@@ -72,7 +80,7 @@ class Desk:
 
     def ending(self, state: str, outcome: str = "so it is") -> list[str]:
         """A command that ends the oldest open run."""
-        return python(END, str(self.store.engine.url.database), state, outcome)
+        return [sys.executable, *(["-I", "-S"] * self.store.is_sqlite), "-c", END, url_of(self.store), state, outcome]
 
 
 @pytest.fixture
@@ -82,7 +90,7 @@ def desk(settings: Settings, tmp_path: Path, model: str) -> Iterator[Desk]:
         update={
             "home": tmp_path,
             "mlflow_uri": settings.tracking_uri,
-            "database_url": f"sqlite:///{tmp_path}/store.db",
+            "database_url": Settings(home=tmp_path).store_url,
         }
     )
     config: Any = config_for(model, name="continuous_training")
@@ -130,6 +138,31 @@ def test_what_is_the_same_as_before_is_told_once(desk: Desk) -> None:
     assert len(desk.said) == 1
     assert desk.said[0].endswith("no champion yet, so that there is nothing to watch: train one first")
     assert watcher.wait(), "there was nothing to do, and so nothing went wrong"
+
+
+def test_each_look_is_written_down_the_one_that_decides_nothing_and_the_one_beside_a_run(desk: Desk) -> None:
+    watcher = Watcher(desk.config, desk.settings, SLEEP, REPORT, desk.said.append, interval=2.5)
+    desk.watchers.append(watcher)
+    watcher.look()
+    first = last_beat(desk.store, desk.config.model)
+    assert first is not None
+    assert first.interval == 2.5
+    desk.opened()
+    watcher.look()
+    assert child_of(watcher)
+    second = last_beat(desk.store, desk.config.model)
+    watcher.look()
+    third = last_beat(desk.store, desk.config.model)
+    assert second is not None
+    assert third is not None
+    assert first.at < second.at < third.at
+
+
+def test_looking_once_promises_no_other_look(desk: Desk) -> None:
+    watch(desk.config, desk.settings, SLEEP, REPORT, once=True)
+    found = last_beat(desk.store, desk.config.model)
+    assert found is not None
+    assert found.interval == 0
 
 
 def test_a_run_is_made_by_the_command_and_its_end_is_told(desk: Desk) -> None:

@@ -1,7 +1,7 @@
 """A load on a running service, from a process of its own; what became of every request is told at the end.
 
-``python -m tests.serving.load PORT CONNECTIONS RATE FILE``: each connection sends RATE requests a second, one after the
-other, until standard input is closed. FILE then holds a JSON line a request.
+``python -m tests.serving.load PORT CONNECTIONS RATE FILE [KEY]``: each connection sends RATE requests a second, one
+after the other, until standard input is closed. FILE then holds a JSON line a request.
 """
 
 from __future__ import annotations
@@ -55,10 +55,13 @@ class Load:
 
 
 @contextlib.contextmanager
-def load_on(port: int, file: Path, *, connections: int = 8, rate: float = 40.0) -> Iterator[Load]:
-    """Keep a load on a service for the time of a block."""
+def load_on(
+    port: int, file: Path, *, connections: int = 8, rate: float = 40.0, key: str | None = None
+) -> Iterator[Load]:
+    """Keep a load on a service for the time of a block; with an API key where it asks for one."""
     load = Load()
     words = [sys.executable, "-m", "tests.serving.load", str(port), str(connections), str(rate), str(file)]
+    words += [key] if key else []
     process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     assert process.stdin
@@ -73,8 +76,9 @@ def load_on(port: int, file: Path, *, connections: int = 8, rate: float = 40.0) 
     load.requests.sort(key=lambda request: request.sent)
 
 
-def _send(port: int, pause: float, done: threading.Event, found: list[Request]) -> None:
+def _send(port: int, pause: float, done: threading.Event, found: list[Request], key: list[str]) -> None:
     body, headers = json.dumps(RECORD).encode(), {"content-type": "application/json"}
+    headers |= {"x-api-key": key[0]} if key else {}
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     while not done.is_set():
         sent = time.time()
@@ -96,7 +100,9 @@ def main() -> None:
     """Send until standard input is closed."""
     port, connections, rate, file = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4])
     done, found = threading.Event(), list[Request]()
-    threads = [threading.Thread(target=_send, args=(port, 1 / rate, done, found)) for _ in range(connections)]
+    threads = [
+        threading.Thread(target=_send, args=(port, 1 / rate, done, found, sys.argv[5:])) for _ in range(connections)
+    ]
     for thread in threads:
         thread.start()
     print("begun", flush=True)

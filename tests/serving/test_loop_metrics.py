@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shutil
+import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, generate_latest
 
 from ratchet.drift.report import DriftReport
+from ratchet.errors import StateError
+from ratchet.ledger import Entry, Ledger
+from ratchet.loop import triggers
+from ratchet.loop.heartbeat import beat
 from ratchet.loop.quality import Quality
-from ratchet.loop.training_runs import TrainingRuns
+from ratchet.loop.training_runs import TRIGGER_NAMES, TrainingRuns
 from ratchet.loop.windows import Span, record_drift_window, record_quality
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
+from ratchet.tables import feedback
+from serving.home_metrics import HomeCollector
 from serving.loop_metrics import LoopCollector
+from tests.conftest import new_database
+from tests.labels import Stream, statements
 from tests.serving.running import Service
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = open_store(Settings(home=tmp_path))
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """An empty store, on both kinds of database."""
+    url = None
+    if request.param == "postgresql":
+        name = "l_" + re.sub(r"\W", "_", request.node.name.lower())[:50]
+        url = new_database(request.getfixturevalue("postgres"), name)
+    opened = open_store(Settings(home=tmp_path, database_url=url))
     yield opened
     opened.engine.dispose()
 
@@ -31,9 +50,25 @@ def text(store: Store, model: str) -> str:
     return generate_latest(registry).decode()
 
 
-def test_before_anything_was_found_the_gauges_have_no_series_but_the_labels_that_wait(store: Store) -> None:
-    said = [line for line in text(store, "iris").splitlines() if not line.startswith("#")]
-    assert said == ['ratchet_labels_waiting{model="iris"} 0.0']
+def series(store: Store, model: str = "iris") -> dict[str, float]:
+    """The series of one model and their values, by name and what they are told apart by."""
+    said = [line.rpartition(" ") for line in text(store, model).splitlines() if not line.startswith("#")]
+    return {name.replace(f'model="{model}"', "").replace("{,", "{").replace(",}", "}"): float(v) for name, _, v in said}
+
+
+def test_before_anything_was_found_there_are_counts_of_nothing_and_no_other_series(store: Store) -> None:
+    found = series(store)
+    assert set(found.values()) == {0.0}
+    assert {name.partition("{")[0] for name in found} == {
+        "ratchet_labels_waiting",
+        "ratchet_training_runs",
+        "ratchet_training_triggers",
+        "ratchet_promotions",
+    }
+    for state in ("promoted", "refused", "unchanged", "failed", "open"):
+        assert found[f'ratchet_training_runs{{state="{state}"}}'] == 0
+    for kind in ("promote", "rollback", "repair", "refused"):
+        assert found[f'ratchet_promotions{{kind="{kind}"}}'] == 0
 
 
 def test_while_nothing_is_served_there_is_nothing_to_tell(store: Store) -> None:
@@ -43,7 +78,8 @@ def test_while_nothing_is_served_there_is_nothing_to_tell(store: Store) -> None:
 def test_the_newest_windows_and_runs_are_told(store: Store) -> None:
     report = DriftReport(reference="3", method="psi", figures={"petal_width": 0.5}, share=0.25, n_rows=120)
     record_drift_window(store, "iris", "3", report, Span("a", "b"))
-    found = Quality(version="3", metric="f1_macro", value=0.8, low=0.7, high=0.9, n_rows=50, estimate=0.85, reason="r")
+    figures = {"value": 0.8, "low": 0.7, "high": 0.9, "estimate": 0.85}
+    found = Quality(version="3", metric="f1_macro", n_rows=50, reason="r", dropped=True, **figures)
     record_quality(store, "iris", found, 7)
     runs = TrainingRuns(store, "iris")
     run = runs.open(0, "x", "r")
@@ -53,9 +89,116 @@ def test_the_newest_windows_and_runs_are_told(store: Store) -> None:
     assert 'ratchet_drift_share{model="iris",version="3"} 0.25' in said
     assert 'ratchet_drift_figure{feature="petal_width",model="iris",version="3"} 0.5' in said
     assert 'ratchet_drift_detected{model="iris",version="3"} 0.0' in said
-    for figure, value in {"value": 0.8, "low": 0.7, "high": 0.9, "estimate": 0.85}.items():
+    assert 'ratchet_live_quality_dropped{model="iris",version="3"} 1.0' in said
+    for figure, value in figures.items():
         assert f'figure="{figure}",metric="f1_macro",model="iris",version="3"}} {value}' in said
     assert 'ratchet_training_run_timestamp_seconds{model="iris",state="refused"}' in said
+
+
+def test_the_names_of_triggers_are_those_that_triggers_give_themselves() -> None:
+    source = Path(triggers.__file__).read_text()
+    assert set(re.findall(r'Finding\(\s*"(\w+)"', source)) == set(TRIGGER_NAMES)
+
+
+def test_runs_are_counted_by_state_and_by_each_trigger_that_fired(store: Store) -> None:
+    runs = TrainingRuns(store, "iris")
+    for mark, (names, state) in enumerate(
+        [(["drift"], "promoted"), (["drift", "cron"], "refused"), ([], "failed"), (["every_k_labels"], None)]
+    ):
+        run = runs.open(mark, "x", "r", triggers=names)
+        assert run is not None
+        if state:
+            runs.end(run, state, "so it went")  # type: ignore[arg-type]
+    assert TrainingRuns(store, "wine").open(0, "x", "r", triggers=["drift"])
+    found = series(store)
+    states = {"promoted": 1, "refused": 1, "failed": 1, "open": 1, "unchanged": 0}
+    assert {state: found[f'ratchet_training_runs{{state="{state}"}}'] for state in states} == states
+    fired = {"drift": 2, "cron": 1, "every_k_labels": 1, "quality_drop": 0, "person": 1}
+    assert {name: found[f'ratchet_training_triggers{{trigger="{name}"}}'] for name in fired} == fired
+
+
+def entered(store: Store, kind: str, state: str, version: str, operation: str | None = None) -> Entry:
+    """An entry of the ledger, as the pointer writes it."""
+    values = {"kind": kind, "to_version": version, "reason": "r", "actor": "a", "token": 0}
+    return Ledger(store, "iris").record(state, operation_id=operation or uuid.uuid4().hex, **values)  # type: ignore[arg-type]
+
+
+def test_changes_of_production_are_counted_by_kind_and_the_newest_that_came_to_be_is_told(store: Store) -> None:
+    for kind, state, version in [
+        ("promote", "completed", "1"),
+        ("promote", "completed", "2"),
+        ("rollback", "completed", "1"),
+        ("promote", "refused", "3"),
+        ("promote", "intended", "4"),
+        ("promote", "abandoned", "5"),
+    ]:
+        entered(store, kind, state, version)
+    found = series(store)
+    kinds = {"promote": 2, "rollback": 1, "repair": 0, "refused": 1}
+    assert {kind: found[f'ratchet_promotions{{kind="{kind}"}}'] for kind in kinds} == kinds
+    assert found["ratchet_production_version{}"] == 1
+
+
+def test_the_time_from_the_newest_label_of_the_newest_promoted_run_to_its_promotion(store: Store) -> None:
+    stream, runs = Stream(store), TrainingRuns(store, "iris")
+    *_, mark = stream.label(stream.answer([{"x": 1.0}] * 3, "setosa"), "setosa")
+    run = runs.open(mark, "x", "r")
+    assert run is not None
+    stream.label(stream.answer([{"x": 2.0}], "setosa"), "setosa")  # comes too late for the run
+    entry = entered(store, "promote", "completed", "2", run.operation_id)
+    assert "ratchet_label_to_version_seconds{}" not in series(store), "the run has not ended"
+    runs.end(run, "promoted", "better", version="2")
+    with store.transaction() as connection:
+        for seq, at in ((mark, entry.ended_at - 90), (mark + 1, entry.ended_at)):  # type: ignore[operator]
+            connection.execute(sa.update(feedback).where(feedback.c.seq == seq).values(created_at=at))
+    assert series(store)["ratchet_label_to_version_seconds{}"] == pytest.approx(90)
+
+
+def test_the_newest_look_of_a_watcher_is_told_and_how_long_until_the_next(store: Store) -> None:
+    beat(store, "iris", 10.0)
+    before = time.time()
+    beat(store, "iris", 2.5)
+    beat(store, "wine", 60.0)
+    found = series(store)
+    assert found["ratchet_watch_interval_seconds{}"] == 2.5
+    assert before <= found["ratchet_watch_timestamp_seconds{}"] <= time.time()
+
+
+def test_a_scrape_reads_no_more_rows_however_many_there_are(store: Store) -> None:
+    """Each statement has a limit, or finds its rows by a key."""
+    with contextlib.contextmanager(statements)(store) as asked:
+        text(store, "iris")
+    for statement, _ in asked:
+        by_key = "heartbeats" in statement or "operation_id = " in statement
+        assert by_key or "LIMIT" in statement, statement
+
+
+def test_a_store_that_is_down_leaves_out_what_is_read_from_it_and_no_more(tmp_path: Path) -> None:
+    def down() -> Store:
+        raise StateError("down")
+
+    registry = CollectorRegistry()
+    registry.register(LoopCollector(down, lambda: "iris"))
+    registry.register(HomeCollector(tmp_path))
+    said = generate_latest(registry).decode()
+    assert "ratchet_labels_waiting" not in said
+    assert 'ratchet_disk_free_bytes{path="home"}' in said
+
+
+def test_the_room_that_is_left_in_the_home_is_told(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    registry.register(HomeCollector(tmp_path))
+    free = registry.get_sample_value("ratchet_disk_free_bytes", {"path": "home"})
+    size = registry.get_sample_value("ratchet_disk_size_bytes", {"path": "home"})
+    assert free is not None
+    assert size is not None
+    found = shutil.disk_usage(tmp_path)
+    assert size == found.total
+    assert abs(free - found.free) < 0.1 * size
+
+
+def test_a_home_that_is_gone_has_no_room_to_tell(tmp_path: Path) -> None:
+    assert not list(HomeCollector(tmp_path / "gone").collect())
 
 
 def test_the_service_tells_them_beside_its_own(service: Service) -> None:

@@ -85,7 +85,17 @@ def test_prometheus_reads_every_metric(asked: Service) -> None:
         "ratchet_live_quality": "gauge",
         "ratchet_live_quality_timestamp_seconds": "gauge",
         "ratchet_labels_waiting": "gauge",
+        "ratchet_live_quality_dropped": "gauge",
         "ratchet_training_run_timestamp_seconds": "gauge",
+        "ratchet_training_runs": "gauge",
+        "ratchet_training_triggers": "gauge",
+        "ratchet_watch_timestamp_seconds": "gauge",
+        "ratchet_watch_interval_seconds": "gauge",
+        "ratchet_promotions": "gauge",
+        "ratchet_production_version": "gauge",
+        "ratchet_label_to_version_seconds": "gauge",
+        "ratchet_disk_free_bytes": "gauge",
+        "ratchet_disk_size_bytes": "gauge",
     }
     assert all(family.documentation for family in found.values())
     series = [(sample.name, *sorted(sample.labels.items())) for family in found.values() for sample in family.samples]

@@ -442,18 +442,18 @@ def test_drift_of_training_rows_is_kept_apart_from_windows_of_production(store: 
 
 
 @pytest.fixture
-def settings(mlflow_settings: Settings, sqlite_store: Store) -> Settings:
-    return mlflow_settings.model_copy(update={"database_url": url_of(sqlite_store)})
+def settings(mlflow_settings: Settings, any_store: Store) -> Settings:
+    return mlflow_settings.model_copy(update={"database_url": url_of(any_store)})
 
 
 @pytest.fixture
-def lived(settings: Settings, sqlite_store: Store, model_name: str) -> Stream:
+def lived(settings: Settings, any_store: Store, model_name: str) -> Stream:
     """The production of a model whose champion, version 1, is there in name alone."""
     client = connect(settings)
     client.create_registered_model(model_name)
     client.create_model_version(model_name, (settings.home / "nothing").as_uri(), tags={DIGEST_TAG: "d"})
     ProductionPointer(settings, model_name).promote("1", "r", "a")
-    return Stream(sqlite_store, model_name)
+    return Stream(any_store, model_name)
 
 
 def decider(settings: Settings, stream: Stream, **triggers: Any) -> Decider:
@@ -463,8 +463,8 @@ def decider(settings: Settings, stream: Stream, **triggers: Any) -> Decider:
     return Decider(config, settings)
 
 
-def test_without_a_champion_there_is_nothing_to_watch(settings: Settings, sqlite_store: Store, model_name: str) -> None:
-    stream = Stream(sqlite_store, model_name)
+def test_without_a_champion_there_is_nothing_to_watch(settings: Settings, any_store: Store, model_name: str) -> None:
+    stream = Stream(any_store, model_name)
     labels(stream, 50)
     decision = decider(settings, stream, every_k_labels=10).decide()
     assert decision.run is None
@@ -486,6 +486,7 @@ def test_what_fires_opens_one_run_and_says_why(settings: Settings, lived: Stream
     assert decision.run is not None
     assert decision.run.watermark == seqs[2]
     assert decision.run.config_hash == config_hash(looking._config)
+    assert decision.run.triggers == "every_k_labels"
     assert decision.line == (
         f"{lived.model} version 1: run {decision.run.id} (watermark {seqs[2]}) begins:"
         " every_k_labels: 10 new labels and more"
@@ -577,12 +578,12 @@ def test_a_watermark_that_had_its_run_is_told(
 
 
 def test_the_champions_package_and_figures_are_read_once_and_drift_without_labels_is_held_back(
-    settings: Settings, sqlite_store: Store, model_name: str, iris: Trained, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, any_store: Store, model_name: str, iris: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ratchet.loop import decisions
 
     version = registered(settings, model_name, iris, {"accuracy": 1.0})
-    stream = Stream(sqlite_store, model_name)
+    stream = Stream(any_store, model_name)
     read: list[str] = []
     for name in ("fetch_package", "run_record"):
         real = getattr(decisions, name)

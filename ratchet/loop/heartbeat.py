@@ -1,0 +1,53 @@
+"""When a watcher last looked at a model, so that one that is gone can be told from one that has nothing to do."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from ratchet.store import Store
+from ratchet.tables import heartbeats
+
+
+class Heartbeat(NamedTuple):
+    """A watcher's newest look.
+
+    Attributes
+    ----------
+    at: when, in seconds since the epoch, by the store's clock.
+    interval: seconds from one look to the next; 0 for a watcher that looks once, which promises no other.
+    """
+
+    at: float
+    interval: float
+
+
+def beat(store: Store, model: str, interval: float) -> None:
+    """Write down that a watcher looks at a model now, in place of the look before.
+
+    Parameters
+    ----------
+    interval: seconds to the next look; 0 where there is none.
+
+    Raises
+    ------
+    StateError: the store cannot be written.
+    """
+    with store.transaction() as connection:
+        values = {"looked_at": store.now(connection), "interval": interval}
+        if not store.insert_new(connection, heartbeats, model=model, **values):
+            connection.execute(sa.update(heartbeats).where(heartbeats.c.model == model).values(**values))
+
+
+def last_beat(store: Store, model: str) -> Heartbeat | None:
+    """The newest look at a model; None where nobody has ever looked.
+
+    Raises
+    ------
+    StateError: the store cannot be read.
+    """
+    newest = sa.select(heartbeats.c.looked_at, heartbeats.c.interval).where(heartbeats.c.model == model)
+    with store.reading() as connection:
+        row = connection.execute(newest).one_or_none()
+    return None if row is None else Heartbeat(*row)

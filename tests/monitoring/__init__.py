@@ -1,0 +1,1 @@
+"""Monitoring: Prometheus' rules, the alerts, and what is drawn of them."""

@@ -1,0 +1,50 @@
+"""What migrations make of rows that are there already."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ratchet import store as stores
+from ratchet.loop.training_runs import TrainingRuns
+from ratchet.store import Store
+
+REASONS = {
+    "every_k_labels: 200 new labels and more": "every_k_labels",
+    "drift: drift in 2 of the last 3 windows; quality_drop: quality in 2 of the last 2 windows": "drift,quality_drop",
+    "begun by the person on call: drift was seen": "",
+}
+
+
+def upgraded(store: Store, revision: str) -> None:
+    """Bring a store's schema to a revision and no further."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(stores.__file__).parent / "migrations"))
+    with store.transaction() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def test_the_triggers_of_earlier_runs_are_read_from_their_reasons(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_migrate", lambda self: upgraded(self, "0003"))
+        old = Store(store_url)
+    run = "INSERT INTO training_runs (model, watermark, config_hash, state, reason, attempts, created_at)"
+    with old.transaction() as connection:
+        for watermark, reason in enumerate(REASONS):
+            values = {"watermark": watermark, "reason": reason}
+            connection.execute(
+                sa.text(f"{run} VALUES ('iris', :watermark, 'c', 'refused', :reason, 1, 0)"),
+                values,
+            )
+    old.engine.dispose()
+    new = Store(store_url)
+    assert {found.reason: found.triggers for found in TrainingRuns(new, "iris").history(9)} == REASONS
+    new.engine.dispose()
