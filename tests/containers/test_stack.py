@@ -57,6 +57,16 @@ def test_the_service_follows_a_promotion_and_a_rollback(project: Project) -> Non
     wait_for(lambda: project.served() == "1", "version 1 answers again", 60)
 
 
+def test_training_again_leaves_the_service_alone(project: Project) -> None:
+    version, started = project.served(), project.container("api")["State"]["StartedAt"]
+    before = project.container("training")["State"]["FinishedAt"]
+    project.compose("up", "--detach", "--build", "training", seconds=1800)
+    wait_for(lambda: project.container("training")["State"]["Status"] == "exited", "training has ended")
+    training = project.container("training")["State"]
+    assert (training["ExitCode"], training["FinishedAt"] > before) == (0, True)
+    assert (project.served(), project.container("api")["State"]["StartedAt"]) == (version, started)
+
+
 def test_feedback_makes_the_watcher_train(project: Project) -> None:
     flowers = list(itertools.islice(itertools.cycle(FLOWERS.items()), 210))
     answered = project.ask("/predict_batch", {"rows": [row for _, row in flowers]}, 60)

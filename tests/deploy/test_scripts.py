@@ -77,6 +77,14 @@ def test_every_service_is_hardened() -> None:
         assert not service["image"].endswith(":latest}"), name
 
 
+def test_images_carry_the_version_of_the_project() -> None:
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version
+    assert f"VERSION: ${{VERSION:-{version[1]}}}" in COMPOSE
+    for name in ("training", "serving"):
+        assert f"ARG VERSION={version[1]}\n" in (ROOT / f"deploy/docker/{name}.Dockerfile").read_text()
+
+
 class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.headers.get("x-api-key") == "right" else 503)
