@@ -15,14 +15,17 @@ import sqlalchemy as sa
 
 from pipelines.runner import RunSummary
 from ratchet.settings import Settings, load_settings, quiet_environment
+from tests import services
 from tests.postgres import binaries, running
 
 ROOT = Path(__file__).resolve().parent.parent
 _OURS = ("RATCHET_", "MLFLOW_", "ZENML_")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Point every store at a folder of this session's own, before anything imports ZenML."""
+    config.addinivalue_line("markers", f"sqlite(why): about SQLite itself, left out with {services.SWITCH}=1")
+    with_services = os.environ.get(services.SWITCH, "0") != "0"
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]
     folder = tempfile.mkdtemp(prefix="ratchet-tests-")
@@ -30,6 +33,9 @@ def pytest_configure() -> None:
     os.environ["RATCHET_MODELS_DIR"] = f"{folder}/models"
     os.environ["RATCHET_DATA_DIR"] = f"{folder}/data"
     quiet_environment()
+    if with_services:
+        config.add_cleanup(services.started())
+        config.pluginmanager.register(services.Plugin())
 
 
 def pytest_unconfigure() -> None:
@@ -105,6 +111,9 @@ def of_no_home() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """The URL of a real PostgreSQL server's maintenance database."""
+    if services.in_use():
+        yield services.server()
+        return
     if binaries() is None:
         pytest.skip("PostgreSQL's binaries are not on this machine")
     with running() as url:

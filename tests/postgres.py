@@ -25,8 +25,13 @@ def binaries() -> Path | None:
 
 
 @contextmanager
-def running() -> Iterator[str]:
-    """A server on a free port; yields an SQLAlchemy URL of its empty database ``postgres``."""
+def running(*settings: str) -> Iterator[str]:
+    """A server on a free port; yields an SQLAlchemy URL of its empty database ``postgres``.
+
+    Parameters
+    ----------
+    settings: more of the server's own, such as ``max_connections=500``.
+    """
     folder = binaries()
     assert folder is not None
     # Short: the socket's path may have a hundred characters at most.
@@ -47,6 +52,7 @@ def running() -> Iterator[str]:
     data = str(home / "data")
     run("initdb", "-D", data, "-U", "ratchet", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N")
     options = f"-c listen_addresses=127.0.0.1 -c port={port} -c unix_socket_directories={home} -c max_connections=200"
+    options = " ".join([options, *(f"-c {setting}" for setting in settings)])
     run("pg_ctl", "-D", data, "-l", str(home / "log"), "-w", "-o", options, "start")
     try:
         yield f"postgresql://ratchet@127.0.0.1:{port}/postgres"

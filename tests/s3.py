@@ -20,11 +20,23 @@ class NoServerError(Exception):
     """The server cannot be started here; says why."""
 
 
+def require() -> None:
+    """Fail at once where no server can be started.
+
+    Raises
+    ------
+    NoServerError: the script that starts it is not there.
+    """
+    if not SCRIPT.is_file():
+        raise NoServerError(
+            f"there is no shared/tools/{SCRIPT.name} beside the repository, which starts Ceph's gateway"
+        )
+
+
 @contextmanager
 def running(bucket: str) -> Iterator[dict[str, str]]:
     """A server with an empty bucket; yields the variables that lead to it."""
-    if not SCRIPT.is_file():
-        raise NoServerError(f"there is no {SCRIPT.name} beside the repository")
+    require()
     # Short: the path of a socket may have a hundred characters at most. Its own user has to get into the folder.
     folder = Path(tempfile.mkdtemp(prefix="rs3-", dir="/tmp"))
     folder.chmod(0o755)

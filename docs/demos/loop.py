@@ -21,8 +21,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
 from loop_picture import draw
 from loop_story import read_story
+
+from ratchet.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 STREAM = "--config simulate.yaml --set stream.rows=6000 --set stream.rate=20"
@@ -42,7 +46,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
     with tempfile.TemporaryDirectory(prefix="ratchet-demo-") as folder, contextlib.ExitStack() as running:
         os.environ |= _environment(folder)
-        home, record = Path(folder, "home"), Path(folder, "record.jsonl")
+        settings, record = load_settings(), Path(folder, "record.jsonl")
         say("# A baseline, trained on the flowers as they are, goes into Production.")
         with started("train", "--config baseline.yaml") as baseline:
             _require(baseline.wait() == 0, "the baseline was not trained")
@@ -51,10 +55,10 @@ def main() -> None:
         _wait_until_ready(service)
         watch = running.enter_context(started("watch", f"watch {WATCH}"))
         stream = running.enter_context(started("simulate", f"simulate {STREAM} --record {record}"))
-        _until_recovered(home, record, [service, watch, stream], options.seconds)
+        _until_recovered(settings, record, [service, watch, stream], options.seconds)
         stream.terminate()
         stream.wait(60)
-        story = read_story(home, record)
+        story = read_story(settings, record)
     say("\n# The story\n" + "\n".join(story.lines()))
     draw(story, options.picture)
     say(f"picture                {os.path.relpath(options.picture)}")
@@ -105,12 +109,12 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.wait()
 
 
-def _until_recovered(home: Path, record: Path, processes: list[subprocess.Popen[str]], seconds: float) -> None:
+def _until_recovered(settings: Settings, record: Path, processes: list[subprocess.Popen[str]], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and all(process.poll() is None for process in processes):
         time.sleep(1)
         if record.exists():
-            story = read_story(home, record)
+            story = read_story(settings, record)
             if story.rows_after >= ENOUGH and story.recovered >= RECOVERED:
                 return
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
+
+from ratchet.settings import Settings
+from ratchet.store import open_store
+from ratchet.tables import drift_results, promotions, training_runs
 
 # The row at which configs/simulate.yaml lets the drift begin.
 DRIFT_AT = 300
@@ -96,32 +100,34 @@ class Story:
         return [row for row in self._drifted if row["version"] == version]
 
 
-def read_story(home: Path, record: Path) -> Story:
+def read_story(settings: Settings, record: Path) -> Story:
     """The story so far.
 
     Parameters
     ----------
-    home: Ratchet's home, with its store.
+    settings: where Ratchet's store is.
     record: what ``simulate --record`` writes.
     """
     rows = [json.loads(line) for line in record.read_text().splitlines(keepends=True) if line.endswith("\n")]
-    with contextlib.closing(sqlite3.connect(f"file:{home}/ratchet.db?mode=ro", uri=True)) as store:
-        store.row_factory = sqlite3.Row
-        return Story(rows, _seen(store, rows), _runs(store, rows), _promotions(store, rows))
+    store = open_store(settings)
+    try:
+        with store.reading() as connection:
+            return Story(rows, _seen(connection, rows), _runs(connection, rows), _promotions(connection, rows))
+    finally:
+        store.engine.dispose()
 
 
-def _seen(store: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> Moment | None:
-    found = store.execute(
-        "select created_at, share from drift_results where detected and kind = 'production' order by id"
-    ).fetchone()
+def _seen(store: sa.Connection, rows: Sequence[dict[str, Any]]) -> Moment | None:
+    seen = drift_results.c.detected & (drift_results.c.kind == "production")
+    found = store.execute(sa.select(drift_results).where(seen).order_by(drift_results.c.id)).mappings().first()
     if found is None:
         return None
     return Moment(_row_at(found["created_at"], rows), "drift is seen", f"in {found['share']:.0%} of the columns")
 
 
-def _runs(store: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> list[Moment]:
+def _runs(store: sa.Connection, rows: Sequence[dict[str, Any]]) -> list[Moment]:
     moments = []
-    for run in store.execute("select * from training_runs order by id"):
+    for run in store.execute(sa.select(training_runs).order_by(training_runs.c.id)).mappings():
         row = _row_at(run["created_at"], rows)
         labels = sum(one["label_after"] is not None and one["label_after"] <= row for one in rows)
         why = "; ".join(part.partition(" (")[0] for part in run["reason"].split("; "))
@@ -133,22 +139,21 @@ def _runs(store: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> list[Mom
     return moments
 
 
-def _promotions(store: sqlite3.Connection, rows: Sequence[dict[str, Any]]) -> list[Moment]:
-    entries = store.execute(
-        "select * from promotions where kind = 'promote' and state = 'completed' and from_version is not null"
-    )
+def _promotions(store: sa.Connection, rows: Sequence[dict[str, Any]]) -> list[Moment]:
+    done = (promotions.c.kind == "promote") & (promotions.c.state == "completed")
+    asked = sa.select(promotions).where(done, promotions.c.from_version.is_not(None)).order_by(promotions.c.id)
     return [
         Moment(
             _row_at(entry["ended_at"], rows),
             f"version {entry['to_version']} goes into Production",
             _gate(entry["gate"]),
         )
-        for entry in entries
+        for entry in store.execute(asked).mappings()
     ]
 
 
-def _gate(gate: str | None) -> str:
-    checks = {check["name"]: check["reason"] for check in json.loads(gate or "[]")}
+def _gate(gate: list[dict[str, Any]] | None) -> str:
+    checks = {check["name"]: check["reason"] for check in gate or []}
     return checks.get("against_champion", "no figures")
 
 

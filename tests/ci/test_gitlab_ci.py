@@ -120,15 +120,14 @@ def test_needs_name_jobs_of_the_same_pipeline() -> None:
 
 def test_a_cache_is_keyed_by_a_lock_that_its_job_installs_from() -> None:
     cached = {name: job for name, job in JOBS.items() if "cache" in job}
+    of_development = {"check", "test", "test-containers", ".venv/.dev"}
     assert cached
     for name, job in cached.items():
         (lock,) = job["cache"]["key"]["files"]
         assert (ROOT / lock).is_file()
         # What the targets depend on: check and test on the development lock, .venv/.x on the lock x.
         targets = {words[1] for line in script(job) if (words := line.split())[0] == "make"}
-        locks = {
-            "dev" if target in ("check", "test", "test-containers", ".venv/.dev") else target.removeprefix(".venv/.") for target in targets
-        }
+        locks = {"dev" if target in of_development else target.removeprefix(".venv/.") for target in targets}
         assert {f"requirements/{found}.txt" for found in locks} == {lock}, name
         assert job["cache"]["paths"] == [".cache/"]
     assert {SPEC["variables"][name].split("/")[0] for name in ("PIP_CACHE_DIR", "UV_CACHE_DIR")} == {".cache"}

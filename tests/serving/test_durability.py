@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
 from ratchet.tables import predictions
+from tests.locks import locked
 from tests.serving.conftest import published
 from tests.serving.load import Load, load_on
 from tests.serving.running import RECORD, Service, serving, wait_until
@@ -73,7 +74,7 @@ def test_a_store_that_is_locked_for_ten_seconds_costs_no_answer_and_no_row(
         load_on(service.port, tmp_path / "load", connections=4) as load,
     ):
         service.until(lambda: service.metric("ratchet_predictions_total") > 50)
-        with locked(served_settings.home / "ratchet.db", 10.0):
+        with locked_for(served_settings, 10.0):
             service.until(lambda: service.get("/health")["status"] == "degraded")
             service.until(lambda: service.metric("ratchet_store_down") >= 1)
             before = service.metric("ratchet_requests_total", route="/predict", status="200")
@@ -97,13 +98,13 @@ def test_strict_durability_answers_503_while_the_store_is_locked_and_keeps_what_
         load_on(service.port, tmp_path / "load", connections=4) as load,
     ):
         service.until(lambda: service.metric("ratchet_predictions_total") > 200)
-        with locked(served_settings.home / "ratchet.db", 3.0):
+        with locked_for(served_settings, 3.0):
             service.until(lambda: service.metric("ratchet_errors_total", kind="unavailable") > 0)
             status, headers, body = service.ask("POST", "/predict", b'{"sepal_length": 5.1}')
             assert status == 422  # what is wrong is told even now
             status, headers, body = ask_record(service)
             assert (status, headers["retry-after"]) == (503, "1")
-            assert b"sqlite" not in body.lower()
+            assert not re.search(b"sqlite|postgres|psycopg", body.lower())
         service.until(lambda: ask_record(service)[0] == 200)
     assert {request.status for request in load.requests} == {200, 503}
     assert lost(served_settings, load) == set()
@@ -142,19 +143,14 @@ def ask_record(service: Service) -> tuple[int, dict[str, str], bytes]:
 
 
 @contextmanager
-def locked(database: Path, seconds: float) -> Iterator[None]:
-    """Hold SQLite's write lock until the block ends, and for so many seconds at least."""
+def locked_for(settings: Settings, seconds: float) -> Iterator[None]:
+    """Lock the store until the block ends, and for so many seconds at least."""
     import time
 
-    connection = sqlite3.connect(database, timeout=30, isolation_level=None)
-    begun = time.monotonic()
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with locked(settings):
+        begun = time.monotonic()
         yield
         time.sleep(max(0.0, seconds - (time.monotonic() - begun)))  # the length of the fault is the test's subject
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 @contextmanager

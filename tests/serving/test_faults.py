@@ -71,8 +71,9 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
 ) -> None:
     home, port = tmp_path / "home", free_port()
     home.mkdir()
+    backend = Settings(home=home).tracking_uri
     settings = Settings(home=home, models_dir=tmp_path / "models", mlflow_uri=f"http://127.0.0.1:{port}")
-    registry = start_registry(settings, port)
+    registry = start_registry(settings, port, backend)
     try:
         pointer = published(settings, *iris_models)
         with (
@@ -89,7 +90,7 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
             service.until(lambda: len(set(service.workers) - {victim}) == 2)
             wait_until(lambda: time.monotonic() - down >= 30, 60)
             assert service.post("/predict", RECORD)[1]["model"]["version"] == "1"
-            registry = start_registry(settings, port)
+            registry = start_registry(settings, port, backend)
             production_pointer(settings, pointer.model).promote("2", "back", "test")
             service.until(lambda: {worker["version"] for worker in service.get("/health")["workers"]} == {"2"})
     finally:
@@ -157,10 +158,10 @@ def resident(pid: int) -> int:
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
-def start_registry(settings: Settings, port: int) -> subprocess.Popen[bytes]:
+def start_registry(settings: Settings, port: int, backend: str) -> subprocess.Popen[bytes]:
     """A real MLflow server on this home's database."""
     words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{settings.home}/mlflow.db"]
+    words += ["--backend-store-uri", backend]
     words += ["--artifacts-destination", str(settings.home / "artifacts")]
     env = environment(settings, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false")
     env.pop("MLFLOW_TRACKING_URI")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
-import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +23,7 @@ from ratchet.predictions import Prediction, insert_predictions
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store
 from ratchet.tables import feedback
+from tests.locks import locked
 from tests.serving.conftest import published
 from tests.serving.running import RECORD, Service, serving, wait_until
 from tests.serving.test_http import BAD_BODIES, BAD_TYPES, TEN_MEGABYTES, by_name, head, raw, refused
@@ -181,15 +182,10 @@ def test_while_the_store_is_locked_feedback_is_refused_and_then_taken(
 ) -> None:
     service = rolled_back[0]
     body = json.dumps({"prediction_id": predicted(service), "correct": True}).encode()
-    connection = sqlite3.connect(served_settings.home / "ratchet.db", isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with locked(served_settings):
         status, headers, said = service.ask("POST", "/feedback", body)
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
     assert (status, headers["retry-after"]) == (503, "1")
-    assert b"sqlite" not in said.lower()
+    assert not re.search(b"sqlite|postgres|psycopg", said.lower())
     service.until(lambda: service.post("/feedback", body)[0] in (200, 201))
 
 

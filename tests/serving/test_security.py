@@ -340,6 +340,14 @@ def test_a_port_that_is_taken_is_said_in_one_line(cli: Cli, service: Service, se
     assert service.post("/predict", RECORD)[0] == 200
 
 
+def test_a_home_that_cannot_be_written_is_said_in_one_line(cli: Cli, served_settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    elsewhere = served_settings.model_copy(update={"home": tmp_path / "file" / "home"})
+    line = refused_start(cli, elsewhere, "--port", "0")
+    assert "cannot write to" in line
+    assert "set RATCHET_HOME" in line
+
+
 def test_a_model_that_does_not_exist_is_said_in_one_line(cli: Cli, service: Service, served_settings: Settings) -> None:
     known = service.get("/model")["name"]
     line = refused_start(cli, served_settings, "--port", "0", "--model", known + "x")

@@ -32,6 +32,7 @@ from ratchet.tables import metadata
 from ratchet.tasks import TASKS
 from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
 from ratchet.training import build_estimator, fit_model
+from tests import services
 from tests.conftest import new_database
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -192,9 +193,9 @@ def store(request: pytest.FixtureRequest) -> Store:
 
 
 @pytest.fixture
-def sqlite_store(shared_sqlite: Store) -> Store:
+def any_store(request: pytest.FixtureRequest) -> Store:
     """A store without a row, for what does not depend on the kind of database."""
-    return emptied(shared_sqlite)
+    return emptied(request.getfixturevalue("shared_postgresql" if services.in_use() else "shared_sqlite"))
 
 
 def emptied(store: Store) -> Store:

@@ -15,6 +15,7 @@ from ratchet.packaging import log_packaged
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
 from ratchet.versions import Version, from_mlflow
+from tests import artifacts
 from tests.unit.conftest import Trained
 
 NOWHERE = "http://127.0.0.1:9"
@@ -157,13 +158,12 @@ def test_a_registry_that_cannot_be_reached_is_told(cut_off: Settings, published:
 
 
 def test_artifacts_that_are_gone_are_told(here: Settings, published: Version, mlflow_settings: Settings) -> None:
-    (artifact,) = (mlflow_settings.home / "mlartifacts" / published.model).rglob("golden.json")
-    aside = artifact.parent.rename(artifact.parent.with_name("aside"))
-    try:
-        with pytest.raises((RegistryError, PackageError)):
-            PackageCache(here).load(published)
-    finally:
-        aside.rename(artifact.parent)
+    model_id = connect(mlflow_settings).get_model_version(published.model, published.version).source.split("/")[-1]
+    with (
+        artifacts.gone(artifacts.of_model(mlflow_settings, model_id)),
+        pytest.raises((RegistryError, PackageError)),
+    ):
+        PackageCache(here).load(published)
     assert kept(here) == set()
     assert PackageCache(here).load(published).digest == published.digest
 

@@ -189,14 +189,15 @@ QUESTIONS: dict[str, Callable[[Store], Any]] = {
 }
 
 
+@pytest.mark.sqlite("reads SQLite's plan of a query")
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_question_starts_from_an_index(sqlite_store: Store, question: str) -> None:
-    stream = Stream(sqlite_store)
+def test_every_question_starts_from_an_index(any_store: Store, question: str) -> None:
+    stream = Stream(any_store)
     stream.label(stream.answer([ROW] * 3, "a"), "a")
-    with contextmanager(statements)(sqlite_store) as asked:
-        QUESTIONS[question](sqlite_store)
+    with contextmanager(statements)(any_store) as asked:
+        QUESTIONS[question](any_store)
     assert len(asked) == 1
-    with sqlite_store.reading() as connection:
+    with any_store.reading() as connection:
         plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0][0]}", asked[0][1])]
     assert any("INDEX" in step or "PRIMARY KEY" in step for step in plan), plan
     assert not [step for step in plan if re.match(r"SCAN (feedback|predictions|older)\b", step)], plan

@@ -17,6 +17,7 @@ from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import DIGEST_TAG, connect, ensure_experiment
 from ratchet.versions import Version
+from tests import artifacts
 from tests.unit.conftest import Trained
 
 
@@ -430,8 +431,7 @@ def test_a_real_package_is_verified_before_it_goes_in(
     champion, version = reference_package(mlflow_settings, model_name)
     assert champion is not None
     assert (champion.profile.n_rows, version) == (120, "1")
-    (artifact,) = (mlflow_settings.home / "mlartifacts" / model_name).rglob("golden.json")
-    artifact.write_text("{}")
+    artifacts.overwrite(artifacts.of_model(mlflow_settings, package.model_id), "golden.json", "{}")
     with pytest.raises(PackageError, match=r"golden.json: differs from the manifest"):
         pointer.promote("2", "r", "a")
     assert production(pointer) == "1"

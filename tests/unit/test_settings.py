@@ -11,6 +11,7 @@ from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings, load_settings, one_run_at_a_time, prepare_home, quiet_environment
 
 
+@pytest.mark.sqlite("the home's own stores")
 def test_everything_lives_in_the_home_by_default(scratch: Settings) -> None:
     assert scratch.tracking_uri == f"sqlite:///{scratch.home}/mlflow.db"
     assert scratch.mlflow_artifacts == (scratch.home / "mlartifacts").as_uri()

@@ -36,8 +36,8 @@ def home(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def stream(sqlite_store: Store) -> Stream:
-    return Stream(sqlite_store)
+def stream(any_store: Store) -> Stream:
+    return Stream(any_store)
 
 
 def loop_of(trained: Trained, **sections: Any) -> ContinuousTrainingConfig:
@@ -140,7 +140,7 @@ def test_a_watermark_freezes_the_labels(take: Callable[..., Loaded], stream: Str
 
 
 def test_where_rows_have_a_time_the_newest_by_it_are_held_out_in_whatever_order_they_were_sent(
-    take: Callable[..., Loaded], tmp_path: Path, sqlite_store: Store
+    take: Callable[..., Loaded], tmp_path: Path, any_store: Store
 ) -> None:
     hours = pd.date_range("2026-01-01", periods=80, freq="h")
     values = np.sin(np.arange(80.0))
@@ -155,7 +155,7 @@ def test_where_rows_have_a_time_the_newest_by_it_are_held_out_in_whatever_order_
         "evaluate": {"primary_metric": "rmse"}, "production": {"holdout": 0.3},
     })  # fmt: skip
     later = pd.date_range("2026-02-01", periods=10, freq="h").strftime("%Y-%m-%dT%H:%M:%S")[::-1]
-    stream = Stream(sqlite_store, "series")
+    stream = Stream(any_store, "series")
     sent = [{"at": at, "y_lag_1": 0.5 + n, "y_lag_2": 0.25} for n, at in enumerate(later)]
     stream.label(stream.answer(sent, 0.0), [float(n) for n in range(10)])
     made, train, holdout = take(config)

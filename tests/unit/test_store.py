@@ -81,6 +81,7 @@ def test_processes_that_start_at_once_migrate_once(url: str) -> None:
     _open(url)
 
 
+@pytest.mark.sqlite("the home's own store")
 def test_the_home_has_the_store_by_default(scratch: Settings) -> None:
     assert open_store(scratch).place == f"sqlite:///{scratch.home}/ratchet.db"
 

@@ -47,11 +47,11 @@ def versions(settings: Settings, name: str, trained: Trained, count: int) -> lis
     ]
 
 
-def test_an_experiment_keeps_its_artifacts_in_the_home(mlflow_settings: Settings, model_name: str) -> None:
+def test_an_experiment_keeps_its_artifacts_where_the_settings_say(mlflow_settings: Settings, model_name: str) -> None:
     first = ensure_experiment(mlflow_settings, model_name)
     assert ensure_experiment(mlflow_settings, model_name) == first
     location = connect(mlflow_settings).get_experiment(first).artifact_location
-    assert location == (mlflow_settings.home / "mlartifacts" / model_name).as_uri()
+    assert location == f"{mlflow_settings.mlflow_artifacts}/{model_name}"
 
 
 def test_a_deleted_experiment_is_told(mlflow_settings: Settings, client: MlflowClient, model_name: str) -> None:

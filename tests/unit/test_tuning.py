@@ -278,7 +278,7 @@ def test_a_name_that_another_study_has_is_refused(study: Study, change: dict[str
     named = {"study": "mine"}
     study(config_of(search=named))
     change = {**change, "search": change.get("search", {}) | named}
-    with pytest.raises(ConfigError, match=f"search.study: 'mine' exists in sqlite.* with another {differs}: give"):
+    with pytest.raises(ConfigError, match=f"search.study: 'mine' exists in .* with another {differs}: give"):
         study(config_of(**change))
 
 
