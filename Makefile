@@ -27,6 +27,9 @@ test: .venv/.dev ## Run the tests with their coverage; without those that take m
 test-slow: .venv/.dev ## Run the tests that take minutes each
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+test-services: .venv/.dev ## Run the tests on PostgreSQL and S3 in place of SQLite and files
+	RATCHET_TEST_SERVICES=1 $(BIN)/python -m pytest -m "not slow and not containers" $(ARGS)
+
 test-containers: .venv/.dev ## Bring the compose project up on a Docker engine, and live its life
 	$(BIN)/python -m pytest -m containers -v -rP tests/containers $(ARGS)
 
@@ -50,7 +53,7 @@ secrets: ## Write .env with a random value for each secret that compose asks for
 	@sh deploy/secrets
 
 images: ## Build both images, with the commit in them
-	GIT_COMMIT=$$(git describe --always --dirty --abbrev=40) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker compose build
+	GIT_COMMIT=$$(git describe --always --dirty --abbrev=40 --exclude '*') SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker compose build
 
 backup: ## Save databases and bucket of the running compose project into backups/
 	@deploy/backup

@@ -94,7 +94,7 @@ def git_state(folder: Path) -> tuple[str, bool]:
     """The checked-out commit, and whether the tree differs from it.
 
     Outside a repository, as in an image, ``RATCHET_COMMIT`` says what was built: ``git describe --always --dirty
-    --abbrev=40`` of the checkout. Without it the answer is ``("unknown", True)``.
+    --abbrev=40 --exclude '*'`` of the checkout. Without it the answer is ``("unknown", True)``.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")

@@ -22,10 +22,13 @@ IMAGES = Path(__file__).resolve().parent / "images"
 STAND_INS = ("postgres", "s3", "prometheus", "alertmanager")
 SECRETS = (
     "POSTGRES_PASSWORD",
+    "STORE_PASSWORD",
+    "MLFLOW_DB_PASSWORD",
     "S3_ACCESS_KEY",
     "S3_SECRET_KEY",
     "ZENML_PASSWORD",
     "API_KEY",
+    "METRICS_KEY",
     "LINK_SECRET",
     "GRAFANA_PASSWORD",
 )
@@ -51,23 +54,21 @@ class Project:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.secrets = {name: secrets.token_hex(20) for name in SECRETS}
         self.ports = {name: _free_port() for name in PORTS}
+        commit = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
+        self.commit = subprocess.run(commit, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        self.env_file = folder / "env"
+        self._env = os.environ | {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_ENV_FILES": str(self.env_file)}
+        self.new_secrets()
+
+    def new_secrets(self) -> None:
+        """Write the ``.env`` of a machine that has just been set up."""
+        self.secrets = {name: secrets.token_hex(20) for name in SECRETS}
         values = {f"{name.upper()}_IMAGE": f"ratchet-test-{name}" for name in STAND_INS}
         values |= {"TRAINING_IMAGE": "ratchet-training:test", "SERVING_IMAGE": "ratchet-serving:test"}
-        values |= {f"{name}_PORT": str(port) for name, port in self.ports.items()} | self.secrets
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        self.commit = commit.stdout.strip()
-        values["GIT_COMMIT"] = self.commit
-        self.env_file = folder / "env"
+        values |= {f"{name}_PORT": str(port) for name, port in self.ports.items()}
+        values |= {"GIT_COMMIT": self.commit} | self.secrets
         self.env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-        self._env = os.environ | {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_ENV_FILES": str(self.env_file)}
 
     def compose(self, *words: str, check: bool = True, seconds: float = 900) -> str:
         """``docker compose …``; what it printed on standard output."""
@@ -83,7 +84,7 @@ class Project:
 
     def once(self, *words: str) -> str:
         """``docker compose run training python run.py …``, as a person would type it."""
-        return self.compose("run", "--rm", "-T", "--no-deps", "training", "python", "run.py", *words)
+        return self.compose("run", "--rm", "-T", "training", "python", "run.py", *words)
 
     def container(self, service: str) -> dict[str, Any]:
         """What the engine knows of a service's container."""
@@ -98,10 +99,24 @@ class Project:
         """A shell script inside a service's container."""
         return self.compose("exec", "-T", service, "sh", "-c", script).strip()
 
+    def stored(self) -> dict[str, object]:
+        """What PostgreSQL, the bucket and ZenML hold: what a restart must not take from them."""
+        runs = (
+            "import sqlite3; store = sqlite3.connect('/var/lib/zenml/zenml.db');"
+            " print(store.execute('select count(*) from pipeline_run').fetchone()[0])"
+        )
+        objects = self.compose("run", "--rm", "-T", "--no-deps", "bucket", "sh", "-c", "bucket save | tar -t")
+        versions = self.sh("postgres", 'psql -qAt -U postgres -d mlflow -c "select count(*) from model_versions"')
+        return {
+            "objects": set(objects.splitlines()),
+            "mlflow versions": int(versions),
+            "zenml runs": int(self.sh("zenml", f'python -c "{runs}"')),
+        } | {table: self.rows(table) for table in ("predictions", "feedback", "promotions", "training_runs")}
+
     def rows(self, table: str, where: str = "true") -> int:
         """How many rows a table of Ratchet's store has."""
         query = f"select count(*) from {table} where {where}"
-        return int(self.sh("postgres", f'psql -qAt -U ratchet -d ratchet -c "{query}"'))
+        return int(self.sh("postgres", f'psql -qAt -U postgres -d ratchet -c "{query}"'))
 
     def up(self, *words: str) -> None:
         """Bring it up, and wait until the service answers."""

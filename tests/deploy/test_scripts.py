@@ -52,6 +52,18 @@ def test_a_secret_that_is_there_keeps_its_value_and_other_lines_stay(checkout: P
     assert secrets_of(checkout) == made
 
 
+def test_a_file_that_others_could_read_is_closed_before_secrets_go_in(checkout: Path) -> None:
+    (checkout / ".env").touch(mode=0o644)
+    secrets_of(checkout)
+    assert (checkout / ".env").stat().st_mode & 0o077 == 0
+
+
+def test_one_service_builds_an_image_that_several_use() -> None:
+    """Two that export the same name at once fail on a machine that does not have it yet."""
+    built = [service["image"] for service in yaml.safe_load(COMPOSE)["services"].values() if "build" in service]
+    assert len(built) == len(set(built)) == 2
+
+
 def test_a_last_line_without_its_end_is_not_joined_to_the_next(checkout: Path) -> None:
     (checkout / ".env").write_text("API_KEY=mine")
     assert secrets_of(checkout)["API_KEY"] == "mine"
@@ -64,7 +76,7 @@ def test_the_file_of_secrets_has_no_password_and_no_service_can_be_asked_from_ou
             assert port.startswith("${BIND_ADDRESS:-127.0.0.1}:"), name
         for variable, value in (service.get("environment") or {}).items():
             if re.search(r"PASSWORD|SECRET|_KEY", variable):
-                assert re.fullmatch(r"\$\{\w+:\?.*\}", value), f"{name}: {variable}"
+                assert re.fullmatch(r"(\$\{\w+:\?[^}]*\},?)+", value), f"{name}: {variable}"
 
 
 def test_every_service_is_hardened() -> None:

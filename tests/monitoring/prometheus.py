@@ -27,6 +27,8 @@ RULES = MONITORING / "prometheus" / "rules"
 ALERTMANAGER_CONFIG = MONITORING / "alertmanager" / "alertmanager.yml"
 NEEDED = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 _START = 60.0
+# A range, and the step of a subquery.
+_WINDOW = re.compile(r"\[(\d+[smhd])(:\d+[smhd])?\]")
 
 
 def missing() -> str | None:
@@ -181,6 +183,8 @@ def running(
     config = derived(folder, {"prometheus": address, **targets}, key, rules, alertmanager, interval)
     words = ["prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
     words += [f"--web.listen-address={address}", "--log.level=warn"]
+    # What fires before Alertmanager has been found, a few seconds after the start, would be told a minute later.
+    words += [f"--rules.alert.resend-delay={interval}"]
     with _running(Prometheus, words, address, folder / "prometheus.log") as server:
         yield server
 
@@ -232,8 +236,8 @@ def shortened(folder: Path, seconds: int, rules: Path = RULES) -> Path:
     """The repository's rules with every ``for:``, and every window of an expression, cut to so many seconds.
 
     Thresholds and all else stay. A scrape each second makes windows of a few seconds what those of minutes are to
-    one each 15 s, so that a test need not wait for minutes. Names of recording rules keep the window that they have in
-    the repository.
+    one each 15 s, so that a test need not wait for minutes; a subquery takes a step each second. Names of recording
+    rules keep the window that they have in the repository.
 
     Returns
     -------
@@ -245,12 +249,19 @@ def shortened(folder: Path, seconds: int, rules: Path = RULES) -> Path:
         for group in content["groups"]:
             group.pop("interval", None)
             for rule in group["rules"]:
-                rule["expr"] = re.sub(r"\[\d+[smhd]\]", f"[{seconds}s]", rule["expr"])
+                rule["expr"] = _cut(rule["expr"], seconds)
                 if "for" in rule:
                     rule["for"] = f"{min(2, seconds)}s"
                 rule.pop("keep_firing_for", None)
         (folder / path.name).write_text(yaml.safe_dump(content))
     return folder
+
+
+def _cut(expression: str, seconds: int) -> str:
+    """An expression with every window cut."""
+    for window, step in _WINDOW.findall(expression):
+        expression = expression.replace(f"[{window}{step}]", f"[{seconds}s{':1s' if step else ''}]")
+    return expression
 
 
 def reporting(folder: Path, url: str) -> Path:

@@ -127,10 +127,16 @@ def watched(
     store.engine.dispose()
 
 
-def test_while_nothing_is_wrong_nothing_fires_and_alertmanager_is_scraped_too(watched: Watched) -> None:
+def test_while_nothing_is_wrong_only_the_watchdog_is_told_and_alertmanager_is_scraped_too(watched: Watched) -> None:
     watched.prometheus.until(lambda: len(watched.prometheus.query("up == 1")) == 3)
-    assert [alert for alert in watched.prometheus.alerts() if alert["state"] == "firing"] == []
-    assert watched.webhook.received == []
+    watched.told("watchdog", "RatchetWatchdog")
+    assert firing(watched) == {"RatchetWatchdog"}
+    assert {path for path, _ in watched.webhook.received} == {"/watchdog"}
+
+
+def firing(watched: Watched) -> set[str]:
+    """The names of the alerts that fire."""
+    return {alert["labels"]["alertname"] for alert in watched.prometheus.alerts() if alert["state"] == "firing"}
 
 
 def test_a_store_that_is_locked_is_told_and_keeps_the_errors_and_the_waiting_that_it_causes_quiet(
@@ -239,9 +245,7 @@ def test_a_service_that_is_killed_is_told_at_once_and_only_it(watched: Watched) 
     assert alert["annotations"]["runbook"] == "docs/runbooks/alerts/service-down.md"
     assert not watched.webhook.alerts("/nobody", "RatchetServiceDown")
     watched.ends("RatchetDrift")
-    assert {alert["labels"]["alertname"] for alert in watched.prometheus.alerts() if alert["state"] == "firing"} == {
-        "RatchetServiceDown"
-    }
+    assert firing(watched) == {"RatchetServiceDown", "RatchetWatchdog"}
 
 
 def test_a_service_that_is_down_keeps_its_own_alerts_quiet_and_no_others(tools: None, tmp_path: Path) -> None:
@@ -254,6 +258,7 @@ def test_a_service_that_is_down_keeps_its_own_alerts_quiet_and_no_others(tools: 
             alert("RatchetServiceDown", "page", **down),
             alert("RatchetServiceDown", "page", instance="c:8000"),
             alert("RatchetDrift", "ticket", model="iris"),
+            alert("RatchetWatchdog", "none", **down),
             *(alert(name, "page", instance=instance) for name in quiet for instance in ("a:8000", "b:8000")),
         )
         manager.until(lambda: len(silent(manager)) == len(quiet))

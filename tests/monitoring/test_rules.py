@@ -30,6 +30,7 @@ NAMES = (
     "RatchetStoreDown",
     "RatchetTrainingFailed",
 )
+WATCHDOG = "RatchetWatchdog"  # no fault: it always fires, so that its silence is one
 
 
 def rules(name: str) -> list[dict[str, Any]]:
@@ -55,7 +56,7 @@ def cases() -> list[tuple[str, bool]]:
 
 
 ALERTS = {rule["alert"]: rule for rule in rules("alerts")}
-by_alert = pytest.mark.parametrize("name", NAMES)
+by_alert = pytest.mark.parametrize("name", [*NAMES, WATCHDOG])
 
 
 def run(*words: str | Path) -> str:
@@ -90,7 +91,9 @@ def test_alertmanager_takes_its_config(with_examples: bool, tmp_path: Path) -> N
     if with_examples:
         before, receivers = text.split("\nreceivers:\n")
         text = f"{before}\nreceivers:\n{re.sub('^    # ', '    ', receivers, flags=re.MULTILINE)}"
-        assert "slack_configs" in yaml.safe_load(text)["receivers"][2]
+        filled = {each["name"]: each for each in yaml.safe_load(text)["receivers"]}
+        assert "slack_configs" in filled["ticket"]
+        assert "webhook_configs" in filled["watchdog"]
     (tmp_path / "alertmanager.yml").write_text(text)
     assert "SUCCESS" in run("amtool", "check-config", tmp_path / "alertmanager.yml")
 
@@ -101,19 +104,36 @@ def test_each_alert_goes_to_the_receiver_of_its_severity(name: str) -> None:
     labels = {**ALERTS[name]["labels"], "alertname": name, "job": "ratchet"}
     words = [f"{key}={value}" for key, value in labels.items()]
     said = run("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER_CONFIG}", *words)
-    assert said.strip() == labels["severity"]
+    assert said.strip() == ("watchdog" if name == WATCHDOG else labels["severity"])
+
+
+def test_the_watchdog_is_told_again_each_five_minutes_and_no_other_alert_keeps_it_quiet() -> None:
+    config = yaml.safe_load(ALERTMANAGER_CONFIG.read_text())
+    [route] = [route for route in config["route"]["routes"] if route["receiver"] == "watchdog"]
+    assert route["repeat_interval"] == "5m"
+    for rule in config["inhibit_rules"]:
+        assert not all(matches(matcher, WATCHDOG) for matcher in rule["target_matchers"]), rule
+
+
+def matches(matcher: str, name: str) -> bool:
+    """Whether a matcher of Alertmanager on the alert's name holds for a name."""
+    found = re.fullmatch(r'alertname(=~|!~|!=|=)"(.*)"', matcher)
+    assert found, matcher
+    operator, pattern = found.groups()
+    fits = bool(re.fullmatch(pattern, name)) if "~" in operator else pattern == name
+    return fits != operator.startswith("!")
 
 
 def test_there_are_the_alerts_that_are_promised_and_no_others() -> None:
-    assert sorted(ALERTS) == sorted(NAMES)
-    assert len(rules("alerts")) == len(NAMES)
+    assert sorted(ALERTS) == sorted([*NAMES, WATCHDOG])
+    assert len(rules("alerts")) == len(ALERTS)
 
 
 @by_alert
 def test_each_alert_says_how_urgent_it_is_what_it_is_and_where_to_read_on(name: str) -> None:
     rule = ALERTS[name]
-    assert rule["labels"]["severity"] in ("page", "ticket")
-    assert "for" in rule
+    assert rule["labels"]["severity"] in (("none",) if name == WATCHDOG else ("page", "ticket"))
+    assert ("for" in rule) == (name != WATCHDOG)
     annotations = rule["annotations"]
     assert annotations["summary"]
     assert annotations["description"]
@@ -130,14 +150,19 @@ def test_each_alert_has_a_page_that_names_it_and_is_listed(name: str) -> None:
     assert f"]({page.name})" in (RUNBOOKS / "README.md").read_text()
 
 
-@by_alert
+@pytest.mark.parametrize("name", NAMES)
 def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not(name: str) -> None:
     assert {fires for alert, fires in cases() if alert == name} == {True, False}
 
 
+def test_the_watchdog_alone_has_no_case_in_which_it_does_not_fire() -> None:
+    """By design: it fires without any series, at the first evaluation."""
+    assert {fires for alert, fires in cases() if alert == WATCHDOG} == {True}
+
+
 def test_no_page_is_left_of_an_alert_that_is_gone() -> None:
     pages = {page.stem for page in RUNBOOKS.glob("*.md")} - {"README"}
-    assert pages == {kebab(name) for name in NAMES}
+    assert pages == {kebab(name) for name in ALERTS}
 
 
 def metrics_in(expression: str) -> set[str]:
@@ -171,13 +196,13 @@ def test_each_recorded_figure_has_data_on_a_service_under_load(world: World, rul
 
 
 @pytest.mark.slow
-def test_on_a_service_that_is_well_nothing_fires(world: World) -> None:
+def test_on_a_service_that_is_well_nothing_fires_but_the_watchdog(world: World) -> None:
     """The rules as they are; ``for:`` aside, nothing has been wrong since the version settled."""
     health = world.prometheus.get("/api/v1/rules")["data"]["groups"]
     found = [rule for group in health for rule in group["rules"]]
     assert {rule["name"] for rule in found} >= set(NAMES)
     world.prometheus.until(lambda: rule_health(world) == "ok")
-    assert [alert for alert in world.prometheus.alerts() if alert["state"] == "firing"] == []
+    assert [a["labels"]["alertname"] for a in world.prometheus.alerts() if a["state"] == "firing"] == [WATCHDOG]
 
 
 def rule_health(world: World) -> str:

@@ -96,8 +96,9 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
     finally:
         stop(registry)
     broken = [request for request in load.requests if request.status != 200]
-    # What was on the way in the killed worker breaks; each connection has at most one request on the way.
-    assert len(broken) <= 2
+    # What was on the way in the killed worker breaks: each connection has at most one request on the way, and may meet
+    # the worker's own socket once more before the kernel has closed it.
+    assert len(broken) <= 4
     assert {request.status for request in broken} <= {0}
 
 
