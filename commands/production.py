@@ -32,13 +32,16 @@ def promote(
     settings, pointer = _open(model)
     believed = {"expected": None if expected == "none" else expected} if expected is not None else {}
     entry = pointer.promote(version, reason, settings.actor, operation_id=operation_id, **believed)
+    _require_newest(pointer, entry, operation_id)
     _tell_change(entry, as_json)
 
 
 def rollback(reason: Reason, model: Model = None, operation_id: Operation = None, as_json: AsJson = False) -> None:
     """Put the version back that was in Production before."""
     settings, pointer = _open(model)
-    _tell_change(pointer.rollback(reason, settings.actor, operation_id=operation_id), as_json)
+    entry = pointer.rollback(reason, settings.actor, operation_id=operation_id)
+    _require_newest(pointer, entry, operation_id)
+    _tell_change(entry, as_json)
 
 
 def history(
@@ -125,6 +128,18 @@ def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, Produc
     hush()
     settings = load_settings()
     return settings, open_pointer(settings, model, mirrored=mirrored)
+
+
+def _require_newest(pointer: ProductionPointer, entry: Entry, operation_id: str | None) -> None:
+    """Refuse to tell of an operation that was done before, where its version has been replaced since."""
+    from ratchet.errors import RegistryError
+
+    newest = pointer.ledger.last_completed()
+    if operation_id is not None and newest is not None and newest.id != entry.id:
+        raise RegistryError(
+            f"{entry.model}: the operation {operation_id!r} was done before, and since then version {newest.to_version}"
+            " went into Production: nothing was changed; to do it again, give it an id of its own"
+        )
 
 
 def _tell_change(entry: Entry, as_json: bool) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +55,19 @@ def started() -> Callable[[], None]:
     from ratchet.settings import Settings
 
     use_servers(Settings)
+    _require_servers()
     return stack.close
+
+
+def _require_servers() -> None:
+    """Show that settings lead to the servers, here and in a process of its own: else all would pass on SQLite."""
+    from ratchet.settings import load_settings
+
+    asked = [sys.executable, "-c", "from ratchet.settings import load_settings; print(load_settings().store_url)"]
+    there = subprocess.run(asked, cwd=_STARTUP.parent.parent, capture_output=True, text=True, check=True).stdout
+    for url in (load_settings().store_url, there):
+        if not url.startswith("postgresql"):
+            raise pytest.UsageError(f"{SWITCH}: the settings still lead to {url.strip()}")
 
 
 @contextmanager

@@ -26,6 +26,8 @@ class Heartbeat(NamedTuple):
 def beat(store: Store, model: str, interval: float) -> None:
     """Write down that a watcher looks at a model now, in place of the look before.
 
+    A look that promises no other leaves a promise that stands alone: it would hide that a watcher is gone.
+
     Parameters
     ----------
     interval: seconds to the next look; 0 where there is none.
@@ -37,7 +39,10 @@ def beat(store: Store, model: str, interval: float) -> None:
     with store.transaction() as connection:
         values = {"looked_at": store.now(connection), "interval": interval}
         if not store.insert_new(connection, heartbeats, model=model, **values):
-            connection.execute(sa.update(heartbeats).where(heartbeats.c.model == model).values(**values))
+            standing = sa.update(heartbeats).where(heartbeats.c.model == model)
+            if interval == 0:
+                standing = standing.where(heartbeats.c.interval == 0)
+            connection.execute(standing.values(**values))
 
 
 def last_beat(store: Store, model: str) -> Heartbeat | None:

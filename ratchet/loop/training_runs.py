@@ -14,6 +14,8 @@ from ratchet.tables import feedback, training_runs
 from ratchet.timestamps import iso_utc
 
 RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
+# Feedback that a look for the newest label goes through.
+_MOST_FEEDBACK = 10_000
 # What can begin a run by itself (``ratchet.loop.triggers``, which needs more than a service has).
 TRIGGER_NAMES = ("every_k_labels", "drift", "quality_drop", "cron")
 # A run that was begun so often without an end, since it was killed again and again, is given up.
@@ -70,17 +72,20 @@ def label_to_version(store: Store, model: str) -> float | None:
 
     Returns
     -------
-    Seconds; None where no run has promoted yet, or the run took no label.
+    Seconds; None where no run has promoted yet, or there is no label among the newest feedback that it took.
     """
     run = TrainingRuns(store, model).newest("promoted")
     if run is None:
         return None
-    taken = sa.select(feedback.c.created_at).where(
-        feedback.c.model == model, feedback.c.seq <= run.watermark, feedback.c.target.is_not(None)
+    taken = sa.select(feedback.c.created_at, feedback.c.target, feedback.c.seq).where(
+        feedback.c.model == model, feedback.c.seq <= run.watermark
     )
+    # What only says right or wrong is no label; where there is nothing else, the search has to end.
+    newest = taken.order_by(feedback.c.seq.desc()).limit(_MOST_FEEDBACK).subquery()
+    labels = sa.select(newest.c.created_at).where(newest.c.target.is_not(None)).order_by(newest.c.seq.desc())
     entry = Ledger(store, model).find(run.operation_id)
     with store.reading() as connection:
-        labelled = connection.scalar(taken.order_by(feedback.c.seq.desc()).limit(1))
+        labelled = connection.scalar(labels.limit(1))
     if labelled is None or entry is None or entry.ended_at is None:
         return None
     return max(0.0, entry.ended_at - float(labelled))

@@ -58,13 +58,16 @@ def pipeline(variables: dict[str, str]) -> dict[str, str]:
 def _first(rules: list[dict[str, Any]], variables: dict[str, str]) -> str | None:
     for rule in rules:
         if _holds(rule["if"], variables):
-            return str(rule.get("when", "on_success"))
+            when = str(rule.get("when", "on_success"))
+            return None if when == "never" else when
     return None
 
 
 def _holds(condition: str, variables: dict[str, str]) -> bool:
-    """The part of GitLab's language that the file uses: variables, ``==``, ``!=``, ``=~`` and ``&&``."""
-    return all(_compared(part.strip(), variables) for part in condition.split("&&"))
+    """The part of GitLab's language that the file uses: variables, ``==``, ``!=``, ``=~``, ``&&`` and ``||``."""
+    return any(
+        all(_compared(part.strip(), variables) for part in either.split("&&")) for either in condition.split("||")
+    )
 
 
 def _compared(part: str, variables: dict[str, str]) -> bool:

@@ -76,6 +76,16 @@ def test_forward_back_and_forward_again(shell: Shell) -> None:
         assert part in status
 
 
+def test_an_operation_that_was_done_and_undone_since_is_not_told_as_done(shell: Shell) -> None:
+    first, second = ("--operation-id", "first"), ("--operation-id", "second")
+    assert said(shell, "rollback", "--reason", "worse", *first)["to_version"] == "1"
+    assert said(shell, "rollback", "--reason", "worse", *first)["to_version"] == "1", "tried again, it is done once"
+    assert said(shell, "promote", "2", "--reason", "better", *second)["to_version"] == "2"
+    line = refused(shell("rollback", "--reason", "worse again", *first))
+    assert "the operation 'first' was done before, and since then version 2 went into Production" in line
+    assert said(shell, "status")["in_production"] == "2"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -22,7 +22,7 @@ def test_where_nobody_has_looked_there_is_no_heartbeat(store: Store) -> None:
 
 def test_the_newest_look_takes_the_place_of_the_one_before(store: Store) -> None:
     began = time.time()
-    for interval in (10.0, 0.0, 2.5):
+    for interval in (0.0, 10.0, 2.5):
         beat(store, "iris", interval)
     found = last_beat(store, "iris")
     assert found is not None
@@ -30,6 +30,13 @@ def test_the_newest_look_takes_the_place_of_the_one_before(store: Store) -> None
     assert began - 1 <= found.at <= time.time() + 1
     with store.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(heartbeats)) == 1
+
+
+def test_a_single_look_does_not_speak_for_a_watcher_that_promised_to_look_again(store: Store) -> None:
+    beat(store, "iris", 10.0)
+    promised = last_beat(store, "iris")
+    beat(store, "iris", 0.0)
+    assert last_beat(store, "iris") == promised
 
 
 def test_each_model_has_a_heartbeat_of_its_own(store: Store) -> None:
