@@ -57,6 +57,7 @@ class Decider:
         self._pointer = ProductionPointer(settings, config.model)
         self._packages: dict[str, Package] = {}
         self._metrics: dict[str, dict[str, float]] = {}
+        self._unwritten = ""
 
     @cached_property
     def runs(self) -> TrainingRuns:
@@ -70,10 +71,13 @@ class Decider:
         ----------
         interval: seconds to the next look; 0 where there is none.
         """
+        said, self._unwritten = self._unwritten, ""
         try:
             beat(self._pointer.store, self._config.model, interval)
         except StateError as error:
-            logger.warning("that somebody watches %s is not written down: %s", self._config.model, error)
+            self._unwritten = str(error)
+            if said != self._unwritten:  # once, and not at each look
+                logger.warning("that somebody watches %s is not written down: %s", self._config.model, error)
 
     def decide(self) -> Decision:
         """Look once, and open a run where a trigger fires and nothing holds it back.
