@@ -75,11 +75,13 @@ def test_the_baseline_ends_with_its_table_and_exit_status_0(cli: Cli, home: dict
     assert (record["version"], record["stage"], record["seed"]) == ("1", "Production", 42)
 
 
+@pytest.mark.slow
 def test_verbose_shows_what_the_libraries_say(cli: Cli, home: dict[str, str]) -> None:
     result = cli("--config", "baseline.yaml", "-v", **home)
     assert "Initiating a new run for the pipeline" in result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
     leader, follower = pty.openpty()
     env = {**of_no_home(), **home, "TERM": "xterm"}

@@ -205,8 +205,10 @@ def test_without_new_labels_there_is_nothing_to_run_again(recovered: Recovered, 
 
 @pytest.mark.parametrize(
     ("poison", "check"),
-    [("labels.noise=0.4", "against_champion"), ("labels.flip={versicolor: virginica}", "reference_holdout")],
-    ids=["at_random", "on_purpose"],
+    [
+        pytest.param("labels.noise=0.4", "against_champion", id="at_random", marks=pytest.mark.slow),
+        pytest.param("labels.flip={versicolor: virginica}", "reference_holdout", id="on_purpose"),
+    ],
 )
 def test_wrong_labels_leave_the_champion_where_it_is_and_the_refusal_names_the_check(
     poison: str, check: str, settings: Settings, store: Store, tmp_path: Path

@@ -108,7 +108,13 @@ def golden(settings: Settings, summary: RunSummary, folder: Path) -> Any:
     return fetch_package(connect(settings), version, folder).golden
 
 
-@pytest.mark.parametrize("name", ["baseline", "variation_svm", "variation_random_forest"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "baseline",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("variation_svm", "variation_random_forest")),
+    ],
+)
 def test_two_runs_of_one_config_are_the_same_to_the_last_bit(
     name: str, settings: Settings, client: MlflowClient, model: str, tmp_path: Path
 ) -> None:
@@ -136,6 +142,7 @@ def test_a_run_in_which_nothing_changed_takes_its_steps_from_the_cache(
     assert len(client.search_model_versions(f"name = '{model}'")) == 1
 
 
+@pytest.mark.slow
 def test_what_shapes_the_model_is_not_taken_from_the_cache(settings: Settings, model: str) -> None:
     train_in(settings, config_for(model))
     again = train_in(settings, config_for(model, "train.params.C=0.01"))
@@ -199,6 +206,7 @@ def test_a_promotion_that_is_lost_to_another_is_written_down(
     assert len(entry.gate or []) == 7
 
 
+@pytest.mark.slow
 def test_a_difference_that_thirty_rows_cannot_prove_is_no_reason(settings: Settings, model: str) -> None:
     train_in(settings, config_for(model))
     svm = train_in(settings, config_for(model, name="variation_svm"))
