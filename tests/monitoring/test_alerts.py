@@ -215,7 +215,11 @@ def test_a_watcher_that_was_killed_is_missed(watched: Watched, tmp_path: Path) -
     with watched.store.transaction() as connection:
         connection.execute(sa.update(heartbeats).values(looked_at=time.time() - 301))
     watched.fires("RatchetWatcherSilent", model=watched.model)
+    # A single look does not stand in for the watcher; the runbook's word that there is to be none ends it.
     beat(watched.store, watched.model, 0.0)
+    assert watched.prometheus.firing("RatchetWatcherSilent")
+    with watched.store.transaction() as connection:
+        connection.execute(sa.delete(heartbeats).where(heartbeats.c.model == watched.model))
     watched.ends("RatchetWatcherSilent")
 
 
