@@ -197,6 +197,7 @@ def state(store: Store) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], l
     return runs, [tuple(row) for row in decided], [tuple(row) for row in said]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_twenty_kills_in_one_stream_end_where_an_undisturbed_run_ends(tmp_path: Path) -> None:

@@ -153,6 +153,7 @@ def untraced() -> Iterator[None]:
     sys.settrace(tracer)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("untraced")

@@ -130,6 +130,7 @@ def test_a_service_started_before_the_first_promotion_waits_for_it(
         assert service.post("/predict", RECORD)[1]["model"] == {"name": model, "version": version}
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_hundred_swaps_leak_no_memory(
