@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from ratchet.errors import ConfigError, StateError
 from ratchet.line import Line
 from ratchet.settings import Settings, prepare_home, without_password
+from ratchet.sqlite import write_ahead
 
 # The newest migration in ratchet/migrations/versions; a test holds the two together.
 HEAD = "0004"
@@ -79,7 +80,7 @@ class Store:
             patience |= {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2}
             return sa.create_engine(self._url, pool_pre_ping=True, connect_args=patience)
         engine = sa.create_engine(self._url, connect_args={"timeout": self._timeout})
-        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "connect", self._prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
 
@@ -204,6 +205,13 @@ class Store:
         statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
         return connection.execute(statement).rowcount == 1
 
+    def _prepare_sqlite(self, connection: Any, _: Any) -> None:
+        # The driver would begin transactions by itself, and late; we begin them below.
+        connection.isolation_level = None
+        write_ahead(connection, self._timeout)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
     def _migrate(self) -> None:
         if self._revision() == HEAD:
             return
@@ -265,13 +273,6 @@ def _upgrade(store: Store) -> None:
     with store.transaction() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-def _prepare_sqlite(connection: Any, _: Any) -> None:
-    # The driver would begin transactions by itself, and late; we begin them below.
-    connection.isolation_level = None
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -14,6 +14,7 @@ from ratchet.config import LOSSES
 from ratchet.config.tuning import TuningConfig, chosen_in_order
 from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings, prepare_home, without_password
+from ratchet.sqlite import write_ahead
 from ratchet.tuning.proposals import values_of_trial
 from ratchet.tuning.summary import Baseline, State, TrialRecord
 
@@ -198,13 +199,13 @@ def _open_storage(settings: Settings) -> BaseStorage:
         _refuse_what_others_own(sa.create_engine(url, **arguments), place)
         storage = RDBStorage(url, engine_kwargs=arguments)
         if url.startswith("sqlite"):
-            _spare_the_disk(storage.engine)
+            _spare_the_disk(storage.engine, settings.store_timeout)
         return get_storage(storage)
     except (sa.exc.SQLAlchemyError, RuntimeError, ValueError, ImportError) as error:
         raise StateError(f"the studies in {place} cannot be used: {_first_line(error)}") from None
 
 
-def _spare_the_disk(engine: Any) -> None:
+def _spare_the_disk(engine: Any, timeout: float) -> None:
     """Commit to SQLite's log without waiting for the disk: a killed process loses nothing by it.
 
     A power cut may lose the last trials, which are then made again, and are the same.
@@ -212,7 +213,7 @@ def _spare_the_disk(engine: Any) -> None:
     import sqlalchemy as sa
 
     def prepare(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA journal_mode=WAL")
+        write_ahead(connection, timeout)
         connection.execute("PRAGMA synchronous=NORMAL")
 
     sa.event.listen(engine, "connect", prepare)
