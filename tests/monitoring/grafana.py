@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -9,6 +10,8 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -70,6 +73,16 @@ def marks(path: Path) -> Iterator[Target]:
             yield Target(where, annotation["target"]["expr"], False, annotation["datasource"])
 
 
+def asking(path: Path) -> list[dict[str, Any]]:
+    """A dashboard's panels that ask something."""
+    return [panel for panel in panels(load(path)) if panel["type"] not in SILENT]
+
+
+def all_expressions() -> list[Target]:
+    """All that panels and annotations ask."""
+    return [each for path in DASHBOARDS for each in itertools.chain(targets(path), marks(path))]
+
+
 def variables(value: Any) -> set[str]:
     """The names of all variables that a part of a dashboard uses."""
     return {plain or braced for braced, plain in _VARIABLE.findall(json.dumps(value))}
@@ -83,6 +96,15 @@ def substituted(expression: str, values: dict[str, str]) -> str:
     KeyError: there is no value for a variable.
     """
     return _VARIABLE.sub(lambda found: values[found[1] or found[2]], expression)
+
+
+def promtool(*words: str) -> str:
+    """What promtool says; a test that needs it is skipped where it is not."""
+    if shutil.which("promtool") is None:
+        pytest.skip("promtool is not on this machine; Debian has it as prometheus")
+    done = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def compiler(folder: Path) -> Path:

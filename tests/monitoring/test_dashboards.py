@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,9 +16,12 @@ from tests.monitoring.grafana import (
     DASHBOARDS,
     GRAFANA,
     SILENT,
+    all_expressions,
+    asking,
     load,
     marks,
     panels,
+    promtool,
     substituted,
     targets,
     variables,
@@ -38,30 +38,12 @@ _SAMPLES = {"Counter": ["_total"], "_Tally": ["_bucket", "_sum", "_count"], "Gau
 _EACH = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
 
-def asking(path: Path) -> list[dict[str, Any]]:
-    """A dashboard's panels that ask something."""
-    return [panel for panel in panels(load(path)) if panel["type"] not in SILENT]
-
-
 def exported() -> dict[str, list[str]]:
     """The metrics in the service's code, and under which names each one's samples are read."""
     code = "".join(path.read_text() for path in sorted((ROOT / "serving").glob("*.py")))
     kinds = {name: kind for kind, name in _COUNTED.findall(code)}
     names = set(re.findall(r'"(ratchet_[a-z_]+)"', code))
     return {name: [name + suffix for suffix in _SAMPLES[kinds.get(name, "Gauge")]] for name in names}
-
-
-def all_expressions() -> list[grafana.Target]:
-    return [each for path in DASHBOARDS for each in itertools.chain(targets(path), marks(path))]
-
-
-def promtool(*words: str) -> str:
-    """What promtool says; a test that needs it is skipped where it is not."""
-    if shutil.which("promtool") is None:
-        pytest.skip("promtool is not on this machine; Debian has it as prometheus")
-    done = subprocess.run(["promtool", *words], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_there_are_the_three_dashboards_each_with_an_address_and_a_title_of_its_own() -> None:
@@ -275,70 +257,3 @@ def test_a_single_figure_is_of_this_moment_and_says_so_where_there_is_none(path:
         assert all(target["instant"] and not target["range"] for target in panel["targets"]), panel["title"]
         assert panel["options"]["graphMode"] == "none", panel["title"]
         assert panel["fieldConfig"]["defaults"]["noValue"] in ("no data", "service down"), panel["title"]
-
-
-def judged(tmp_path: Path, series: dict[str, str], expected: dict[str, list[float]], labels: str = "{}") -> str:
-    """What promtool says of panels that should show these values, after two minutes of these series."""
-    expressions = {target.where: target.expression for target in all_expressions()}
-    asked = [
-        {
-            "expr": substituted(expressions[where], {"model": "iris", "__rate_interval": "1m"}),
-            "eval_time": "2m",
-            "exp_samples": [{"labels": labels, "value": value} for value in values],
-        }
-        for where, values in expected.items()
-    ]
-    inputs = [{"series": name, "values": values} for name, values in series.items()]
-    file = tmp_path / "figures.yml"
-    test = {"interval": "15s", "input_series": inputs, "promql_expr_test": asked}
-    file.write_text(yaml.safe_dump({"evaluation_interval": "15s", "tests": [test]}))
-    return promtool("test", "rules", str(file))
-
-
-def test_no_single_figure_is_a_number_where_the_service_is_down(tmp_path: Path) -> None:
-    """But for the one that says that it is down."""
-    stats = {
-        f"{path.stem} / {panel['title']} / {target['refId']}": []
-        for path in DASHBOARDS
-        for panel in asking(path)
-        if panel["type"] == "stat" or panel["title"] == "Error share"
-        for target in panel["targets"]
-    }
-    expected: dict[str, list[float]] = stats | {"service / Service / A": [0.0]}
-    assert "SUCCESS" in judged(tmp_path, {'up{job="ratchet"}': "0x20"}, expected)
-
-
-def test_a_service_that_nobody_asks_has_no_errors(tmp_path: Path) -> None:
-    panels_of_zero = ("Requests / A", "Errors / A", "Error share / A", "Error share / B", "Error share / C")
-    expected = {f"service / {panel}": [0.0] for panel in panels_of_zero}
-    assert "SUCCESS" in judged(tmp_path, {'up{job="ratchet"}': "1x20"}, expected)
-
-
-@pytest.mark.parametrize(("version", "shown"), [("2", [1.0]), ("1", [])])
-def test_a_verdict_is_shown_only_of_the_version_in_production(tmp_path: Path, version: str, shown: list[float]) -> None:
-    labels = f'model="iris", version="{version}"'
-    series = {
-        'ratchet_production_version{model="iris"}': "2x20",
-        f"ratchet_live_quality_dropped{{{labels}}}": "1x20",
-        f"ratchet_drift_share{{{labels}}}": "1x20",
-        f"ratchet_drift_detected{{{labels}}}": "1x20",
-    }
-    expected = {f"model / {title} / A": shown for title in ("Quality verdict", "Drift share", "Drift verdict")}
-    assert "SUCCESS" in judged(tmp_path, series, expected)
-    quality = {f'ratchet_live_quality{{{labels}, metric="f1", figure="value"}}': "1x20"}
-    named = judged(tmp_path, series | quality, {"model / Live quality / A": shown}, '{metric="f1"}')
-    assert "SUCCESS" in named
-
-
-@pytest.mark.parametrize(("interval", "line"), [(0, []), (10, [300.0]), (60, [600.0])])
-def test_a_watcher_that_promises_no_look_has_no_line_of_the_alert(
-    tmp_path: Path, interval: int, line: list[float]
-) -> None:
-    series = {'ratchet_watch_interval_seconds{model="iris"}': f"{interval}x20"}
-    assert "SUCCESS" in judged(tmp_path, series, {"loop / Looks of the watcher / B": line})
-
-
-def test_a_run_that_is_open_has_not_ended(tmp_path: Path) -> None:
-    series = {'ratchet_training_run_timestamp_seconds{model="iris", state="open"}': "1x20"}
-    expected: dict[str, list[float]] = {"loop / Newest runs / A": [], "loop / Age of the newest runs / A": []}
-    assert "SUCCESS" in judged(tmp_path, series, expected)
