@@ -29,7 +29,8 @@ from tests.ci.pipeline import (
 )
 from tests.conftest import ROOT
 
-EVERYWHERE = {"check", "test", "monitoring", "images", "containers", "smoke-training", "metrics"}
+EVERYWHERE = {"check", "test", "test-slow", "monitoring", "images", "containers", "smoke-training", "metrics"}
+BY_HAND = {"test-slow", "containers", "promote", "rollback"}
 CHANGE_PRODUCTION = {"continuous-training", "promote", "rollback", "deploy"}
 SERVERS = {"MLFLOW_TRACKING_URI", "ZENML_STORE_URL", "RATCHET_DATABASE_URL", "RATCHET_ARTIFACT_ROOT"}
 
@@ -77,7 +78,7 @@ def test_each_kind_of_pipeline_has_its_jobs(variables: dict[str, str], wanted: s
 
 
 def test_only_a_person_begins_what_moves_production_by_hand_and_a_pipeline_does_not_wait_for_it() -> None:
-    assert {name for name, when in pipeline(MAIN).items() if when == "manual"} == {"containers", "promote", "rollback"}
+    assert {name for name, when in pipeline(MAIN).items() if when == "manual"} == BY_HAND
     for name in ("promote", "rollback"):
         assert [rule.get("allow_failure") for rule in JOBS[name]["rules"] if rule.get("when") != "never"] == [True]
         assert JOBS[name]["needs"] == [], "a rollback does not wait for tests"
@@ -126,7 +127,7 @@ def test_needs_name_jobs_of_the_same_pipeline() -> None:
 
 def test_a_cache_is_keyed_by_a_lock_that_its_job_installs_from() -> None:
     cached = {name: job for name, job in JOBS.items() if "cache" in job}
-    of_development = {"check", "test", "test-containers", ".venv/.dev"}
+    of_development = {"check", "test", "test-slow", "test-containers", ".venv/.dev"}
     assert cached
     for name, job in cached.items():
         (lock,) = job["cache"]["key"]["files"]

@@ -114,6 +114,7 @@ def test_what_was_pushed_to_s3_comes_back_is_up_to_date_and_training_again_gives
     assert (checkout.root / "dvc.lock").read_text() == lock
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_change_of_a_config_shows_in_the_diffs_of_figures_plots_and_parameters(checkout: Checkout) -> None:
     run, config = checkout.run, checkout.root / "configs" / "diabetes" / "baseline.yaml"

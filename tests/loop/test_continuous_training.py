@@ -155,7 +155,12 @@ def test_an_earlier_snapshot_can_be_trained_on_again_and_again(recovered: Recove
     assert TrainingRuns(open_store(settings), config.model).history(10) == runs
 
 
-KILLED_AT = ("after_snapshot", "after_intent", "after_truth", "after_completion", "after_pipeline")
+KILLED_AT = (
+    "after_intent",
+    "after_truth",
+    "after_completion",
+    *(pytest.param(place, marks=pytest.mark.exhaustive) for place in ("after_snapshot", "after_pipeline")),
+)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_drift_is_seen_a_challenger_wins_and_quality_comes_back(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ def test_a_corrupt_and_a_missing_artifact_leave_the_old_version_in_place(
     assert "tampered with or damaged" in output.read_text()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alarm(
     iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path

@@ -63,7 +63,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("path", [IRIS, FRAUD], ids=["iris", "fraud"])
+@pytest.mark.parametrize(
+    "path", [pytest.param(IRIS, id="iris"), pytest.param(FRAUD, id="fraud", marks=pytest.mark.exhaustive)]
+)
 def test_twenty_trials_are_as_good_as_the_baseline_and_the_best_is_trained_and_gated(
     cli: Cli, undisturbed: Path, path: Path
 ) -> None:
@@ -92,7 +94,7 @@ def test_twenty_trials_are_as_good_as_the_baseline_and_the_best_is_trained_and_g
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("place", ["after_proposals", "after_trial_9"])
+@pytest.mark.parametrize("place", ["after_proposals", pytest.param("after_trial_9", marks=pytest.mark.exhaustive)])
 def test_a_study_that_is_killed_and_run_again_ends_with_the_twenty_trials_of_one_that_was_not(
     cli: Cli, tmp_path: Path, undisturbed: Path, place: str
 ) -> None:
