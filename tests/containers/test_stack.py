@@ -244,6 +244,18 @@ def test_a_backup_brings_everything_back_to_an_empty_machine(project: Project, t
     assert "in Production" in project.once("--config", "variation_random_forest.yaml"), "ZenML takes the new password"
 
 
+def test_nothing_is_restored_while_a_job_of_a_person_may_write(project: Project, tmp_path: Path) -> None:
+    saved, job = str(tmp_path / "saved"), f"job-of-{project.ports['API']}"
+    project.run("deploy/backup", saved)
+    project.compose("run", "--detach", "--rm", "--no-deps", "--name", job, "training", "sleep", "600")
+    try:
+        said = project.run("sh", "-c", f"deploy/restore '{saved}' 2>&1", check=False)
+    finally:
+        project.run("docker", "kill", job)
+    assert said == f"error: {job} may write: wait for it, or docker stop it; nothing was restored\n"
+    assert project.served()
+
+
 def test_a_damaged_backup_is_refused_before_anything_is_touched(project: Project, tmp_path: Path) -> None:
     files = ("ratchet.dump", "mlflow.dump", "studies.dump", "zenml.db", "bucket.tar")
     for name in files:
