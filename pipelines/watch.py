@@ -90,7 +90,7 @@ class Watcher:
         self._folder.mkdir(exist_ok=True)
         self._command, self._report = list(command), list(report)
         self._tell, self._interval = tell, interval
-        self._said, self._again = "", 0.0
+        self._said, self._again, self._promised = "", 0.0, False
         self._pause, self._failures = 0.0, 0
         self._decider = Decider(config, settings)
         self._run: TrainingRun | None = None
@@ -111,11 +111,16 @@ class Watcher:
         ------
         RatchetError: MLflow or the store cannot be read; nothing was decided.
         """
-        self._decider.beat(self._interval)
+        if self._interval and not self._promised:
+            self._promised = True
+            self._decider.beat(self._interval, looked=False)
         self._reap()
         if self._training is not None or time.monotonic() < self._pause:
+            self._decider.beat(self._interval)
             return
         decision = self._decider.decide()
+        # Only now: of a watcher that cannot decide, as without MLflow, nobody shall think that it watches.
+        self._decider.beat(self._interval)
         self._say_once(decision.line)
         if decision.run is not None:
             self._run = decision.run

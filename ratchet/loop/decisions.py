@@ -64,16 +64,17 @@ class Decider:
         """The model's runs."""
         return TrainingRuns(self._pointer.store, self._config.model)
 
-    def beat(self, interval: float) -> None:
-        """Write down that somebody looks; the look goes on where that cannot be done.
+    def beat(self, interval: float, *, looked: bool = True) -> None:
+        """Write down that somebody has looked, or will; the watcher goes on where that cannot be done.
 
         Parameters
         ----------
         interval: seconds to the next look; 0 where there is none.
+        looked: whether somebody has looked; if not, it is a promise alone.
         """
         said, self._unwritten = self._unwritten, ""
         try:
-            beat(self._pointer.store, self._config.model, interval)
+            beat(self._pointer.store, self._config.model, interval, looked=looked)
         except StateError as error:
             self._unwritten = str(error)
             if said != self._unwritten:  # once, and not at each look

@@ -15,7 +15,7 @@ class Heartbeat(NamedTuple):
 
     Attributes
     ----------
-    at: when, in seconds since the epoch, by the store's clock.
+    at: when, in seconds since the epoch, by the store's clock; of a watcher that has not looked yet, when it began.
     interval: seconds from one look to the next; 0 for a watcher that looks once, which promises no other.
     """
 
@@ -23,14 +23,16 @@ class Heartbeat(NamedTuple):
     interval: float
 
 
-def beat(store: Store, model: str, interval: float) -> None:
-    """Write down that a watcher looks at a model now, in place of the look before.
+def beat(store: Store, model: str, interval: float, *, looked: bool = True) -> None:
+    """Write down that a watcher has looked at a model now, in place of the look before.
 
-    A look that promises no other leaves a promise that stands alone: it would hide that a watcher is gone.
+    A look that promises no other leaves a promise that stands alone: it would hide that a watcher is gone. So does a
+    watcher that begins and has not looked yet: one that begins again and again would hide that it never gets there.
 
     Parameters
     ----------
     interval: seconds to the next look; 0 where there is none.
+    looked: whether it has looked; if not, it only promises to.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def beat(store: Store, model: str, interval: float) -> None:
         values = {"looked_at": store.now(connection), "interval": interval}
         if not store.insert_new(connection, heartbeats, model=model, **values):
             standing = sa.update(heartbeats).where(heartbeats.c.model == model)
-            if interval == 0:
+            if interval == 0 or not looked:
                 standing = standing.where(heartbeats.c.interval == 0)
             connection.execute(standing.values(**values))
 

@@ -10,14 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from pipelines.watch import Watcher, watch
 from ratchet import leases
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.errors import ConfigError
+from ratchet.errors import ConfigError, RegistryError
+from ratchet.loop.decisions import Decider
 from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.settings import Settings
@@ -156,6 +157,24 @@ def test_each_look_is_written_down_the_one_that_decides_nothing_and_the_one_besi
     assert second is not None
     assert third is not None
     assert first.at < second.at < third.at
+
+
+def test_a_watcher_that_cannot_decide_has_promised_to_look_and_has_not_looked(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(_: Decider) -> NoReturn:
+        raise RegistryError("MLflow cannot be reached")
+
+    monkeypatch.setattr(Decider, "decide", down)
+    watcher = Watcher(desk.config, desk.settings, SLEEP, REPORT, desk.said.append, interval=2.5)
+    desk.watchers.append(watcher)
+    watcher.look()
+    promised = last_beat(desk.store, desk.config.model)
+    assert promised is not None
+    assert promised.interval == 2.5
+    watcher.look()
+    assert last_beat(desk.store, desk.config.model) == promised
+    assert desk.said[0].endswith("MLflow cannot be reached; tried again later")
 
 
 def test_looking_once_promises_no_other_look(desk: Desk) -> None:

@@ -39,6 +39,23 @@ def test_a_single_look_does_not_speak_for_a_watcher_that_promised_to_look_again(
     assert last_beat(store, "iris") == promised
 
 
+def test_a_watcher_that_begins_promises_to_look_and_leaves_the_promise_that_another_has_not_kept(store: Store) -> None:
+    beat(store, "iris", 10.0, looked=False)
+    promised = last_beat(store, "iris")
+    assert promised is not None
+    assert promised.interval == 10.0
+    beat(store, "iris", 20.0, looked=False)
+    assert last_beat(store, "iris") == promised
+
+
+def test_a_watcher_that_begins_takes_the_place_of_a_single_look(store: Store) -> None:
+    beat(store, "iris", 0.0)
+    beat(store, "iris", 10.0, looked=False)
+    found = last_beat(store, "iris")
+    assert found is not None
+    assert found.interval == 10.0
+
+
 def test_each_model_has_a_heartbeat_of_its_own(store: Store) -> None:
     beat(store, "iris", 10.0)
     beat(store, "wine", 60.0)
