@@ -63,8 +63,8 @@ class Exchange:
             raise UnavailableError(f"this was not computed within {self._timeout:g} s") from None
 
     def refuse(self, route: str, error: Exception) -> Reply:
-        """Refuse a request before it is read."""
+        """Refuse a request before it is read; not timed, since many of these would hide that the others are slow."""
         reply, kind = refuse(error)
         self._telemetry.error(kind)
-        self._telemetry.request(route, reply.status, 0.0)
+        self._telemetry.request(route, reply.status, None)
         return reply

@@ -117,9 +117,16 @@ class Telemetry:
         for reason in ("package", "registry", "unexpected"):
             _failures.labels(reason)
 
-    def request(self, route: str, status: int, seconds: float) -> None:
-        """Count a request that was answered or refused."""
+    def request(self, route: str, status: int, seconds: float | None) -> None:
+        """Count a request that was answered or refused.
+
+        Parameters
+        ----------
+        seconds: from its arrival to its answer; None where it is not to be timed.
+        """
         self._answered[route, status] += 1
+        if seconds is None:
+            return
         counts = self._seconds.get(route)
         if counts is None:
             counts = self._seconds[route] = _Counts(_SECONDS)

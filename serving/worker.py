@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -258,6 +259,8 @@ class Worker:
 def this_worker() -> Worker:
     """The one worker of this process, which logs as JSON from here on."""
     quiet_environment()
+    # An MLflow that hangs is told as one that is down, and not after minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     settings = load_settings()
     log_as_json(settings.log_level)
     return Worker(settings)

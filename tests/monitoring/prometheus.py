@@ -139,6 +139,12 @@ class Prometheus(Server):
         """The firing alerts of a name."""
         return [a for a in self.alerts() if a["state"] == "firing" and a["labels"]["alertname"] == name]
 
+    def judged(self, name: str) -> str:
+        """When an alert's rule was last evaluated, as Prometheus writes it."""
+        groups = self.get("/api/v1/rules")["data"]["groups"]
+        [found] = [rule["lastEvaluation"] for group in groups for rule in group["rules"] if rule["name"] == name]
+        return str(found)
+
 
 class Alertmanager(Server):
     """A running Alertmanager with the repository's config."""

@@ -73,6 +73,24 @@ class Watched:
         """Wait until an alert fires no more."""
         self.prometheus.until(lambda: not self.prometheus.firing(name), PATIENCE)
 
+    def judged_anew(self, name: str) -> None:
+        """Wait until the service was scraped three times from now on, and an alert was judged after that."""
+        begun, scrapes = time.time(), set[float]()
+
+        def scraped() -> bool:
+            scrapes.update(sample.value for sample in self.prometheus.query('timestamp(up{job="ratchet"})'))
+            return sum(scrape > begun for scrape in scrapes) >= 3
+
+        self.prometheus.until(scraped, PATIENCE)
+        # The second that ends from now on is the first that surely began from now on.
+        before, ends = self.prometheus.judged(name), set[str]()
+
+        def judged() -> bool:
+            ends.add(self.prometheus.judged(name))
+            return len(ends - {before}) >= 2
+
+        self.prometheus.until(judged, PATIENCE)
+
     def _firing(self, name: str, labels: dict[str, str]) -> bool:
         return any(labels.items() <= alert["labels"].items() for alert in self.prometheus.firing(name))
 
@@ -217,6 +235,7 @@ def test_a_watcher_that_was_killed_is_missed(watched: Watched, tmp_path: Path) -
     watched.fires("RatchetWatcherSilent", model=watched.model)
     # A single look does not stand in for the watcher; the runbook's word that there is to be none ends it.
     beat(watched.store, watched.model, 0.0)
+    watched.judged_anew("RatchetWatcherSilent")
     assert watched.prometheus.firing("RatchetWatcherSilent")
     with watched.store.transaction() as connection:
         connection.execute(sa.delete(heartbeats).where(heartbeats.c.model == watched.model))

@@ -33,6 +33,7 @@ COLUMNS = 24
 # Long enough to say what it means and what to look for.
 _SHORTEST_DESCRIPTION = 40
 _METRIC = re.compile(r"\b(?:ratchet[_:][\w:]+|up)\b")
+_COUNTED_BY_STEP = re.compile(r"increase\(.*\[\$__(rate_)?interval\]")
 _COUNTED = re.compile(r'(Counter|_Tally|Gauge)\(\s*"(ratchet_\w+)"')
 _SAMPLES = {"Counter": ["_total"], "_Tally": ["_bucket", "_sum", "_count"], "Gauge": [""]}
 _EACH = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
@@ -117,7 +118,7 @@ def test_every_line_has_a_name_that_no_other_line_of_its_panel_has(path: Path) -
 @_EACH
 def test_what_is_counted_by_the_step_has_steps_of_four_scrapes(path: Path) -> None:
     for panel in asking(path):
-        by_step = any("[$__interval]" in target["expr"] for target in panel["targets"])
+        by_step = any(_COUNTED_BY_STEP.search(target["expr"]) for target in panel["targets"])
         assert panel.get("interval") == ("1m" if by_step else None), panel["title"]
 
 

@@ -196,6 +196,18 @@ def test_each_recorded_figure_has_data_on_a_service_under_load(world: World, rul
 
 
 @pytest.mark.slow
+def test_a_request_that_is_refused_for_its_key_is_counted_and_not_timed(world: World) -> None:
+    route = 'route="/predict"'
+    refused = f'sum(ratchet_requests_total{{{route}, status="401"}})'
+    for _ in range(5):
+        assert world.service.post("/predict", {}, x_api_key="wrong")[0] == 401
+    world.prometheus.until(lambda: world.prometheus.query(f"{refused} >= 5"))
+    others = f'sum(ratchet_requests_total{{{route}, status!="401"}})'
+    timed = f"sum(ratchet_request_seconds_count{{{route}}})"
+    world.prometheus.until(lambda: world.prometheus.query(f"{timed} == {others} > 0"))
+
+
+@pytest.mark.slow
 def test_on_a_service_that_is_well_nothing_fires_but_the_watchdog(world: World) -> None:
     """The rules as they are; ``for:`` aside, nothing has been wrong since the version settled."""
     health = world.prometheus.get("/api/v1/rules")["data"]["groups"]
