@@ -59,7 +59,7 @@ backup: ## Save databases and bucket of the running compose project into backups
 	@deploy/backup
 
 restore: ## Put the back-up FROM=backups/… in place of what the compose project has
-	@deploy/restore $(FROM)
+	@deploy/restore "$(FROM)"
 
 demo-rollback: .venv/.training ## Train two versions, promote, roll back, roll forward, in a scratch home
 	@$(BIN)/python docs/demos/rollback.py

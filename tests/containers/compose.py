@@ -161,8 +161,10 @@ def running(folder: Path) -> Iterator[Project]:
     project = Project(folder)
     try:
         project.compose("down", "--volumes", "--timeout", "5", check=False)
-        project.compose("build", seconds=1800)
-        project.up()
+        # As on a machine that has no image of ours yet.
+        project.run("docker", "image", "rm", "--force", "ratchet-training:test", "ratchet-serving:test", check=False)
+        project.compose("up", "--build", "--detach", seconds=2400)
+        wait_for(lambda: project.served() is not None, "the service answers")
         yield project
     finally:
         project.compose("--profile", "monitoring", "down", "--volumes", "--timeout", "5", check=False)

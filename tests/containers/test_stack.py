@@ -15,10 +15,12 @@ from typing import Any
 
 import pytest
 
+from tests.ci.pipeline import JOBS
 from tests.containers.compose import ROOT, SECRETS, Project, wait_for
 from tests.containers.conftest import FLOWERS
 from tests.containers.test_hardening import hardened
 
+BACKUPS = ROOT / "backups"
 SERVICES = ["api", "evidently", "mlflow", "postgres", "s3", "watcher", "zenml"]
 _SECONDS_OF_A_RUN = 400
 # What lies about in a checkout, and belongs into no image.
@@ -244,6 +246,21 @@ def test_a_backup_brings_everything_back_to_an_empty_machine(project: Project, t
     assert "in Production" in project.once("--config", "variation_random_forest.yaml"), "ZenML takes the new password"
 
 
+def test_gitlabs_deploy_backs_up_what_runs_and_brings_the_new_images_up(project: Project) -> None:
+    """The script of the job, but for its pull: there is no registry to pull from."""
+    script = [line for line in JOBS["deploy"]["script"] if "pull" not in line]
+    assert len(script) == 3
+    before, version = set(BACKUPS.glob("*")), project.served()
+    project.run("env", f"COMPOSE_ENV={project.env_file}", "sh", "-ec", "\n".join(script))
+    [saved] = set(BACKUPS.glob("*")) - before
+    try:
+        assert {"ratchet.dump", "mlflow.dump", "bucket.tar", "SHA256SUMS"} < {path.name for path in saved.iterdir()}
+    finally:
+        shutil.rmtree(saved)
+    wait_for(lambda: project.served() == version, "the same version answers")
+    assert "nothing is wrong" in project.once("doctor")
+
+
 def test_nothing_is_restored_while_a_job_of_a_person_may_write(project: Project, tmp_path: Path) -> None:
     saved, job = str(tmp_path / "saved"), f"job-of-{project.ports['API']}"
     project.run("deploy/backup", saved)
@@ -263,7 +280,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(project: Project
     (tmp_path / "SHA256SUMS").write_text("".join(f"{'0' * 64}  {name}\n" for name in files))
     done = subprocess.run(["deploy/restore", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.endswith("is damaged: nothing was restored\n")
+    assert done.stderr.endswith("is damaged; nothing was restored\n")
     assert project.served()
 
 
