@@ -23,7 +23,7 @@ from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.store import open_store
 from tests import s3
-from tests.conftest import ROOT, Cli
+from tests.conftest import ROOT, Cli, of_no_home
 from tests.training_runs import config_for
 
 MADE = ("data/iris.csv", "models/iris", "metrics/predictions/iris.csv")
@@ -62,7 +62,7 @@ def checkout(tmp_path: Path) -> Checkout:
     root = tmp_path / "clone"
 
     def run(*words: str, **env: str) -> str:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "AWS_"))}
+        inherited = {name: value for name, value in of_no_home().items() if not name.startswith(("RATCHET_", "AWS_"))}
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
             words,
