@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
 from ratchet.feedback.links import Links
-from ratchet.settings import Settings, load_settings, prepare_home, quiet_environment
+from ratchet.settings import Settings, load_settings, prepare_home
+from serving.environment import prepare_environment
 from serving.keys import Keys
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
@@ -156,7 +157,7 @@ def _preloaded(settings: Settings) -> list[str]:
 
 def _hand_down(settings: Settings, scratch: Path, counts: Path) -> None:
     """Workers read their settings from the environment like everybody else."""
-    quiet_environment()
+    prepare_environment()
     if settings.serve_model:
         os.environ["RATCHET_SERVE_MODEL"] = settings.serve_model
     os.environ["RATCHET_RELAY"] = str(scratch / "relay")

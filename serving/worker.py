@@ -6,7 +6,6 @@ import asyncio
 import functools
 import gc
 import logging
-import os
 import threading
 import time
 from collections import deque
@@ -23,9 +22,10 @@ from ratchet.package_cache import PackageCache
 from ratchet.prediction_log import PredictionLog
 from ratchet.relay import RelayClient
 from ratchet.runtime import Runtime, load_file
-from ratchet.settings import Settings, load_settings, quiet_environment
+from ratchet.settings import Settings, load_settings
 from ratchet.store import Store, open_store
 from ratchet.timestamps import iso_utc
+from serving.environment import prepare_environment
 from serving.home_metrics import HomeCollector
 from serving.latency import add_counts, percentiles
 from serving.logs import log_as_json
@@ -258,9 +258,7 @@ class Worker:
 @functools.cache
 def this_worker() -> Worker:
     """The one worker of this process, which logs as JSON from here on."""
-    quiet_environment()
-    # An MLflow that hangs is told as one that is down, and not after minutes.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    prepare_environment()
     settings = load_settings()
     log_as_json(settings.log_level)
     return Worker(settings)

@@ -21,11 +21,13 @@ def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
+    """A connection that gives SQLite all the time in the world to wait."""
+    connection = sqlite3.connect(tmp_path / "new.db", timeout=600, isolation_level=None)
     yield connection
     connection.close()
 
 
+@pytest.mark.timeout(60)
 def test_sqlite_itself_does_not_wait_to_change_the_mode(other: sqlite3.Connection, ours: sqlite3.Connection) -> None:
     """Why there is a wait of our own; once this fails there need be none."""
     with pytest.raises(sqlite3.OperationalError, match="locked"):
