@@ -38,7 +38,7 @@ from table import targets_table
 
 sys.path.insert(0, str(ROOT))
 
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.profile import profile_rows
 
 PEERS = Path(__file__).resolve().parent / "drift_peers"

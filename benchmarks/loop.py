@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from measure import ROOT, Target, describe_machine, rounds_asked_for, write_result
 
 from ratchet.config.files import load_config
-from ratchet.datasets import load
+from ratchet.data import load_dataset
 from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.settings import Settings, quiet_environment
@@ -111,7 +111,7 @@ def _round(folder: Path) -> dict[str, float]:
     _run(settings, "--config", "baseline.yaml")
     port = _free_port()
     with _process(settings, "serve", "--port", str(port)), _until_serving(port):
-        examples = Simulation(_stream(), load(_stream().dataset, "classification"))
+        examples = Simulation(_stream(), load_dataset(_stream().dataset, "classification"))
         rows = [examples.example(index) for index in range(300, 300 + K)]
         said = [
             {"prediction_id": _post(port, "/predict", row.record)["prediction_id"], "target": row.truth} for row in rows

@@ -25,9 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measure import Target, describe_machine, rounds_asked_for, write_result
 
-from ratchet import datasets
 from ratchet.config.files import parse_config
 from ratchet.config.tuning import TuningConfig
+from ratchet.data import load_dataset
 from ratchet.settings import Settings, quiet_environment
 from ratchet.tasks import TASKS
 from ratchet.tracking import connect, ensure_experiment
@@ -105,7 +105,7 @@ def _sized(folder: Path) -> tuple[TuningConfig, FoldedRows, str]:
     iterations = 20
     for _ in range(3):
         config = _config(path, iterations, {})
-        loaded = datasets.load(config.dataset, config.task)
+        loaded = load_dataset(config.dataset, config.task)
         train, _ = TASKS[config.task].split(loaded.frame, loaded.schema, config.split, config.seed)
         data = fold_rows(config, train, loaded.schema, FOLDS)
         took = statistics.median(sum(score_fold(data, config.base(), fold).seconds for fold in range(5)) for _ in "abc")

@@ -26,7 +26,7 @@ def data(
     ] = False,
 ) -> None:
     """Write the file of a config's data set, and compare its hash with the one that DVC has recorded."""
-    from ratchet.datasets.materialise import bring_file, file_name, recorded_version
+    from ratchet.data.materialise import bring_file, file_name, recorded_version
 
     loaded, settings = _open(config, overrides)
     path = file_name(loaded.dataset, settings.data_dir, loaded.model)

@@ -12,11 +12,12 @@ from pipelines.stack import ROOT
 from ratchet import leases
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.data_versions import require_remote
+from ratchet.data.dvc_remote import require_remote
+from ratchet.data.snapshots import Snapshot, bring_snapshot, describe_snapshot, share_snapshot
 from ratchet.errors import ConfigError, RatchetError, RegistryError, StateError
 from ratchet.failpoints import failpoint
 from ratchet.loop.production import watermark
-from ratchet.loop.snapshots import Snapshot, bring_snapshot, build_snapshot, describe_snapshot, share_snapshot
+from ratchet.loop.snapshots import build_snapshot
 from ratchet.loop.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 from ratchet.settings import Settings
 from ratchet.store import Store, open_store

@@ -5,8 +5,8 @@ from zenml.enums import ExecutionMode
 
 from pipelines.training import challenge
 from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.data.snapshots import Snapshot
 from ratchet.lineage import Lineage
-from ratchet.loop.snapshots import Snapshot
 from steps.ingest_snapshot import ingest_snapshot
 
 

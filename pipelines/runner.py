@@ -64,8 +64,8 @@ def plan_training(config: TrainingConfig) -> Plan:
     ConfigError: the estimator or a hyper-parameter is not what it should be.
     DataError: the data set cannot be read.
     """
-    from ratchet import datasets
-    from ratchet.batches import require_partial_fit
+    from ratchet.data import dataset_version
+    from ratchet.model.batches import require_partial_fit
     from ratchet.training import build_estimator
     from ratchet.warm_start import require_can_continue
 
@@ -74,7 +74,7 @@ def plan_training(config: TrainingConfig) -> Plan:
         require_can_continue(estimator, config.train.estimator)
     if getattr(config.dataset, "batch_rows", None):
         require_partial_fit(estimator, config.train.estimator)
-    return Plan(data_version=datasets.data_version(config.dataset), estimator=" ".join(repr(estimator).split()))
+    return Plan(data_version=dataset_version(config.dataset), estimator=" ".join(repr(estimator).split()))
 
 
 def run_training(

@@ -9,8 +9,8 @@ from typing import Any
 
 from pipelines.progress import Listener
 from pipelines.runner import RunSummary, execute, lineage_of, run_training
-from ratchet import datasets
 from ratchet.config.tuning import TuningConfig
+from ratchet.data import dataset_version
 from ratchet.settings import Settings, prepare_home, without_password
 from ratchet.tuning.book import StudyBook, study_name
 from ratchet.tuning.progress import listening
@@ -55,7 +55,7 @@ def plan_tuning(config: TuningConfig, settings: Settings) -> TuningPlan:
     """
     check_search(config.search)
     check_space(config)
-    version = datasets.data_version(config.dataset)
+    version = dataset_version(config.dataset)
     own, why_not = values_of(config)
     return TuningPlan(
         study=study_name(config, version),

@@ -14,7 +14,7 @@ from sklearn.base import is_classifier
 
 from ratchet import metrics
 from ratchet.config import Evaluate
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, DataError
 from ratchet.tasks import block_length
 

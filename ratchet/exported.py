@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from ratchet import metrics
-from ratchet.batches import load_parts
 from ratchet.config import TrainingConfig
-from ratchet.datasets import Schema
-from ratchet.datasets.canonical import canonical_csv
+from ratchet.data import Schema
+from ratchet.data.atomic_write import write_whole
+from ratchet.data.fingerprint import canonical_csv
 from ratchet.errors import ConfigError, PackageError
 from ratchet.evaluation import Evaluation, evaluate_model, score_rows
-from ratchet.whole_files import write_whole
+from ratchet.model.train_holdout import load_train_holdout
 
 # Figures are written with so many digits: what differs after them is the order of a sum on another processor.
 _DIGITS = 9
@@ -49,7 +49,7 @@ def judge_export(config: TrainingConfig, folder: Path) -> Judged:
     DataError: the data cannot be read.
     """
     model, schema = _load(folder)
-    data = load_parts(config.dataset, config.split, config.task, config.seed)
+    data = load_train_holdout(config.dataset, config.split, config.task, config.seed)
     if (schema.feature_names, schema.target) != (data.schema.feature_names, data.schema.target):
         raise ConfigError(
             f"{folder / 'schema.json'}: the model says {_columns(schema)}, and the config's data are"

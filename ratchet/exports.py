@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ratchet.datasets import Schema
-from ratchet.whole_files import write_whole
+from ratchet.data import Schema
+from ratchet.data.atomic_write import write_whole
 
 
 def export_model(folder: Path, model: Any, schema: Schema, record: dict[str, Any]) -> None:

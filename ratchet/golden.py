@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.datasets.schema import MISSING, Schema
+from ratchet.data.schema import MISSING, Schema
 from ratchet.errors import PackageError
 
 # Another BLAS or batch size may move the last bits of a sum; more than this is another model.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

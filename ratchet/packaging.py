@@ -22,8 +22,8 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.datasets import row_hashes
-from ratchet.datasets.schema import Schema
+from ratchet.data import row_hashes
+from ratchet.data.schema import Schema
 from ratchet.errors import PackageError
 from ratchet.golden import Golden, check_golden, record_golden
 from ratchet.onnx_export import OnnxReport, export_onnx

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.drift.counting import ColumnCounts, count_categories, count_numbers, count_words, point_cuts
 
 if TYPE_CHECKING:

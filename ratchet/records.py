@@ -17,7 +17,7 @@ from pydantic import Field as Constraint
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError, Problem
 
 Value = float | str | None

@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict
 from ratchet import status
 from ratchet.champion import fetch_package
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
-from ratchet.data_versions import fetch
-from ratchet.datasets.files import file_version
-from ratchet.datasets.located import located, needed_variables
+from ratchet.data.dvc_remote import fetch
+from ratchet.data.located import located, needed_variables
+from ratchet.data.snapshots import bring_snapshot, snapshot_path
+from ratchet.data.sources.files import file_version
 from ratchet.errors import DataError, RegistryError
 from ratchet.golden import golden_gap
 from ratchet.lineage import git_state, library_versions
-from ratchet.loop.snapshots import bring_snapshot, snapshot_path
 from ratchet.packaging import Package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings

@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import TrainingConfig
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.drift.report import DriftReport
 from ratchet.embedding import embed
 from ratchet.evaluation import Evaluation

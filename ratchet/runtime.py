@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ratchet.datasets.schema import MISSING, Field, Schema
+from ratchet.data.schema import MISSING, Field, Schema
 from ratchet.errors import ConfigError, InputError, PackageError, Problem
 from ratchet.golden import TOLERANCE, Golden
 from ratchet.onnx_export import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, open_session, taken_by

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LABELLED, METRICS, Split, TaskName
-from ratchet.datasets.schema import Schema
-from ratchet.datasets.split import split_by_time, split_rows
+from ratchet.data.schema import Schema
+from ratchet.data.split import split_by_time, split_rows
 from ratchet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import TaskName, Train
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, TrainingError, nearest
 from ratchet.tasks import TASKS
 

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
-from ratchet.datasets import Schema, row_hashes
+from ratchet.data import Schema, row_hashes
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.estimators import CostThresholdClassifier
 from ratchet.packaging import Package

@@ -8,7 +8,7 @@ from zenml import step
 
 from ratchet import embedding, warm_start
 from ratchet.config import AnyEmbed
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.settings import load_settings
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer

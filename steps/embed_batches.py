@@ -5,9 +5,10 @@ from typing import Annotated
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import batches
 from ratchet.config import Embed, ParquetDataset, Split, TaskName
-from ratchet.datasets import Schema
+from ratchet.data import Schema
+from ratchet.data.batches import BatchedFile
+from ratchet.model.batches import fit_embedder
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 
@@ -23,5 +24,5 @@ def embed_batches(
     data_version: str,
 ) -> Annotated[Pipeline, "embedder"]:
     """Fit the embedder on all rows of the training part."""
-    file = batches.BatchedFile(dataset, task, data_version)
-    return batches.fit_embedder(config, schema, file, split, seed)
+    file = BatchedFile(dataset, task, data_version)
+    return fit_embedder(config, schema, file, split, seed)

@@ -8,7 +8,7 @@ from zenml import log_metadata, step
 
 from ratchet import evaluation, tracking
 from ratchet.config.continuous import AnyTrainingConfig
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage
 from ratchet.run_record import record_figures, record_result

@@ -9,7 +9,7 @@ from zenml import step
 
 from ratchet import training, warm_start
 from ratchet.config import TaskName, Train
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.packaging import log_packaged
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics

@@ -7,9 +7,11 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import batches, training
+from ratchet import training
 from ratchet.config import ParquetDataset, Split, TaskName, Train
-from ratchet.datasets import Schema
+from ratchet.data import Schema
+from ratchet.data.batches import BatchedFile
+from ratchet.model.batches import fit_model
 from ratchet.packaging import log_packaged
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
@@ -39,8 +41,8 @@ def train_batches(
     settings, run = load_settings(), active_run_id()
     estimator = training.build_estimator(config, task, seed, schema)
     begun = time.perf_counter()
-    file = batches.BatchedFile(dataset, task, data_version)
-    fitted = batches.fit_model(estimator, embedder, schema, file, split, seed, config.epochs)
+    file = BatchedFile(dataset, task, data_version)
+    fitted = fit_model(estimator, embedder, schema, file, split, seed, config.epochs)
     log_metrics(connect(settings), run, {TRAINING_SECONDS: time.perf_counter() - begun})
     rows, seen = train_rows, fitted.training_rows
     package = log_packaged(settings, run, model_name, fitted.model, rows, schema, config.estimator, seen)

@@ -7,7 +7,7 @@ from zenml import log_metadata, step
 
 from ratchet import tracking
 from ratchet.config.tuning import TuningConfig
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.lineage import Lineage
 from ratchet.settings import load_settings
 from ratchet.tuning.progress import tell

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ratchet.config.files import load_config
-from ratchet.datasets import data_version
+from ratchet.data import dataset_version
 from ratchet.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,13 +38,13 @@ def test_a_use_case_is_called_the_same_everywhere(case: str) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_the_hash_that_dvc_records_is_the_data_version_of_runs(case: str) -> None:
     outs = LOCK[f"data@{case}"]["outs"]
-    assert [(out["path"], out["md5"]) for out in outs] == [(f"data/{case}.csv", data_version(config(case).dataset))]
+    assert [(out["path"], out["md5"]) for out in outs] == [(f"data/{case}.csv", dataset_version(config(case).dataset))]
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_figures_in_git_are_those_that_dvc_has_recorded(case: str) -> None:
     recorded = {out["path"]: out["md5"] for out in LOCK[f"evaluate@{case}"]["outs"]}
-    from ratchet.datasets.files import file_version
+    from ratchet.data.sources.files import file_version
 
     assert file_version(ROOT / "metrics" / f"{case}.json") == recorded[f"metrics/{case}.json"]
 

@@ -10,7 +10,7 @@ import pandas as pd
 from side import COLUMNS, load, report
 
 from ratchet.config import Drift
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.drift.report import compare
 from ratchet.profile import profile_rows
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from side import TARGET, report
 
-from ratchet import batches
 from ratchet.config import Embed, ParquetDataset, Split
+from ratchet.data.batches import BatchedFile, ingest
+from ratchet.model.batches import fit_embedder
 
 config = ParquetDataset(source="parquet", path=Path(sys.argv[1]), target=TARGET, batch_rows=int(sys.argv[2]))
 
 begun = time.perf_counter()
-data = batches.ingest(config, Split(), "classification", 42)
-file = batches.BatchedFile(config, "classification", data.data_version)
-embedder = batches.fit_embedder(Embed(), data.schema, file, Split(), 42)
+data = ingest(config, Split(), "classification", 42)
+file = BatchedFile(config, "classification", data.data_version)
+embedder = fit_embedder(Embed(), data.schema, file, Split(), 42)
 report(begun, embedder["encode"]["scale"].mean_.tolist())

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ratchet.comparison.figures import figures
 from ratchet.comparison.table import Comparison
 from ratchet.comparison.text import markdown
+from ratchet.data.atomic_write import write_whole
 from ratchet.errors import ConfigError
 from ratchet.lineage import PREFIX
 from ratchet.settings import Settings
 from ratchet.tracking import connect, reachable
-from ratchet.whole_files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

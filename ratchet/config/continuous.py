@@ -65,7 +65,7 @@ class Triggers(Section):
     @classmethod
     def _can_fire(cls, value: str | None) -> str | None:
         if value is not None:
-            from ratchet.cron import next_time
+            from ratchet.config.cron import next_time
 
             next_time(value, 0.0)
         return value

@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.drift.counting import Counts, as_numbers, count, no_rows
 from ratchet.drift.domain_classifier import Verdict, tell_apart
 from ratchet.drift.notes import notes_on, notes_on_package

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import AnyEmbed
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.embedding import image, ratings, series, tabular, text
 
 __all__ = ["embed", "fit_embedder"]

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler
 
 from ratchet.config import ImageEmbed
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.embedding.columns import refuse
 from ratchet.embedding.tabular import fitted_pca
 

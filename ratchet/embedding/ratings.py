@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OrdinalEncoder
 
 from ratchet.config import RatingsEmbed
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.embedding.columns import field_of
 from ratchet.errors import ConfigError
 

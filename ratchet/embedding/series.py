@@ -7,7 +7,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import SeriesEmbed
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.embedding.calendar import CalendarFeatures
 from ratchet.embedding.columns import names_of, parts, refuse
 from ratchet.errors import ConfigError

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import Embed
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.embedding.columns import names_of, numbers, parts, refuse, require_components
 from ratchet.errors import ConfigError
 

@@ -14,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import TextEmbed
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.embedding.columns import field_of, names_of, parts, require_components
 from ratchet.errors import ConfigError
 

@@ -8,8 +8,8 @@ import pandas as pd
 
 from ratchet import metrics
 from ratchet.config import LOSSES
-from ratchet.datasets import row_hashes
-from ratchet.datasets.schema import Schema
+from ratchet.data import row_hashes
+from ratchet.data.schema import Schema
 from ratchet.evaluation import resamples, score_rows
 from ratchet.gates.contract import Trial
 from ratchet.packaging import Package

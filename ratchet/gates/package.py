@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ratchet.config import LOSSES
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.gates.contract import Check, Trial
 from ratchet.golden import TOLERANCE, golden_gap
 from ratchet.onnx_export import PROBABILITY_TOLERANCE, check_parity, onnx_inputs, open_session

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import pandas as pd
 
 from ratchet.config.continuous import ContinuousTrainingConfig, Debounce
+from ratchet.config.cron import next_time
 from ratchet.config.tasks import POSITIVE_METRICS
-from ratchet.cron import next_time
 from ratchet.drift import report as drift
 from ratchet.loop import quality
 from ratchet.loop.production import (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ratchet.datasets.schema import MISSING, Field
+from ratchet.data.schema import MISSING, Field
 from ratchet.loop.production import LabelledRow
 
 # More of a kind than this are counted and not named.

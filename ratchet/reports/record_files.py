@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from ratchet.datasets.schema import Schema
+from ratchet.data.atomic_write import write_whole
+from ratchet.data.schema import Schema
 from ratchet.embedding import embed
 from ratchet.errors import RegistryError, StateError
 from ratchet.loop.production import LabelledRow, PredictedRow, labelled_rows
 from ratchet.registry import ProductionPointer
 from ratchet.reports.version_rows import VersionRows, load_version_rows
 from ratchet.settings import Settings
-from ratchet.whole_files import write_whole
 
 REFERENCE = "ref_data.csv"
 PRODUCTION = "prod_data.csv"

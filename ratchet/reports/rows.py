@@ -15,7 +15,7 @@ import pandas as pd
 
 from ratchet import metrics
 from ratchet.config.reporting import ReportingConfig
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.drift.counting import count_words
 from ratchet.evaluation import score_rows
 from ratchet.loop.production import LabelledRow, PredictedRow

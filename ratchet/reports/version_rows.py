@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ratchet.batches import load_parts
 from ratchet.champion import fetch_package
 from ratchet.config import TaskName
 from ratchet.config.files import parse_config
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
+from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError, RegistryError
 from ratchet.lineage import PREFIX
-from ratchet.loop.snapshots import load_snapshot
+from ratchet.model.train_holdout import load_train_holdout
 from ratchet.settings import Settings
 from ratchet.tasks import task_of
 from ratchet.tracking import connect, run_record
@@ -86,7 +86,7 @@ def training_rows(settings: Settings, version: Version) -> tuple[pd.DataFrame, p
     if snapshot:
         train, holdout, _ = load_snapshot(settings, config, snapshot)
         return train, holdout
-    data = load_parts(config.dataset, config.split, config.task, config.seed)
+    data = load_train_holdout(config.dataset, config.split, config.task, config.seed)
     expected = version.tags.get(f"{PREFIX}data_version", data.data_version)
     if data.data_version != expected:
         raise DataError(

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from ratchet.config.files import load_config
 from ratchet.config.simulation import SimulationConfig
-from ratchet.datasets import load
+from ratchet.data import load_dataset
 from ratchet.errors import ConfigError, InputError
 from ratchet.simulation.client import Answer, Feedback, ServiceClient
 from ratchet.simulation.report import Outcome, Report, figures, segments
@@ -55,7 +55,7 @@ def rehearse(config: SimulationConfig, client: ServiceClient, say: Listener, rec
     DataError: the data set cannot be read.
     UnavailableError: the service was away for longer than the client's patience.
     """
-    simulation = Simulation(config, load(config.dataset, config.task))
+    simulation = Simulation(config, load_dataset(config.dataset, config.task))
     require_model(config, simulation, client.model())
     return Rehearsal(config, simulation, client, say, record).run()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ratchet.datasets import LoadedDataset, Schema
+from ratchet.data import LoadedDataset, Schema
 from ratchet.records import Record
 
 Label = str | int | float

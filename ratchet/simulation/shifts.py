@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 
 from ratchet.config.simulation import ClassPrior, DriftKind, MeanShift, NewCategory, Rotation
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, nearest
 from ratchet.simulation.row_pool import Draft, Floats, numeric_names
 

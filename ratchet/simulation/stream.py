@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ratchet.config.simulation import SimulationConfig
-from ratchet.datasets import LoadedDataset
+from ratchet.data import LoadedDataset
 from ratchet.records import Record
 from ratchet.simulation import shifts
 from ratchet.simulation.row_pool import Floats, Label, RowPool

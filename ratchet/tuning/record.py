@@ -10,7 +10,8 @@ import yaml
 
 from ratchet.config import TrainingConfig
 from ratchet.config.tuning import TuningConfig
-from ratchet.datasets.schema import Schema
+from ratchet.data.atomic_write import write_whole
+from ratchet.data.schema import Schema
 from ratchet.lineage import Lineage
 from ratchet.settings import Settings
 from ratchet.tracking import connect, log_inputs, log_metrics
@@ -20,7 +21,6 @@ from ratchet.tuning.space import config_with
 from ratchet.tuning.study import Listener, run_study
 from ratchet.tuning.summary import StudySummary, TrialRecord
 from ratchet.tuning.trial_log import STUDY_TAG, TrialLog
-from ratchet.whole_files import write_whole
 
 BEST = "best.yaml"
 

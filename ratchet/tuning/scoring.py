@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from ratchet import metrics
 from ratchet.config import Train, TrainingConfig
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.embedding import embed, fit_embedder
 from ratchet.errors import DataError, TrainingError
 from ratchet.evaluation import score_rows

@@ -15,7 +15,7 @@ import pandas as pd
 from ratchet import leases
 from ratchet.config import LOSSES, TrainingConfig
 from ratchet.config.tuning import TuningConfig
-from ratchet.datasets.schema import Schema
+from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, RatchetError, TrainingError
 from ratchet.failpoints import failpoint
 from ratchet.settings import Settings

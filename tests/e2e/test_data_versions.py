@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from pipelines.continuous import run_continuous
+from ratchet.data.snapshots import snapshot_path
 from ratchet.errors import ConfigError, DataError, StateError
-from ratchet.loop.snapshots import snapshot_path
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry import ProductionPointer
 from ratchet.reproduction import reproduce

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ratchet import datasets
+from ratchet.data import load_dataset
 from ratchet.settings import Settings
 from ratchet.simulation.rehearsal import load_simulation
 from ratchet.simulation.stream import Simulation
@@ -80,7 +80,7 @@ def test_the_bundled_stream_takes_quality_down_and_all_of_it_is_in_the_store(
     assert stored(home, feedback.c.prediction_id, feedback.c.target, feedback.c.model == model) == labelled
     sent = stored(home, predictions.c.id, predictions.c.features, predictions.c.model == model)
     config = load_simulation(CONFIGS / "simulate.yaml", ["stream.rows=600"])
-    examples = Simulation(config, datasets.load(config.dataset, config.task))
+    examples = Simulation(config, load_dataset(config.dataset, config.task))
     assert [sent[row["prediction_id"]] for row in rows] == [example.record for example in examples]
 
 

@@ -12,7 +12,7 @@ import uuid_utils
 from ratchet.champion import fetch_package
 from ratchet.config.files import load_config
 from ratchet.config.simulation import SimulationConfig
-from ratchet.datasets import load
+from ratchet.data import load_dataset
 from ratchet.feedback.book import Recorded, Served, record_feedback
 from ratchet.feedback.rules import Feedback
 from ratchet.predictions import Prediction, insert_predictions
@@ -28,7 +28,7 @@ from tests.training_runs import CONFIGS
 def simulation_of(model: str, *overrides: str) -> Simulation:
     """The stream of configs/simulate.yaml with some values overridden."""
     config: SimulationConfig = load_config(CONFIGS / "simulate.yaml", [f"model={model}", *overrides])
-    return Simulation(config, load(config.dataset, config.task))
+    return Simulation(config, load_dataset(config.dataset, config.task))
 
 
 def take(simulation: Simulation, first: int, count: int) -> list[Example]:

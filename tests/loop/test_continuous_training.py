@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from pipelines.continuous import ContinuousSummary, run_continuous, run_on_snapshot
-from ratchet import datasets
 from ratchet.champion import reference_package
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.datasets import row_hashes
+from ratchet.data import load_dataset, row_hashes
+from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError
 from ratchet.loop.production import labelled_rows
-from ratchet.loop.snapshots import load_snapshot
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.promotion import Promotion
 from ratchet.registry import ProductionPointer
@@ -189,7 +188,7 @@ def test_a_run_that_is_killed_is_picked_up_and_ends_as_if_it_had_not_been(
 
 
 def test_a_run_that_failed_can_be_asked_for_again(settings: Settings, store: Store, tmp_path: Path) -> None:
-    rows = datasets.load(config_for("iris").dataset, "classification").frame
+    rows = load_dataset(config_for("iris").dataset, "classification").frame
     path = tmp_path / "iris.csv"
     config = config_for("failed", f"dataset={{source: csv, path: {path}, target: species}}", name="continuous_training")
     with pytest.raises(DataError):

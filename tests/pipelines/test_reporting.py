@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from pipelines.report_runner import NothingYet, ReportSummary, run_reporting
 from ratchet.champion import fetch_package
 from ratchet.config.reporting import ReportingConfig
-from ratchet.datasets import row_hashes
+from ratchet.data import row_hashes
 from ratchet.errors import RegistryError
 from ratchet.predictions import insert_predictions
 from ratchet.registry import ProductionPointer

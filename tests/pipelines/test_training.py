@@ -313,7 +313,7 @@ def test_a_plan_says_what_would_be_done() -> None:
 def test_the_holdout_is_never_trained_on(first: RunSummary) -> None:
     from zenml.client import Client
 
-    from ratchet.datasets import row_hashes
+    from ratchet.data import row_hashes
 
     steps = Client().get_pipeline_run(first.zenml_run_id).steps
     train, holdout = (steps["ingest"].outputs[name][0].load() for name in ("train_rows", "holdout_rows"))

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet import datasets
 from ratchet.champion import fetch_package
 from ratchet.config.files import load_config
+from ratchet.data import row_hashes
 from ratchet.registry import ProductionPointer
 from ratchet.reports.version_rows import training_rows
 from ratchet.settings import Settings
@@ -51,8 +51,8 @@ def test_a_file_in_batches_becomes_a_version_that_answers(settings: Settings, mo
     assert (len(rows), len(held)) == (50_000, 50_000)
     assert package.profile.n_rows == 50_000
     assert len(package.training_rows) == pytest.approx(0.8 * N_ROWS, rel=0.01)
-    assert np.isin(datasets.row_hashes(rows), package.training_rows).all()
-    assert not np.isin(datasets.row_hashes(held), package.training_rows).any()
+    assert np.isin(row_hashes(rows), package.training_rows).all()
+    assert not np.isin(row_hashes(held), package.training_rows).any()
 
     features = frame.drop(columns="left").dropna().head(20)
     with serving(settings, model, tmp_path / "output") as service:

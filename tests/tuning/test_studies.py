@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from ratchet import datasets
 from ratchet.config.files import load_config
 from ratchet.config.tuning import TuningConfig
+from ratchet.data import dataset_version, load_dataset
 from ratchet.errors import UnavailableError
 from ratchet.settings import Settings
 from ratchet.tasks import TASKS
@@ -43,7 +43,7 @@ def env_in(folder: Path, **more: str) -> dict[str, str]:
 def ended(settings: Settings, path: Path) -> list[dict[str, Any]]:
     """The trials of a study that have ended, without when."""
     config: TuningConfig = load_config(path)
-    book = StudyBook(settings, config, datasets.data_version(config.dataset))
+    book = StudyBook(settings, config, dataset_version(config.dataset))
     try:
         trials = [book.record(trial) for trial in book.trials() if trial.state.is_finished()]
         return [trial.model_dump(exclude={"began", "ended"}) for trial in trials]
@@ -142,7 +142,7 @@ def study_of(folder: Path, killing: Any = None, **changes: Any) -> StudySummary:
     """The study of iris without a pipeline around it."""
     config = load_config(IRIS)
     config = TuningConfig.model_validate(config.model_dump() | changes)
-    data = datasets.load(config.dataset, config.task)
+    data = load_dataset(config.dataset, config.task)
     train, _ = TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)
     listener = killing or (lambda _: None)
     return run_study(config, train, data.schema, data.data_version, settings_in(folder), listener)

@@ -17,11 +17,10 @@ import pytest
 import sqlalchemy as sa
 from sklearn.pipeline import Pipeline
 
-from ratchet import datasets
 from ratchet.config import TrainingConfig
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import load_config
-from ratchet.datasets import Schema
+from ratchet.data import Schema, load_dataset
 from ratchet.embedding import embed, fit_embedder
 from ratchet.packaging import log_packaged, write_package
 from ratchet.predictions import Prediction
@@ -51,7 +50,7 @@ class Trained:
 
 def fit(config: TrainingConfig) -> Trained:
     """What the steps ingest, embed and train do, without ZenML."""
-    data = datasets.load(config.dataset, config.task)
+    data = load_dataset(config.dataset, config.task)
     target = data.schema.target
     train, holdout = TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)
     embedder = fit_embedder(config.embed, data.schema, train, config.seed)

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ratchet import batches, datasets
-from ratchet.batches import BatchedFile, reader, scan
-from ratchet.batches.draws import held_out
-from ratchet.batches.sample import RowSample
 from ratchet.config import Embed, ParquetDataset, Split, TaskName
-from ratchet.datasets import row_hashes
+from ratchet.data import LoadedDataset, dataset_version, load_dataset, row_hashes
+from ratchet.data.batches import BatchedFile, Ingested, ingest, reader, scan
+from ratchet.data.batches.draws import held_out
+from ratchet.data.batches.sample import RowSample
 from ratchet.errors import DataError
+from ratchet.model.batches import fit_embedder
+from ratchet.model.train_holdout import load_train_holdout
 
 SPLIT = Split(test_size=0.25)
 SEED = 7
@@ -54,8 +55,8 @@ def write(tmp_path: Path) -> Callable[..., ParquetDataset]:
     return written
 
 
-def whole(config: ParquetDataset, task: TaskName = "classification") -> datasets.LoadedDataset:
-    return datasets.load(config.model_copy(update={"batch_rows": None}), task)
+def whole(config: ParquetDataset, task: TaskName = "classification") -> LoadedDataset:
+    return load_dataset(config.model_copy(update={"batch_rows": None}), task)
 
 
 def parts_of(config: ParquetDataset) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -65,8 +66,8 @@ def parts_of(config: ParquetDataset) -> tuple[pd.DataFrame, pd.DataFrame]:
     return frame[~held].reset_index(drop=True), frame[held].reset_index(drop=True)
 
 
-def ingested(config: ParquetDataset, task: TaskName = "classification") -> batches.Ingested:
-    return batches.ingest(config, SPLIT, task, SEED)
+def ingested(config: ParquetDataset, task: TaskName = "classification") -> Ingested:
+    return ingest(config, SPLIT, task, SEED)
 
 
 @pytest.mark.parametrize("batch_rows", [100, 701, 2999, 3000, 100_000])
@@ -271,7 +272,7 @@ def test_the_index_that_pandas_stores_is_no_feature(tmp_path: Path) -> None:
 
 def test_what_needs_all_rows_at_once_does_not_read_in_batches(write: Callable[..., ParquetDataset]) -> None:
     with pytest.raises(Exception, match=r"dataset\.batch_rows: all rows are needed at once here"):
-        datasets.load(write(rows()), "classification")
+        load_dataset(write(rows()), "classification")
 
 
 @pytest.mark.parametrize("source", ["batched", "whole"])
@@ -279,14 +280,14 @@ def test_the_parts_of_a_run_are_the_same_for_whoever_asks_again(
     write: Callable[..., ParquetDataset], source: str
 ) -> None:
     config = write(rows(), batch_rows=500 if source == "batched" else None)
-    one, two = (batches.load_parts(config, SPLIT, "classification", SEED) for _ in range(2))
+    one, two = (load_train_holdout(config, SPLIT, "classification", SEED) for _ in range(2))
     pd.testing.assert_frame_equal(one.holdout, two.holdout)
     assert one.n_train + one.n_holdout == len(one.train) + len(one.holdout) == 3000
-    assert one.data_version == datasets.data_version(config)
+    assert one.data_version == dataset_version(config)
 
 
 def test_an_embedder_needs_no_more_than_the_embed_section(write: Callable[..., ParquetDataset]) -> None:
     config = write(rows())
     file = BatchedFile(config, "classification")
-    embedder = batches.fit_embedder(Embed(), ingested(config).schema, file, SPLIT, SEED)
+    embedder = fit_embedder(Embed(), ingested(config).schema, file, SPLIT, SEED)
     assert list(embedder.named_steps) == ["encode", "reduce"]

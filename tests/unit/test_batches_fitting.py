@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from ratchet import batches, datasets, embedding
-from ratchet.batches import BatchedFile
-from ratchet.batches.draws import held_out
-from ratchet.batches.moments import Moments
+from ratchet import embedding
 from ratchet.config import Embed, ParquetDataset, Split, Train, TrainingConfig
 from ratchet.config.files import load_config
+from ratchet.data import Schema, load_dataset, row_hashes
+from ratchet.data.batches import BatchedFile, ingest
+from ratchet.data.batches.draws import held_out
 from ratchet.errors import ConfigError, TrainingError
+from ratchet.model.batches import fit_embedder, fit_model, require_partial_fit
+from ratchet.model.batches.moments import Moments
+from ratchet.model.batches.training import Fitted
 from ratchet.packaging import load_package, verify_package, write_package
 from ratchet.training import build_estimator
 from tests.unit.conftest import CONFIGS
@@ -55,15 +58,15 @@ def file_of(frame: pd.DataFrame, folder: Path, batch_rows: int = 700, **keys: An
 
 
 def training_part(file: BatchedFile) -> pd.DataFrame:
-    frame = datasets.load(file.config.model_copy(update={"batch_rows": None}), "classification").frame
+    frame = load_dataset(file.config.model_copy(update={"batch_rows": None}), "classification").frame
     return frame[~held_out(frame, SPLIT.test_size, SEED)].reset_index(drop=True)
 
 
-def both(file: BatchedFile, config: Embed) -> tuple[Pipeline, Pipeline, datasets.Schema, pd.DataFrame]:
+def both(file: BatchedFile, config: Embed) -> tuple[Pipeline, Pipeline, Schema, pd.DataFrame]:
     """The embedder of the batches and that of the frame, with the schema and the training part."""
-    schema = batches.ingest(file.config, SPLIT, "classification", SEED).schema
+    schema = ingest(file.config, SPLIT, "classification", SEED).schema
     rows = training_part(file)
-    streamed = batches.fit_embedder(config, schema, file, SPLIT, SEED)
+    streamed = fit_embedder(config, schema, file, SPLIT, SEED)
     return streamed, embedding.fit_embedder(config, schema, rows, SEED), schema, rows
 
 
@@ -112,7 +115,7 @@ def test_gaps_are_filled_with_the_mean_and_scaled_as_if_they_had_been_there(tmp_
 def test_categories_are_those_of_the_training_part(tmp_path: Path) -> None:
     frame = mixed()
     file = file_of(frame, tmp_path)
-    typed = datasets.load(file.config.model_copy(update={"batch_rows": None}), "classification").frame
+    typed = load_dataset(file.config.model_copy(update={"batch_rows": None}), "classification").frame
     only_held_out = np.flatnonzero(held_out(typed, SPLIT.test_size, SEED))
     for at in only_held_out:  # the row changes, and its side with it
         changed = frame.copy()
@@ -154,11 +157,11 @@ def test_moments_hold_where_a_column_is_far_from_zero_and_sorted() -> None:
     np.testing.assert_allclose(moments.covariance, filled.T @ filled / 5000, rtol=1e-7, atol=1e-9)
 
 
-def fitted(file: BatchedFile, epochs: int = 1, **train: Any) -> batches.training.Fitted:
-    schema = batches.ingest(file.config, SPLIT, "classification", SEED).schema
-    embedder = batches.fit_embedder(Embed(n_components=4), schema, file, SPLIT, SEED)
+def fitted(file: BatchedFile, epochs: int = 1, **train: Any) -> Fitted:
+    schema = ingest(file.config, SPLIT, "classification", SEED).schema
+    embedder = fit_embedder(Embed(n_components=4), schema, file, SPLIT, SEED)
     estimator = build_estimator(Train(**{"estimator": SGD, **train}), "classification", SEED)
-    return batches.fit_model(estimator, embedder, schema, file, SPLIT, SEED, epochs)
+    return fit_model(estimator, embedder, schema, file, SPLIT, SEED, epochs)
 
 
 def test_a_class_that_the_first_batch_lacks_is_learned(tmp_path: Path) -> None:
@@ -173,7 +176,7 @@ def test_a_class_that_the_first_batch_lacks_is_learned(tmp_path: Path) -> None:
 def test_a_model_knows_the_hash_of_every_training_row(tmp_path: Path) -> None:
     file = file_of(mixed(), tmp_path)
     known = fitted(file, epochs=2).training_rows
-    np.testing.assert_array_equal(known, datasets.row_hashes(training_part(file)))
+    np.testing.assert_array_equal(known, row_hashes(training_part(file)))
 
 
 def test_batches_are_full_but_for_the_last_of_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +232,7 @@ def test_what_was_fitted_in_batches_is_packaged_and_exported(
     tmp_path: Path, estimator: str, params: dict[str, Any]
 ) -> None:
     file = file_of(mixed().drop(columns="far"), tmp_path)  # which is beyond the single precision of ONNX
-    parts = batches.ingest(file.config, SPLIT, "classification", SEED)
+    parts = ingest(file.config, SPLIT, "classification", SEED)
     result = fitted(file, estimator=estimator, params=params)
     folder = tmp_path / "package"
     with warnings.catch_warnings():
@@ -284,4 +287,4 @@ def test_epochs_are_for_batches() -> None:
 def test_an_estimator_without_partial_fit_is_refused(estimator: str, params: dict[str, Any]) -> None:
     made = build_estimator(Train(estimator=estimator, params=params), "classification", SEED)
     with pytest.raises(ConfigError, match=f"dataset.batch_rows: {estimator} has no partial_fit"):
-        batches.require_partial_fit(made, estimator)
+        require_partial_fit(made, estimator)

@@ -12,15 +12,16 @@ import pytest
 
 from ratchet.config import Column, Drift, TrainingConfig
 from ratchet.config.simulation import SimulationConfig
-from ratchet.datasets import Schema, load
-from ratchet.datasets.columns import as_time_text
-from ratchet.datasets.schema import Field, check_frame
+from ratchet.data import Schema, load_dataset
+from ratchet.data.columns import as_time_text
+from ratchet.data.schema import Field, check_frame
+from ratchet.data.snapshots import _rules
 from ratchet.drift.report import DriftReport, compare_window
 from ratchet.embedding import embed
 from ratchet.errors import ConfigError, InputError
 from ratchet.explanation import explain
 from ratchet.loop.production import LabelledRow
-from ratchet.loop.snapshots import _rules, as_frame
+from ratchet.loop.snapshots import as_frame
 from ratchet.packaging import Package, load_package, verify_package
 from ratchet.records import LONGEST_TEXT, RecordReader, canonical_time
 from ratchet.runtime import Runtime, load_runtime
@@ -269,7 +270,7 @@ def simulated(trained: Trained, *drift: dict[str, Any]) -> list[dict[str, Any]]:
             "drift": list(drift),
         }
     )
-    data = load(config.dataset, config.task)
+    data = load_dataset(config.dataset, config.task)
     return [example.record for example in Simulation(config, data)]
 
 

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from ratchet.config import TrainingConfig, config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError
 from ratchet.tasks import TASKS
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ratchet.cron import next_time
+from ratchet.config.cron import next_time
 
 WEDNESDAY = datetime(2026, 11, 18, 12, 0, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.data_versions import fetch, push, require_remote
+from ratchet.data.dvc_remote import fetch, push, require_remote
 from ratchet.errors import ConfigError, DataError, StateError
 
 CONTENT = b"x,y\n1,2\n"

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet import datasets
 from ratchet.config import Column, CsvDataset, ParquetDataset, SklearnDataset, TaskName
-from ratchet.datasets import row_hashes, split_rows
+from ratchet.data import LoadedDataset, dataset_version, load_dataset, row_hashes, split_rows
 from ratchet.errors import DataError
 
 GOOD = "size,colour,kind\n1.0,red,a\n2.5,blue,b\n3.0,red,a\n4.0,,b\n"
@@ -22,8 +21,8 @@ def csv(tmp_path: Path, text: str, **keys: Any) -> CsvDataset:
     return CsvDataset(source="csv", path=path, target=keys.pop("target", "kind"), **keys)
 
 
-def load(config: Any, task: TaskName = "classification") -> datasets.LoadedDataset:
-    return datasets.load(config, task)
+def load(config: Any, task: TaskName = "classification") -> LoadedDataset:
+    return load_dataset(config, task)
 
 
 @pytest.mark.parametrize(
@@ -51,19 +50,19 @@ def test_iris_has_the_names_a_person_would_type() -> None:
 def test_the_version_of_a_bundled_set_is_that_of_its_csv() -> None:
     config = SklearnDataset(source="sklearn", name="iris", target="species")
     csv_text = load(config).frame.to_csv(index=False, lineterminator="\n")
-    assert datasets.data_version(config) == hashlib.md5(csv_text.encode()).hexdigest()
+    assert dataset_version(config) == hashlib.md5(csv_text.encode()).hexdigest()
 
 
 def test_the_version_of_a_file_is_the_md5_of_its_bytes(tmp_path: Path) -> None:
     config = csv(tmp_path, GOOD)
-    assert datasets.data_version(config) == hashlib.md5(GOOD.encode()).hexdigest()
-    assert load(config).data_version == datasets.data_version(config)
+    assert dataset_version(config) == hashlib.md5(GOOD.encode()).hexdigest()
+    assert load(config).data_version == dataset_version(config)
 
 
 def test_data_that_change_during_a_run_are_refused(tmp_path: Path) -> None:
     config = csv(tmp_path, GOOD)
     with pytest.raises(DataError, match="changed during the run"):
-        datasets.load(config, "classification", expected_version="0" * 32)
+        load_dataset(config, "classification", expected_version="0" * 32)
 
 
 def test_columns_are_typed_and_described(tmp_path: Path) -> None:

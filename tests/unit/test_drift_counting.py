@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.config import Drift
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.drift.counting import Counts, count, count_categories, count_numbers, point_cuts
 from ratchet.drift.report import compare, compare_batches, compare_parquet
 from ratchet.profile import Profile, profile_rows

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from ratchet.config import Drift
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.drift.domain_classifier import tell_apart
 from ratchet.drift.report import compare, compare_window
 from ratchet.packaging import Package, load_package

@@ -15,7 +15,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.drift.counting import count_categories, count_numbers, point_cuts
 from ratchet.drift.statistics import (
     benjamini_hochberg,

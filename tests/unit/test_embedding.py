@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from ratchet.config import Embed
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.embedding import embed, fit_embedder
 from ratchet.errors import ConfigError
 

@@ -13,8 +13,8 @@ from sklearn.base import clone
 
 from ratchet.config import Embed, TrainingConfig
 from ratchet.config.files import json_schema, parse_config
-from ratchet.datasets import load
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data import load_dataset
+from ratchet.data.schema import Field, Schema
 from ratchet.embedding import embed, fit_embedder
 from ratchet.embedding.calendar import CalendarFeatures
 from ratchet.errors import ConfigError
@@ -235,7 +235,7 @@ def series(path: Path, values: npt.NDArray[np.float64]) -> TrainingConfig:
 
 
 def fitted(config: TrainingConfig) -> tuple[Any, pd.DataFrame, pd.DataFrame, Schema]:
-    data = load(config.dataset, config.task)
+    data = load_dataset(config.dataset, config.task)
     train, holdout = TASKS[config.task].split(data.frame, data.schema, config.split, 1)
     embedder = fit_embedder(config.embed, data.schema, train, 1)
     estimator = build_estimator(config.train, config.task, 1, data.schema)

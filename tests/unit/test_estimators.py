@@ -18,7 +18,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
 from ratchet.config import Costs, TaskName, Train
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError
 from ratchet.estimators import CostThresholdClassifier, MatrixFactorization, OutlierClassifier
 from ratchet.training import build_estimator

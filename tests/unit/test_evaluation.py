@@ -6,7 +6,7 @@ import pytest
 
 from ratchet import evaluation
 from ratchet.config import Evaluate
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.errors import ConfigError, DataError
 from ratchet.evaluation import evaluate_model, interval, resamples, score_rows
 from ratchet.metrics import ClassificationScores, RegressionScores

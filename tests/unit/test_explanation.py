@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError
 from ratchet.explanation import MOST_EXACT, explain
 from ratchet.golden import Golden

@@ -14,8 +14,8 @@ from sklearn.dummy import DummyClassifier
 from ratchet import gates, metrics
 from ratchet.config import Costs
 from ratchet.config.files import parse_config
-from ratchet.datasets import row_hashes
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data import row_hashes
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError, DataError
 from ratchet.evaluation import Evaluation, evaluate_model
 from ratchet.gates import Check, Trial, incompatibilities, judge, paired_interval, unseen_rows

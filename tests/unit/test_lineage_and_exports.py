@@ -7,7 +7,7 @@ from pathlib import Path
 import joblib
 import pytest
 
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.exports import export_model
 from ratchet.lineage import collect, git_state, library_versions
 from tests.unit.conftest import Trained

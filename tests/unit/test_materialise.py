@@ -13,9 +13,9 @@ import yaml
 from pydantic import TypeAdapter
 
 from ratchet.config import Dataset
-from ratchet.datasets import data_version, open_source
-from ratchet.datasets.canonical import canonical_csv, frame_version
-from ratchet.datasets.materialise import bring_file, file_name, materialise, recorded_version
+from ratchet.data import dataset_version, open_source
+from ratchet.data.fingerprint import canonical_csv, frame_version
+from ratchet.data.materialise import bring_file, file_name, materialise, recorded_version
 from ratchet.errors import DataError, StateError
 from tests.web_server import serving
 
@@ -43,7 +43,7 @@ def test_the_file_of_a_bundled_data_set_has_its_version_as_hash(tmp_path: Path, 
     config = dataset(source="sklearn", name=name, target="goal")
     path = materialise(config, tmp_path / "data")
     assert path == tmp_path / "data" / f"{name}.csv"
-    assert md5(path) == data_version(config)
+    assert md5(path) == dataset_version(config)
     assert len(pd.read_csv(path)) == len(open_source(config).read())
 
 
@@ -75,7 +75,7 @@ def test_a_file_with_other_bytes_is_kept_and_both_hashes_are_named(tmp_path: Pat
 
 def test_data_that_dvc_has_recorded_otherwise_are_refused_with_both_hashes(tmp_path: Path) -> None:
     path = file_name(dataset(), tmp_path, "x")
-    with pytest.raises(DataError, match=rf"the hash {data_version(dataset())}, and DVC has recorded {OTHER}"):
+    with pytest.raises(DataError, match=rf"the hash {dataset_version(dataset())}, and DVC has recorded {OTHER}"):
         bring_file(dataset(), path, recorded=OTHER)
     assert not path.exists()
     assert bring_file(dataset(), path, recorded=OTHER, force=True).written
@@ -106,7 +106,7 @@ def test_a_file_of_ones_own_stays_where_it_is(wine_csv: Path, tmp_path: Path) ->
 def test_the_file_of_a_generated_data_set_has_its_version_as_hash(tmp_path: Path, name: str) -> None:
     config = dataset(source="generated", name=name, target="goal", rows=200)
     path = materialise(config, tmp_path)
-    assert (path.name, md5(path)) == (f"{name}.csv", data_version(config))
+    assert (path.name, md5(path)) == (f"{name}.csv", dataset_version(config))
 
 
 def test_the_rows_of_a_query_are_a_file_with_the_models_name(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_the_rows_of_a_query_are_a_file_with_the_models_name(tmp_path: Path) -> 
     config = dataset(source="sql", url=url, query="SELECT * FROM seen ORDER BY a", target="b")
     path = materialise(config, tmp_path / "data", "flowers")
     assert (path.name, path.read_text()) == ("flowers.csv", "a,b\n1,x\n2,y\n")
-    assert md5(path) == data_version(config)
+    assert md5(path) == dataset_version(config)
 
 
 def test_what_was_downloaded_is_copied_as_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +127,7 @@ def test_what_was_downloaded_is_copied_as_it_came(tmp_path: Path, monkeypatch: p
         config = dataset(source="http", url=site.put("/own.tsv", body), target="b")
         path = materialise(config, tmp_path / "data", "flowers")
     assert (path.name, path.read_bytes()) == ("flowers.tsv", body)
-    assert md5(path) == data_version(config)
+    assert md5(path) == dataset_version(config)
 
 
 @pytest.mark.parametrize("source", ["csv", "parquet"])
@@ -135,10 +135,10 @@ def test_a_missing_file_that_dvc_knows_says_how_to_pull_it(tmp_path: Path, sourc
     path = tmp_path / f"own.{source}"
     config = dataset(source=source, path=path, target="b")
     with pytest.raises(DataError, match=r"No such file or directory$"):
-        data_version(config)
+        dataset_version(config)
     path.with_name(f"{path.name}.dvc").write_text("outs: []")
     with pytest.raises(DataError, match=rf"run dvc pull .*own\.{source}\.dvc$"):
-        data_version(config)
+        dataset_version(config)
 
 
 def lock(root: Path, section: dict[str, Any], version: str) -> None:

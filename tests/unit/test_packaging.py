@@ -11,7 +11,7 @@ import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
 from ratchet import packaging
-from ratchet.datasets import row_hashes
+from ratchet.data import row_hashes
 from ratchet.errors import PackageError
 from ratchet.golden import Golden, check_golden, record_golden
 from ratchet.onnx_export import check_parity, export_onnx, open_session, run_onnx

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError, StateError
 from ratchet.predictions import find_prediction, insert_predictions
 from ratchet.records import LARGEST, RecordReader

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.config import Column
-from ratchet.datasets.schema import Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError
 from ratchet.records import LARGEST, RecordReader
 from tests.unit.conftest import Trained

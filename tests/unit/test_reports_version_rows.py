@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ratchet import datasets
 from ratchet.config.files import load_config, parse_config
+from ratchet.data import dataset_version
 from ratchet.errors import DataError, RegistryError
 from ratchet.loop.snapshots import build_snapshot
 from ratchet.reports.version_rows import training_rows
@@ -28,7 +28,7 @@ def registered(settings: Settings, config: Any, **tags: str) -> Version:
 
 
 def test_a_training_run_gives_its_own_split_again(iris: Trained, mlflow_settings: Settings) -> None:
-    version = registered(mlflow_settings, iris.config, data_version=datasets.data_version(iris.config.dataset))
+    version = registered(mlflow_settings, iris.config, data_version=dataset_version(iris.config.dataset))
     train, holdout = training_rows(mlflow_settings, version)
     assert train.equals(iris.train)
     assert holdout.equals(iris.holdout)
@@ -48,7 +48,7 @@ def test_a_data_set_that_changed_is_told(mlflow_settings: Settings, iris: Traine
     path = tmp_path / "iris.csv"
     iris.train.to_csv(path, index=False)
     config = load_config(CONFIGS / "baseline.yaml", [f"dataset={{source: csv, path: {path}, target: species}}"])
-    version = registered(mlflow_settings, config, data_version=datasets.data_version(config.dataset))
+    version = registered(mlflow_settings, config, data_version=dataset_version(config.dataset))
     iris.holdout.to_csv(path, index=False)
     with pytest.raises(
         DataError, match="iris version 1 was trained on data .* bring the old file back, or train again"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.data_versions import push
-from ratchet.datasets.files import file_version
+from ratchet.data.dvc_remote import push
+from ratchet.data.sources.files import file_version
 from ratchet.errors import DataError
 from ratchet.reproduction import find_data, scratch_environment
 from ratchet.settings import Settings

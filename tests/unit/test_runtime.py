@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from ratchet.datasets import Schema
+from ratchet.data import Schema
 from ratchet.errors import ConfigError, InputError, PackageError
 from ratchet.exports import export_model
 from ratchet.packaging import MANIFEST, Manifest, _sha256

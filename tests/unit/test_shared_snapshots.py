@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ratchet.data.snapshots import bring_snapshot, share_snapshot, snapshot_path
 from ratchet.errors import ConfigError, DataError
-from ratchet.loop.snapshots import bring_snapshot, share_snapshot, snapshot_path
 from ratchet.settings import Settings
 
 CONTENT = b"the rows of a run"

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet import datasets
 from ratchet.config.files import load_config, parse_config
 from ratchet.config.simulation import SimulationConfig
+from ratchet.data import load_dataset
 from ratchet.drift.domain_classifier import tell_apart
 from ratchet.errors import ConfigError
 from ratchet.simulation.rehearsal import load_simulation
@@ -37,7 +37,7 @@ def config(**sections: Any) -> SimulationConfig:
 
 def stream(**sections: Any) -> Simulation:
     asked = config(**sections)
-    return Simulation(asked, datasets.load(asked.dataset, asked.task))
+    return Simulation(asked, load_dataset(asked.dataset, asked.task))
 
 
 def drifted(*drift: dict[str, Any], **sections: Any) -> Simulation:
@@ -51,7 +51,7 @@ def numbers(examples: list[Example]) -> Any:
 @pytest.fixture(scope="module")
 def flowers() -> pd.DataFrame:
     asked = config()
-    return datasets.load(asked.dataset, asked.task).frame
+    return load_dataset(asked.dataset, asked.task).frame
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_numbers_have_as_many_decimals_as_in_the_data_set(plans: dict[str, Any])
 
 def test_before_a_drift_the_rows_are_not_told_from_those_of_the_data_set(flowers: pd.DataFrame) -> None:
     asked = load_config(CONFIGS / "simulate.yaml")
-    undrifted = list(Simulation(asked, datasets.load(asked.dataset, asked.task)))[:300]
+    undrifted = list(Simulation(asked, load_dataset(asked.dataset, asked.task)))[:300]
     verdict = tell_apart(flowers[FEATURES], pd.DataFrame([example.record for example in undrifted]))
     assert verdict.auc < 0.6
 
@@ -298,7 +298,7 @@ def test_the_bundled_simulation_takes_the_baseline_down_and_can_be_learned(iris:
     asked = load_config(CONFIGS / "simulate.yaml")
     rows = [
         (*example.record.values(), example.truth)
-        for example in Simulation(asked, datasets.load(asked.dataset, "classification"))
+        for example in Simulation(asked, load_dataset(asked.dataset, "classification"))
     ]
     frame = pd.DataFrame(rows, columns=[*FEATURES, "species"])
     before, labelled, fresh = frame[:300], frame[300:500], frame[500:]

@@ -15,11 +15,12 @@ import pytest
 
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import parse_config
-from ratchet.datasets import row_hashes
+from ratchet.data import row_hashes
+from ratchet.data.snapshots import Snapshot, load_snapshot, snapshot_path
 from ratchet.embedding import embed, fit_embedder
 from ratchet.errors import DataError, StateError
 from ratchet.loop.production import labels_up_to, watermark
-from ratchet.loop.snapshots import Snapshot, as_frame, build_snapshot, load_snapshot, snapshot_path
+from ratchet.loop.snapshots import as_frame, build_snapshot
 from ratchet.packaging import load_package
 from ratchet.settings import Settings
 from ratchet.store import Store

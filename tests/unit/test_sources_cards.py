@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import datasets
 from ratchet.config.files import load_config
+from ratchet.data import open_source
 from tests.conftest import ROOT
 
 CARDS = ROOT / "docs" / "reference" / "datasets"
@@ -47,7 +47,7 @@ def offline() -> list[Path]:
 @pytest.mark.parametrize("path", offline(), ids=lambda path: str(card_of(path).stem))
 def test_a_card_counts_rows_and_features_right_and_names_the_target(path: Path) -> None:
     config, table = load_config(path).dataset, said(card_of(path))
-    frame = datasets.open_source(config).read()
+    frame = open_source(config).read()
     assert (int(table["Rows"].replace(",", "")), int(table["Features"])) == (len(frame), frame.shape[1] - 1)
     for label in frame[config.target].unique() if frame[config.target].dtype == object else ():
         assert str(label) in table["Target"]

@@ -16,10 +16,10 @@ import pytest
 
 from ratchet.config import HttpDataset
 from ratchet.config.files import parse_config
-from ratchet.datasets import transfer
-from ratchet.datasets.archives import member_file
-from ratchet.datasets.downloads import Remote, bring, sha256_of
-from ratchet.datasets.web import HttpSource
+from ratchet.data.fetch import transfer
+from ratchet.data.fetch.archives import member_file
+from ratchet.data.fetch.downloads import Remote, bring, sha256_of
+from ratchet.data.sources.web import HttpSource
 from ratchet.errors import ConfigError, DataError, StateError, UnavailableError
 from tests.originals import zipped
 from tests.web_server import Site, serving

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ratchet import datasets
 from ratchet.config import CsvDataset, ParquetDataset, Timestamp, TsvDataset
+from ratchet.data import dataset_version, load_dataset, open_source
 from ratchet.errors import DataError
 
 ROWS = "size,kind,note\n" + "".join(f"{number},{'ab'[number % 2]},nö{number}\n" for number in range(30))
@@ -26,7 +26,7 @@ def csv(tmp_path: Path, content: str | bytes, **keys: Any) -> CsvDataset:
 
 
 def read(config: Any) -> Any:
-    return datasets.open_source(config).read()
+    return open_source(config).read()
 
 
 def refusal(config: Any) -> str:
@@ -89,11 +89,11 @@ def test_an_index_that_pandas_stored_in_parquet_does_not_number_the_rows(tmp_pat
     frame.index = pd.Index(list(range(20)) * 2)  # as pandas.concat leaves it
     frame.to_parquet(tmp_path / "data.parquet")
     config = ParquetDataset(source="parquet", path=tmp_path / "data.parquet", target="kind", time="time")
-    loaded = datasets.load(config, "classification").frame
+    loaded = load_dataset(config, "classification").frame
     assert loaded["size"].tolist() == list(range(40))
     frame.assign(size=["1"] * 39 + ["much"]).set_axis([f"row {n}" for n in range(40)]).to_parquet(config.path)
     with pytest.raises(DataError, match="expected a number, got 'much' in row 40"):
-        datasets.load(config, "classification")
+        load_dataset(config, "classification")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_tabs_separate_a_tsv_and_quotation_marks_are_letters(tmp_path: Path) -> 
     path = written(tmp_path, 'text\tlabel\nsay "it\t1\nit, too\t0\n')
     config = TsvDataset(source="tsv", path=path, target="label")
     assert read(config)["text"].tolist() == ['say "it', "it, too"]
-    assert datasets.data_version(config) == hashlib.md5(path.read_bytes()).hexdigest()
+    assert dataset_version(config) == hashlib.md5(path.read_bytes()).hexdigest()
 
 
 def test_a_tsv_with_commas_is_told(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from ratchet import datasets
 from ratchet.config import GeneratedDataset
+from ratchet.data import dataset_version, open_source
 from ratchet.errors import DataError
 
 Name = Literal["fraud", "churn"]
@@ -24,12 +24,12 @@ def dataset(name: Name, **keys: Any) -> GeneratedDataset:
 
 @pytest.fixture(scope="module")
 def fraud() -> pd.DataFrame:
-    return datasets.open_source(dataset("fraud")).read()
+    return open_source(dataset("fraud")).read()
 
 
 @pytest.fixture(scope="module")
 def churn() -> pd.DataFrame:
-    return datasets.open_source(dataset("churn")).read()
+    return open_source(dataset("churn")).read()
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ def churn() -> pd.DataFrame:
     [("fraud", "8010c91506da9e681d9ac5e387fb6702"), ("churn", "b35506a888545a666ea35aeed3a14f19")],
 )
 def test_the_rows_are_the_same_to_the_bit_wherever_they_are_made(name: Name, version: str) -> None:
-    assert datasets.data_version(dataset(name)) == version
+    assert dataset_version(dataset(name)) == version
 
 
 @pytest.mark.parametrize("name", ["fraud", "churn"])
 def test_another_seed_gives_other_rows_of_the_same_kind(name: Name) -> None:
-    one, other = (datasets.open_source(dataset(name, rows=500, seed=seed)).read() for seed in (1, 2))
+    one, other = (open_source(dataset(name, rows=500, seed=seed)).read() for seed in (1, 2))
     assert not one.equals(other)
     assert list(one.columns) == list(other.columns)
     assert len(one) == len(other) == 500
@@ -51,7 +51,7 @@ def test_another_seed_gives_other_rows_of_the_same_kind(name: Name) -> None:
 def test_a_target_may_not_have_the_name_of_a_feature() -> None:
     config = GeneratedDataset(source="generated", name="fraud", target="amount")
     with pytest.raises(DataError, match="'amount' is a feature of fraud"):
-        datasets.data_version(config)
+        dataset_version(config)
 
 
 def test_about_one_transaction_in_a_hundred_is_a_fraud(fraud: pd.DataFrame) -> None:

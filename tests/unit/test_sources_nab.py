@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ratchet import datasets
 from ratchet.config import NabDataset, Place, Window
+from ratchet.data import dataset_version, load_dataset, open_source
 from ratchet.errors import DataError
 
 HOURS = [f"2014-01-01 {hour:02d}:00:00" for hour in range(24)]
@@ -26,22 +26,22 @@ def dataset(tmp_path: Path, labels: Any = None, values: str | None = None, **key
 
 
 def test_rows_in_a_window_are_anomalies_and_both_of_its_ends_count(tmp_path: Path) -> None:
-    frame = datasets.open_source(dataset(tmp_path)).read()
+    frame = open_source(dataset(tmp_path)).read()
     assert list(frame.columns) == ["timestamp", "value", "state"]
     assert frame.index[frame["state"] == "anomaly"].tolist() == [5, 6, 7]
 
 
 def test_a_series_becomes_windows_that_are_judged_row_by_row(tmp_path: Path) -> None:
     config = dataset(tmp_path, window=Window(lags={"value": (1, 2)}, horizon=0), positive="anomaly")
-    data = datasets.load(config, "anomaly_detection")
+    data = load_dataset(config, "anomaly_detection")
     assert data.schema.feature_names == ["timestamp", "value", "value_lag_1", "value_lag_2"]
     assert data.schema.labels == ("anomaly", "normal")
     assert len(data.frame) == 22
 
 
 def test_the_version_changes_with_the_labels(tmp_path: Path) -> None:
-    one = datasets.data_version(dataset(tmp_path))
-    other = datasets.data_version(dataset(tmp_path, labels={"real/machine.csv": []}))
+    one = dataset_version(dataset(tmp_path))
+    other = dataset_version(dataset(tmp_path, labels={"real/machine.csv": []}))
     assert one != other
 
 
@@ -60,7 +60,7 @@ def test_the_version_changes_with_the_labels(tmp_path: Path) -> None:
 )
 def test_what_is_not_in_the_format_is_told(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
-        datasets.open_source(dataset(tmp_path, **keys)).read()
+        open_source(dataset(tmp_path, **keys)).read()
     assert message in str(caught.value)
 
 
@@ -68,10 +68,10 @@ def test_labels_that_are_no_json_or_not_there_are_told(tmp_path: Path) -> None:
     config = dataset(tmp_path)
     (tmp_path / "windows.json").write_text("{")
     with pytest.raises(DataError, match="no JSON"):
-        datasets.data_version(config)
+        dataset_version(config)
     (tmp_path / "windows.json").unlink()
     with pytest.raises(DataError, match="dataset.labels .*No such file"):
-        datasets.data_version(config)
+        dataset_version(config)
 
 
 @pytest.mark.parametrize("keys", [{}, {"path": "a.csv", "url": "http://a/b"}, {"path": "a.csv", "sha256": "0" * 64}])

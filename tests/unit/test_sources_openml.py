@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from sklearn.datasets import _openml
 
-from ratchet import datasets
 from ratchet.config import OpenmlDataset
-from ratchet.datasets.openml import OpenmlSource
+from ratchet.data import check_frame
+from ratchet.data.sources.openml import OpenmlSource
 from ratchet.errors import DataError, UnavailableError
 from tests.web_server import Site, serving
 
@@ -76,7 +76,7 @@ def test_a_data_set_is_read_by_name_or_by_id_without_its_row_ids(
 ) -> None:
     frame = OpenmlSource(config, tmp_path).read()
     assert list(frame.columns) == ["size", "colour", "kind"]
-    checked, schema = datasets.check_frame(frame, config, "classification")
+    checked, schema = check_frame(frame, config, "classification")
     assert schema.labels == ("a", "b")
     assert [feature.type for feature in schema.features] == ["number", "category"]
     assert checked["colour"].tolist() == ["red", "blue", "red"]

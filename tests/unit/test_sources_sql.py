@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from ratchet import datasets
 from ratchet.config import SqlDataset
-from ratchet.datasets.canonical import canonical_csv
+from ratchet.data import dataset_version, load_dataset, open_source
+from ratchet.data.fingerprint import canonical_csv
 from ratchet.errors import ConfigError, DataError, UnavailableError
 from tests.conftest import new_database
 
@@ -36,17 +36,17 @@ def dataset(url: str | None, query: str = QUERY, **keys: Any) -> SqlDataset:
 
 
 def read(config: SqlDataset) -> pd.DataFrame:
-    return datasets.open_source(config).read()
+    return open_source(config).read()
 
 
 def test_a_query_gives_its_rows_and_their_hash(url: str) -> None:
     pd.testing.assert_frame_equal(read(dataset(url)), THINGS, check_dtype=False)
     expected = hashlib.md5(canonical_csv(read(dataset(url)))).hexdigest()
-    assert datasets.data_version(dataset(url)) == expected
+    assert dataset_version(dataset(url)) == expected
 
 
 def test_rows_of_a_query_are_checked_like_any_others(url: str) -> None:
-    data = datasets.load(dataset(url, drop=("id",)), "classification")
+    data = load_dataset(dataset(url, drop=("id",)), "classification")
     assert data.schema.labels == ("a", "b%")
     assert data.schema.features[0].nullable
 

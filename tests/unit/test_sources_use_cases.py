@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import datasets
 from ratchet.config.files import load_config
-from ratchet.datasets.located import located, needed_variables
+from ratchet.data import dataset_version, load_dataset, open_source
+from ratchet.data.located import located, needed_variables
 from tests.originals import CONFIGS, FETCHED, served
 from tests.web_server import Site, serving
 
@@ -28,13 +28,13 @@ def test_a_use_case_reads_its_data_from_a_server(
 ) -> None:
     monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path))
     config = served(site, path)
-    data = datasets.load(config.dataset, config.task)
+    data = load_dataset(config.dataset, config.task)
     assert data.schema.task == config.task
     lost = max((lag for lags in config.dataset.window.lags.values() for lag in lags), default=0) if (
         config.dataset.window
     ) else 0  # fmt: skip
     assert len(data.frame) == 600 - lost
-    assert data.data_version == datasets.data_version(config.dataset)
+    assert data.data_version == dataset_version(config.dataset)
 
 
 @pytest.mark.parametrize("case", FETCHED)
@@ -52,9 +52,9 @@ def test_a_use_case_has_a_baseline_and_two_variations_at_least_on_the_same_data(
 def test_a_forecast_is_made_of_the_past_alone(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path))
     config = served(site, Path("bike_sharing/baseline.yaml"))
-    frame = datasets.load(config.dataset, config.task).frame
+    frame = load_dataset(config.dataset, config.task).frame
     assert not {"casual", "registered", "instant", "dteday", "hr"} & set(frame.columns)
-    raw = datasets.open_source(config.dataset).read()
+    raw = open_source(config.dataset).read()
     row = frame.iloc[0]
     assert (row["time"], row["cnt"]) == (raw["time"][168], raw["cnt"][168])
     assert (row["cnt_lag_1"], row["cnt_lag_168"]) == (raw["cnt"][167], raw["cnt"][0])

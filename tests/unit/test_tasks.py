@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet import datasets
 from ratchet.config import Costs, CsvDataset, Split
 from ratchet.config.files import parse_config
-from ratchet.datasets.schema import Schema, check_frame
-from ratchet.datasets.windows import in_order
+from ratchet.data import load_dataset
+from ratchet.data.schema import Schema, check_frame
+from ratchet.data.windows import in_order
 from ratchet.errors import ConfigError, DataError
 from ratchet.evaluation import interval, resamples
 from ratchet.metrics import RegressionScores
@@ -196,7 +196,7 @@ def test_a_schema_says_its_task_and_an_old_one_is_told_by_its_labels() -> None:
             "evaluate": {"primary_metric": "f1_macro"},
         }
     )
-    schema = datasets.load(config.dataset, config.task).schema
+    schema = load_dataset(config.dataset, config.task).schema
     assert task_of(schema).name == "classification"
     assert task_of(schema.model_copy(update={"task": None})).labelled
     assert task_of(Schema(features=(), target="y")).name == "regression"

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ratchet import datasets, leases
+from ratchet import leases
 from ratchet.config import TrainingConfig
 from ratchet.config.files import load_config
 from ratchet.config.tuning import TuningConfig
-from ratchet.datasets.schema import Schema
+from ratchet.data import load_dataset
+from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, StateError, TrainingError, UnavailableError
 from ratchet.settings import Settings
 from ratchet.store import open_store
@@ -75,7 +76,7 @@ def killed_after(calls: int, score: Score = bowl) -> Score:
 @pytest.fixture(scope="module")
 def rows() -> tuple[Any, Schema, str]:
     config = config_of()
-    data = datasets.load(config.dataset, config.task)
+    data = load_dataset(config.dataset, config.task)
     train, _ = TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)
     return train, data.schema, data.data_version
 

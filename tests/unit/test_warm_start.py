@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from ratchet.datasets import row_hashes
+from ratchet.data import row_hashes
 from ratchet.embedding import embed
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.packaging import Package, load_package, write_package

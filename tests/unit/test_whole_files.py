@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.whole_files import write_whole
+from ratchet.data.atomic_write import write_whole
 from tests.conftest import ROOT
 
 
@@ -70,7 +70,7 @@ def test_a_file_has_the_rights_that_are_asked_for_and_the_umask_leaves(tmp_path:
 
 def test_what_a_killed_writer_has_left_goes_a_day_later_and_nothing_else_does(tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from ratchet.whole_files import write_whole\n"
+        "import os, signal, sys; from pathlib import Path; from ratchet.data.atomic_write import write_whole\n"
         "write_whole(Path(sys.argv[1]), lambda path: os.kill(os.getpid(), signal.SIGKILL))"
     )
     subprocess.run([sys.executable, "-c", program, tmp_path / "file"], cwd=ROOT, check=False, timeout=60)

@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 
 from pipelines.continuous import run_continuous
-from ratchet import datasets
 from ratchet.config import TrainingConfig
 from ratchet.config.files import load_config, parse_config
-from ratchet.datasets.schema import MISSING, Schema
-from ratchet.datasets.split import row_hashes
-from ratchet.loop.snapshots import load_snapshot
+from ratchet.data import load_dataset
+from ratchet.data.schema import MISSING, Schema
+from ratchet.data.snapshots import load_snapshot
+from ratchet.data.split import row_hashes
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tasks import TASKS
@@ -74,7 +74,7 @@ def service(trained: TrainingConfig, settings: Settings, tmp_path_factory: pytes
 
 
 def held_out(config: TrainingConfig) -> tuple[pd.DataFrame, Schema]:
-    data = datasets.load(config.dataset, config.task)
+    data = load_dataset(config.dataset, config.task)
     return TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)[1], data.schema
 
 

@@ -1,0 +1,1 @@
+"""Downloads: HTTP transfer with resume, archives, and the cache of fetched files."""
