@@ -39,7 +39,7 @@ from table import targets_table
 sys.path.insert(0, str(ROOT))
 
 from ratchet.data.schema import Field, Schema
-from ratchet.profile import profile_rows
+from ratchet.model.package.profiling import profile_rows
 
 PEERS = Path(__file__).resolve().parent / "drift_peers"
 PEER_PACKAGES = ("nannyml==0.13.1", "alibi-detect==0.13.0", "statsmodels")

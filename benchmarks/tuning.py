@@ -28,8 +28,8 @@ from measure import Target, describe_machine, rounds_asked_for, write_result
 from ratchet.config.files import parse_config
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import load_dataset
+from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings, quiet_environment
-from ratchet.tasks import TASKS
 from ratchet.tracking import connect, ensure_experiment
 from ratchet.tuning.scoring import FoldedRows, fold_rows, score_fold
 from ratchet.tuning.space import config_with

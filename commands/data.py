@@ -45,7 +45,7 @@ def evaluate(
     predictions: Annotated[Path | None, typer.Option(help="Default: metrics/predictions/<model>.csv.")] = None,
 ) -> None:
     """Score an exported model.joblib on what its training held out, and write the files of dvc metrics and plots."""
-    from ratchet.exported import judge_export, write_judged
+    from ratchet.model.score_export import judge_export, write_judged
 
     loaded, settings = _open(config, overrides)
     judged = judge_export(loaded, settings.models_dir / loaded.model)

@@ -66,7 +66,7 @@ def plan_training(config: TrainingConfig) -> Plan:
     """
     from ratchet.data import dataset_version
     from ratchet.model.batches import require_partial_fit
-    from ratchet.training import build_estimator
+    from ratchet.model.training import build_estimator
     from ratchet.warm_start import require_can_continue
 
     estimator = build_estimator(config.train, config.task, config.seed)

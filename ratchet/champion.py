@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet.packaging import Package, load_package, verify_package
+from ratchet.model.package.sealed_package import Package, load_package, verify_package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, download

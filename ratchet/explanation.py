@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ratchet.records import Record
+from ratchet.model.record_schema import Record
 from ratchet.runtime import Answer, Runtime
 
 # With so many features, all coalitions are tried; with more, orders are sampled (E. Strumbelj and I. Kononenko,

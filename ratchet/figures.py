@@ -10,7 +10,7 @@ import pandas as pd
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ratchet.evaluation import Evaluation
+    from ratchet.model.evaluation import Evaluation
 
 # Points beyond this add ink and no information.
 MOST_POINTS = 2000

@@ -13,7 +13,7 @@ from typing import Any
 
 from ratchet.errors import PackageError, RatchetError
 from ratchet.lineage import PREFIX
-from ratchet.packaging import verify_files
+from ratchet.model.package.sealed_package import verify_files
 from ratchet.runtime import Runtime, load_runtime
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, download, run_record

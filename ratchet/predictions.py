@@ -10,7 +10,7 @@ from typing import Any, TypedDict, cast
 import orjson
 import sqlalchemy as sa
 
-from ratchet.records import Record
+from ratchet.model.record_schema import Record
 from ratchet.store import Store
 from ratchet.tables import predictions
 

@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
 from ratchet.errors import RatchetError
-from ratchet.evaluation import Evaluation
-from ratchet.exports import export_model
 from ratchet.gates import Check, Trial, judge
 from ratchet.lineage import SNAPSHOT_TAG, Lineage
-from ratchet.packaging import Package
+from ratchet.model.evaluation import Evaluation
+from ratchet.model.package.model_files import export_model
+from ratchet.model.package.sealed_package import Package
 from ratchet.registry import PRODUCTION, ProductionPointer
 from ratchet.tracking import PackageRef, connect, log_metrics, register
 from ratchet.versions import Mirror, Version

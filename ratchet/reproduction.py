@@ -22,9 +22,9 @@ from ratchet.data.located import located, needed_variables
 from ratchet.data.snapshots import bring_snapshot, snapshot_path
 from ratchet.data.sources.files import file_version
 from ratchet.errors import DataError, RegistryError
-from ratchet.golden import golden_gap
 from ratchet.lineage import git_state, library_versions
-from ratchet.packaging import Package
+from ratchet.model.package.golden_predictions import golden_gap
+from ratchet.model.package.sealed_package import Package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, run_record

@@ -10,12 +10,12 @@ from sklearn.pipeline import Pipeline
 from ratchet.config import TrainingConfig
 from ratchet.data import Schema
 from ratchet.drift.report import DriftReport
-from ratchet.embedding import embed
-from ratchet.evaluation import Evaluation
 from ratchet.figures import confusion_figure, features_figure
 from ratchet.lineage import Lineage
 from ratchet.loop.windows import record_drift_of_training
-from ratchet.profile import profile_rows
+from ratchet.model.embedding import embed
+from ratchet.model.evaluation import Evaluation
+from ratchet.model.package.profiling import profile_rows
 from ratchet.settings import Settings
 from ratchet.store import open_store
 from ratchet.tracking import PackageRef, connect, log_evaluation, log_inputs, log_metrics

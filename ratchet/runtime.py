@@ -21,10 +21,11 @@ import numpy.typing as npt
 
 from ratchet.data.schema import MISSING, Field, Schema
 from ratchet.errors import ConfigError, InputError, PackageError, Problem
-from ratchet.golden import TOLERANCE, Golden
-from ratchet.onnx_export import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, open_session, taken_by
-from ratchet.packaging import load_pipeline, verify_files
-from ratchet.records import Record, RecordReader
+from ratchet.model.package.golden_predictions import TOLERANCE, Golden
+from ratchet.model.package.model_files import load_joblib
+from ratchet.model.package.onnx import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, open_session, taken_by
+from ratchet.model.package.sealed_package import load_pipeline, verify_files
+from ratchet.model.record_schema import Record, RecordReader
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -185,14 +186,12 @@ def load_file(path: Path, *, most_rows: int = 10_000) -> Runtime:
     ConfigError: there is no such file.
     PackageError: the file cannot be loaded, or does not know its features.
     """
-    import joblib
-
     if not path.is_file():
         raise ConfigError(f"MODEL_PATH: there is no file {path}; training writes models/<model>/model.joblib")
     logger.warning("serving %s, a local file whose origin is not checked: its operator vouches for it", path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
-        pipeline = joblib.load(path)
+        pipeline = load_joblib(path)
         schema = _schema_beside(path, pipeline)
         engine = sklearn_engine(pipeline, schema)
         model, details = path.resolve().parent.name, _metrics_beside(path)

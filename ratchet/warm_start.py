@@ -19,12 +19,12 @@ from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
 from ratchet.data import Schema, row_hashes
 from ratchet.errors import ConfigError, TrainingError
-from ratchet.estimators import CostThresholdClassifier
-from ratchet.packaging import Package
+from ratchet.model.estimators import CostThresholdClassifier
+from ratchet.model.package.sealed_package import Package
+from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
-from ratchet.training import build_estimator, fit_model
 
 
 def require_can_continue(estimator: BaseEstimator, name: str) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import uuid_utils
 
 from ratchet.explanation import explain
+from ratchet.model.record_schema import Record
+from ratchet.model.tasks import task_of
 from ratchet.predictions import Prediction
-from ratchet.records import Record
 from ratchet.runtime import Answer, Runtime
-from ratchet.tasks import task_of
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer
 from serving.requests import Receive

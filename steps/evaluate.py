@@ -6,11 +6,12 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import log_metadata, step
 
-from ratchet import evaluation, tracking
+from ratchet import tracking
 from ratchet.config.continuous import AnyTrainingConfig
 from ratchet.data import Schema
-from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage
+from ratchet.model import evaluation
+from ratchet.model.evaluation import Evaluation
 from ratchet.run_record import record_figures, record_result
 from ratchet.settings import load_settings
 from steps.run_context import in_this_run

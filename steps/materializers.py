@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from zenml.enums import ArtifactType
 from zenml.materializers.base_materializer import BaseMaterializer
 
-from ratchet.trust import TRUSTED_TYPES
+from ratchet.model.package.trusted_types import load_skops
 
 
 class SkopsMaterializer(BaseMaterializer):
@@ -21,7 +21,7 @@ class SkopsMaterializer(BaseMaterializer):
     def load(self, data_type: type[Any]) -> Pipeline:
         """Read the pipeline; a type that the trust list lacks is refused."""
         with self.artifact_store.open(self._path, "rb") as file:
-            return skops.io.loads(file.read(), trusted=list(TRUSTED_TYPES))
+            return load_skops(file.read())  # type: ignore[no-any-return]
 
     def save(self, data: Pipeline) -> None:
         """Write the pipeline."""

@@ -11,7 +11,7 @@ from zenml.enums import ModelStages
 from zenml.model.utils import link_artifact_version_to_model_version
 from zenml.models import ModelVersionResponse
 
-from ratchet.evaluation import Evaluation
+from ratchet.model.evaluation import Evaluation
 from ratchet.promotion import Promotion
 from ratchet.tracking import PackageRef
 

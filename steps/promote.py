@@ -8,8 +8,8 @@ from zenml import log_metadata, step
 from ratchet import promotion, tracking
 from ratchet.config.continuous import AnyTrainingConfig
 from ratchet.drift.report import DriftReport
-from ratchet.evaluation import Evaluation
 from ratchet.lineage import Lineage
+from ratchet.model.evaluation import Evaluation
 from ratchet.promotion import Promotion
 from ratchet.settings import load_settings
 from steps.model_control_plane import ZenMLStage, link_version

@@ -7,12 +7,13 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import training, warm_start
+from ratchet import warm_start
 from ratchet.config import TaskName, Train
 from ratchet.data import Schema
-from ratchet.packaging import log_packaged
+from ratchet.model import training
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
+from ratchet.tracking.log_package import log_packaged
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 

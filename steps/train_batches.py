@@ -7,14 +7,14 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import training
 from ratchet.config import ParquetDataset, Split, TaskName, Train
 from ratchet.data import Schema
 from ratchet.data.batches import BatchedFile
+from ratchet.model import training
 from ratchet.model.batches import fit_model
-from ratchet.packaging import log_packaged
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
+from ratchet.tracking.log_package import log_packaged
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 

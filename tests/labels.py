@@ -11,8 +11,8 @@ import pandas as pd
 import sqlalchemy as sa
 
 from ratchet.loop.production import Label, first_id
+from ratchet.model.record_schema import Record
 from ratchet.predictions import insert_predictions
-from ratchet.records import Record
 from ratchet.store import Store
 from ratchet.tables import feedback
 

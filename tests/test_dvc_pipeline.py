@@ -11,7 +11,7 @@ import yaml
 
 from ratchet.config.files import load_config
 from ratchet.data import dataset_version
-from ratchet.tasks import TASKS
+from ratchet.model.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())

@@ -13,7 +13,7 @@ import scipy.special  # noqa: F401
 
 from ratchet.config import Drift
 from ratchet.drift.report import compare_parquet
-from ratchet.profile import Profile
+from ratchet.model.package.profile import Profile
 
 
 def memory(line: str) -> float:

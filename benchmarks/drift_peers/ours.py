@@ -12,7 +12,7 @@ from side import COLUMNS, load, report
 from ratchet.config import Drift
 from ratchet.data.schema import Field, Schema
 from ratchet.drift.report import compare
-from ratchet.profile import profile_rows
+from ratchet.model.package.profiling import profile_rows
 
 SCHEMA = Schema(features=tuple(Field(name=name, type="number", nullable=False) for name in COLUMNS), target="y")
 

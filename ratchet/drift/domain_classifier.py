@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet.profile import sample_rows
+from ratchet.model.package.profiling import sample_rows
 
 # Rows a side: enough for an AUC of 0.6 to be significant, few enough for a tenth of a second.
 MOST_ROWS = 500

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ratchet.drift.counting import ColumnCounts, Counts
-from ratchet.profile import FeatureProfile
+from ratchet.model.package.histogram import ColumnCounts, Counts
+from ratchet.model.package.profile import FeatureProfile
 
 if TYPE_CHECKING:
-    from ratchet.packaging import Package
+    from ratchet.model.package.sealed_package import Package
 
 
 def notes_on(counts: Counts, features: Sequence[FeatureProfile]) -> Iterator[str]:

@@ -17,14 +17,15 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
 from ratchet.data.schema import Schema
-from ratchet.drift.counting import Counts, as_numbers, count, no_rows
 from ratchet.drift.domain_classifier import Verdict, tell_apart
 from ratchet.drift.notes import notes_on, notes_on_package
 from ratchet.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge
-from ratchet.profile import PREDICTION, Profile
+from ratchet.model.package.histogram import Counts, as_numbers, count, no_rows
+from ratchet.model.package.profile import Profile
+from ratchet.model.package.profiling import PREDICTION
 
 if TYPE_CHECKING:
-    from ratchet.packaging import Package
+    from ratchet.model.package.sealed_package import Package
 
 _BATCH_ROWS = 2**17
 # Bytes of a column read at a time; by default Arrow reads whole row groups, which may be the whole file.
@@ -249,7 +250,7 @@ def _to_tell_apart(features: pd.DataFrame, package: Package) -> pd.DataFrame:
 
 
 def _embedded(features: pd.DataFrame, package: Package) -> pd.DataFrame:
-    from ratchet.embedding import embed
+    from ratchet.model.embedding import embed
 
     return embed(package.model.named_steps["embed"], features, package.schema)
 

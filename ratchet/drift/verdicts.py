@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
-from ratchet.drift.counting import ColumnCounts, Counts
 from ratchet.drift.statistics import Result, benjamini_hochberg, measure
-from ratchet.profile import FeatureProfile
+from ratchet.model.package.histogram import ColumnCounts, Counts
+from ratchet.model.package.profile import FeatureProfile
 
 # On fewer rows than this a comparison says nothing.
 FEWEST_ROWS = 10

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ratchet.errors import RatchetError, UnavailableError
 from ratchet.feedback.rules import Feedback, Label, Predicted, Source, Status, Truth, labels_of, read_truth, status_of
-from ratchet.records import Record
+from ratchet.model.record_schema import Record
 from ratchet.store import Store
 from ratchet.tables import feedback, predictions
 

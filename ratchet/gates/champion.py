@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ratchet import metrics
 from ratchet.config import LOSSES
 from ratchet.gates.comparison import FEWEST_ROWS, both_scores, columns_of, paired_interval, unseen_rows
 from ratchet.gates.contract import Check, Trial
-from ratchet.packaging import Package
-from ratchet.tasks import block_length
+from ratchet.model import metrics
+from ratchet.model.package.sealed_package import Package
+from ratchet.model.tasks import block_length
 
 
 class AgainstChampion:

@@ -6,13 +6,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet import metrics
 from ratchet.config import LOSSES
 from ratchet.data import row_hashes
 from ratchet.data.schema import Schema
-from ratchet.evaluation import resamples, score_rows
 from ratchet.gates.contract import Trial
-from ratchet.packaging import Package
+from ratchet.model import metrics
+from ratchet.model.evaluation import resamples, score_rows
+from ratchet.model.package.sealed_package import Package
 
 # On fewer rows than this a comparison says nothing.
 FEWEST_ROWS = 10
@@ -59,7 +59,7 @@ def paired_interval(
     mine, theirs: predictions of both models beside the truth, on the same rows.
     confidence: such as 0.95, two-sided.
     n_resamples, seed: of the bootstrap.
-    block: rows that are drawn together, as for ``ratchet.evaluation.resamples``.
+    block: rows that are drawn together, as for ``ratchet.model.evaluation.resamples``.
 
     Returns
     -------

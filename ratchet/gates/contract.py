@@ -9,8 +9,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import TrainingConfig
-from ratchet.evaluation import Evaluation
-from ratchet.packaging import Package
+from ratchet.model.evaluation import Evaluation
+from ratchet.model.package.sealed_package import Package
 
 
 class Check(BaseModel):

@@ -22,7 +22,7 @@ from ratchet.settings import Settings
 from ratchet.tracking import connect, run_record
 
 if TYPE_CHECKING:
-    from ratchet.packaging import Package
+    from ratchet.model.package.sealed_package import Package
     from ratchet.versions import Version
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from ratchet.records import Record
+from ratchet.model.record_schema import Record
 from ratchet.store import Store
 from ratchet.tables import feedback, predictions
 

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from ratchet import metrics
 from ratchet.config import LABELLED, LOSSES, Costs, TaskName
 from ratchet.config.continuous import QualityDrop
-from ratchet.evaluation import interval
 from ratchet.loop.production import Label, LabelledRow, PredictedRow
-from ratchet.tasks import dependent_block
+from ratchet.model import metrics
+from ratchet.model.evaluation import interval
+from ratchet.model.tasks import dependent_block
 
 # Metrics that follow from a confusion matrix, and so from an expected one.
 ESTIMABLE = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")

@@ -13,9 +13,9 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import Schema, load_dataset, row_hashes
 from ratchet.data.snapshots import PART, PARTS, Snapshot, write_snapshot
 from ratchet.loop.production import LabelledRow, labels_up_to
+from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
 from ratchet.store import Store
-from ratchet.tasks import TASKS
 
 
 def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: Store, watermark: int) -> Snapshot:

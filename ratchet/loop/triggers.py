@@ -39,7 +39,7 @@ from ratchet.loop.windows import (
 from ratchet.store import Store
 
 if TYPE_CHECKING:
-    from ratchet.packaging import Package
+    from ratchet.model.package.sealed_package import Package
 
 # Labels are counted no further than this; a run takes them all the same.
 _MOST_COUNTED = 1_000_000

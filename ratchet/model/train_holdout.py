@@ -5,7 +5,7 @@ from __future__ import annotations
 from ratchet.config import Dataset, ParquetDataset, Split, TaskName
 from ratchet.data import load_dataset
 from ratchet.data.batches import Ingested, ingest
-from ratchet.tasks import TASKS
+from ratchet.model.tasks import TASKS
 
 
 def load_train_holdout(

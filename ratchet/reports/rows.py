@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet import metrics
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data.schema import Field, Schema
-from ratchet.drift.counting import count_words
-from ratchet.evaluation import score_rows
 from ratchet.loop.production import LabelledRow, PredictedRow
 from ratchet.loop.quality import scores_of, truth_of
+from ratchet.model import metrics
+from ratchet.model.evaluation import score_rows
+from ratchet.model.package.histogram import count_words
 from ratchet.reports import job as report_job
 from ratchet.reports.job import PREDICTION, TARGET, Job
 from ratchet.reports.notes import column_notes, label_notes

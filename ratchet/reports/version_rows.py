@@ -16,9 +16,9 @@ from ratchet.data.schema import Schema
 from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError, RegistryError
 from ratchet.lineage import PREFIX
+from ratchet.model.tasks import task_of
 from ratchet.model.train_holdout import load_train_holdout
 from ratchet.settings import Settings
-from ratchet.tasks import task_of
 from ratchet.tracking import connect, run_record
 from ratchet.versions import Version
 

@@ -11,7 +11,7 @@ import urllib3
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from ratchet.errors import ConfigError, InputError, Problem, RatchetError, UnavailableError
-from ratchet.records import Record
+from ratchet.model.record_schema import Record
 from ratchet.simulation.row_pool import Label
 
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=60.0)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ratchet import metrics
 from ratchet.config import LABELLED, METRICS, TaskName
 from ratchet.config.simulation import SimulationConfig
+from ratchet.model import metrics
 from ratchet.simulation.row_pool import Label
 
 _FIGURES: dict[TaskName, tuple[str, ...]] = {

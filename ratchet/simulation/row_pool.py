@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ratchet.data import LoadedDataset, Schema
-from ratchet.records import Record
+from ratchet.model.record_schema import Record
 
 Label = str | int | float
 Floats = npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import LoadedDataset
-from ratchet.records import Record
+from ratchet.model.record_schema import Record
 from ratchet.simulation import shifts
 from ratchet.simulation.row_pool import Floats, Label, RowPool
 

@@ -9,7 +9,6 @@ from ratchet.tracking.models import (
     log_package,
     register,
     registered_models,
-    save_mlflow_model,
 )
 from ratchet.tracking.runs import (
     PACKAGE_BYTES,
@@ -49,5 +48,4 @@ __all__ = [
     "register",
     "registered_models",
     "run_record",
-    "save_mlflow_model",
 ]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
@@ -14,7 +13,6 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.errors import ConfigError, RegistryError
 from ratchet.settings import Settings
 from ratchet.tracking.connection import all_pages, connect, first_line, reachable
-from ratchet.trust import TRUSTED_TYPES
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -136,30 +134,6 @@ def choose_model(settings: Settings, model: str | None) -> str:
     if model is not None and model not in known:
         raise ConfigError(f"there is no model {model!r}; registered are: {', '.join(known)}")
     return model or known[0]
-
-
-def save_mlflow_model(folder: Path, model: Any, features: pd.DataFrame, requirements: list[str]) -> None:
-    """Write a pipeline in MLflow's format, with signature, input example and explicit requirements.
-
-    Parameters
-    ----------
-    folder: where to; must not exist or be empty.
-    model: a fitted pipeline.
-    features: rows that show the signature, shape (rows, features).
-    requirements: exact pip requirements; inferring them would cost ten seconds and guess.
-    """
-    import mlflow.sklearn
-    from mlflow.models import infer_signature
-
-    mlflow.sklearn.save_model(
-        model,
-        str(folder),
-        serialization_format="skops",
-        skops_trusted_types=list(TRUSTED_TYPES),
-        signature=infer_signature(features, model.predict(features.head(5))),
-        input_example=features.head(3),
-        pip_requirements=requirements,
-    )
 
 
 def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:

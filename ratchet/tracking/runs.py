@@ -21,7 +21,7 @@ from ratchet.tracking.connection import all_pages, connect, first_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from ratchet.evaluation import Evaluation
+    from ratchet.model.evaluation import Evaluation
 
 
 # What a model costs, logged by the run that trained it: the fit in seconds, and its package in bytes.

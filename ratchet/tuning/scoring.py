@@ -16,14 +16,14 @@ import numpy.typing as npt
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from ratchet import metrics
 from ratchet.config import Train, TrainingConfig
 from ratchet.data.schema import Schema
-from ratchet.embedding import embed, fit_embedder
 from ratchet.errors import DataError, TrainingError
-from ratchet.evaluation import score_rows
-from ratchet.tasks import TASKS
-from ratchet.training import build_estimator, fit_model
+from ratchet.model import metrics
+from ratchet.model.embedding import embed, fit_embedder
+from ratchet.model.evaluation import score_rows
+from ratchet.model.tasks import TASKS
+from ratchet.model.training import build_estimator, fit_model
 
 Positions = npt.NDArray[np.intp]
 
@@ -104,7 +104,7 @@ def _to_score(config: TrainingConfig) -> Train:
 @contextmanager
 def quiet_fits() -> Iterator[None]:
     """Keep the estimators' own words off the log: what a trial says of convergence is its value's to say."""
-    log = logging.getLogger("ratchet.training")
+    log = logging.getLogger("ratchet.model.training")
     level = log.level
     log.setLevel(logging.ERROR)
     try:

@@ -12,7 +12,7 @@ from ratchet.config import TrainingConfig
 from ratchet.config.files import parse_config
 from ratchet.config.tuning import Choices, Parameter, TuningConfig, chosen_in_order
 from ratchet.errors import ConfigError
-from ratchet.training import build_estimator, named_estimator
+from ratchet.model.training import build_estimator, named_estimator
 
 Values = dict[str, Any]
 _ESTIMATOR = "train.estimator"

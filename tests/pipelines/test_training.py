@@ -88,7 +88,7 @@ def test_zenml_knows_the_version_its_stage_and_its_artifacts(first: RunSummary) 
 def test_a_version_carries_its_reference_and_reproduces_its_predictions(
     first: RunSummary, client: MlflowClient, settings: Settings, tmp_path: Path
 ) -> None:
-    from ratchet.packaging import verify_package
+    from ratchet.model.package.sealed_package import verify_package
 
     package = fetch_package(client, ProductionPointer(settings, "iris").get(first.promotion.version), tmp_path)
     verify_package(package)

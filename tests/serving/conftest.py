@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from ratchet.champion import production_pointer
-from ratchet.packaging import log_packaged
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
+from ratchet.tracking.log_package import log_packaged
 from tests.conftest import new_database
 from tests.serving.running import Service, serving
 from tests.unit.conftest import Trained, baseline

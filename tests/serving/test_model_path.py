@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.exports import export_model
+from ratchet.model.package.model_files import export_model
 from ratchet.predictions import find_prediction
 from ratchet.settings import Settings
 from ratchet.store import open_store

@@ -18,8 +18,8 @@ from ratchet.config.files import load_config
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import dataset_version, load_dataset
 from ratchet.errors import UnavailableError
+from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
-from ratchet.tasks import TASKS
 from ratchet.tracking import connect
 from ratchet.tuning import engines
 from ratchet.tuning.book import StudyBook

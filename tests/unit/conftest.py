@@ -21,16 +21,17 @@ from ratchet.config import TrainingConfig
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import load_config
 from ratchet.data import Schema, load_dataset
-from ratchet.embedding import embed, fit_embedder
-from ratchet.packaging import log_packaged, write_package
+from ratchet.model.embedding import embed, fit_embedder
+from ratchet.model.package.sealed_package import write_package
+from ratchet.model.tasks import TASKS
+from ratchet.model.training import build_estimator, fit_model
 from ratchet.predictions import Prediction
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import Store
 from ratchet.tables import metadata
-from ratchet.tasks import TASKS
 from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
-from ratchet.training import build_estimator, fit_model
+from ratchet.tracking.log_package import log_packaged
 from tests import services
 from tests.conftest import new_database
 

@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from ratchet import embedding
 from ratchet.config import Embed, ParquetDataset, Split, Train, TrainingConfig
 from ratchet.config.files import load_config
 from ratchet.data import Schema, load_dataset, row_hashes
 from ratchet.data.batches import BatchedFile, ingest
 from ratchet.data.batches.draws import held_out
 from ratchet.errors import ConfigError, TrainingError
+from ratchet.model import embedding
 from ratchet.model.batches import fit_embedder, fit_model, require_partial_fit
 from ratchet.model.batches.moments import Moments
 from ratchet.model.batches.training import Fitted
-from ratchet.packaging import load_package, verify_package, write_package
-from ratchet.training import build_estimator
+from ratchet.model.package.sealed_package import load_package, verify_package, write_package
+from ratchet.model.training import build_estimator
 from tests.unit.conftest import CONFIGS
 
 SPLIT, SEED = Split(test_size=0.25), 3

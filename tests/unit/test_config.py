@@ -14,7 +14,7 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError
-from ratchet.tasks import TASKS
+from ratchet.model.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[2]
 BASELINE = ROOT / "configs" / "baseline.yaml"

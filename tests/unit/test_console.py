@@ -10,7 +10,7 @@ import pytest
 from ratchet import console
 from ratchet.config.files import load_config
 from ratchet.drift.report import DriftReport
-from ratchet.evaluation import Evaluation
+from ratchet.model.evaluation import Evaluation
 from ratchet.promotion import Promotion
 
 BASELINE = Path(__file__).resolve().parents[2] / "configs" / "baseline.yaml"

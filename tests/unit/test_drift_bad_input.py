@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet import packaging
 from ratchet.config import Drift
 from ratchet.drift.report import DriftReport, compare_window
-from ratchet.packaging import Package, load_package
-from ratchet.profile import profile_model, profile_rows
+from ratchet.model.package import sealed_package
+from ratchet.model.package.profiling import profile_model, profile_rows
+from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.run_record import drift_metrics
 from tests.unit.conftest import Trained
 
@@ -167,9 +167,9 @@ def test_an_older_package_is_compared_in_what_it_has(
     (folder / profile).write_text(json.dumps(old))
     manifest = json.loads((folder / "manifest.json").read_text())
     del manifest["files"]["sample.json"]
-    manifest["files"][profile] = packaging._sha256(folder / profile)
+    manifest["files"][profile] = sealed_package._sha256(folder / profile)
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    package = load_package(folder, packaging._sha256(folder / "manifest.json"))
+    package = load_package(folder, sealed_package._sha256(folder / "manifest.json"))
     report = judged(package, iris.train, method="ks")
     assert (package.sample, report.embedded, report.predictions, report.domain_auc) == (None, (), (), None)
     assert report.notes == ("left out, since the package is older: embedded features, predictions, domain classifier",)

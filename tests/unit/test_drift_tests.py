@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.data.schema import Field, Schema
-from ratchet.drift.counting import count_categories, count_numbers, point_cuts
 from ratchet.drift.statistics import (
     benjamini_hochberg,
     chi_square,
@@ -26,7 +25,9 @@ from ratchet.drift.statistics import (
     pooled,
     psi,
 )
-from ratchet.profile import MOST_POINTS, FeatureProfile, profile_rows
+from ratchet.model.package.histogram import count_categories, count_numbers, point_cuts
+from ratchet.model.package.profile import FeatureProfile
+from ratchet.model.package.profiling import MOST_POINTS, profile_rows
 
 EXACT = pytest.approx
 CELLS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=12)

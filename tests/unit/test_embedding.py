@@ -8,8 +8,8 @@ import pytest
 
 from ratchet.config import Embed
 from ratchet.data.schema import Field, Schema
-from ratchet.embedding import embed, fit_embedder
 from ratchet.errors import ConfigError
+from ratchet.model.embedding import embed, fit_embedder
 
 NUMBERS = Schema(
     features=tuple(Field(name=name, type="number", nullable=False) for name in ("a", "b", "c")), target="y"

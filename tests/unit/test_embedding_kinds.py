@@ -15,12 +15,12 @@ from ratchet.config import Embed, TrainingConfig
 from ratchet.config.files import json_schema, parse_config
 from ratchet.data import load_dataset
 from ratchet.data.schema import Field, Schema
-from ratchet.embedding import embed, fit_embedder
-from ratchet.embedding.calendar import CalendarFeatures
 from ratchet.errors import ConfigError
-from ratchet.estimators import MatrixFactorization
-from ratchet.tasks import TASKS
-from ratchet.training import build_estimator, fit_model
+from ratchet.model.embedding import embed, fit_embedder
+from ratchet.model.embedding.calendar import CalendarFeatures
+from ratchet.model.estimators import MatrixFactorization
+from ratchet.model.tasks import TASKS
+from ratchet.model.training import build_estimator, fit_model
 
 BASE: dict[str, Any] = {
     "model": "m",

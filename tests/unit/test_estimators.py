@@ -20,8 +20,8 @@ from sklearn.svm import OneClassSVM
 from ratchet.config import Costs, TaskName, Train
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError
-from ratchet.estimators import CostThresholdClassifier, MatrixFactorization, OutlierClassifier
-from ratchet.training import build_estimator
+from ratchet.model.estimators import CostThresholdClassifier, MatrixFactorization, OutlierClassifier
+from ratchet.model.training import build_estimator
 from ratchet.warm_start import require_can_continue
 
 Data = tuple[npt.NDArray[np.float64], npt.NDArray[Any]]
@@ -153,7 +153,11 @@ def test_a_config_can_name_the_wrapper_for_its_own_parameters() -> None:
         ("sklearn.ensemble.IsolationForest", "classification", "is no classification estimator"),
         ("ratchet.estimators.MatrixFactorization", "classification", "is no classification estimator"),
         ("ratchet.estimators.MatrixFactorisation", "recommendation", "did you mean 'MatrixFactorization'"),
-        ("ratchet.training.Any", "recommendation", "is not from an allowed package (sklearn, ratchet.estimators)"),
+        (
+            "ratchet.model.training.Any",
+            "recommendation",
+            "not from an allowed package (sklearn, ratchet.estimators)",
+        ),
         ("ratchet.estimatorsx.Any", "recommendation", "is not from an allowed package"),
     ],
 )

@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet import evaluation
 from ratchet.config import Evaluate
 from ratchet.data import Schema
 from ratchet.errors import ConfigError, DataError
-from ratchet.evaluation import evaluate_model, interval, resamples, score_rows
-from ratchet.metrics import ClassificationScores, RegressionScores
+from ratchet.model import evaluation
+from ratchet.model.evaluation import evaluate_model, interval, resamples, score_rows
+from ratchet.model.metrics import ClassificationScores, RegressionScores
 from tests.unit.conftest import Trained, baseline
 
 F1 = Evaluate(primary_metric="f1_macro")

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from ratchet.errors import ConfigError, PackageError
-from ratchet.evaluation import evaluate_model
-from ratchet.exported import Judged, judge_export, write_judged
-from ratchet.exports import export_model
+from ratchet.model.evaluation import evaluate_model
+from ratchet.model.package.model_files import export_model
+from ratchet.model.score_export import Judged, judge_export, write_judged
 from tests.unit.conftest import Trained, baseline, fit
 
 

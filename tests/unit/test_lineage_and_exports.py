@@ -8,8 +8,8 @@ import joblib
 import pytest
 
 from ratchet.data import Schema
-from ratchet.exports import export_model
 from ratchet.lineage import collect, git_state, library_versions
+from ratchet.model.package.model_files import export_model
 from tests.unit.conftest import Trained
 
 

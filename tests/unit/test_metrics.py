@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from ratchet import metrics
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from ratchet.config.tasks import POSITIVE_METRICS
-from ratchet.metrics import ClassificationScores, RegressionScores
+from ratchet.model import metrics
+from ratchet.model.metrics import ClassificationScores, RegressionScores
 
 COSTS = (5.0, 2.0)
 OF_ALL_CLASSES = [name for name in CLASSIFICATION_METRICS if name not in POSITIVE_METRICS]

@@ -10,12 +10,12 @@ import pytest
 import skops.io
 from sklearn.preprocessing import FunctionTransformer
 
-from ratchet import packaging
 from ratchet.data import row_hashes
 from ratchet.errors import PackageError
-from ratchet.golden import Golden, check_golden, record_golden
-from ratchet.onnx_export import check_parity, export_onnx, open_session, run_onnx
-from ratchet.packaging import load_package, requirements, verify_package, write_package
+from ratchet.model.package import sealed_package
+from ratchet.model.package.golden_predictions import Golden, check_golden, record_golden
+from ratchet.model.package.onnx import check_parity, export_onnx, open_session, run_onnx
+from ratchet.model.package.sealed_package import load_package, requirements, verify_package, write_package
 from tests.unit.conftest import Trained, baseline
 
 
@@ -73,7 +73,7 @@ def test_a_file_changed_with_its_manifest_is_refused(package: tuple[Path, str]) 
     folder, digest = package
     (folder / "golden.json").write_text("{}")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["golden.json"] = packaging._sha256(folder / "golden.json")
+    manifest["files"]["golden.json"] = sealed_package._sha256(folder / "golden.json")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(PackageError, match=r"manifest.json: differs from the digest recorded at registration"):
         load_package(folder, digest)
@@ -85,15 +85,15 @@ def test_a_folder_without_a_manifest_is_no_package(tmp_path: Path) -> None:
 
 
 def test_a_type_off_the_trust_list_is_refused_when_it_is_written(tmp_path: Path, iris: Trained) -> None:
-    with pytest.raises(PackageError, match=r"the model holds .*shutil.*ratchet/trust.py does not list"):
+    with pytest.raises(PackageError, match=r"the model holds .*shutil.*/trusted_types.py does not list"):
         write_package(tmp_path / "p", FunctionTransformer(shutil.rmtree), iris.train, iris.schema)
     assert not (tmp_path / "p").exists()
 
 
 def test_a_type_off_the_trust_list_is_refused_when_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "model.skops").write_bytes(skops.io.dumps(FunctionTransformer(shutil.rmtree)))
-    with pytest.raises(PackageError, match=r"model.skops: Untrusted types found.*ratchet/trust.py"):
-        packaging._load_skops(tmp_path / "model.skops")
+    with pytest.raises(PackageError, match=r"model.skops: Untrusted types found.*/trusted_types.py"):
+        sealed_package._load_skops(tmp_path / "model.skops")
 
 
 ESTIMATORS = {

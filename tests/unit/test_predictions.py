@@ -12,8 +12,8 @@ import sqlalchemy as sa
 
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError, StateError
+from ratchet.model.record_schema import LARGEST, RecordReader
 from ratchet.predictions import find_prediction, insert_predictions
-from ratchet.records import LARGEST, RecordReader
 from ratchet.store import Store
 from ratchet.tables import predictions
 from tests.unit.conftest import prediction

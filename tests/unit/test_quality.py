@@ -16,7 +16,7 @@ from ratchet.config.continuous import QualityDrop
 from ratchet.config.tasks import POSITIVE_METRICS
 from ratchet.loop.production import Label, LabelledRow, PredictedRow
 from ratchet.loop.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
-from ratchet.metrics import ClassificationScores, point
+from ratchet.model.metrics import ClassificationScores, point
 
 NAMES = ["setosa", "versicolor", "virginica"]
 Shares = dict[str, float]

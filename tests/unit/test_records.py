@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ratchet.config import Column
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError
-from ratchet.records import LARGEST, RecordReader
+from ratchet.model.record_schema import LARGEST, RecordReader
 from tests.unit.conftest import Trained
 
 GOOD = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}

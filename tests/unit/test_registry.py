@@ -418,7 +418,7 @@ def test_a_registry_that_cannot_be_reached_is_told_and_nothing_changes(
 def test_a_real_package_is_verified_before_it_goes_in(
     mlflow_settings: Settings, model_name: str, iris: Trained, tmp_path: Path
 ) -> None:
-    from ratchet.packaging import log_packaged
+    from ratchet.tracking.log_package import log_packaged
 
     client = connect(mlflow_settings)
     run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id

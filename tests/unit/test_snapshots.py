@@ -17,14 +17,14 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import parse_config
 from ratchet.data import row_hashes
 from ratchet.data.snapshots import Snapshot, load_snapshot, snapshot_path
-from ratchet.embedding import embed, fit_embedder
 from ratchet.errors import DataError, StateError
 from ratchet.loop.production import labels_up_to, watermark
 from ratchet.loop.snapshots import as_frame, build_snapshot
-from ratchet.packaging import load_package
+from ratchet.model.embedding import embed, fit_embedder
+from ratchet.model.package.sealed_package import load_package
+from ratchet.model.training import build_estimator, fit_model
 from ratchet.settings import Settings
 from ratchet.store import Store
-from ratchet.training import build_estimator, fit_model
 from tests.labels import Stream, records
 from tests.unit.conftest import Trained
 

@@ -12,9 +12,9 @@ from ratchet.data import load_dataset
 from ratchet.data.schema import Schema, check_frame
 from ratchet.data.windows import in_order
 from ratchet.errors import ConfigError, DataError
-from ratchet.evaluation import interval, resamples
-from ratchet.metrics import RegressionScores
-from ratchet.tasks import TASKS, block_length, task_of
+from ratchet.model.evaluation import interval, resamples
+from ratchet.model.metrics import RegressionScores
+from ratchet.model.tasks import TASKS, block_length, task_of
 
 
 def dataset(**more: Any) -> CsvDataset:

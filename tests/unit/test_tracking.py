@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from ratchet.champion import fetch_package
 from ratchet.errors import RegistryError
-from ratchet.packaging import log_packaged, verify_package
+from ratchet.model.package.sealed_package import verify_package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import (
@@ -20,6 +20,7 @@ from ratchet.tracking import (
     flat,
     register,
 )
+from ratchet.tracking.log_package import log_packaged
 from tests.unit.conftest import Trained
 
 

@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ratchet.config import TaskName, Train
 from ratchet.errors import ConfigError, TrainingError
-from ratchet.training import build_estimator, fit_model
+from ratchet.model.training import build_estimator, fit_model
 
 FOREST = "sklearn.ensemble.RandomForestClassifier"
 LOGISTIC = "sklearn.linear_model.LogisticRegression"

@@ -38,7 +38,7 @@ from ratchet.loop.windows import (
     record_drift_window,
     record_quality,
 )
-from ratchet.packaging import Package, load_package
+from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import Store

@@ -18,9 +18,9 @@ from ratchet.config.tuning import TuningConfig
 from ratchet.data import load_dataset
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, StateError, TrainingError, UnavailableError
+from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
 from ratchet.store import open_store
-from ratchet.tasks import TASKS
 from ratchet.tracking import connect, ensure_experiment
 from ratchet.tuning import study as studies
 from ratchet.tuning.book import StudyBook, study_name

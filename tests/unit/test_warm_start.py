@@ -12,11 +12,11 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from ratchet.data import row_hashes
-from ratchet.embedding import embed
 from ratchet.errors import ConfigError, TrainingError
-from ratchet.packaging import Package, load_package, write_package
+from ratchet.model.embedding import embed
+from ratchet.model.package.sealed_package import Package, load_package, write_package
+from ratchet.model.training import build_estimator
 from ratchet.settings import Settings
-from ratchet.training import build_estimator
 from ratchet.warm_start import find_base, fit_challenger, load_base, require_can_continue
 from tests.unit.conftest import Trained, baseline, packaged, registered
 

@@ -19,9 +19,9 @@ from ratchet.data import load_dataset
 from ratchet.data.schema import MISSING, Schema
 from ratchet.data.snapshots import load_snapshot
 from ratchet.data.split import row_hashes
+from ratchet.model.tasks import TASKS
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.tasks import TASKS
 from tests.originals import FETCHED, served
 from tests.serving.running import Service, serving
 from tests.training_runs import CONFIGS, train_in

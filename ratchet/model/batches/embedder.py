@@ -20,8 +20,8 @@ from ratchet.config import Embed, Split
 from ratchet.data.batches.draws import held_out
 from ratchet.data.batches.reader import BatchedFile
 from ratchet.data.schema import MISSING, Field, Schema
-from ratchet.embedding.columns import numbers, parts, require_components
 from ratchet.model.batches.moments import Matrix, Moments
+from ratchet.model.embedding.columns import numbers, parts, require_components
 
 _EPSILON = float(np.finfo(np.float64).eps)
 
@@ -38,7 +38,7 @@ def fit_embedder(config: Embed, schema: Schema, file: BatchedFile, split: Split,
 
     Returns
     -------
-    What ``ratchet.embedding.fit_embedder`` returns: the same steps of scikit-learn, fitted.
+    What ``ratchet.model.embedding.fit_embedder`` returns: the same steps of scikit-learn, fitted.
 
     Raises
     ------

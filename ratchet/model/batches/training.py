@@ -17,8 +17,8 @@ from ratchet.data.batches.draws import held_out
 from ratchet.data.batches.reader import BatchedFile, concatenated
 from ratchet.data.schema import Schema
 from ratchet.data.split import row_hashes
-from ratchet.embedding import embed
 from ratchet.errors import ConfigError, TrainingError
+from ratchet.model.embedding import embed
 
 
 @dataclass(frozen=True)

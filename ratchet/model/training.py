@@ -18,12 +18,14 @@ from sklearn.pipeline import Pipeline
 from ratchet.config import TaskName, Train
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, TrainingError, nearest
-from ratchet.tasks import TASKS
+from ratchet.model.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
 # A config is data, and data must not name arbitrary code to run: estimators come from these packages only.
 ALLOWED_PACKAGES = ("sklearn", "ratchet.estimators")
+# Where a package that a config names is implemented, if elsewhere: configs keep their names when modules move.
+_IMPLEMENTED_IN = {"ratchet.estimators": "ratchet.model.estimators"}
 
 
 def build_estimator(config: Train, task: TaskName, seed: int, schema: Schema | None = None) -> BaseEstimator:
@@ -119,7 +121,7 @@ def _estimator_class(path: str, where: str) -> type[BaseEstimator]:
     if not path.startswith(tuple(f"{package}." for package in ALLOWED_PACKAGES)):
         raise ConfigError(f"{where}.estimator: {path} is not from an allowed package ({', '.join(ALLOWED_PACKAGES)})")
     try:
-        module = importlib.import_module(module_name)
+        module = importlib.import_module(_IMPLEMENTED_IN.get(module_name, module_name))
     except ImportError:
         raise ConfigError(f"{where}.estimator: there is no module {module_name!r}") from None
     found = getattr(module, class_name, None)

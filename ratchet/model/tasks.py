@@ -145,7 +145,7 @@ def _as_classifier(estimator: BaseEstimator, path: str, schema: Schema | None) -
     """An outlier detector as one of two classes; any other estimator as it is."""
     from sklearn.base import is_outlier_detector
 
-    from ratchet.estimators import OutlierClassifier
+    from ratchet.model.estimators import OutlierClassifier
 
     if is_outlier_detector(estimator):
         if not hasattr(estimator, "score_samples"):
@@ -160,7 +160,7 @@ def _as_classifier(estimator: BaseEstimator, path: str, schema: Schema | None) -
 
 def _at_least_cost(estimator: BaseEstimator, path: str, schema: Schema | None) -> BaseEstimator:
     """A classifier whose threshold is chosen by what mistakes cost."""
-    from ratchet.estimators import CostThresholdClassifier
+    from ratchet.model.estimators import CostThresholdClassifier
 
     if not hasattr(estimator, "predict_proba"):
         raise ConfigError(f"train.threshold: cost needs predict_proba, which {path} lacks")

@@ -12,11 +12,11 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 from sklearn.base import is_classifier
 
-from ratchet import metrics
 from ratchet.config import Evaluate
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, DataError
-from ratchet.tasks import block_length
+from ratchet.model import metrics
+from ratchet.model.tasks import block_length
 
 # Weight matrices are made in blocks of about this many cells, to bound memory (32 MB).
 _CELLS = 4_000_000

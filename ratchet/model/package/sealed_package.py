@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -25,17 +24,18 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.data import row_hashes
 from ratchet.data.schema import Schema
 from ratchet.errors import PackageError
-from ratchet.golden import Golden, check_golden, record_golden
-from ratchet.onnx_export import OnnxReport, export_onnx
-from ratchet.profile import Profile, profile_model, sample_rows
-from ratchet.settings import Settings
-from ratchet.tracking import PACKAGE_BYTES, PackageRef, connect, log_metrics, log_package, save_mlflow_model
-from ratchet.trust import TRUSTED_TYPES
+from ratchet.model.package.golden_predictions import Golden, check_golden, record_golden
+from ratchet.model.package.mlflow_format import save_mlflow_model
+from ratchet.model.package.onnx import OnnxReport, export_onnx
+from ratchet.model.package.profile import Profile
+from ratchet.model.package.profiling import profile_model, sample_rows
+from ratchet.model.package.trusted_types import TRUSTED_TYPES, load_skops
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 MANIFEST = "manifest.json"
+_TRUST_LIST = "ratchet/model/package/trusted_types.py"
 # Training rows that travel with the model, for the domain classifier of drift.
 SAMPLE_ROWS = 500
 REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
@@ -96,7 +96,7 @@ def write_package(
 
     Raises
     ------
-    PackageError: the model holds a type that ``ratchet.trust`` does not list.
+    PackageError: the model holds a type that ``ratchet.model.package.trusted_types`` does not list.
     """
     features = schema.select(rows)
     _refuse_untrusted(model)
@@ -114,35 +114,6 @@ def write_package(
     manifest = Manifest(files=files, onnx=report)
     _write_json(folder / MANIFEST, manifest)
     return _sha256(folder / MANIFEST), manifest
-
-
-def log_packaged(
-    settings: Settings,
-    run_id: str,
-    name: str,
-    model: Pipeline,
-    rows: pd.DataFrame,
-    schema: Schema,
-    estimator: str,
-    seen_before: npt.NDArray[np.uint64] | None = None,
-) -> PackageRef:
-    """Package a model in a folder that is thrown away, and log it to an MLflow run.
-
-    Parameters
-    ----------
-    settings: where MLflow is.
-    run_id: the run that trained it.
-    name: the model's name.
-    model, rows, schema, seen_before: as for ``write_package``.
-    estimator: the dotted path, shown as the logged model's type.
-    """
-    with tempfile.TemporaryDirectory(prefix="ratchet-") as scratch:
-        folder = Path(scratch) / "package"
-        digest, manifest = write_package(folder, model, rows, schema, seen_before)
-        client = connect(settings)
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        log_metrics(client, run_id, {PACKAGE_BYTES: size})
-        return log_package(client, run_id, name, folder, digest, estimator=estimator, onnx=manifest.onnx.exported)
 
 
 def load_package(folder: Path, digest: str) -> Package:
@@ -226,19 +197,18 @@ def _refuse_untrusted(model: Any) -> None:
     unknown = sorted(set(skops.io.get_untrusted_types(data=skops.io.dumps(model))) - set(TRUSTED_TYPES))
     if unknown:
         raise PackageError(
-            f"the model holds {', '.join(unknown)}, which ratchet/trust.py does not list:"
+            f"the model holds {', '.join(unknown)}, which {_TRUST_LIST} does not list:"
             " review the type and add it there, or choose another estimator"
         )
 
 
 def _load_skops(path: Path) -> Pipeline:
-    import skops.io
     from skops.io.exceptions import UntrustedTypesFoundException
 
     try:
-        return skops.io.load(path, trusted=list(TRUSTED_TYPES))
+        return load_skops(path.read_bytes())
     except UntrustedTypesFoundException as error:
-        raise PackageError(f"{path}: {' '.join(str(error).split())}; see ratchet/trust.py") from None
+        raise PackageError(f"{path}: {' '.join(str(error).split())}; see {_TRUST_LIST}") from None
 
 
 def _write_json(path: Path, value: BaseModel) -> None:

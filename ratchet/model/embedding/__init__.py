@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import AnyEmbed
 from ratchet.data.schema import Schema
-from ratchet.embedding import image, ratings, series, tabular, text
+from ratchet.model.embedding import image, ratings, series, tabular, text
 
 __all__ = ["embed", "fit_embedder"]
 

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet import metrics
 from ratchet.config import TrainingConfig
 from ratchet.data import Schema
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.fingerprint import canonical_csv
 from ratchet.errors import ConfigError, PackageError
-from ratchet.evaluation import Evaluation, evaluate_model, score_rows
+from ratchet.model import metrics
+from ratchet.model.evaluation import Evaluation, evaluate_model, score_rows
+from ratchet.model.package.model_files import load_joblib
 from ratchet.model.train_holdout import load_train_holdout
 
 # Figures are written with so many digits: what differs after them is the order of a sum on another processor.
@@ -86,14 +87,12 @@ def _columns(schema: Schema) -> str:
 
 
 def _load(folder: Path) -> tuple[Any, Schema]:
-    import joblib
-
     path, described = folder / "model.joblib", folder / "schema.json"
     for file in (path, described):
         if not file.is_file():
             raise ConfigError(f"there is no file {file}: train with this config first, or run dvc pull")
     try:
-        return joblib.load(path), Schema.model_validate_json(described.read_text())
+        return load_joblib(path), Schema.model_validate_json(described.read_text())
     except Exception as error:  # whatever is in the file raises whatever it likes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PackageError(f"{path}: cannot be loaded: {reason}") from None

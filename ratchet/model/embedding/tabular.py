@@ -13,8 +13,8 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import Embed
 from ratchet.data.schema import Schema
-from ratchet.embedding.columns import names_of, numbers, parts, refuse, require_components
 from ratchet.errors import ConfigError
+from ratchet.model.embedding.columns import names_of, numbers, parts, refuse, require_components
 
 
 def fit(config: Embed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:

@@ -10,8 +10,8 @@ from sklearn.preprocessing import MinMaxScaler
 
 from ratchet.config import ImageEmbed
 from ratchet.data.schema import Schema
-from ratchet.embedding.columns import refuse
-from ratchet.embedding.tabular import fitted_pca
+from ratchet.model.embedding.columns import refuse
+from ratchet.model.embedding.tabular import fitted_pca
 
 
 def fit(config: ImageEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:

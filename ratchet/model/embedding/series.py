@@ -8,9 +8,9 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import SeriesEmbed
 from ratchet.data.schema import Schema
-from ratchet.embedding.calendar import CalendarFeatures
-from ratchet.embedding.columns import names_of, parts, refuse
 from ratchet.errors import ConfigError
+from ratchet.model.embedding.calendar import CalendarFeatures
+from ratchet.model.embedding.columns import names_of, parts, refuse
 
 
 def fit(config: SeriesEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:

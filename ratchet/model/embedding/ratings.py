@@ -9,8 +9,8 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from ratchet.config import RatingsEmbed
 from ratchet.data.schema import Schema
-from ratchet.embedding.columns import field_of
 from ratchet.errors import ConfigError
+from ratchet.model.embedding.columns import field_of
 
 UNKNOWN = -1
 

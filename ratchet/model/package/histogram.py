@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 if TYPE_CHECKING:
-    from ratchet.profile import FeatureProfile
+    from ratchet.model.package.profile import FeatureProfile
 
 # Rows at a time: 64 Ki float64 stay in a core's cache while they are compared with one cut after the other.
 _CHUNK = 2**16

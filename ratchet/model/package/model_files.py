@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ratchet.data import Schema
 from ratchet.data.atomic_write import write_whole
+from ratchet.model.package.former_names import register_former_names
 
 
 def export_model(folder: Path, model: Any, schema: Schema, record: dict[str, Any]) -> None:
@@ -30,6 +31,14 @@ def export_model(folder: Path, model: Any, schema: Schema, record: dict[str, Any
     write_whole(folder / "model.joblib", lambda path: path.write_bytes(content))
     write_whole(folder / "schema.json", lambda path: path.write_text(schema.model_dump_json(indent=2) + "\n"))
     write_whole(folder / "metrics.json", lambda path: path.write_text(figures))
+
+
+def load_joblib(path: Path) -> Any:
+    """Load ``model.joblib``, which runs the code that is in the file; whatever that raises is raised here."""
+    import joblib
+
+    register_former_names()
+    return joblib.load(path)
 
 
 def _settled(model: Any) -> bytes:

@@ -1,17 +1,17 @@
-"""The reference profile: what the training rows looked like, small enough to travel with the model."""
+"""Build the reference profile of a model from its training rows."""
 
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from ratchet.data.schema import Field, Schema
-from ratchet.drift.counting import ColumnCounts, count_categories, count_numbers, count_words, point_cuts
+from ratchet.model.package.histogram import ColumnCounts, count_categories, count_numbers, count_words, point_cuts
+from ratchet.model.package.profile import FeatureProfile, Profile
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -35,59 +35,6 @@ _FOLDS = 3
 _MOST_PREDICTED = 2000
 
 
-class FeatureProfile(BaseModel):
-    """One column's histogram.
-
-    Attributes
-    ----------
-    type: a text is profiled by its number of words; a time is not profiled at all, since it never comes again.
-    edges: for a number, the inner bin edges, ascending; bins are half-open to the right, the outer two unbounded.
-    categories: for a category, the known values; one more bin counts all others.
-    counts: rows a bin, missing values left out.
-    missing: rows without a value.
-    points: for a number, its distinct values, or so many evenly spaced quantiles where it has more of them.
-    point_counts: rows below the first point, at it, between it and the next, …; shape (2 * points + 1,).
-    resolution: for a computed number, the step to which it is rounded before it is counted; 0 does not round.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    type: Literal["number", "category", "text"]
-    edges: tuple[float, ...] = ()
-    categories: tuple[str, ...] = ()
-    counts: tuple[int, ...]
-    missing: int
-    mean: float | None = None
-    std: float | None = None
-    points: tuple[float, ...] = ()
-    point_counts: tuple[int, ...] = ()
-    resolution: float = 0.0
-
-    @property
-    def ordered(self) -> bool:
-        """Whether its bins are of numbers, which have neighbours."""
-        return self.type != "category"
-
-
-class Profile(BaseModel):
-    """A set of rows, and what a model makes of them.
-
-    Attributes
-    ----------
-    features: the inputs.
-    embedded: the columns of the embedder's output; empty in packages that were made before it was profiled.
-    predictions: the predicted label or number, as one column; empty in such packages too.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    n_rows: int
-    features: tuple[FeatureProfile, ...]
-    embedded: tuple[FeatureProfile, ...] = ()
-    predictions: tuple[FeatureProfile, ...] = ()
-
-
 def profile_rows(rows: pd.DataFrame, schema: Schema) -> Profile:
     """Profile the features of some rows.
 
@@ -109,7 +56,7 @@ def profile_model(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> Profil
     rows: the typed rows it was fitted on, features and target.
     schema: which column is what.
     """
-    from ratchet.embedding import embed
+    from ratchet.model.embedding import embed
 
     embedded = embed(model.named_steps["embed"], rows, schema)
     largest = float(np.abs(embedded.to_numpy()).max(initial=0.0))
@@ -151,7 +98,7 @@ def _unfitted(model: BaseEstimator) -> BaseEstimator:
     """A copy to fit on other rows; a threshold that was chosen is kept, since it is the one that answers."""
     from sklearn.base import clone
 
-    from ratchet.estimators import CostThresholdClassifier
+    from ratchet.model.estimators import CostThresholdClassifier
 
     kept = {"threshold": model.threshold_} if isinstance(model, CostThresholdClassifier) else {}
     return clone(model).set_params(**kept)

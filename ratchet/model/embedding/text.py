@@ -15,8 +15,8 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import TextEmbed
 from ratchet.data.schema import Schema
-from ratchet.embedding.columns import field_of, names_of, parts, require_components
 from ratchet.errors import ConfigError
+from ratchet.model.embedding.columns import field_of, names_of, parts, require_components
 
 # Latent semantic analysis is usually done with 100 components (Deerwester and others, 1990).
 USUAL_COMPONENTS = 100

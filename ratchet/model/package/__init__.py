@@ -1,0 +1,1 @@
+"""The package of a model: what it holds, how it is written, verified and loaded."""
