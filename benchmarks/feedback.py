@@ -33,9 +33,9 @@ from serving_peers.load import CONNECTIONS, Load, put_load, require_wrk, write_s
 from serving_peers.servers import CLASSES, LABEL, RECORD, SIDES, Model, serving
 from table import targets_table
 
-from ratchet.predictions import Prediction, insert_predictions
 from ratchet.settings import quiet_environment
-from ratchet.store import Store
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction, insert_predictions
 
 MODEL, WORKERS = "iris", 2
 SETTLE_S, WARM_UP_S, LOAD_S, FLOOR_S = 0.5, 2, 5, 3

@@ -36,8 +36,8 @@ from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.settings import Settings, quiet_environment
 from ratchet.simulation.stream import Simulation
-from ratchet.store import Store, open_store
-from ratchet.tables import drift_results, feedback, predictions, quality_results, training_runs
+from ratchet.store.database import Store, open_store
+from ratchet.store.tables import drift_results, feedback, predictions, quality_results, training_runs
 
 K = 200
 POLL = 1.0
@@ -235,7 +235,7 @@ def _looks(trained: Settings, folder: Path) -> dict[int, float]:
 
 
 def _copy_ledger(trained: Settings, settings: Settings) -> None:
-    from ratchet.tables import promotions
+    from ratchet.store.tables import promotions
 
     with open_store(trained).reading() as connection:
         rows = [dict(row._mapping) for row in connection.execute(sa.select(promotions))]

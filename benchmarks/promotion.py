@@ -23,7 +23,7 @@ from measure import Target, describe_machine, rounds_asked_for, write_result
 
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings, quiet_environment
-from ratchet.tables import promotions
+from ratchet.store.tables import promotions
 from ratchet.tracking import DIGEST_TAG, connect
 
 ENTRIES = 10_000

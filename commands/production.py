@@ -93,9 +93,9 @@ def lineage(
 ) -> None:
     """Go from a version or a prediction back to everything that made it."""
     from ratchet import console, status
-    from ratchet.predictions import find_prediction
     from ratchet.settings import load_settings
-    from ratchet.store import open_store
+    from ratchet.store.database import open_store
+    from ratchet.store.predictions import find_prediction
 
     prediction = find_prediction(open_store(load_settings()), version) if len(version) == 36 else None
     settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)

@@ -9,18 +9,18 @@ from pipelines.operations import open_pointer
 from pipelines.progress import Listener, hush
 from pipelines.runner import RunSummary, execute, lineage_of, plan_training, summary_of
 from pipelines.stack import ROOT
-from ratchet import leases
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data.dvc_remote import require_remote
 from ratchet.data.snapshots import Snapshot, bring_snapshot, describe_snapshot, share_snapshot
 from ratchet.errors import ConfigError, RatchetError, RegistryError, StateError
-from ratchet.failpoints import failpoint
 from ratchet.loop.production import watermark
 from ratchet.loop.snapshots import build_snapshot
 from ratchet.loop.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
+from ratchet.store import leases
+from ratchet.store.database import Store, open_store
+from ratchet.store.failpoints import failpoint
 from ratchet.tracking import registered_models
 
 # Seconds until the run of a process that died may be picked up.

@@ -6,9 +6,9 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ratchet import leases
 from ratchet.errors import RatchetError, RegistryError
 from ratchet.registry import ProductionPointer
+from ratchet.store import leases
 
 
 @dataclass(frozen=True)

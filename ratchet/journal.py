@@ -17,7 +17,7 @@ from pathlib import Path
 import orjson
 import uuid_utils
 
-from ratchet.predictions import Prediction
+from ratchet.store.predictions import Prediction
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from ratchet.store import Store
-from ratchet.tables import promotions
-from ratchet.timestamps import iso_utc
+from ratchet.store.database import Store
+from ratchet.store.tables import promotions
+from ratchet.store.timestamps import iso_utc
 
 Kind = Literal["promote", "rollback", "repair"]
 State = Literal["intended", "completed", "abandoned", "refused"]

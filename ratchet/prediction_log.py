@@ -18,9 +18,9 @@ from queue import Empty, SimpleQueue
 
 from ratchet.errors import StateError, UnavailableError
 from ratchet.journal import Journal
-from ratchet.predictions import Prediction, PredictionWriter, insert_predictions
 from ratchet.relay import RelayClient
-from ratchet.store import Store
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction, PredictionWriter, insert_predictions
 
 logger = logging.getLogger(__name__)
 

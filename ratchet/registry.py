@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
-from ratchet import leases, stages
+from ratchet import stages
 from ratchet.errors import RegistryError
-from ratchet.failpoints import failpoint
 from ratchet.ledger import Entry, Kind, Ledger
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
+from ratchet.store import leases
+from ratchet.store.database import Store, open_store
+from ratchet.store.failpoints import failpoint
 from ratchet.tracking import connect
 from ratchet.versions import Mirror, Version, from_mlflow, ledger_fields
 

@@ -19,8 +19,8 @@ from pathlib import Path
 import orjson
 
 from ratchet.errors import StateError
-from ratchet.predictions import Prediction, PredictionWriter
-from ratchet.store import Store
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction, PredictionWriter
 
 logger = logging.getLogger(__name__)
 

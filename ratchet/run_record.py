@@ -17,7 +17,7 @@ from ratchet.model.embedding import embed
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.profiling import profile_rows
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store.database import open_store
 from ratchet.tracking import PackageRef, connect, log_evaluation, log_inputs, log_metrics
 
 if TYPE_CHECKING:

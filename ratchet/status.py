@@ -9,13 +9,13 @@ from ratchet.feedback.book import feedback_of
 from ratchet.lineage import PREFIX
 from ratchet.loop.status import loop_status
 from ratchet.registry import ProductionPointer
-from ratchet.timestamps import iso_utc
+from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import run_record
 
 if TYPE_CHECKING:
     from ratchet.ledger import Entry
-    from ratchet.predictions import Prediction
     from ratchet.settings import Settings
+    from ratchet.store.predictions import Prediction
 
 
 def status(settings: Settings, pointer: ProductionPointer) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import uuid_utils
 from ratchet.explanation import explain
 from ratchet.model.record_schema import Record
 from ratchet.model.tasks import task_of
-from ratchet.predictions import Prediction
 from ratchet.runtime import Answer, Runtime
+from ratchet.store.predictions import Prediction
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer
 from serving.requests import Receive

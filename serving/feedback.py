@@ -10,7 +10,7 @@ from ratchet.errors import InputError
 from ratchet.feedback.book import Recorded, Result, Served
 from ratchet.feedback.links import Links
 from ratchet.feedback.reader import read_feedback, read_feedback_batch, read_prediction_id
-from ratchet.timestamps import iso_utc
+from ratchet.store.timestamps import iso_utc
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer, refusal
 from serving.requests import Receive

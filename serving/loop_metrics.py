@@ -15,7 +15,7 @@ from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.production import count_labels
 from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version
 from ratchet.loop.windows import drift_windows, quality_windows
-from ratchet.store import Store
+from ratchet.store.database import Store
 
 logger = logging.getLogger(__name__)
 

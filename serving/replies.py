@@ -10,7 +10,7 @@ import orjson
 
 from ratchet.errors import InputError, UnavailableError
 from ratchet.feedback.book import ContradictionError, Standing, UnknownPredictionError
-from ratchet.timestamps import iso_utc
+from ratchet.store.timestamps import iso_utc
 
 logger = logging.getLogger(__name__)
 

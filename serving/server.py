@@ -109,7 +109,7 @@ def relay(path: str) -> None:
     import uvloop
 
     from ratchet.relay import RelayServer
-    from ratchet.store import open_store
+    from ratchet.store.database import open_store
     from serving.logs import log_as_json
 
     # Ctrl-C goes to all processes; the workers have rows to write when they get it.

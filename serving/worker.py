@@ -23,8 +23,8 @@ from ratchet.prediction_log import PredictionLog
 from ratchet.relay import RelayClient
 from ratchet.runtime import Runtime, load_file
 from ratchet.settings import Settings, load_settings
-from ratchet.store import Store, open_store
-from ratchet.timestamps import iso_utc
+from ratchet.store.database import Store, open_store
+from ratchet.store.timestamps import iso_utc
 from serving.environment import prepare_environment
 from serving.home_metrics import HomeCollector
 from serving.latency import add_counts, percentiles

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from ratchet.loop.production import Label, first_id
 from ratchet.model.record_schema import Record
-from ratchet.predictions import insert_predictions
-from ratchet.store import Store
-from ratchet.tables import feedback
+from ratchet.store.database import Store
+from ratchet.store.predictions import insert_predictions
+from ratchet.store.tables import feedback
 
 Shares = dict[str, float]
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import sqlalchemy as sa
 
 from ratchet.settings import Settings
-from ratchet.store import open_store
-from ratchet.tables import metadata
+from ratchet.store.database import open_store
+from ratchet.store.tables import metadata
 
 
 @contextmanager

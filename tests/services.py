@@ -93,7 +93,7 @@ def _make_templates(url: str) -> None:
     import sqlalchemy as sa
     from mlflow.store.db.utils import _initialize_tables
 
-    from ratchet.store import Store
+    from ratchet.store.database import Store
     from tests.conftest import new_database
 
     for name in ("alembic", "mlflow.store.db.utils"):

@@ -11,8 +11,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from ratchet.settings import Settings
-from ratchet.store import open_store
-from ratchet.tables import drift_results, promotions, training_runs
+from ratchet.store.database import open_store
+from ratchet.store.tables import drift_results, promotions, training_runs
 
 # The row at which configs/simulate.yaml lets the drift begin.
 DRIFT_AT = 300

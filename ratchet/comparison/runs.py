@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ratchet.errors import RegistryError
 from ratchet.lineage import PREFIX
 from ratchet.settings import Settings
-from ratchet.timestamps import iso_utc
+from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import all_pages, connect, reachable
 
 if TYPE_CHECKING:

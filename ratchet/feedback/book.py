@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from ratchet.errors import RatchetError, UnavailableError
 from ratchet.feedback.rules import Feedback, Label, Predicted, Source, Status, Truth, labels_of, read_truth, status_of
 from ratchet.model.record_schema import Record
-from ratchet.store import Store
-from ratchet.tables import feedback, predictions
+from ratchet.store.database import Store
+from ratchet.store.tables import feedback, predictions
 
 # PostgreSQL gives numbers when rows are written and not when they are committed; one writer at a time makes it one.
 _LOCK = zlib.crc32(b"ratchet.feedback")

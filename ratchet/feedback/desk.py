@@ -20,7 +20,7 @@ from ratchet.errors import StateError, UnavailableError
 from ratchet.feedback.book import Case, Result, Served, find_case, recording
 from ratchet.feedback.rules import Feedback
 from ratchet.journal import Journal
-from ratchet.store import Store
+from ratchet.store.database import Store
 
 Told = tuple[Feedback, Result]
 

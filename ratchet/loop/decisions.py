@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet import leases
 from ratchet.champion import fetch_package
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
@@ -19,6 +18,7 @@ from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import TRIGGERS, Finding, View, held_back, wanted_watermark
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
+from ratchet.store import leases
 from ratchet.tracking import connect, run_record
 
 if TYPE_CHECKING:

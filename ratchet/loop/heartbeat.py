@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from ratchet.store import Store
-from ratchet.tables import heartbeats
+from ratchet.store.database import Store
+from ratchet.store.tables import heartbeats
 
 
 class Heartbeat(NamedTuple):

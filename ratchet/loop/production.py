@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from ratchet.model.record_schema import Record
-from ratchet.store import Store
-from ratchet.tables import feedback, predictions
+from ratchet.store.database import Store
+from ratchet.store.tables import feedback, predictions
 
 Label = str | int | float
 

@@ -15,7 +15,7 @@ from ratchet.data.snapshots import PART, PARTS, Snapshot, write_snapshot
 from ratchet.loop.production import LabelledRow, labels_up_to
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
-from ratchet.store import Store
+from ratchet.store.database import Store
 
 
 def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: Store, watermark: int) -> Snapshot:

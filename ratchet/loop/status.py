@@ -7,8 +7,8 @@ from typing import Any
 from ratchet.loop.production import count_labels
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.windows import drift_windows, quality_windows
-from ratchet.store import Store
-from ratchet.timestamps import iso_utc
+from ratchet.store.database import Store
+from ratchet.store.timestamps import iso_utc
 
 # Labels are counted no further than this.
 _MOST_LABELS = 10_000

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from ratchet.ledger import Ledger
-from ratchet.store import Store
-from ratchet.tables import feedback, training_runs
-from ratchet.timestamps import iso_utc
+from ratchet.store.database import Store
+from ratchet.store.tables import feedback, training_runs
+from ratchet.store.timestamps import iso_utc
 
 RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
 # Feedback that a look for the newest label goes through.

@@ -36,7 +36,7 @@ from ratchet.loop.windows import (
     record_drift_window,
     record_quality,
 )
-from ratchet.store import Store
+from ratchet.store.database import Store
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from ratchet.drift.report import DriftReport
 from ratchet.loop.quality import Quality
-from ratchet.store import Store
-from ratchet.tables import drift_results, quality_results
+from ratchet.store.database import Store
+from ratchet.store.tables import drift_results, quality_results
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from ratchet.config import LOSSES
 from ratchet.config.tuning import TuningConfig, chosen_in_order
 from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings, prepare_home, without_password
-from ratchet.sqlite import write_ahead
+from ratchet.store.sqlite import write_ahead
 from ratchet.tuning.proposals import values_of_trial
 from ratchet.tuning.summary import Baseline, State, TrialRecord
 

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from ratchet import leases
 from ratchet.config import LOSSES, TrainingConfig
 from ratchet.config.tuning import TuningConfig
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, RatchetError, TrainingError
-from ratchet.failpoints import failpoint
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store import leases
+from ratchet.store.database import open_store
+from ratchet.store.failpoints import failpoint
 from ratchet.tuning.book import StudyBook, mean
 from ratchet.tuning.engines import MOST_ATTEMPTS, Engine, Score, open_engine
 from ratchet.tuning.proposals import Mirror, Rules, most_trials, proposes_baseline, values_of_trial

@@ -17,7 +17,7 @@ import pytest
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store.database import open_store
 from tests.ci.pipeline import MAIN, MERGE_REQUEST, SCHEDULE, pipeline, tagged
 from tests.conftest import ROOT, of_no_home
 from tests.loop.production import answer, label, simulation_of, take

@@ -21,7 +21,7 @@ from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry import ProductionPointer
 from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store.database import open_store
 from tests import s3
 from tests.conftest import ROOT, Cli, of_no_home
 from tests.training_runs import config_for

@@ -19,8 +19,8 @@ from ratchet.data import load_dataset
 from ratchet.settings import Settings
 from ratchet.simulation.rehearsal import load_simulation
 from ratchet.simulation.stream import Simulation
-from ratchet.store import open_store
-from ratchet.tables import feedback, predictions
+from ratchet.store.database import open_store
+from ratchet.store.tables import feedback, predictions
 from tests.conftest import ROOT, Cli
 from tests.e2e.test_cli import refused
 from tests.serving.conftest import published

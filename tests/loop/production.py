@@ -15,12 +15,12 @@ from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
 from ratchet.feedback.book import Recorded, Served, record_feedback
 from ratchet.feedback.rules import Feedback
-from ratchet.predictions import Prediction, insert_predictions
 from ratchet.registry import ProductionPointer
 from ratchet.runtime import load_runtime
 from ratchet.settings import Settings
 from ratchet.simulation.stream import Example, Simulation
-from ratchet.store import Store
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction, insert_predictions
 from ratchet.tracking import connect
 from tests.training_runs import CONFIGS
 

@@ -24,7 +24,7 @@ from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.simulation.stream import Example
 from ratchet.status import lineage
-from ratchet.store import Store, open_store
+from ratchet.store.database import Store, open_store
 from steps.model_control_plane import ZenMLStage
 from tests.conftest import ROOT, Cli
 from tests.loop.production import answer, label, simulation_of, take

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store.database import open_store
 from tests.monitoring import prometheus
 from tests.monitoring.world import KEY, World, live, under_load, until_scraped
 from tests.serving.conftest import published

@@ -29,8 +29,8 @@ from ratchet.loop.heartbeat import beat, last_beat
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
-from ratchet.tables import heartbeats
+from ratchet.store.database import Store, open_store
+from ratchet.store.tables import heartbeats
 from tests.conftest import ROOT
 from tests.locks import locked
 from tests.monitoring import prometheus

@@ -18,7 +18,7 @@ from ratchet.loop.training_runs import TrainingRuns
 from ratchet.loop.windows import Span, record_drift_window, record_quality
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.store import Store
+from ratchet.store.database import Store
 from tests.monitoring.prometheus import Prometheus
 from tests.serving.load import load_on
 from tests.serving.running import RECORD, Service

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store.database import open_store
 from tests.pipelines.desk import Desk
 from tests.training_runs import config_for
 

@@ -12,7 +12,7 @@ from pipelines.watch import Watcher
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.settings import Settings
-from ratchet.store import Store
+from ratchet.store.database import Store
 from tests.unit.conftest import url_of
 
 

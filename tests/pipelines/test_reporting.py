@@ -24,14 +24,14 @@ from ratchet.champion import fetch_package
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data import row_hashes
 from ratchet.errors import RegistryError
-from ratchet.predictions import insert_predictions
 from ratchet.registry import ProductionPointer
 from ratchet.reports.pages import workspace
 from ratchet.reports.record_files import export_records
 from ratchet.reports.version_rows import VersionRows, load_version_rows, training_rows
 from ratchet.settings import Settings, load_settings
-from ratchet.store import open_store
-from ratchet.tables import feedback
+from ratchet.store.database import open_store
+from ratchet.store.predictions import insert_predictions
+from ratchet.store.tables import feedback
 from ratchet.tracking import connect
 from tests.conftest import ROOT, Cli
 from tests.training_runs import config_for, train_in

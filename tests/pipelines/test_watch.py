@@ -7,10 +7,10 @@ from typing import NoReturn
 import pytest
 
 from pipelines.watch import watch
-from ratchet import leases
 from ratchet.errors import RegistryError
 from ratchet.loop.decisions import Decider
 from ratchet.loop.heartbeat import last_beat
+from ratchet.store import leases
 from tests.pipelines.desk import REPORT, SLEEP, Desk, child_of, python
 
 

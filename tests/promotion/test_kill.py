@@ -58,7 +58,7 @@ def test_every_failpoint_in_the_code_is_tried() -> None:
 def test_unset_a_failpoint_is_nothing() -> None:
     import dis
 
-    from ratchet.failpoints import failpoint
+    from ratchet.store.failpoints import failpoint
 
     work = [i.opname for i in dis.get_instructions(failpoint) if i.opname not in ("RESUME", "NOP")]
     assert work in (["LOAD_CONST", "RETURN_VALUE"], ["RETURN_CONST"])

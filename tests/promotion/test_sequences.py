@@ -24,12 +24,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ratchet import leases, registry
+from ratchet import registry
 from ratchet.doctor import examine, repair
 from ratchet.errors import RegistryError
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.tables import leases as lease_table
+from ratchet.store import leases
+from ratchet.store.tables import leases as lease_table
 from tests.promotion.conftest import register
 
 VERSIONS = st.sampled_from(["1", "2", "3", "4"])

@@ -14,8 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
-from ratchet.tables import predictions
+from ratchet.store.database import Store, open_store
+from ratchet.store.tables import predictions
 from tests.locks import locked
 from tests.serving.conftest import published
 from tests.serving.load import Load, load_on

@@ -19,10 +19,10 @@ import uuid_utils
 
 from ratchet.feedback.book import feedback_of
 from ratchet.journal import Journal
-from ratchet.predictions import Prediction, insert_predictions
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
-from ratchet.tables import feedback
+from ratchet.store.database import Store, open_store
+from ratchet.store.predictions import Prediction, insert_predictions
+from ratchet.store.tables import feedback
 from tests.locks import locked
 from tests.serving.conftest import published
 from tests.serving.running import RECORD, Service, serving, wait_until

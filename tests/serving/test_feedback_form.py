@@ -14,7 +14,7 @@ import pytest
 from ratchet.feedback.book import feedback_of
 from ratchet.feedback.links import Links
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
+from ratchet.store.database import Store, open_store
 from tests.serving.running import Service
 from tests.serving.test_feedback import history, inserted, predicted
 from tests.serving.test_http import tells_nothing_of_the_inside

@@ -16,9 +16,9 @@ import bentoml
 import pytest
 
 from ratchet.champion import production_pointer
-from ratchet.predictions import find_prediction
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store.database import open_store
+from ratchet.store.predictions import find_prediction
 from serving.replies import CLOSED_POLICY, SECURITY
 from tests.conftest import ROOT
 from tests.serving.conftest import publish

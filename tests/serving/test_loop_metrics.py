@@ -23,8 +23,8 @@ from ratchet.loop.quality import Quality
 from ratchet.loop.training_runs import TRIGGER_NAMES, TrainingRuns
 from ratchet.loop.windows import Span, record_drift_window, record_quality
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
-from ratchet.tables import feedback
+from ratchet.store.database import Store, open_store
+from ratchet.store.tables import feedback
 from serving.home_metrics import HomeCollector
 from serving.loop_metrics import LoopCollector
 from tests.conftest import new_database

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ratchet.model.package.model_files import export_model
-from ratchet.predictions import find_prediction
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store.database import open_store
+from ratchet.store.predictions import find_prediction
 from tests.conftest import Cli
 from tests.serving.running import RECORD, Service, environment, free_port, serving
 from tests.unit.conftest import Trained

@@ -25,11 +25,11 @@ from ratchet.model.embedding import embed, fit_embedder
 from ratchet.model.package.sealed_package import write_package
 from ratchet.model.tasks import TASKS
 from ratchet.model.training import build_estimator, fit_model
-from ratchet.predictions import Prediction
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.store import Store
-from ratchet.tables import metadata
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction
+from ratchet.store.tables import metadata
 from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
 from ratchet.tracking.log_package import log_packaged
 from tests import services

@@ -29,9 +29,9 @@ from ratchet.feedback.book import (
 )
 from ratchet.feedback.rules import Feedback
 from ratchet.loop.production import labels_up_to, watermark
-from ratchet.predictions import insert_predictions
-from ratchet.store import Store
-from ratchet.tables import feedback
+from ratchet.store.database import Store
+from ratchet.store.predictions import insert_predictions
+from ratchet.store.tables import feedback
 from tests.conftest import new_database
 from tests.unit.conftest import prediction
 

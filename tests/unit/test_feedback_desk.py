@@ -16,8 +16,8 @@ from ratchet.feedback.book import Recorded, Served, UnknownPredictionError, feed
 from ratchet.feedback.desk import FeedbackDesk, Told
 from ratchet.feedback.rules import Feedback
 from ratchet.journal import Journal
-from ratchet.predictions import insert_predictions
-from ratchet.store import Store
+from ratchet.store.database import Store
+from ratchet.store.predictions import insert_predictions
 from tests.unit.conftest import prediction
 
 IRIS = Served("iris", ("setosa", "virginica"))

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from ratchet.loop.decisions import Decider
 from ratchet.loop.heartbeat import beat, last_beat
 from ratchet.settings import Settings
-from ratchet.store import Store, open_store
-from ratchet.tables import heartbeats
+from ratchet.store.database import Store, open_store
+from ratchet.store.tables import heartbeats
 from tests.unit.conftest import loop_config
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from ratchet.errors import StateError
 from ratchet.journal import Journal
-from ratchet.predictions import Prediction, find_prediction, insert_predictions
-from ratchet.store import Store
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction, find_prediction, insert_predictions
 from tests.conftest import ROOT
 from tests.unit.conftest import prediction
 

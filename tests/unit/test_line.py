@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ratchet.line import Line
-from ratchet.predictions import PredictionWriter
-from ratchet.store import Store
+from ratchet.store.database import Store
+from ratchet.store.predictions import PredictionWriter
+from ratchet.store.sqlite_write_queue import Line
 from tests.unit.conftest import prediction
 
 SECONDS = 1.5

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from ratchet import store as stores
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.store import Store
+from ratchet.store import database as stores
+from ratchet.store.database import Store
 
 REASONS = {
     "every_k_labels: 200 new labels and more": "every_k_labels",

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from ratchet.errors import StateError, UnavailableError
 from ratchet.journal import Journal
 from ratchet.prediction_log import PredictionLog
-from ratchet.predictions import Prediction, find_prediction
-from ratchet.store import Store
-from ratchet.tables import predictions
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction, find_prediction
+from ratchet.store.tables import predictions
 from tests.unit.conftest import prediction
 
 

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError, StateError
 from ratchet.model.record_schema import LARGEST, RecordReader
-from ratchet.predictions import find_prediction, insert_predictions
-from ratchet.store import Store
-from ratchet.tables import predictions
+from ratchet.store.database import Store
+from ratchet.store.predictions import find_prediction, insert_predictions
+from ratchet.store.tables import predictions
 from tests.unit.conftest import prediction
 
 

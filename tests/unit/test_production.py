@@ -12,7 +12,7 @@ import pytest
 import uuid_utils
 
 from ratchet.loop import production
-from ratchet.store import Store
+from ratchet.store.database import Store
 from tests.labels import Stream, statements
 
 ROW = {"x": 1.5}

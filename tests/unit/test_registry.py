@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from ratchet import leases, stages
+from ratchet import stages
 from ratchet.champion import production_pointer, reference_package
 from ratchet.doctor import examine, repair
 from ratchet.errors import PackageError, RegistryError, StateError
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
+from ratchet.store import leases
 from ratchet.tracking import DIGEST_TAG, connect, ensure_experiment
 from ratchet.versions import Version
 from tests import artifacts

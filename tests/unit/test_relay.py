@@ -18,8 +18,8 @@ import sqlalchemy as sa
 from ratchet.journal import Journal
 from ratchet.prediction_log import PredictionLog
 from ratchet.relay import RelayClient, RelayServer
-from ratchet.store import Store
-from ratchet.tables import predictions
+from ratchet.store.database import Store
+from ratchet.store.tables import predictions
 from tests.unit.conftest import prediction
 from tests.unit.test_prediction_log import locked, until
 

@@ -24,7 +24,7 @@ from ratchet.model.embedding import embed, fit_embedder
 from ratchet.model.package.sealed_package import load_package
 from ratchet.model.training import build_estimator, fit_model
 from ratchet.settings import Settings
-from ratchet.store import Store
+from ratchet.store.database import Store
 from tests.labels import Stream, records
 from tests.unit.conftest import Trained
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet import sqlite
-from ratchet.sqlite import write_ahead
+from ratchet.store import sqlite
+from ratchet.store.sqlite import write_ahead
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from ratchet import leases
-from ratchet import store as stores
 from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings
-from ratchet.store import HEAD, Store, open_store
-from ratchet.tables import leases as lease_table
-from ratchet.tables import metadata
+from ratchet.store import database as stores
+from ratchet.store import leases
+from ratchet.store.database import HEAD, Store, open_store
+from ratchet.store.tables import leases as lease_table
+from ratchet.store.tables import metadata
 from tests.conftest import ROOT, new_database
 
 
@@ -129,7 +129,7 @@ def test_a_read_only_store_is_told(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
     program = (
         "import sys\n"
-        "from ratchet.store import Store\n"
+        "from ratchet.store.database import Store\n"
         "from ratchet import leases\n"
         "from ratchet.errors import ConfigError, StateError\n"
         "try: leases.acquire(Store(sys.argv[1]), 'x', wait=0)\n"
@@ -281,7 +281,7 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Store, ur
     program = (
         "import os, signal, sys\n"
         "from ratchet import leases\n"
-        "from ratchet.store import Store\n"
+        "from ratchet.store.database import Store\n"
         "leases.acquire(Store(sys.argv[1]), 'x', ttl=600)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )

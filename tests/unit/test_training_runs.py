@@ -10,7 +10,7 @@ import time
 import pytest
 
 from ratchet.loop.training_runs import RunState, TrainingRun, TrainingRuns
-from ratchet.store import Store
+from ratchet.store.database import Store
 from tests.conftest import ROOT
 from tests.unit.conftest import url_of
 
@@ -151,7 +151,7 @@ def test_threads_that_want_the_same_run_open_it_once(store: Store) -> None:
 
 _WANT = """
 import sys
-from ratchet.store import Store
+from ratchet.store.database import Store
 from ratchet.loop.training_runs import TrainingRuns
 runs = TrainingRuns(Store(sys.argv[1]), "iris")
 print("ready", flush=True)

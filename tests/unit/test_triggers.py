@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from ratchet import leases
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.drift.report import DriftReport
@@ -41,8 +40,9 @@ from ratchet.loop.windows import (
 from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.registry import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.store import Store
-from ratchet.tables import drift_results, quality_results
+from ratchet.store import leases
+from ratchet.store.database import Store
+from ratchet.store.tables import drift_results, quality_results
 from ratchet.tracking import DIGEST_TAG, connect
 from tests.labels import Stream, records
 from tests.unit.conftest import Trained, loop_config, registered, url_of

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from ratchet import leases
 from ratchet.config import TrainingConfig
 from ratchet.config.files import load_config
 from ratchet.config.tuning import TuningConfig
@@ -20,7 +19,8 @@ from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, StateError, TrainingError, UnavailableError
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
-from ratchet.store import open_store
+from ratchet.store import leases
+from ratchet.store.database import open_store
 from ratchet.tracking import connect, ensure_experiment
 from ratchet.tuning import study as studies
 from ratchet.tuning.book import StudyBook, study_name

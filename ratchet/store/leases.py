@@ -23,8 +23,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from ratchet.errors import StateError
-from ratchet.store import Store
-from ratchet.tables import leases
+from ratchet.store.database import Store
+from ratchet.store.tables import leases
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import orjson
 import sqlalchemy as sa
 
 from ratchet.model.record_schema import Record
-from ratchet.store import Store
-from ratchet.tables import predictions
+from ratchet.store.database import Store
+from ratchet.store.tables import predictions
 
 _COLUMNS = tuple(column.name for column in predictions.columns)
 _NAMES = ", ".join(_COLUMNS)

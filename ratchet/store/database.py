@@ -1,6 +1,6 @@
 """Ratchet's own store: SQLite in WAL mode by default, PostgreSQL by ``RATCHET_DATABASE_URL``.
 
-The tables (``ratchet.tables``) are made and changed by the migrations beside this file, at start-up, under a lock.
+The migrations beside this file create and change the tables (``ratchet.store.tables``) at start-up, under a lock.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ratchet.errors import ConfigError, StateError
-from ratchet.line import Line
 from ratchet.settings import Settings, prepare_home, without_password
-from ratchet.sqlite import write_ahead
+from ratchet.store.sqlite import write_ahead
+from ratchet.store.sqlite_write_queue import Line
 
-# The newest migration in ratchet/migrations/versions; a test holds the two together.
+# The newest migration in ratchet/store/migrations/versions; a test holds the two together.
 HEAD = "0004"
 # A table of our own, since MLflow, which may share the database, has one named alembic_version.
 VERSION_TABLE = "ratchet_alembic_version"
@@ -125,7 +125,7 @@ class Store:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Wait for other writers of the same SQLite file in line, for a moment; see ``ratchet.line``."""
+        """Queue briefly behind other writers of the same SQLite file; see ``sqlite_write_queue``."""
         line = self.line()
         if line is None:
             yield

@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from ratchet.store import VERSION_TABLE
-from ratchet.tables import metadata
+from ratchet.store.database import VERSION_TABLE
+from ratchet.store.tables import metadata
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=metadata, version_table=VERSION_TABLE)

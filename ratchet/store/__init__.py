@@ -1,0 +1,1 @@
+"""The store: predictions, feedback, promotions and runs, on SQLite or PostgreSQL."""
