@@ -153,7 +153,7 @@ def _round(folder: Path) -> dict[str, float]:
 
 
 def _promoted_at(store: Store) -> float:
-    from ratchet.ledger import Ledger
+    from ratchet.registry.promotion_ledger import Ledger
 
     entry = Ledger(store, "iris").last_completed()
     if entry is None or entry.ended_at is None:

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from measure import Target, describe_machine, rounds_asked_for, write_result
 
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings, quiet_environment
 from ratchet.store.tables import promotions
 from ratchet.tracking import DIGEST_TAG, connect

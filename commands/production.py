@@ -10,8 +10,8 @@ from commands import ROOT
 from commands.options import AsJson, Model
 
 if TYPE_CHECKING:
-    from ratchet.ledger import Entry
-    from ratchet.registry import ProductionPointer
+    from ratchet.registry.production_pointer import ProductionPointer
+    from ratchet.registry.promotion_ledger import Entry
     from ratchet.settings import Settings
 
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the ledger.")]
@@ -76,8 +76,8 @@ def doctor(
     from dataclasses import asdict
 
     from ratchet import console
-    from ratchet.doctor import examine
-    from ratchet.doctor import repair as mend
+    from ratchet.registry.doctor import examine
+    from ratchet.registry.doctor import repair as mend
 
     settings, pointer = _open(model)
     found, left = mend(pointer, settings.actor) if repair else (examine(pointer),) * 2

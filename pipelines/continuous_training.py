@@ -6,7 +6,7 @@ from zenml.enums import ExecutionMode
 from pipelines.training import challenge
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data.snapshots import Snapshot
-from ratchet.lineage import Lineage
+from ratchet.tracking.lineage import Lineage
 from steps.ingest_snapshot import ingest_snapshot
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pipelines.progress import hush
 from pipelines.stack import use_embedded_store
-from ratchet.champion import production_pointer
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import production_pointer
+from ratchet.registry.model_version import Mirror
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import choose_model
-from ratchet.versions import Mirror
 
 
 def open_pointer(settings: Settings, model: str | None, *, mirrored: bool = True) -> ProductionPointer:

@@ -17,7 +17,7 @@ from ratchet.errors import RatchetError
 from ratchet.settings import Settings, one_run_at_a_time, prepare_home
 
 if TYPE_CHECKING:
-    from ratchet.lineage import Lineage
+    from ratchet.tracking.lineage import Lineage
 
 STEPS = ("ingest", "embed", "train", "evaluate", "drift_check", "promote")
 
@@ -67,7 +67,7 @@ def plan_training(config: TrainingConfig) -> Plan:
     from ratchet.data import dataset_version
     from ratchet.model.batches import require_partial_fit
     from ratchet.model.training import build_estimator
-    from ratchet.warm_start import require_can_continue
+    from ratchet.registry.warm_start import require_can_continue
 
     estimator = build_estimator(config.train, config.task, config.seed)
     if config.train.mode == "warm_start":
@@ -168,8 +168,8 @@ def execute(
 
 def lineage_of(config: TrainingConfig, settings: Settings, data_version: str, **more: Any) -> Lineage:
     """Where a run that is about to start comes from, the version that it goes on from included."""
-    from ratchet.lineage import collect
-    from ratchet.warm_start import find_base
+    from ratchet.registry.warm_start import find_base
+    from ratchet.tracking.lineage import collect
 
     found: Lineage = collect(config, data_version, ROOT)
     return found.model_copy(update={"warm_start": find_base(settings, config), **more})

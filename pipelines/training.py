@@ -7,7 +7,7 @@ from zenml.enums import ExecutionMode
 
 from ratchet.config import TrainingConfig
 from ratchet.config.continuous import AnyTrainingConfig
-from ratchet.lineage import Lineage
+from ratchet.tracking.lineage import Lineage
 from steps.drift_check import drift_check
 from steps.embed import embed
 from steps.embed_batches import embed_batches

@@ -4,7 +4,7 @@ from zenml import pipeline
 from zenml.enums import ExecutionMode
 
 from ratchet.config.tuning import TuningConfig
-from ratchet.lineage import Lineage
+from ratchet.tracking.lineage import Lineage
 from steps.ingest import ingest
 from steps.tune import tune
 

@@ -15,8 +15,8 @@ from typing import Protocol
 from ratchet.board import Board, Cutover, Release
 from ratchet.errors import PackageError, RatchetError, RegistryError
 from ratchet.package_cache import PackageCache
+from ratchet.registry.model_version import Version
 from ratchet.runtime import Runtime
-from ratchet.versions import Version
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.errors import PackageError, RatchetError
-from ratchet.lineage import PREFIX
 from ratchet.model.package.sealed_package import verify_files
+from ratchet.registry.model_version import Version
 from ratchet.runtime import Runtime, load_runtime
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, download, run_record
-from ratchet.versions import Version
+from ratchet.tracking.lineage import PREFIX
 
 _KEPT = 5
 _DETAILS = "details.json"

@@ -15,19 +15,19 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from ratchet import status
-from ratchet.champion import fetch_package
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from ratchet.data.dvc_remote import fetch
 from ratchet.data.located import located, needed_variables
 from ratchet.data.snapshots import bring_snapshot, snapshot_path
 from ratchet.data.sources.files import file_version
 from ratchet.errors import DataError, RegistryError
-from ratchet.lineage import git_state, library_versions
 from ratchet.model.package.golden_predictions import golden_gap
 from ratchet.model.package.sealed_package import Package
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, run_record
+from ratchet.tracking.lineage import git_state, library_versions
 
 # What would lead the second training to the stores of the first.
 _NOT_INHERITED = ("MLFLOW_", "ZENML_", "RATCHET_")

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ratchet.feedback.book import feedback_of
-from ratchet.lineage import PREFIX
 from ratchet.loop.status import loop_status
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import run_record
+from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
-    from ratchet.ledger import Entry
+    from ratchet.registry.promotion_ledger import Entry
     from ratchet.settings import Settings
     from ratchet.store.predictions import Prediction
 

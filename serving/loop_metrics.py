@@ -10,11 +10,11 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ratchet.errors import RatchetError
-from ratchet.ledger import Kind, Ledger
 from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.production import count_labels
 from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version
 from ratchet.loop.windows import drift_windows, quality_windows
+from ratchet.registry.promotion_ledger import Kind, Ledger
 from ratchet.store.database import Store
 
 logger = logging.getLogger(__name__)

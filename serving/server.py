@@ -149,7 +149,7 @@ def _preloaded(settings: Settings) -> list[str]:
     """What every worker imports sooner or later."""
     modules = ["serving.app", "serving.service", "serving.endpoints", "_bentoml_impl.client", "onnxruntime", "uvloop"]
     if settings.model_path is None:
-        modules += ["ratchet.registry", "ratchet.package_cache"]
+        modules += ["ratchet.registry.production_pointer", "ratchet.package_cache"]
         if not settings.tracking_uri.startswith("http"):
             modules += ["mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
     return modules

@@ -180,7 +180,7 @@ class Worker:
 
     async def _follow(self) -> None:
         # Imported here, since serving a file needs no registry.
-        from ratchet.registry import ProductionPointer
+        from ratchet.registry.production_pointer import ProductionPointer
 
         self.model = await self._find_model()
         pointer = ProductionPointer(self.settings, self.model)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from zenml.config.cache_policy import CachePolicy
 
-from ratchet.lineage import library_versions
 from ratchet.settings import load_settings
+from ratchet.tracking.lineage import library_versions
 
 ROOT = Path(__file__).resolve().parent.parent
 

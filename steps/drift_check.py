@@ -6,11 +6,11 @@ import pandas as pd
 from zenml import log_metadata, step
 
 from ratchet import tracking
-from ratchet.champion import reference_package
 from ratchet.config import Drift
 from ratchet.drift import report as drift
 from ratchet.drift.report import DriftReport
-from ratchet.run_record import record_drift
+from ratchet.monitoring.drift.log_drift import record_drift
+from ratchet.registry.fetch_package import reference_package
 from ratchet.settings import load_settings
 
 

@@ -6,10 +6,10 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import warm_start
 from ratchet.config import AnyEmbed
 from ratchet.data import Schema
 from ratchet.model import embedding
+from ratchet.registry import warm_start
 from ratchet.settings import load_settings
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer

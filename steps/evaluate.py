@@ -9,11 +9,11 @@ from zenml import log_metadata, step
 from ratchet import tracking
 from ratchet.config.continuous import AnyTrainingConfig
 from ratchet.data import Schema
-from ratchet.lineage import Lineage
 from ratchet.model import evaluation
 from ratchet.model.evaluation import Evaluation
-from ratchet.run_record import record_figures, record_result
 from ratchet.settings import load_settings
+from ratchet.tracking.lineage import Lineage
+from ratchet.tracking.log_run import record_figures, record_result
 from steps.run_context import in_this_run
 
 

@@ -12,7 +12,7 @@ from zenml.model.utils import link_artifact_version_to_model_version
 from zenml.models import ModelVersionResponse
 
 from ratchet.model.evaluation import Evaluation
-from ratchet.promotion import Promotion
+from ratchet.registry.promote_challenger import Promotion
 from ratchet.tracking import PackageRef
 
 

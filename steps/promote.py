@@ -5,13 +5,13 @@ from typing import Annotated
 import pandas as pd
 from zenml import log_metadata, step
 
-from ratchet import promotion, tracking
+from ratchet import tracking
 from ratchet.config.continuous import AnyTrainingConfig
 from ratchet.drift.report import DriftReport
-from ratchet.lineage import Lineage
 from ratchet.model.evaluation import Evaluation
-from ratchet.promotion import Promotion
+from ratchet.registry.promote_challenger import Promotion, promote_challenger
 from ratchet.settings import load_settings
+from ratchet.tracking.lineage import Lineage
 from steps.model_control_plane import ZenMLStage, link_version
 from steps.run_context import in_this_run
 
@@ -30,7 +30,7 @@ def promote(
 ) -> Annotated[Promotion, "promotion"]:
     """Register the challenger, put it before the gate, and move the production pointer if it passed."""
     run = tracking.active_run_id()
-    result = promotion.promote_challenger(
+    result = promote_challenger(
         load_settings(),
         config,
         run,

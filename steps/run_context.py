@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zenml import get_step_context
 
-from ratchet.lineage import Lineage
+from ratchet.tracking.lineage import Lineage
 
 
 def in_this_run(lineage: Lineage) -> Lineage:

@@ -7,10 +7,10 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 from zenml import step
 
-from ratchet import warm_start
 from ratchet.config import TaskName, Train
 from ratchet.data import Schema
 from ratchet.model import training
+from ratchet.registry import warm_start
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
 from ratchet.tracking.log_package import log_packaged

@@ -8,8 +8,8 @@ from zenml import log_metadata, step
 from ratchet import tracking
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import Schema
-from ratchet.lineage import Lineage
 from ratchet.settings import load_settings
+from ratchet.tracking.lineage import Lineage
 from ratchet.tuning.progress import tell
 from ratchet.tuning.record import tune_in_run
 from ratchet.tuning.summary import StudySummary

@@ -12,9 +12,9 @@ from ratchet.comparison.table import Comparison
 from ratchet.comparison.text import markdown
 from ratchet.data.atomic_write import write_whole
 from ratchet.errors import ConfigError
-from ratchet.lineage import PREFIX
 from ratchet.settings import Settings
 from ratchet.tracking import connect, reachable
+from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import RegistryError
-from ratchet.lineage import PREFIX
 from ratchet.settings import Settings
 from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import all_pages, connect, reachable
+from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

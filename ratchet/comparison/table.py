@@ -13,7 +13,7 @@ from ratchet.comparison.runs import FinishedRun, newest_runs
 from ratchet.comparison.verdicts import Verdict, verdicts
 from ratchet.config import LOSSES, METRICS
 from ratchet.errors import ConfigError, nearest
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import PACKAGE_BYTES, TRAINING_SECONDS
 

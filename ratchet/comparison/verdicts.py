@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ratchet.comparison.runs import FinishedRun
-from ratchet.ledger import Entry
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.registry.promotion_ledger import Entry
 
 
 @dataclass(frozen=True)

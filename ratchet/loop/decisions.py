@@ -9,21 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet.champion import fetch_package
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import StateError
 from ratchet.loop.heartbeat import beat
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import TRIGGERS, Finding, View, held_back, wanted_watermark
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.tracking import connect, run_record
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
-    from ratchet.versions import Version
+    from ratchet.registry.model_version import Version
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from ratchet.ledger import Ledger
+from ratchet.registry.promotion_ledger import Ledger
 from ratchet.store.database import Store
 from ratchet.store.tables import feedback, training_runs
 from ratchet.store.timestamps import iso_utc

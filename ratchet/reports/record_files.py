@@ -17,7 +17,7 @@ from ratchet.data.schema import Schema
 from ratchet.errors import RegistryError, StateError
 from ratchet.loop.production import LabelledRow, PredictedRow, labelled_rows
 from ratchet.model.embedding import embed
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.reports.version_rows import VersionRows, load_version_rows
 from ratchet.settings import Settings
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import DataError, RatchetError, RegistryError
-from ratchet.lineage import PREFIX
 from ratchet.loop.production import labelled_rows, newest_predictions
-from ratchet.registry import ProductionPointer
+from ratchet.registry.model_version import Version
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.reports import job as report_job
 from ratchet.reports.job import PREDICTION
 from ratchet.reports.pages import workspace
@@ -26,7 +26,7 @@ from ratchet.reports.rows import ReportRows, report_rows
 from ratchet.reports.version_rows import load_version_rows
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
-from ratchet.versions import Version
+from ratchet.tracking.lineage import PREFIX
 
 # A report takes 5 to 15 s; a hundred columns of 5,000 rows may take a minute.
 TIMEOUT = 300.0

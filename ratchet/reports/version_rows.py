@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ratchet.champion import fetch_package
 from ratchet.config import TaskName
 from ratchet.config.files import parse_config
 from ratchet.data.schema import Schema
 from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError, RegistryError
-from ratchet.lineage import PREFIX
 from ratchet.model.tasks import task_of
 from ratchet.model.train_holdout import load_train_holdout
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.model_version import Version
 from ratchet.settings import Settings
 from ratchet.tracking import connect, run_record
-from ratchet.versions import Version
+from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline

@@ -12,9 +12,9 @@ from ratchet.config import TrainingConfig
 from ratchet.config.tuning import TuningConfig
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.schema import Schema
-from ratchet.lineage import Lineage
 from ratchet.settings import Settings
 from ratchet.tracking import connect, log_inputs, log_metrics
+from ratchet.tracking.lineage import Lineage
 from ratchet.tuning.book import study_name
 from ratchet.tuning.figures import figures
 from ratchet.tuning.space import config_with

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
 from tests.ci.pipeline import MAIN, MERGE_REQUEST, SCHEDULE, pipeline, tagged

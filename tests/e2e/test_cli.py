@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests.conftest import ROOT, Cli, of_no_home

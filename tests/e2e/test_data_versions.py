@@ -18,7 +18,7 @@ from pipelines.continuous import run_continuous
 from ratchet.data.snapshots import snapshot_path
 from ratchet.errors import ConfigError, DataError, StateError
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.store.database import open_store

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests import artifacts

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 from pipelines.continuous import ContinuousSummary, run_continuous, run_on_snapshot
-from ratchet.champion import reference_package
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import load_dataset, row_hashes
 from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError
 from ratchet.loop.production import labelled_rows
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.promotion import Promotion
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import reference_package
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.registry.promote_challenger import Promotion
 from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.simulation.stream import Example

@@ -19,7 +19,7 @@ import pytest
 import sqlalchemy as sa
 
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.simulation.stream import Example
 from ratchet.store.database import Store, open_store

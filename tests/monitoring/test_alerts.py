@@ -27,7 +27,7 @@ import sqlalchemy as sa
 
 from ratchet.loop.heartbeat import beat, last_beat
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import heartbeats

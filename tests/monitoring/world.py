@@ -16,7 +16,7 @@ from ratchet.loop.production import watermark
 from ratchet.loop.quality import Quality
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.loop.windows import Span, record_drift_window, record_quality
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store
 from tests.monitoring.prometheus import Prometheus

@@ -20,11 +20,11 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.report_runner import NothingYet, ReportSummary, run_reporting
-from ratchet.champion import fetch_package
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data import row_hashes
 from ratchet.errors import RegistryError
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.reports.pages import workspace
 from ratchet.reports.record_files import export_records
 from ratchet.reports.version_rows import VersionRows, load_version_rows, training_rows

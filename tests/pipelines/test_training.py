@@ -13,9 +13,9 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.runner import STEPS, RunSummary, plan_training, run_training
-from ratchet.champion import fetch_package
 from ratchet.errors import ConfigError, DataError, RegistryError, TrainingError
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests.training_runs import config_for, train_in

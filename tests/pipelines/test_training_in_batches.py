@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ratchet.champion import fetch_package
 from ratchet.config.files import load_config
 from ratchet.data import row_hashes
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.reports.version_rows import training_rows
 from ratchet.settings import Settings
 from ratchet.tracking import connect

@@ -9,7 +9,7 @@ from typing import Self
 
 import pytest
 
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import DIGEST_TAG, connect
 from tests.conftest import new_database

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ratchet.doctor import examine
 from ratchet.errors import RatchetError
-from ratchet.registry import ProductionPointer
+from ratchet.registry.doctor import examine
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from tests.promotion.conftest import Watcher, register
 

@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from ratchet.doctor import examine, repair
-from ratchet.registry import ProductionPointer
+from ratchet.registry.doctor import examine, repair
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from tests.conftest import ROOT
 from tests.promotion.conftest import FileMirror, Watcher, register
 
 PROGRAM = """
 import sys
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import load_settings
 from tests.promotion.conftest import FileMirror
 settings = load_settings()

@@ -24,10 +24,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from ratchet import registry
-from ratchet.doctor import examine, repair
 from ratchet.errors import RegistryError
-from ratchet.registry import ProductionPointer
+from ratchet.registry import production_pointer
+from ratchet.registry.doctor import examine, repair
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.tables import leases as lease_table
@@ -132,7 +132,7 @@ class Pointer(RuleBasedStateMachine):
                 raise Crash
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(registry, "failpoint", die)
+            patch.setattr(production_pointer, "failpoint", die)
             patch.setattr(leases, "release", _forget)
             with pytest.raises(Crash):
                 yield

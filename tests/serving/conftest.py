@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.champion import production_pointer
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import production_pointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
 from ratchet.tracking.log_package import log_packaged

@@ -15,7 +15,7 @@ from uuid import UUID
 import bentoml
 import pytest
 
-from ratchet.champion import production_pointer
+from ratchet.registry.fetch_package import production_pointer
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
 from ratchet.store.predictions import find_prediction

@@ -18,7 +18,7 @@ from hypothesis import settings as effort
 from schemathesis import APIOperation, Case, CheckContext, GenerationMode, Response
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from tests.serving.conftest import publish, published
 from tests.serving.running import RECORD, Service, serving

@@ -25,7 +25,7 @@ from ratchet.model.embedding import embed, fit_embedder
 from ratchet.model.package.sealed_package import write_package
 from ratchet.model.tasks import TASKS
 from ratchet.model.training import build_estimator, fit_model
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction

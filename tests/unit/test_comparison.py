@@ -16,7 +16,7 @@ from ratchet.comparison.runs import label_of
 from ratchet.comparison.table import Comparison, compare, differing_parameters
 from ratchet.comparison.text import conclusions, markdown, short_names, short_value, size
 from ratchet.errors import ConfigError, RegistryError
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment
 

@@ -22,7 +22,7 @@ from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError
 from ratchet.model.estimators import CostThresholdClassifier, MatrixFactorization, OutlierClassifier
 from ratchet.model.training import build_estimator
-from ratchet.warm_start import require_can_continue
+from ratchet.registry.warm_start import require_can_continue
 
 Data = tuple[npt.NDArray[np.float64], npt.NDArray[Any]]
 

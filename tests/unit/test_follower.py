@@ -15,9 +15,9 @@ from ratchet.board import NOTICE, Board, Release
 from ratchet.errors import RegistryError
 from ratchet.follower import Follower
 from ratchet.package_cache import PackageCache
+from ratchet.registry.model_version import Version
 from ratchet.runtime import Runtime
 from ratchet.settings import Settings
-from ratchet.versions import Version
 from tests.unit.conftest import baseline, packaged, until
 from tests.unit.test_board import Fellow, fellows
 

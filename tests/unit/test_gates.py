@@ -11,18 +11,18 @@ import pytest
 from scipy.stats import binom
 from sklearn.dummy import DummyClassifier
 
-from ratchet import gates
 from ratchet.config import Costs
 from ratchet.config.files import parse_config
 from ratchet.data import row_hashes
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError, DataError
-from ratchet.gates import Check, Trial, incompatibilities, judge, paired_interval, unseen_rows
-from ratchet.gates.comparison import both_scores
 from ratchet.model import metrics
 from ratchet.model.evaluation import Evaluation, evaluate_model
 from ratchet.model.metrics import ClassificationScores, RegressionScores
 from ratchet.model.package.sealed_package import Package, load_package
+from ratchet.registry import gates
+from ratchet.registry.gates import Check, Trial, incompatibilities, judge, paired_interval, unseen_rows
+from ratchet.registry.gates.comparison import both_scores
 from tests.unit.conftest import Trained, baseline
 
 

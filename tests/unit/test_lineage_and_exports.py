@@ -8,8 +8,8 @@ import joblib
 import pytest
 
 from ratchet.data import Schema
-from ratchet.lineage import collect, git_state, library_versions
 from ratchet.model.package.model_files import export_model
+from ratchet.tracking.lineage import collect, git_state, library_versions
 from tests.unit.conftest import Trained
 
 
@@ -56,7 +56,7 @@ def test_lineage_becomes_flat_tags(iris: Trained, tmp_path: Path) -> None:
 
 
 def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.lineage.LIBRARIES", ("numpy", "no-such-library"))
+    monkeypatch.setattr("ratchet.tracking.lineage.LIBRARIES", ("numpy", "no-such-library"))
     assert set(library_versions()) == {"python", "numpy"}
 
 

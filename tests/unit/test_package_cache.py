@@ -11,10 +11,10 @@ import pytest
 from ratchet import package_cache
 from ratchet.errors import PackageError, RegistryError, StateError
 from ratchet.package_cache import PackageCache
+from ratchet.registry.model_version import Version, from_mlflow
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
 from ratchet.tracking.log_package import log_packaged
-from ratchet.versions import Version, from_mlflow
 from tests import artifacts
 from tests.unit.conftest import Trained
 

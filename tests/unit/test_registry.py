@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from ratchet import stages
-from ratchet.champion import production_pointer, reference_package
-from ratchet.doctor import examine, repair
 from ratchet.errors import PackageError, RegistryError, StateError
-from ratchet.registry import ProductionPointer
+from ratchet.registry import stage_and_alias
+from ratchet.registry.doctor import examine, repair
+from ratchet.registry.fetch_package import production_pointer, reference_package
+from ratchet.registry.model_version import Version
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.tracking import DIGEST_TAG, connect, ensure_experiment
-from ratchet.versions import Version
 from tests import artifacts
 from tests.unit.conftest import Trained
 
@@ -317,7 +317,7 @@ def test_what_was_moved_by_hand_is_found_and_brought_in_line(
 def test_an_alias_or_stage_that_nobody_promoted_is_named_and_left_alone(
     pointer: ProductionPointer, client: MlflowClient
 ) -> None:
-    (stages.set_alias if pointer._settings.production_truth == "stage" else stages.set_stage)(
+    (stage_and_alias.set_alias if pointer._settings.production_truth == "stage" else stage_and_alias.set_stage)(
         client, pointer.model, "2"
     )
     assert [(f.code, f.repair) for f in examine(pointer)] == [("shadow_differs", "")]

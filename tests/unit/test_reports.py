@@ -14,6 +14,7 @@ import pytest
 from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import ConfigError, RatchetError, StateError
 from ratchet.loop.production import LabelledRow, PredictedRow
+from ratchet.registry.model_version import Version
 from ratchet.reports import job as report_job
 from ratchet.reports.pages import serve_evidently, serve_mlflow
 from ratchet.reports.record_files import write_records
@@ -21,7 +22,6 @@ from ratchet.reports.report import _publish, _reason, draw
 from ratchet.reports.rows import ReportRows, report_rows
 from ratchet.reports.version_rows import VersionRows
 from ratchet.settings import Settings
-from ratchet.versions import Version
 from tests.unit.conftest import Trained, baseline
 
 CONFIG = ReportingConfig(pipeline="reporting")

@@ -50,7 +50,7 @@ def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None
 
 
 def test_the_head_is_the_newest_migration() -> None:
-    assert ScriptDirectory(str(ROOT / "ratchet" / "migrations")).get_current_head() == HEAD
+    assert ScriptDirectory(str(ROOT / "ratchet" / "store" / "migrations")).get_current_head() == HEAD
 
 
 def test_opening_a_store_again_changes_nothing(store: Store, url: str) -> None:
@@ -130,7 +130,7 @@ def test_a_read_only_store_is_told(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from ratchet.store.database import Store\n"
-        "from ratchet import leases\n"
+        "from ratchet.store import leases\n"
         "from ratchet.errors import ConfigError, StateError\n"
         "try: leases.acquire(Store(sys.argv[1]), 'x', wait=0)\n"
         "except StateError as error: print('told:', error)\n"
@@ -280,7 +280,7 @@ def test_a_lease_has_a_holder_from_its_grant_to_its_end(store: Store) -> None:
 def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Store, url: str) -> None:
     program = (
         "import os, signal, sys\n"
-        "from ratchet import leases\n"
+        "from ratchet.store import leases\n"
         "from ratchet.store.database import Store\n"
         "leases.acquire(Store(sys.argv[1]), 'x', ttl=600)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"

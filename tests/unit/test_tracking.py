@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from ratchet.champion import fetch_package
 from ratchet.errors import RegistryError
 from ratchet.model.package.sealed_package import verify_package
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import (
     DIGEST_TAG,

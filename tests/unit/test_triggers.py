@@ -38,7 +38,7 @@ from ratchet.loop.windows import (
     record_quality,
 )
 from ratchet.model.package.sealed_package import Package, load_package
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import Store

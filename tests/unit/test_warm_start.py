@@ -16,8 +16,8 @@ from ratchet.errors import ConfigError, TrainingError
 from ratchet.model.embedding import embed
 from ratchet.model.package.sealed_package import Package, load_package, write_package
 from ratchet.model.training import build_estimator
+from ratchet.registry.warm_start import find_base, fit_challenger, load_base, require_can_continue
 from ratchet.settings import Settings
-from ratchet.warm_start import find_base, fit_challenger, load_base, require_can_continue
 from tests.unit.conftest import Trained, baseline, packaged, registered
 
 ESTIMATORS = {

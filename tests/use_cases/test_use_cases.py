@@ -20,7 +20,7 @@ from ratchet.data.schema import MISSING, Schema
 from ratchet.data.snapshots import load_snapshot
 from ratchet.data.split import row_hashes
 from ratchet.model.tasks import TASKS
-from ratchet.registry import ProductionPointer
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from tests.originals import FETCHED, served
 from tests.serving.running import Service, serving

@@ -9,10 +9,10 @@ import pandas as pd
 from ratchet.config import LOSSES
 from ratchet.data import row_hashes
 from ratchet.data.schema import Schema
-from ratchet.gates.contract import Trial
 from ratchet.model import metrics
 from ratchet.model.evaluation import resamples, score_rows
 from ratchet.model.package.sealed_package import Package
+from ratchet.registry.gates.contract import Trial
 
 # On fewer rows than this a comparison says nothing.
 FEWEST_ROWS = 10

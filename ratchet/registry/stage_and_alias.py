@@ -1,7 +1,7 @@
 """How MLflow says what is in Production: the stage, and the alias.
 
-One of the two is the truth and the other its mirror, by ``RATCHET_PRODUCTION_TRUTH``. Only ``ratchet.registry``
-uses this module.
+One of the two is the truth and the other its mirror, by ``RATCHET_PRODUCTION_TRUTH``. Only ``production_pointer`` uses
+this module.
 """
 
 from __future__ import annotations

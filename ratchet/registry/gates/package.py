@@ -10,10 +10,10 @@ import pandas as pd
 
 from ratchet.config import LOSSES
 from ratchet.data.schema import Schema
-from ratchet.gates.contract import Check, Trial
 from ratchet.model.package.golden_predictions import TOLERANCE, golden_gap
 from ratchet.model.package.onnx import PROBABILITY_TOLERANCE, check_parity, onnx_inputs, open_session
 from ratchet.model.package.sealed_package import Package
+from ratchet.registry.gates.contract import Check, Trial
 
 _LATENCY_CALLS = 30
 

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
-from ratchet import stages
 from ratchet.errors import RegistryError
-from ratchet.ledger import Entry, Kind, Ledger
+from ratchet.registry import stage_and_alias
+from ratchet.registry.model_version import Mirror, Version, from_mlflow, ledger_fields
+from ratchet.registry.promotion_ledger import Entry, Kind, Ledger
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import Store, open_store
 from ratchet.store.failpoints import failpoint
 from ratchet.tracking import connect
-from ratchet.versions import Mirror, Version, from_mlflow, ledger_fields
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 logger = logging.getLogger(__name__)
 
-PRODUCTION = stages.PRODUCTION
+PRODUCTION = stage_and_alias.PRODUCTION
 # What the ledger has room for.
 LONGEST_ID = 64
 # "Whatever is there now" for promote's expected version, which may also be None for nothing.
@@ -227,7 +227,7 @@ class ProductionPointer:
     def point(self, version: str, *, truth: bool = True) -> None:
         """Write truth, shadow and mirrors, in this order. Only under the lease and inside its exclusive lock."""
         failpoint("before_truth")
-        order = [stages.set_stage, stages.set_alias]
+        order = [stage_and_alias.set_stage, stage_and_alias.set_alias]
         if self._settings.production_truth == "alias":
             order.reverse()
         with self._reachable():
@@ -353,7 +353,7 @@ class ProductionPointer:
 
     @cached_property
     def _read(self) -> dict[str, Callable[..., list[str]]]:
-        return {"stage": stages.in_stage, "alias": stages.with_alias}
+        return {"stage": stage_and_alias.in_stage, "alias": stage_and_alias.with_alias}
 
     def versions(self) -> list[str]:
         """The numbers of all registered versions, newest first."""

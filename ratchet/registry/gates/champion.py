@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ratchet.config import LOSSES
-from ratchet.gates.comparison import FEWEST_ROWS, both_scores, columns_of, paired_interval, unseen_rows
-from ratchet.gates.contract import Check, Trial
 from ratchet.model import metrics
 from ratchet.model.package.sealed_package import Package
 from ratchet.model.tasks import block_length
+from ratchet.registry.gates.comparison import FEWEST_ROWS, both_scores, columns_of, paired_interval, unseen_rows
+from ratchet.registry.gates.contract import Check, Trial
 
 
 class AgainstChampion:

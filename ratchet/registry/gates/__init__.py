@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratchet.errors import RatchetError
-from ratchet.gates.champion import AgainstChampion, ReferenceKept
-from ratchet.gates.comparison import paired_interval, unseen_rows
-from ratchet.gates.contract import Check, GateCheck, Trial
-from ratchet.gates.package import (
+from ratchet.registry.gates.champion import AgainstChampion, ReferenceKept
+from ratchet.registry.gates.comparison import paired_interval, unseen_rows
+from ratchet.registry.gates.contract import Check, GateCheck, Trial
+from ratchet.registry.gates.package import (
     Floor,
     GoldenStable,
     LatencyBudget,

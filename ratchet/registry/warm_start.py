@@ -15,14 +15,14 @@ from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.pipeline import Pipeline
 
-from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
 from ratchet.data import Schema, row_hashes
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.model.estimators import CostThresholdClassifier
 from ratchet.model.package.sealed_package import Package
 from ratchet.model.training import build_estimator, fit_model
-from ratchet.registry import ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
 

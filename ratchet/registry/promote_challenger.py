@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.champion import fetch_package
 from ratchet.config import TrainingConfig
 from ratchet.errors import RatchetError
-from ratchet.gates import Check, Trial, judge
-from ratchet.lineage import SNAPSHOT_TAG, Lineage
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.model_files import export_model
 from ratchet.model.package.sealed_package import Package
-from ratchet.registry import PRODUCTION, ProductionPointer
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.gates import Check, Trial, judge
+from ratchet.registry.model_version import Mirror, Version
+from ratchet.registry.production_pointer import PRODUCTION, ProductionPointer
 from ratchet.tracking import PackageRef, connect, log_metrics, register
-from ratchet.versions import Mirror, Version
+from ratchet.tracking.lineage import SNAPSHOT_TAG, Lineage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from ratchet.ledger import Entry
+    from ratchet.registry.promotion_ledger import Entry
     from ratchet.settings import Settings
 
 Outcome = Literal["promoted", "refused", "unchanged"]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.model.package.sealed_package import Package, load_package, verify_package
-from ratchet.registry import ProductionPointer
+from ratchet.registry.model_version import Mirror, Version
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, download
-from ratchet.versions import Mirror, Version
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,0 +1,1 @@
+"""Monitoring of a model in Production: drift, live quality and reports."""

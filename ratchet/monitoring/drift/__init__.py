@@ -1,0 +1,1 @@
+"""Drift between the reference profile of a version and new rows."""
