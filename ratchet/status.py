@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ratchet.feedback.book import feedback_of
+from ratchet.feedback.table import feedback_of
 from ratchet.loop.status import loop_status
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.store.timestamps import iso_utc

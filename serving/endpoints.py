@@ -8,10 +8,10 @@ from typing import Any
 
 import uuid_utils
 
-from ratchet.explanation import explain
+from ratchet.inference.runtime import Answer, Runtime
+from ratchet.inference.shapley import explain
 from ratchet.model.record_schema import Record
 from ratchet.model.tasks import task_of
-from ratchet.runtime import Answer, Runtime
 from ratchet.store.predictions import Prediction
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer

@@ -7,9 +7,9 @@ from collections import Counter
 from typing import Any
 
 from ratchet.errors import InputError
-from ratchet.feedback.book import Recorded, Result, Served
-from ratchet.feedback.links import Links
-from ratchet.feedback.reader import read_feedback, read_feedback_batch, read_prediction_id
+from ratchet.feedback.requests import read_feedback, read_feedback_batch, read_prediction_id
+from ratchet.feedback.signed_links import Links
+from ratchet.feedback.table import Recorded, Result, Served
 from ratchet.store.timestamps import iso_utc
 from serving.exchange import Exchange, Headers
 from serving.replies import Reply, answer, refusal

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ratchet.feedback.reader import LONGEST_ID
+from ratchet.feedback.requests import LONGEST_ID
 
 Json = dict[str, Any]
 

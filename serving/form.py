@@ -21,9 +21,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ratchet.errors import InputError, Problem
-from ratchet.feedback.book import Case, ContradictionError, Recorded
-from ratchet.feedback.links import ExpiredLinkError, LinkError, Links
-from ratchet.feedback.rules import Feedback, label_from_text
+from ratchet.feedback.signed_links import ExpiredLinkError, LinkError, Links
+from ratchet.feedback.table import Case, ContradictionError, Recorded
+from ratchet.feedback.truth import Feedback, label_from_text
 from serving.feedback import served_by
 from serving.replies import RefusalError, refusal
 from serving.requests import FORM, ClientLeftError, read_body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ratchet.feedback.links import Links
+from ratchet.feedback.signed_links import Links
 from serving.keys import Keys
 from serving.replies import RefusalError, refuse, send_reply, with_security
 from serving.requests import JSON, require_type

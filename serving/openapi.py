@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ratchet.errors import UnavailableError
-from ratchet.runtime import Runtime
+from ratchet.inference.runtime import Runtime
 from serving.feedback import FORM_PATH
 from serving.feedback_schema import (
     contradiction_schema,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from ratchet.errors import InputError, UnavailableError
-from ratchet.feedback.book import ContradictionError, Standing, UnknownPredictionError
+from ratchet.feedback.table import ContradictionError, Standing, UnknownPredictionError
 from ratchet.store.timestamps import iso_utc
 
 logger = logging.getLogger(__name__)

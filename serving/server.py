@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
-from ratchet.feedback.links import Links
+from ratchet.feedback.signed_links import Links
 from ratchet.settings import Settings, load_settings, prepare_home
 from serving.environment import prepare_environment
 from serving.keys import Keys
@@ -108,7 +108,7 @@ def relay(path: str) -> None:
     """
     import uvloop
 
-    from ratchet.relay import RelayServer
+    from ratchet.inference.write_relay import RelayServer
     from ratchet.store.database import open_store
     from serving.logs import log_as_json
 
@@ -149,7 +149,7 @@ def _preloaded(settings: Settings) -> list[str]:
     """What every worker imports sooner or later."""
     modules = ["serving.app", "serving.service", "serving.endpoints", "_bentoml_impl.client", "onnxruntime", "uvloop"]
     if settings.model_path is None:
-        modules += ["ratchet.registry.production_pointer", "ratchet.package_cache"]
+        modules += ["ratchet.registry.production_pointer", "ratchet.inference.package_cache"]
         if not settings.tracking_uri.startswith("http"):
             modules += ["mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
     return modules

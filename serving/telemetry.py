@@ -21,9 +21,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from ratchet.feedback.book import ContradictionError, Recorded, Standing
-from ratchet.feedback.desk import Told
-from ratchet.prediction_log import Rows
+from ratchet.feedback.group_commit import Told
+from ratchet.feedback.table import ContradictionError, Recorded, Standing
+from ratchet.inference.prediction_log import Rows
 from serving.latency import LatencyWindow
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)

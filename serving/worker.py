@@ -13,15 +13,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ratchet.board import Board
 from ratchet.errors import ConfigError, RegistryError, UnavailableError
-from ratchet.feedback.desk import FeedbackDesk
-from ratchet.follower import Follower
-from ratchet.journal import Journal
-from ratchet.package_cache import PackageCache
-from ratchet.prediction_log import PredictionLog
-from ratchet.relay import RelayClient
-from ratchet.runtime import Runtime, load_file
+from ratchet.feedback.group_commit import FeedbackDesk
+from ratchet.inference.package_cache import PackageCache
+from ratchet.inference.pointer_follower import Follower
+from ratchet.inference.prediction_log import PredictionLog
+from ratchet.inference.runtime import Runtime, load_file
+from ratchet.inference.spill_journal import Journal
+from ratchet.inference.worker_cutover import Board
+from ratchet.inference.write_relay import RelayClient
 from ratchet.settings import Settings, load_settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc

@@ -12,11 +12,11 @@ import uuid_utils
 from ratchet.config.files import load_config
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
-from ratchet.feedback.book import Recorded, Served, record_feedback
-from ratchet.feedback.rules import Feedback
+from ratchet.feedback.table import Recorded, Served, record_feedback
+from ratchet.feedback.truth import Feedback
+from ratchet.inference.runtime import load_runtime
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
-from ratchet.runtime import load_runtime
 from ratchet.settings import Settings
 from ratchet.simulation.stream import Example, Simulation
 from ratchet.store.database import Store

@@ -17,8 +17,8 @@ import pytest
 import sqlalchemy as sa
 import uuid_utils
 
-from ratchet.feedback.book import feedback_of
-from ratchet.journal import Journal
+from ratchet.feedback.table import feedback_of
+from ratchet.inference.spill_journal import Journal
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.predictions import Prediction, insert_predictions

@@ -11,8 +11,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from ratchet.feedback.book import feedback_of
-from ratchet.feedback.links import Links
+from ratchet.feedback.signed_links import Links
+from ratchet.feedback.table import feedback_of
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from tests.serving.running import Service

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.board import NOTICE
+from ratchet.inference.worker_cutover import NOTICE
 from ratchet.settings import Settings
 from tests.serving.conftest import published
 from tests.serving.load import Request, load_on

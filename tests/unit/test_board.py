@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from ratchet import board as boards
-from ratchet.board import NOTICE, Board, Cutover, Post, Release
+from ratchet.inference import worker_cutover as boards
+from ratchet.inference.worker_cutover import NOTICE, Board, Cutover, Post, Release
 
 ONE, TWO, THREE = (Release(str(number), f"{number}" * 64) for number in (1, 2, 3))
 

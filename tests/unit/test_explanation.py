@@ -12,10 +12,10 @@ import pytest
 
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError
-from ratchet.explanation import MOST_EXACT, explain
+from ratchet.inference.runtime import Outputs, Runtime, load_runtime
+from ratchet.inference.shapley import MOST_EXACT, explain
 from ratchet.model.package.golden_predictions import Golden
 from ratchet.model.record_schema import Record
-from ratchet.runtime import Outputs, Runtime, load_runtime
 from tests.unit.conftest import Trained
 
 Floats = npt.NDArray[np.float64]

@@ -15,7 +15,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from ratchet.errors import InputError, RatchetError, StateError, UnavailableError
-from ratchet.feedback.book import (
+from ratchet.feedback.table import (
     ContradictionError,
     FeedbackRow,
     Recorded,
@@ -27,7 +27,7 @@ from ratchet.feedback.book import (
     record_feedback,
     recording,
 )
-from ratchet.feedback.rules import Feedback
+from ratchet.feedback.truth import Feedback
 from ratchet.loop.production import labels_up_to, watermark
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions

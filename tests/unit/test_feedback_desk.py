@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.feedback.book import Recorded, Served, UnknownPredictionError, feedback_of
-from ratchet.feedback.desk import FeedbackDesk, Told
-from ratchet.feedback.rules import Feedback
-from ratchet.journal import Journal
+from ratchet.feedback.group_commit import FeedbackDesk, Told
+from ratchet.feedback.table import Recorded, Served, UnknownPredictionError, feedback_of
+from ratchet.feedback.truth import Feedback
+from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
 from tests.unit.conftest import prediction

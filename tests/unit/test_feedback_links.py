@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from itsdangerous import URLSafeTimedSerializer
 
 from ratchet.errors import ConfigError, UnavailableError
-from ratchet.feedback.links import _SALT, _SIGNED, ExpiredLinkError, LinkError, Links
+from ratchet.feedback.signed_links import _SALT, _SIGNED, ExpiredLinkError, LinkError, Links
 from ratchet.settings import Settings
 
 SECRET = "a-secret-of-the-tests"

@@ -11,12 +11,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from ratchet.board import NOTICE, Board, Release
 from ratchet.errors import RegistryError
-from ratchet.follower import Follower
-from ratchet.package_cache import PackageCache
+from ratchet.inference.package_cache import PackageCache
+from ratchet.inference.pointer_follower import Follower
+from ratchet.inference.runtime import Runtime
+from ratchet.inference.worker_cutover import NOTICE, Board, Release
 from ratchet.registry.model_version import Version
-from ratchet.runtime import Runtime
 from ratchet.settings import Settings
 from tests.unit.conftest import baseline, packaged, until
 from tests.unit.test_board import Fellow, fellows
@@ -231,7 +231,7 @@ def test_a_rollback_away_from_a_damaged_version_is_no_change(scene: Scene) -> No
 
 def test_tries_become_rarer_and_a_new_promotion_is_tried_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("ratchet.follower.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("ratchet.inference.pointer_follower.time", SimpleNamespace(monotonic=lambda: now[0]))
     scene.follower._interval = 1.0
     scene.promote("1")
     shutil.rmtree(scene.folder("2"))
@@ -346,7 +346,7 @@ def test_another_worker_that_is_ahead_is_a_reason_to_look_at_the_pointer(
     scene: Scene, fellow: Fellow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
-    monkeypatch.setattr("ratchet.follower.time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr("ratchet.inference.pointer_follower.time", SimpleNamespace(monotonic=lambda: now[0]))
     scene.follower._interval = 3600.0
     scene.promote("1")
     now[0] += 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ratchet.data import Schema
+from ratchet.inference.runtime import load_runtime
 from ratchet.model.package.model_files import load_joblib
 from ratchet.model.package.sealed_package import load_package, verify_package
-from ratchet.runtime import load_runtime
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "packages-0.1.zip"
 NAMES = ("anomalies", "calendar", "costs", "ratings")

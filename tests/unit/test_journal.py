@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ratchet.errors import StateError
-from ratchet.journal import Journal
+from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, find_prediction, insert_predictions
 from tests.conftest import ROOT
@@ -43,7 +43,7 @@ def program(body: str, folder: Path) -> subprocess.Popen[str]:
     begin = (
         "import json, resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from ratchet.journal import Journal\n"
+        "from ratchet.inference.spill_journal import Journal\n"
         "journal, rows = Journal(Path(sys.argv[1])), json.loads(sys.argv[2])\n"
     )
     rows = json.dumps([prediction(number) for number in range(100)])
@@ -100,7 +100,7 @@ def test_a_row_is_on_the_disk_before_append_returns(folder: Path, monkeypatch: p
         real(descriptor)
 
     real = os.fdatasync
-    monkeypatch.setattr("ratchet.journal.os.fdatasync", spy)
+    monkeypatch.setattr("ratchet.inference.spill_journal.os.fdatasync", spy)
     journal = Journal(folder)
     journal.append([prediction(1)])
     assert len(synced) == 1
@@ -210,7 +210,7 @@ def test_a_segment_that_was_just_begun_is_not_taken_for_a_dead_ones(
             replayed(folder)
         real(descriptor, operation)
 
-    monkeypatch.setattr("ratchet.journal.fcntl.flock", another_process_replays_first)
+    monkeypatch.setattr("ratchet.inference.spill_journal.fcntl.flock", another_process_replays_first)
     journal = Journal(folder)
     journal.append([prediction(1)])
     journal.release()
@@ -245,7 +245,7 @@ def test_a_row_that_does_not_fit_leaves_nothing_behind(folder: Path, monkeypatch
     journal = Journal(folder)
     journal.append([prediction(1)])
     with monkeypatch.context() as full:
-        full.setattr("ratchet.journal.os.write", disk_is_full)
+        full.setattr("ratchet.inference.spill_journal.os.write", disk_is_full)
         with pytest.raises(OSError, match="No space left on device"):
             journal.append([prediction(2), prediction(3)])
     journal.append([prediction(4)])
@@ -256,7 +256,7 @@ def test_a_row_that_does_not_fit_leaves_nothing_behind(folder: Path, monkeypatch
 def test_a_first_row_that_does_not_fit_leaves_no_segment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     journal = Journal(folder)
     with monkeypatch.context() as full:
-        full.setattr("ratchet.journal.os.write", disk_is_full)
+        full.setattr("ratchet.inference.spill_journal.os.write", disk_is_full)
         for _ in range(3):
             with pytest.raises(OSError, match="No space left on device"):
                 journal.append([prediction(1)])
@@ -273,7 +273,7 @@ def test_a_row_that_cannot_be_synced_is_refused_and_taken_back(folder: Path, mon
     journal = Journal(folder)
     journal.append([prediction(1)])
     with monkeypatch.context() as broken:
-        broken.setattr("ratchet.journal.os.fdatasync", fail)
+        broken.setattr("ratchet.inference.spill_journal.os.fdatasync", fail)
         with pytest.raises(OSError, match="Input/output error"):
             journal.append([prediction(2)])
     journal.release()

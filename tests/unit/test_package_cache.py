@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ratchet import package_cache
 from ratchet.errors import PackageError, RegistryError, StateError
-from ratchet.package_cache import PackageCache
+from ratchet.inference import package_cache
+from ratchet.inference.package_cache import PackageCache
 from ratchet.registry.model_version import Version, from_mlflow
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
@@ -59,7 +59,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return real(client, model, version, to)
 
     real = package_cache.download
-    monkeypatch.setattr("ratchet.package_cache.download", counted)
+    monkeypatch.setattr("ratchet.inference.package_cache.download", counted)
     return made
 
 

@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.journal import Journal
-from ratchet.prediction_log import PredictionLog
+from ratchet.inference.prediction_log import PredictionLog
+from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, find_prediction
 from ratchet.store.tables import predictions

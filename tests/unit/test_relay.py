@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ratchet.journal import Journal
-from ratchet.prediction_log import PredictionLog
-from ratchet.relay import RelayClient, RelayServer
+from ratchet.inference.prediction_log import PredictionLog
+from ratchet.inference.spill_journal import Journal
+from ratchet.inference.write_relay import RelayClient, RelayServer
 from ratchet.store.database import Store
 from ratchet.store.tables import predictions
 from tests.unit.conftest import prediction

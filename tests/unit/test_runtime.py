@@ -15,10 +15,10 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.data import Schema
 from ratchet.errors import ConfigError, InputError, PackageError
+from ratchet.inference.runtime import Runtime, load_file, load_runtime, sklearn_engine
 from ratchet.model.package.model_files import export_model
 from ratchet.model.package.sealed_package import MANIFEST, Manifest, _sha256
 from ratchet.model.record_schema import Record
-from ratchet.runtime import Runtime, load_file, load_runtime, sklearn_engine
 from tests.unit.conftest import Trained, baseline, packaged
 
 FOREST = "train={estimator: sklearn.ensemble.RandomForestClassifier, params: {n_estimators: 5}}"

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ratchet.errors import PackageError, RatchetError
+from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.model.package.sealed_package import verify_files
 from ratchet.registry.model_version import Version
-from ratchet.runtime import Runtime, load_runtime
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, download, run_record
 from ratchet.tracking.lineage import PREFIX

@@ -11,7 +11,7 @@ from pydantic import Field as Constraint
 from pydantic_core import PydanticCustomError
 
 from ratchet.errors import InputError, Problem
-from ratchet.feedback.rules import Feedback, Label, Source
+from ratchet.feedback.truth import Feedback, Label, Source
 
 # As many characters as an id has. PostgreSQL cannot compare with the character NUL.
 LONGEST_ID = 36

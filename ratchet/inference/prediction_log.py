@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.journal import Journal
-from ratchet.relay import RelayClient
+from ratchet.inference.spill_journal import Journal
+from ratchet.inference.write_relay import RelayClient
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, PredictionWriter, insert_predictions
 

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ratchet.board import Board, Cutover, Release
 from ratchet.errors import PackageError, RatchetError, RegistryError
-from ratchet.package_cache import PackageCache
+from ratchet.inference.package_cache import PackageCache
+from ratchet.inference.runtime import Runtime
+from ratchet.inference.worker_cutover import Board, Cutover, Release
 from ratchet.registry.model_version import Version
-from ratchet.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ratchet.inference.runtime import Answer, Runtime
 from ratchet.model.record_schema import Record
-from ratchet.runtime import Answer, Runtime
 
 # With so many features, all coalitions are tried; with more, orders are sampled (E. Strumbelj and I. Kononenko,
 # "Explaining prediction models and individual predictions with feature contributions", 2014).

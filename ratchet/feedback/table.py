@@ -17,7 +17,7 @@ from typing import NamedTuple, TypedDict, cast
 import sqlalchemy as sa
 
 from ratchet.errors import RatchetError, UnavailableError
-from ratchet.feedback.rules import Feedback, Label, Predicted, Source, Status, Truth, labels_of, read_truth, status_of
+from ratchet.feedback.truth import Feedback, Label, Predicted, Source, Status, Truth, labels_of, read_truth, status_of
 from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
 from ratchet.store.tables import feedback, predictions

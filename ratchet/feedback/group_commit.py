@@ -17,9 +17,9 @@ from queue import Empty, SimpleQueue
 from sqlalchemy.exc import IntegrityError
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.feedback.book import Case, Result, Served, find_case, recording
-from ratchet.feedback.rules import Feedback
-from ratchet.journal import Journal
+from ratchet.feedback.table import Case, Result, Served, find_case, recording
+from ratchet.feedback.truth import Feedback
+from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 
 Told = tuple[Feedback, Result]

@@ -1,0 +1,1 @@
+"""Answering requests: the loaded model, its prediction log, and the version it follows."""
