@@ -50,17 +50,18 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List what was done to Production: when, from, to, who, why, and the gate's figures."""
-    from ratchet import console, status
+    from ratchet import console
+    from ratchet.loop import overview
 
     _, pointer = _open(model, mirrored=False)
-    entries = status.history(pointer, limit)
+    entries = overview.history(pointer, limit)
     console.print_json(entries) if as_json else console.print_history(entries)
 
 
 def status(model: Model = None, as_json: AsJson = False) -> None:
     """Say what is in Production, since when, how good it is, and what it was trained on."""
     from ratchet import console
-    from ratchet.status import status as standing
+    from ratchet.loop.overview import status as standing
 
     settings, pointer = _open(model, mirrored=False)
     found = standing(settings, pointer)
@@ -92,7 +93,8 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Go from a version or a prediction back to everything that made it."""
-    from ratchet import console, status
+    from ratchet import console
+    from ratchet.loop import overview
     from ratchet.settings import load_settings
     from ratchet.store.database import open_store
     from ratchet.store.predictions import find_prediction
@@ -100,9 +102,9 @@ def lineage(
     prediction = find_prediction(open_store(load_settings()), version) if len(version) == 36 else None
     settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)
     if prediction:
-        found = status.prediction_lineage(settings, pointer, prediction)
+        found = overview.prediction_lineage(settings, pointer, prediction)
     else:
-        found = status.lineage(settings, pointer, version)
+        found = overview.lineage(settings, pointer, version)
     console.print_json(found) if as_json else console.print_fields(found)
 
 

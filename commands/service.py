@@ -45,9 +45,9 @@ def ui(
     ] = None,
 ) -> None:
     """Show reports (evidently) or runs (mlflow) in the browser, until Ctrl-C."""
-    from ratchet.reports import pages
+    from commands import web_pages
     from ratchet.settings import load_settings, quiet_environment
 
     quiet_environment()
-    serve_pages = pages.serve_evidently if what is Pages.evidently else pages.serve_mlflow
-    serve_pages(load_settings(), host, port or pages.PORTS[what])
+    serve_pages = web_pages.serve_evidently if what is Pages.evidently else web_pages.serve_mlflow
+    serve_pages(load_settings(), host, port or web_pages.PORTS[what])

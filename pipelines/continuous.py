@@ -14,9 +14,9 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data.dvc_remote import require_remote
 from ratchet.data.snapshots import Snapshot, bring_snapshot, describe_snapshot, share_snapshot
 from ratchet.errors import ConfigError, RatchetError, RegistryError, StateError
-from ratchet.loop.production import watermark
 from ratchet.loop.snapshots import build_snapshot
 from ratchet.loop.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
+from ratchet.monitoring.production_rows import watermark
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import Store, open_store

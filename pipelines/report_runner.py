@@ -9,8 +9,8 @@ from typing import Any
 from pipelines.progress import Listener
 from pipelines.runner import execute
 from ratchet.config.reporting import ReportingConfig
-from ratchet.reports.record_files import export_records
-from ratchet.reports.report import Report, champion, has_answered
+from ratchet.monitoring.reports.record_files import export_records
+from ratchet.monitoring.reports.report import Report, champion, has_answered
 from ratchet.settings import Settings
 from ratchet.tracking import choose_model
 

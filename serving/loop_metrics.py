@@ -11,9 +11,9 @@ from prometheus_client.registry import Collector
 
 from ratchet.errors import RatchetError
 from ratchet.loop.heartbeat import last_beat
-from ratchet.loop.production import count_labels
 from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version
-from ratchet.loop.windows import drift_windows, quality_windows
+from ratchet.monitoring.production_rows import count_labels
+from ratchet.monitoring.windows import drift_windows, quality_windows
 from ratchet.registry.promotion_ledger import Kind, Ledger
 from ratchet.store.database import Store
 

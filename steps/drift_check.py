@@ -7,9 +7,9 @@ from zenml import log_metadata, step
 
 from ratchet import tracking
 from ratchet.config import Drift
-from ratchet.drift import report as drift
-from ratchet.drift.report import DriftReport
+from ratchet.monitoring.drift import report as drift
 from ratchet.monitoring.drift.log_drift import record_drift
+from ratchet.monitoring.drift.report import DriftReport
 from ratchet.registry.fetch_package import reference_package
 from ratchet.settings import load_settings
 

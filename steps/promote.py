@@ -7,8 +7,8 @@ from zenml import log_metadata, step
 
 from ratchet import tracking
 from ratchet.config.continuous import AnyTrainingConfig
-from ratchet.drift.report import DriftReport
 from ratchet.model.evaluation import Evaluation
+from ratchet.monitoring.drift.report import DriftReport
 from ratchet.registry.promote_challenger import Promotion, promote_challenger
 from ratchet.settings import load_settings
 from ratchet.tracking.lineage import Lineage

@@ -7,7 +7,7 @@ from zenml.types import HTMLString
 
 from ratchet import tracking
 from ratchet.config.reporting import ReportingConfig
-from ratchet.reports import report as reports
+from ratchet.monitoring.reports import report as reports
 from ratchet.settings import load_settings
 
 

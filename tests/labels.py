@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import sqlalchemy as sa
 
-from ratchet.loop.production import Label, first_id
 from ratchet.model.record_schema import Record
+from ratchet.monitoring.production_rows import Label, first_id
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
 from ratchet.store.tables import feedback

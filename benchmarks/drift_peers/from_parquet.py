@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import scipy.special  # noqa: F401
 
 from ratchet.config import Drift
-from ratchet.drift.report import compare_parquet
 from ratchet.model.package.profile import Profile
+from ratchet.monitoring.drift.report import compare_parquet
 
 
 def memory(line: str) -> float:

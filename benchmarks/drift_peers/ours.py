@@ -11,8 +11,8 @@ from side import COLUMNS, load, report
 
 from ratchet.config import Drift
 from ratchet.data.schema import Field, Schema
-from ratchet.drift.report import compare
 from ratchet.model.package.profiling import profile_rows
+from ratchet.monitoring.drift.report import compare
 
 SCHEMA = Schema(features=tuple(Field(name=name, type="number", nullable=False) for name in COLUMNS), target="y")
 

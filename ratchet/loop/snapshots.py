@@ -12,8 +12,8 @@ import pandas as pd
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import Schema, load_dataset, row_hashes
 from ratchet.data.snapshots import PART, PARTS, Snapshot, write_snapshot
-from ratchet.loop.production import LabelledRow, labels_up_to
 from ratchet.model.tasks import TASKS
+from ratchet.monitoring.production_rows import LabelledRow, labels_up_to
 from ratchet.settings import Settings
 from ratchet.store.database import Store
 

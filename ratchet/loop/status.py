@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ratchet.loop.production import count_labels
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
-from ratchet.loop.windows import drift_windows, quality_windows
+from ratchet.monitoring.production_rows import count_labels
+from ratchet.monitoring.windows import drift_windows, quality_windows
 from ratchet.store.database import Store
 from ratchet.store.timestamps import iso_utc
 

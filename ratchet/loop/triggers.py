@@ -17,9 +17,10 @@ import pandas as pd
 from ratchet.config.continuous import ContinuousTrainingConfig, Debounce
 from ratchet.config.cron import next_time
 from ratchet.config.tasks import POSITIVE_METRICS
-from ratchet.drift import report as drift
-from ratchet.loop import quality
-from ratchet.loop.production import (
+from ratchet.loop.training_runs import TrainingRun
+from ratchet.monitoring import live_quality
+from ratchet.monitoring.drift import report as drift
+from ratchet.monitoring.production_rows import (
     count_judged,
     count_labels,
     first_id,
@@ -28,14 +29,7 @@ from ratchet.loop.production import (
     nth_label,
     watermark,
 )
-from ratchet.loop.training_runs import TrainingRun
-from ratchet.loop.windows import (
-    Span,
-    drift_windows,
-    quality_windows,
-    record_drift_window,
-    record_quality,
-)
+from ratchet.monitoring.windows import Span, drift_windows, quality_windows, record_drift_window, record_quality
 from ratchet.store.database import Store
 
 if TYPE_CHECKING:
@@ -174,7 +168,7 @@ class QualityFell:
         return Finding("quality_drop", seen >= asked.k, _debounced("quality", seen, len(counted), asked, note))
 
     @staticmethod
-    def _measure(view: View, metric: str) -> tuple[quality.Quality, int]:
+    def _measure(view: View, metric: str) -> tuple[live_quality.Quality, int]:
         asked = view.config.triggers.quality_drop
         if asked is None:
             raise ValueError("the trigger is off")
@@ -183,7 +177,7 @@ class QualityFell:
         baseline = view.holdout_metrics().get(metric)
         two_classes = metric in POSITIVE_METRICS or view.config.dataset.positive is not None
         schema = view.package().schema if two_classes else None
-        found = quality.measure(
+        found = live_quality.measure(
             rows,
             newest,
             view.version,

@@ -15,15 +15,15 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import load_dataset, row_hashes
 from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError
-from ratchet.loop.production import labelled_rows
+from ratchet.loop.overview import lineage
 from ratchet.loop.training_runs import TrainingRuns
+from ratchet.monitoring.production_rows import labelled_rows
 from ratchet.registry.fetch_package import reference_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promote_challenger import Promotion
 from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.simulation.stream import Example
-from ratchet.status import lineage
 from ratchet.store.database import Store, open_store
 from steps.model_control_plane import ZenMLStage
 from tests.conftest import ROOT, Cli

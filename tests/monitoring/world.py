@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-from ratchet.drift.report import DriftReport
 from ratchet.loop.heartbeat import beat
-from ratchet.loop.production import watermark
-from ratchet.loop.quality import Quality
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.loop.windows import Span, record_drift_window, record_quality
+from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.live_quality import Quality
+from ratchet.monitoring.production_rows import watermark
+from ratchet.monitoring.windows import Span, record_drift_window, record_quality
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store

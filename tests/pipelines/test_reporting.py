@@ -23,11 +23,11 @@ from pipelines.report_runner import NothingYet, ReportSummary, run_reporting
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data import row_hashes
 from ratchet.errors import RegistryError
+from ratchet.monitoring.reports.job import workspace
+from ratchet.monitoring.reports.record_files import export_records
+from ratchet.monitoring.reports.version_rows import VersionRows, load_version_rows, training_rows
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
-from ratchet.reports.pages import workspace
-from ratchet.reports.record_files import export_records
-from ratchet.reports.version_rows import VersionRows, load_version_rows, training_rows
 from ratchet.settings import Settings, load_settings
 from ratchet.store.database import open_store
 from ratchet.store.predictions import insert_predictions

@@ -10,9 +10,9 @@ import pytest
 
 from ratchet.config.files import load_config
 from ratchet.data import row_hashes
+from ratchet.monitoring.reports.version_rows import training_rows
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
-from ratchet.reports.version_rows import training_rows
 from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests.serving.running import serving

@@ -14,13 +14,13 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ratchet.drift.report import DriftReport
 from ratchet.errors import StateError
 from ratchet.loop import triggers
 from ratchet.loop.heartbeat import beat
-from ratchet.loop.quality import Quality
 from ratchet.loop.training_runs import TRIGGER_NAMES, TrainingRuns
-from ratchet.loop.windows import Span, record_drift_window, record_quality
+from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.live_quality import Quality
+from ratchet.monitoring.windows import Span, record_drift_window, record_quality
 from ratchet.registry.promotion_ledger import Entry, Ledger
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store

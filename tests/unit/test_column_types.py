@@ -16,15 +16,15 @@ from ratchet.data import Schema, load_dataset
 from ratchet.data.columns import as_time_text
 from ratchet.data.schema import Field, check_frame
 from ratchet.data.snapshots import _rules
-from ratchet.drift.report import DriftReport, compare_window
 from ratchet.errors import ConfigError, InputError
 from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.inference.shapley import explain
-from ratchet.loop.production import LabelledRow
 from ratchet.loop.snapshots import as_frame
 from ratchet.model.embedding import embed
 from ratchet.model.package.sealed_package import Package, load_package, verify_package
 from ratchet.model.record_schema import LONGEST_TEXT, RecordReader, canonical_time
+from ratchet.monitoring.drift.report import DriftReport, compare_window
+from ratchet.monitoring.production_rows import LabelledRow
 from ratchet.simulation.stream import Simulation
 from tests.unit.conftest import Trained, fit, packaged
 

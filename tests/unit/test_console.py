@@ -9,8 +9,8 @@ import pytest
 
 from ratchet import console
 from ratchet.config.files import load_config
-from ratchet.drift.report import DriftReport
 from ratchet.model.evaluation import Evaluation
+from ratchet.monitoring.drift.report import DriftReport
 from ratchet.registry.promote_challenger import Promotion
 
 BASELINE = Path(__file__).resolve().parents[2] / "configs" / "baseline.yaml"

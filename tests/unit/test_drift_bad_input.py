@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 
 from ratchet.config import Drift
-from ratchet.drift.report import DriftReport, compare_window
 from ratchet.model.package import sealed_package
 from ratchet.model.package.profiling import profile_model, profile_rows
 from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.monitoring.drift.log_drift import drift_metrics
+from ratchet.monitoring.drift.report import DriftReport, compare_window
 from tests.unit.conftest import Trained
 
 METHODS = ("psi", "ks", "jensen_shannon", "chi_square")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from ratchet.config import Drift
 from ratchet.data.schema import Field, Schema
-from ratchet.drift.report import compare, compare_batches, compare_parquet
 from ratchet.model.package.histogram import Counts, count, count_categories, count_numbers, point_cuts
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_rows
+from ratchet.monitoring.drift.report import compare, compare_batches, compare_parquet
 
 SCHEMA = Schema(
     features=(

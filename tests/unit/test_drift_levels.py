@@ -14,11 +14,11 @@ import scipy.stats
 
 from ratchet.config import Drift
 from ratchet.data.schema import Field, Schema
-from ratchet.drift.domain_classifier import tell_apart
-from ratchet.drift.report import compare, compare_window
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_rows
 from ratchet.model.package.sealed_package import Package, load_package
+from ratchet.monitoring.drift.domain_classifier import tell_apart
+from ratchet.monitoring.drift.report import compare, compare_window
 from tests.unit.conftest import Trained, baseline, packaged
 
 METHODS = ("psi", "ks", "jensen_shannon", "chi_square")

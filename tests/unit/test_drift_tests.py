@@ -16,7 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.data.schema import Field, Schema
-from ratchet.drift.statistics import (
+from ratchet.model.package.histogram import count_categories, count_numbers, point_cuts
+from ratchet.model.package.profile import FeatureProfile
+from ratchet.model.package.profiling import MOST_POINTS, profile_rows
+from ratchet.monitoring.drift.statistics import (
     benjamini_hochberg,
     chi_square,
     jensen_shannon,
@@ -25,9 +28,6 @@ from ratchet.drift.statistics import (
     pooled,
     psi,
 )
-from ratchet.model.package.histogram import count_categories, count_numbers, point_cuts
-from ratchet.model.package.profile import FeatureProfile
-from ratchet.model.package.profiling import MOST_POINTS, profile_rows
 
 EXACT = pytest.approx
 CELLS = st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), min_size=1, max_size=12)

@@ -28,7 +28,7 @@ from ratchet.feedback.table import (
     recording,
 )
 from ratchet.feedback.truth import Feedback
-from ratchet.loop.production import labels_up_to, watermark
+from ratchet.monitoring.production_rows import labels_up_to, watermark
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
 from ratchet.store.tables import feedback

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uuid_utils
 
-from ratchet.loop import production
+from ratchet.monitoring import production_rows
 from ratchet.store.database import Store
 from tests.labels import Stream, statements
 
@@ -24,53 +24,53 @@ def stream(store: Store) -> Stream:
 
 
 def test_without_feedback_the_watermark_is_zero_and_nothing_counts(store: Store) -> None:
-    assert production.watermark(store, "iris") == 0
-    assert production.count_labels(store, "iris", 0, 10) == 0
-    assert production.labelled_rows(store, "iris", "1", 10) == []
-    assert production.labels_up_to(store, "iris", 0, 10) == []
-    assert production.newest_predictions(store, "iris", None, 10) == []
+    assert production_rows.watermark(store, "iris") == 0
+    assert production_rows.count_labels(store, "iris", 0, 10) == 0
+    assert production_rows.labelled_rows(store, "iris", "1", 10) == []
+    assert production_rows.labels_up_to(store, "iris", 0, 10) == []
+    assert production_rows.newest_predictions(store, "iris", None, 10) == []
 
 
 def test_the_watermark_is_the_newest_feedback_of_this_model(stream: Stream) -> None:
     other = Stream(stream.store, "wine")
     seqs = stream.label(stream.answer([ROW] * 3, "a"), "a")
     later = other.label(other.answer([ROW], "a", at=time.time() + 1), "a")
-    assert production.watermark(stream.store, "iris") == seqs[-1]
-    assert production.watermark(stream.store, "wine") == later[-1] > seqs[-1]
+    assert production_rows.watermark(stream.store, "iris") == seqs[-1]
+    assert production_rows.watermark(stream.store, "wine") == later[-1] > seqs[-1]
 
 
 def test_labels_are_counted_after_the_watermark_and_no_further_than_asked(stream: Stream) -> None:
     seqs = stream.label(stream.answer([ROW] * 5, "a"), "a")
-    assert production.count_labels(stream.store, "iris", 0, 100) == 5
-    assert production.count_labels(stream.store, "iris", seqs[1], 100) == 3
-    assert production.count_labels(stream.store, "iris", 0, 2) == 2
-    assert production.count_labels(stream.store, "wine", 0, 100) == 0
+    assert production_rows.count_labels(stream.store, "iris", 0, 100) == 5
+    assert production_rows.count_labels(stream.store, "iris", seqs[1], 100) == 3
+    assert production_rows.count_labels(stream.store, "iris", 0, 2) == 2
+    assert production_rows.count_labels(stream.store, "wine", 0, 100) == 0
 
 
 def test_labels_are_counted_by_the_version_that_answered(stream: Stream) -> None:
     stream.label(stream.answer([ROW] * 2, "a", version="1"), "a")
     stream.label(stream.answer([ROW] * 3, "a", version="2"), None, correct=False)
-    assert production.count_judged(stream.store, "iris", "2", 0, 100) == 3
-    assert production.count_judged(stream.store, "iris", "2", 0, 2) == 2
+    assert production_rows.count_judged(stream.store, "iris", "2", 0, 100) == 3
+    assert production_rows.count_judged(stream.store, "iris", "2", 0, 2) == 2
 
 
 def test_a_correction_is_no_new_label(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a")
     stream.label(ids, "a")
     stream.label(ids[:1], "b")
-    assert production.count_labels(stream.store, "iris", 0, 100) == 2
-    assert production.count_judged(stream.store, "iris", "1", 0, 100) == 2
+    assert production_rows.count_labels(stream.store, "iris", 0, 100) == 2
+    assert production_rows.count_judged(stream.store, "iris", "1", 0, 100) == 2
 
 
 def test_a_row_counts_once_its_truth_is_known_and_not_while_it_is_only_known_to_be_wrong(stream: Stream) -> None:
     ids = stream.answer([ROW], "a")
     stream.label(ids, None, correct=False)
-    assert production.count_labels(stream.store, "iris", 0, 100) == 0
+    assert production_rows.count_labels(stream.store, "iris", 0, 100) == 0
     seqs = stream.label(ids, "b", correct=False)
-    assert production.count_labels(stream.store, "iris", 0, 100) == 1
-    assert production.nth_label(stream.store, "iris", 0, 1) == seqs[0]
+    assert production_rows.count_labels(stream.store, "iris", 0, 100) == 1
+    assert production_rows.nth_label(stream.store, "iris", 0, 1) == seqs[0]
     stream.label(ids, "c", correct=False)
-    assert production.count_labels(stream.store, "iris", 0, 100) == 1, "from here on these are corrections"
+    assert production_rows.count_labels(stream.store, "iris", 0, 100) == 1, "from here on these are corrections"
 
 
 def test_the_nth_label_passes_over_what_does_not_count(stream: Stream) -> None:
@@ -79,8 +79,8 @@ def test_the_nth_label_passes_over_what_does_not_count(stream: Stream) -> None:
     stream.label(ids[:1], "b")
     stream.label(ids[2:3], None, correct=False)
     last = stream.label(ids[3:], "a")
-    assert [production.nth_label(stream.store, "iris", 0, n) for n in (1, 2, 3)] == [*first, *last]
-    assert production.nth_label(stream.store, "iris", first[0], 2) == last[0]
+    assert [production_rows.nth_label(stream.store, "iris", 0, n) for n in (1, 2, 3)] == [*first, *last]
+    assert production_rows.nth_label(stream.store, "iris", first[0], 2) == last[0]
 
 
 def test_labelled_rows_are_the_newest_of_one_version_as_they_stand(stream: Stream) -> None:
@@ -88,7 +88,7 @@ def test_labelled_rows_are_the_newest_of_one_version_as_they_stand(stream: Strea
     stream.label(stream.answer([ROW], "a", version="2"), "a")
     stream.label(ids, "a", correct=True)
     stream.label(ids[:1], "b", correct=False)
-    rows = production.labelled_rows(stream.store, "iris", "1", 3)
+    rows = production_rows.labelled_rows(stream.store, "iris", "1", 3)
     assert [(row.prediction_id, row.target, row.correct) for row in rows] == [
         (ids[0], "b", False),
         (ids[3], "a", True),
@@ -96,7 +96,7 @@ def test_labelled_rows_are_the_newest_of_one_version_as_they_stand(stream: Strea
     ]
     assert rows[0].features == {"x": 0.0}
     assert (rows[0].version, rows[0].prediction, rows[0].probabilities) == ("1", "a", {"a": 0.9, "b": 0.1})
-    assert rows[0].seq == production.watermark(stream.store, "iris")
+    assert rows[0].seq == production_rows.watermark(stream.store, "iris")
     assert rows[0].created_at == pytest.approx(time.time(), abs=60)
 
 
@@ -104,43 +104,43 @@ def test_labelled_rows_can_be_read_as_they_stood_at_a_watermark(stream: Stream) 
     ids = stream.answer([ROW] * 2, "a")
     seqs = stream.label(ids, "a")
     stream.label(ids, "b")
-    rows = production.labelled_rows(stream.store, "iris", "1", 10, up_to=seqs[-1])
+    rows = production_rows.labelled_rows(stream.store, "iris", "1", 10, up_to=seqs[-1])
     assert [(row.seq, row.target) for row in rows] == [(seqs[1], "a"), (seqs[0], "a")]
 
 
 def test_a_row_that_is_only_known_to_be_wrong_is_judged_but_not_trained_on(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a")
     seqs = stream.label(ids[:1], None, correct=False) + stream.label(ids[1:], "a", correct=True)
-    judged = production.labelled_rows(stream.store, "iris", "1", 10)
+    judged = production_rows.labelled_rows(stream.store, "iris", "1", 10)
     assert [(row.target, row.correct) for row in judged] == [("a", True), (None, False)]
-    trained_on = production.labels_up_to(stream.store, "iris", seqs[-1], 10)
+    trained_on = production_rows.labels_up_to(stream.store, "iris", seqs[-1], 10)
     assert [row.prediction_id for row in trained_on] == ids[1:]
 
 
 def test_what_a_watermark_holds_never_changes(stream: Stream) -> None:
     ids = stream.answer([ROW] * 3, "a")
     seqs = stream.label(ids[:2], "a")
-    before = production.labels_up_to(stream.store, "iris", seqs[-1], 10)
+    before = production_rows.labels_up_to(stream.store, "iris", seqs[-1], 10)
     corrected = stream.label(ids[:1], "b")
     stream.label(ids[2:], "a")
-    assert production.labels_up_to(stream.store, "iris", seqs[-1], 10) == before
-    assert [row.target for row in production.labels_up_to(stream.store, "iris", corrected[0], 10)] == ["b", "a"]
-    assert [row.target for row in production.labels_up_to(stream.store, "iris", 10**6, 10)] == ["b", "a", "a"]
+    assert production_rows.labels_up_to(stream.store, "iris", seqs[-1], 10) == before
+    assert [row.target for row in production_rows.labels_up_to(stream.store, "iris", corrected[0], 10)] == ["b", "a"]
+    assert [row.target for row in production_rows.labels_up_to(stream.store, "iris", 10**6, 10)] == ["b", "a", "a"]
 
 
 def test_a_truth_that_was_taken_back_is_not_trained_on(stream: Stream) -> None:
     ids = stream.answer([ROW], "a")
     stream.label(ids, "a")
     seqs = stream.label(ids, None, correct=False)
-    assert production.labels_up_to(stream.store, "iris", seqs[0], 10) == []
+    assert production_rows.labels_up_to(stream.store, "iris", seqs[0], 10) == []
 
 
 def test_rows_to_train_on_are_of_every_version_and_in_the_order_of_their_predictions(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a", version="1") + stream.answer([ROW] * 2, "a", version="2")
     shuffled = [ids[3], ids[0], ids[2], ids[1]]
     seqs = stream.label(shuffled, "a")
-    assert [row.prediction_id for row in production.labels_up_to(stream.store, "iris", seqs[-1], 10)] == ids
-    newest = production.labels_up_to(stream.store, "iris", seqs[-1], 2)
+    assert [row.prediction_id for row in production_rows.labels_up_to(stream.store, "iris", seqs[-1], 10)] == ids
+    newest = production_rows.labels_up_to(stream.store, "iris", seqs[-1], 2)
     assert [row.prediction_id for row in newest] == [ids[1], ids[2]], "the labels that came last"
 
 
@@ -151,7 +151,7 @@ def test_the_newest_predictions_are_found_by_model_version_and_id(stream: Stream
     other.answer([ROW], "a", at=time.time() + 9)
 
     def found(version: str | None, limit: int, **options: Any) -> list[str]:
-        rows = production.newest_predictions(stream.store, "iris", version, limit, **options)
+        rows = production_rows.newest_predictions(stream.store, "iris", version, limit, **options)
         return [row.prediction_id for row in rows]
 
     assert found(None, 10) == [*second[::-1], *first[::-1]]
@@ -166,7 +166,7 @@ def test_the_newest_predictions_are_found_by_model_version_and_id(stream: Stream
 def test_labels_and_features_come_back_as_they_went_in(stream: Stream, prediction: Any, target: Any) -> None:
     features = {"number": 0.1 + 0.2, "text": "plus", "gap": None}
     stream.label(stream.answer([features], prediction), target)
-    row = production.labelled_rows(stream.store, "iris", "1", 1)[0]
+    row = production_rows.labelled_rows(stream.store, "iris", "1", 1)[0]
     assert row.features == features
     assert (row.prediction, type(row.prediction)) == (prediction, type(prediction))
     assert (row.target, type(row.target)) == (target, type(target))
@@ -175,17 +175,17 @@ def test_labels_and_features_come_back_as_they_went_in(stream: Stream, predictio
 def test_an_instant_divides_the_ids_of_predictions() -> None:
     made = str(uuid_utils.uuid7())
     now = time.time()
-    assert production.first_id(now - 60) < made < production.first_id(now + 60)
+    assert production_rows.first_id(now - 60) < made < production_rows.first_id(now + 60)
 
 
 QUESTIONS: dict[str, Callable[[Store], Any]] = {
-    "watermark": lambda store: production.watermark(store, "iris"),
-    "count": lambda store: production.count_labels(store, "iris", 0, 5),
-    "count of a version": lambda store: production.count_judged(store, "iris", "1", 0, 5),
-    "nth": lambda store: production.nth_label(store, "iris", 0, 2),
-    "labelled": lambda store: production.labelled_rows(store, "iris", "1", 5),
-    "up to": lambda store: production.labels_up_to(store, "iris", 7, 5),
-    "newest": lambda store: production.newest_predictions(store, "iris", "1", 5),
+    "watermark": lambda store: production_rows.watermark(store, "iris"),
+    "count": lambda store: production_rows.count_labels(store, "iris", 0, 5),
+    "count of a version": lambda store: production_rows.count_judged(store, "iris", "1", 0, 5),
+    "nth": lambda store: production_rows.nth_label(store, "iris", 0, 2),
+    "labelled": lambda store: production_rows.labelled_rows(store, "iris", "1", 5),
+    "up to": lambda store: production_rows.labels_up_to(store, "iris", 7, 5),
+    "newest": lambda store: production_rows.newest_predictions(store, "iris", "1", 5),
 }
 
 

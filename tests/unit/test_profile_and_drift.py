@@ -10,11 +10,11 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import Drift
-from ratchet.drift.report import compare
 from ratchet.model.package.histogram import count
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_model, profile_rows
 from ratchet.model.package.sealed_package import load_package
+from ratchet.monitoring.drift.report import compare
 from tests.unit.conftest import Trained, packaged
 
 

@@ -14,9 +14,9 @@ from sklearn import metrics as sklearn_metrics
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS, TaskName
 from ratchet.config.continuous import QualityDrop
 from ratchet.config.tasks import POSITIVE_METRICS
-from ratchet.loop.production import Label, LabelledRow, PredictedRow
-from ratchet.loop.quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
 from ratchet.model.metrics import ClassificationScores, point
+from ratchet.monitoring.live_quality import ESTIMABLE, ExpectedScores, Quality, estimated, measure, scores_of, truth_of
+from ratchet.monitoring.production_rows import Label, LabelledRow, PredictedRow
 
 NAMES = ["setosa", "versicolor", "virginica"]
 Shares = dict[str, float]

@@ -11,16 +11,16 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from commands.web_pages import serve_evidently, serve_mlflow
 from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import ConfigError, RatchetError, StateError
-from ratchet.loop.production import LabelledRow, PredictedRow
+from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
+from ratchet.monitoring.reports import job as report_job
+from ratchet.monitoring.reports.record_files import write_records
+from ratchet.monitoring.reports.report import _publish, _reason, draw
+from ratchet.monitoring.reports.rows import ReportRows, report_rows
+from ratchet.monitoring.reports.version_rows import VersionRows
 from ratchet.registry.model_version import Version
-from ratchet.reports import job as report_job
-from ratchet.reports.pages import serve_evidently, serve_mlflow
-from ratchet.reports.record_files import write_records
-from ratchet.reports.report import _publish, _reason, draw
-from ratchet.reports.rows import ReportRows, report_rows
-from ratchet.reports.version_rows import VersionRows
 from ratchet.settings import Settings
 from tests.unit.conftest import Trained, baseline
 

@@ -11,8 +11,8 @@ from ratchet.config.files import load_config, parse_config
 from ratchet.data import dataset_version
 from ratchet.errors import DataError, RegistryError
 from ratchet.loop.snapshots import build_snapshot
+from ratchet.monitoring.reports.version_rows import training_rows
 from ratchet.registry.model_version import Version
-from ratchet.reports.version_rows import training_rows
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.tracking import connect, ensure_experiment, log_inputs

@@ -12,8 +12,8 @@ import pytest
 from ratchet.config.files import load_config, parse_config
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
-from ratchet.drift.domain_classifier import tell_apart
 from ratchet.errors import ConfigError
+from ratchet.monitoring.drift.domain_classifier import tell_apart
 from ratchet.simulation.rehearsal import load_simulation
 from ratchet.simulation.stream import Example, Simulation
 from tests.unit.conftest import CONFIGS

@@ -18,11 +18,11 @@ from ratchet.config.files import parse_config
 from ratchet.data import row_hashes
 from ratchet.data.snapshots import Snapshot, load_snapshot, snapshot_path
 from ratchet.errors import DataError, StateError
-from ratchet.loop.production import labels_up_to, watermark
 from ratchet.loop.snapshots import as_frame, build_snapshot
 from ratchet.model.embedding import embed, fit_embedder
 from ratchet.model.package.sealed_package import load_package
 from ratchet.model.training import build_estimator, fit_model
+from ratchet.monitoring.production_rows import labels_up_to, watermark
 from ratchet.settings import Settings
 from ratchet.store.database import Store
 from tests.labels import Stream, records

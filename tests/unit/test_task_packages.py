@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from ratchet.config import Drift, Evaluate, TrainingConfig
-from ratchet.drift.report import compare_window
 from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.inference.shapley import explain
 from ratchet.model.evaluation import evaluate_model
 from ratchet.model.package.sealed_package import Package, load_package, verify_package
+from ratchet.monitoring.drift.report import compare_window
 from serving.endpoints import describe
 from tests.unit.conftest import Trained, baseline, fit, packaged
 

@@ -14,10 +14,7 @@ import sqlalchemy as sa
 
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.drift.report import DriftReport
 from ratchet.loop.decisions import Decider
-from ratchet.loop.production import watermark
-from ratchet.loop.quality import Quality
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import (
     CronDue,
@@ -29,7 +26,11 @@ from ratchet.loop.triggers import (
     held_back,
     wanted_watermark,
 )
-from ratchet.loop.windows import (
+from ratchet.model.package.sealed_package import Package, load_package
+from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.live_quality import Quality
+from ratchet.monitoring.production_rows import watermark
+from ratchet.monitoring.windows import (
     Span,
     drift_windows,
     quality_windows,
@@ -37,7 +38,6 @@ from ratchet.loop.windows import (
     record_drift_window,
     record_quality,
 )
-from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases

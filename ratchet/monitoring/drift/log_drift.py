@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ratchet.drift.report import DriftReport
-from ratchet.loop.windows import record_drift_of_training
+from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.windows import record_drift_of_training
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
 from ratchet.tracking import connect, log_metrics

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
-from ratchet.drift.statistics import Result, benjamini_hochberg, measure
 from ratchet.model.package.histogram import ColumnCounts, Counts
 from ratchet.model.package.profile import FeatureProfile
+from ratchet.monitoring.drift.statistics import Result, benjamini_hochberg, measure
 
 # On fewer rows than this a comparison says nothing.
 FEWEST_ROWS = 10

@@ -8,18 +8,13 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 from ratchet.errors import ConfigError, StateError
+from ratchet.monitoring.reports.job import workspace
 from ratchet.settings import Settings
 
 PORTS = {"evidently": 8082, "mlflow": 5000}
-
-
-def workspace(settings: Settings) -> Path:
-    """The folder that reports are kept in."""
-    return settings.home / "evidently"
 
 
 def serve_evidently(settings: Settings, host: str, port: int) -> None:

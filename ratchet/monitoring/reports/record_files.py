@@ -15,10 +15,10 @@ import pandas as pd
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.schema import Schema
 from ratchet.errors import RegistryError, StateError
-from ratchet.loop.production import LabelledRow, PredictedRow, labelled_rows
 from ratchet.model.embedding import embed
+from ratchet.monitoring.production_rows import LabelledRow, PredictedRow, labelled_rows
+from ratchet.monitoring.reports.version_rows import VersionRows, load_version_rows
 from ratchet.registry.production_pointer import ProductionPointer
-from ratchet.reports.version_rows import VersionRows, load_version_rows
 from ratchet.settings import Settings
 
 REFERENCE = "ref_data.csv"

@@ -15,16 +15,16 @@ import pandas as pd
 
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data.schema import Field, Schema
-from ratchet.loop.production import LabelledRow, PredictedRow
-from ratchet.loop.quality import scores_of, truth_of
 from ratchet.model import metrics
 from ratchet.model.evaluation import score_rows
 from ratchet.model.package.histogram import count_words
-from ratchet.reports import job as report_job
-from ratchet.reports.job import PREDICTION, TARGET, Job
-from ratchet.reports.notes import column_notes, label_notes
-from ratchet.reports.record_files import features_of
-from ratchet.reports.version_rows import VersionRows
+from ratchet.monitoring.live_quality import scores_of, truth_of
+from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
+from ratchet.monitoring.reports import job as report_job
+from ratchet.monitoring.reports.job import PREDICTION, TARGET, Job
+from ratchet.monitoring.reports.notes import column_notes, label_notes
+from ratchet.monitoring.reports.record_files import features_of
+from ratchet.monitoring.reports.version_rows import VersionRows
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
 from ratchet.data.schema import Schema
-from ratchet.drift.domain_classifier import Verdict, tell_apart
-from ratchet.drift.notes import notes_on, notes_on_package
-from ratchet.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge
 from ratchet.model.package.histogram import Counts, as_numbers, count, no_rows
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import PREDICTION
+from ratchet.monitoring.drift.domain_classifier import Verdict, tell_apart
+from ratchet.monitoring.drift.notes import notes_on, notes_on_package
+from ratchet.monitoring.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package

@@ -1,7 +1,7 @@
-"""Draws a report with Evidently: ``python -m ratchet.reports.worker FOLDER``, a process of its own.
+"""Draws a report with Evidently: ``python -m ratchet.monitoring.reports.worker FOLDER``, a process of its own.
 
 Importing Evidently takes seconds, and nobody else pays for it. What it reads and writes is in the folder
-(``ratchet.reports.job``); the parent puts it where people find it.
+(``ratchet.monitoring.reports.job``); the parent puts it where people find it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from evidently.sdk.models import DashboardModel, DashboardPanelPlot, DashboardTa
 from evidently.sdk.panels import bar_plot_panel, line_plot_panel
 from evidently.ui.workspace import Workspace
 
-from ratchet.reports import job as report_job
-from ratchet.reports.job import PREDICTION, TARGET, Job, read_frames
+from ratchet.monitoring.reports import job as report_job
+from ratchet.monitoring.reports.job import PREDICTION, TARGET, Job, read_frames
 
 _TAB = "Production"
 # Names a project by its model, so that it is made once, whoever comes first.

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config.reporting import ReportDrift
+from ratchet.settings import Settings
 
 # Pairs of frames: features, and what was predicted, each of the reference and of production.
 FEATURES = ("reference_features.parquet", "current_features.parquet")
@@ -17,6 +18,11 @@ PREDICTIONS = ("reference_predictions.parquet", "current_predictions.parquet")
 LABELLED = "labelled.parquet"
 JOB, WORKSPACE, HTML, CONTENT = "job.json", "workspace", "report.html", "report.json"
 PREDICTION, TARGET = "prediction", "target"
+
+
+def workspace(settings: Settings) -> Path:
+    """Return Evidently's workspace, the folder that reports are kept in."""
+    return settings.home / "evidently"
 
 
 class Job(BaseModel):

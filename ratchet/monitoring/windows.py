@@ -7,8 +7,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ratchet.drift.report import DriftReport
-from ratchet.loop.quality import Quality
+from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.live_quality import Quality
 from ratchet.store.database import Store
 from ratchet.store.tables import drift_results, quality_results
 

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import LABELLED, LOSSES, Costs, TaskName
 from ratchet.config.continuous import QualityDrop
-from ratchet.loop.production import Label, LabelledRow, PredictedRow
 from ratchet.model import metrics
 from ratchet.model.evaluation import interval
 from ratchet.model.tasks import dependent_block
+from ratchet.monitoring.production_rows import Label, LabelledRow, PredictedRow
 
 # Metrics that follow from a confusion matrix, and so from an expected one.
 ESTIMABLE = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")

@@ -15,22 +15,21 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import DataError, RatchetError, RegistryError
-from ratchet.loop.production import labelled_rows, newest_predictions
+from ratchet.monitoring.production_rows import labelled_rows, newest_predictions
+from ratchet.monitoring.reports import job as report_job
+from ratchet.monitoring.reports.job import PREDICTION
+from ratchet.monitoring.reports.record_files import MOST_ROWS, RecordFiles, write_records
+from ratchet.monitoring.reports.rows import ReportRows, report_rows
+from ratchet.monitoring.reports.version_rows import load_version_rows
 from ratchet.registry.model_version import Version
 from ratchet.registry.production_pointer import ProductionPointer
-from ratchet.reports import job as report_job
-from ratchet.reports.job import PREDICTION
-from ratchet.reports.pages import workspace
-from ratchet.reports.record_files import MOST_ROWS, RecordFiles, write_records
-from ratchet.reports.rows import ReportRows, report_rows
-from ratchet.reports.version_rows import load_version_rows
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
 from ratchet.tracking.lineage import PREFIX
 
 # A report takes 5 to 15 s; a hundred columns of 5,000 rows may take a minute.
 TIMEOUT = 300.0
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Report(BaseModel):
@@ -118,7 +117,7 @@ def make_report(settings: Settings, config: ReportingConfig, model: str) -> tupl
         draw(folder)
         report = _read(folder, rows, write_records(settings, subject, labelled))
         page = (folder / report_job.HTML).read_text()
-        _publish(folder / report_job.WORKSPACE, workspace(settings))
+        _publish(folder / report_job.WORKSPACE, report_job.workspace(settings))
     return report, page
 
 
@@ -134,7 +133,7 @@ def draw(folder: Path, timeout: float = TIMEOUT) -> None:
     ------
     RatchetError: it failed or took too long; says why.
     """
-    command = [sys.executable, "-m", "ratchet.reports.worker", str(folder)]
+    command = [sys.executable, "-m", "ratchet.monitoring.reports.worker", str(folder)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "DO_NOT_TRACK": "1"}
     try:

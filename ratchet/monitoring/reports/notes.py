@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ratchet.data.schema import MISSING, Field
-from ratchet.loop.production import LabelledRow
+from ratchet.monitoring.production_rows import LabelledRow
 
 # More of a kind than this are counted and not named.
 _MOST_NAMED = 3

@@ -1,1 +1,0 @@
-"""Whether new rows still look like those that a model was trained on."""
