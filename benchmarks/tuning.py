@@ -28,13 +28,13 @@ from measure import Target, describe_machine, rounds_asked_for, write_result
 from ratchet.config.files import parse_config
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import load_dataset
+from ratchet.experiments.tuning.scoring import FoldedRows, fold_rows, score_fold
+from ratchet.experiments.tuning.space import config_with
+from ratchet.experiments.tuning.study import run_study
+from ratchet.experiments.tuning.trial_log import TrialLog
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings, quiet_environment
 from ratchet.tracking import connect, ensure_experiment
-from ratchet.tuning.scoring import FoldedRows, fold_rows, score_fold
-from ratchet.tuning.space import config_with
-from ratchet.tuning.study import run_study
-from ratchet.tuning.trial_log import TrialLog
 
 TRIALS, FOLDS, SECONDS = 8, 5, 1.0
 _ROWS = 2000

@@ -24,9 +24,9 @@ def compare(
     """Put the newest run of each config side by side: parameters, metric, costs, and what the gate said."""
     from pipelines.progress import hush
     from ratchet.comparison.console import print_comparison, print_places
-    from ratchet.comparison.record import log_comparison, write_comparison
-    from ratchet.comparison.table import compare as side_by_side
     from ratchet.console import print_json
+    from ratchet.experiments.comparison.record import log_comparison, write_comparison
+    from ratchet.experiments.comparison.table import compare as side_by_side
     from ratchet.settings import load_settings, quiet_environment
     from ratchet.tracking import choose_model
 

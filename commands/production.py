@@ -111,7 +111,7 @@ def lineage(
 def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> None:
     """Train a version again from its lineage and compare; status 1 where it came out differently."""
     from ratchet import console
-    from ratchet.reproduction import reproduce as train_again
+    from ratchet.experiments.reproduction import reproduce as train_again
 
     settings, pointer = _open(model, mirrored=False)
     result = train_again(settings, pointer, version, ROOT)

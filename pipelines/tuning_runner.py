@@ -11,13 +11,13 @@ from pipelines.progress import Listener
 from pipelines.runner import RunSummary, execute, lineage_of, run_training
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import dataset_version
+from ratchet.experiments.tuning.progress import listening
+from ratchet.experiments.tuning.proposals import check_search, most_trials
+from ratchet.experiments.tuning.record import BEST, best_config
+from ratchet.experiments.tuning.space import check_space, values_of
+from ratchet.experiments.tuning.study_storage import StudyBook, study_name
+from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
 from ratchet.settings import Settings, prepare_home, without_password
-from ratchet.tuning.book import StudyBook, study_name
-from ratchet.tuning.progress import listening
-from ratchet.tuning.proposals import check_search, most_trials
-from ratchet.tuning.record import BEST, best_config
-from ratchet.tuning.space import check_space, values_of
-from ratchet.tuning.summary import StudySummary, TrialRecord
 
 STEPS = ("ingest", "tune")
 

@@ -8,11 +8,11 @@ from zenml import log_metadata, step
 from ratchet import tracking
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import Schema
+from ratchet.experiments.tuning.progress import tell
+from ratchet.experiments.tuning.record import tune_in_run
+from ratchet.experiments.tuning.summary import StudySummary
 from ratchet.settings import load_settings
 from ratchet.tracking.lineage import Lineage
-from ratchet.tuning.progress import tell
-from ratchet.tuning.record import tune_in_run
-from ratchet.tuning.summary import StudySummary
 from steps.run_context import in_this_run
 
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from ratchet.comparison import text
-from ratchet.comparison.link import LOCAL_PAGES, pages_of
-from ratchet.comparison.table import Comparison
+from ratchet.experiments.comparison import text
+from ratchet.experiments.comparison.link import LOCAL_PAGES, pages_of
+from ratchet.experiments.comparison.table import Comparison
 from ratchet.settings import Settings
 
 

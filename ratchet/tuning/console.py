@@ -12,7 +12,7 @@ import yaml
 
 from ratchet.config import LOSSES
 from ratchet.config.tuning import TuningConfig
-from ratchet.tuning.summary import TrialRecord, best_of
+from ratchet.experiments.tuning.summary import TrialRecord, best_of
 
 
 class TrialLine:

@@ -17,9 +17,9 @@ import yaml
 from pipelines.continuous import run_continuous
 from ratchet.data.snapshots import snapshot_path
 from ratchet.errors import ConfigError, DataError, StateError
+from ratchet.experiments.reproduction import reproduce
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry.production_pointer import ProductionPointer
-from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
 from tests import s3

@@ -15,13 +15,13 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import load_dataset, row_hashes
 from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError
+from ratchet.experiments.reproduction import reproduce
 from ratchet.loop.overview import lineage
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.monitoring.production_rows import labelled_rows
 from ratchet.registry.fetch_package import reference_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promote_challenger import Promotion
-from ratchet.reproduction import reproduce
 from ratchet.settings import Settings
 from ratchet.simulation.stream import Example
 from ratchet.store.database import Store, open_store

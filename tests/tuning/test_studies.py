@@ -18,13 +18,13 @@ from ratchet.config.files import load_config
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import dataset_version, load_dataset
 from ratchet.errors import UnavailableError
+from ratchet.experiments.tuning import engines
+from ratchet.experiments.tuning.study import run_study
+from ratchet.experiments.tuning.study_storage import StudyBook
+from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
 from ratchet.tracking import connect
-from ratchet.tuning import engines
-from ratchet.tuning.book import StudyBook
-from ratchet.tuning.study import run_study
-from ratchet.tuning.summary import StudySummary, TrialRecord
 from tests.conftest import ROOT, Cli, new_database, of_no_home
 from tests.serving.running import wait_until
 
@@ -192,7 +192,7 @@ def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: Stu
 def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
-    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 2.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.dask._CONNECT", 2.0)
     with LocalCluster(
         n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
     ) as cluster:
@@ -204,7 +204,7 @@ def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pyte
 def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 1.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.dask._CONNECT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         compute = {"engine": "dask", "address": f"tcp://127.0.0.1:{silent.getsockname()[1]}"}
         with pytest.raises(UnavailableError, match="no Dask scheduler answers at .*no greeting within 1 s"):
@@ -215,7 +215,7 @@ def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
 
 @pytest.mark.timeout(300)
 def test_a_cluster_that_loses_its_last_worker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 3.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.dask._CONNECT", 3.0)
     local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
     from distributed import LocalCluster
 

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from mlflow.entities import Metric, Param, RunTag
 
-from ratchet.comparison.figures import figures, telling_parameters
-from ratchet.comparison.link import compare_link
-from ratchet.comparison.record import log_comparison, write_comparison
-from ratchet.comparison.runs import label_of
-from ratchet.comparison.table import Comparison, compare, differing_parameters
-from ratchet.comparison.text import conclusions, markdown, short_names, short_value, size
 from ratchet.errors import ConfigError, RegistryError
+from ratchet.experiments.comparison.figures import figures, telling_parameters
+from ratchet.experiments.comparison.link import compare_link
+from ratchet.experiments.comparison.record import log_comparison, write_comparison
+from ratchet.experiments.comparison.runs import label_of
+from ratchet.experiments.comparison.table import Comparison, compare, differing_parameters
+from ratchet.experiments.comparison.text import conclusions, markdown, short_names, short_value, size
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment

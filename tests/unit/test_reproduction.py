@@ -11,7 +11,7 @@ import pytest
 from ratchet.data.dvc_remote import push
 from ratchet.data.sources.files import file_version
 from ratchet.errors import DataError
-from ratchet.reproduction import find_data, scratch_environment
+from ratchet.experiments.reproduction import find_data, scratch_environment
 from ratchet.settings import Settings
 from tests.conftest import ROOT
 

@@ -17,20 +17,19 @@ from ratchet.config.tuning import TuningConfig
 from ratchet.data import load_dataset
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, StateError, TrainingError, UnavailableError
+from ratchet.experiments.tuning import study as studies
+from ratchet.experiments.tuning.figures import figures, importances
+from ratchet.experiments.tuning.record import best_config, record_study, write_best
+from ratchet.experiments.tuning.scoring import FoldedRows, FoldScore, Score, score_fold
+from ratchet.experiments.tuning.study import run_study
+from ratchet.experiments.tuning.study_storage import StudyBook, study_name
+from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
+from ratchet.experiments.tuning.trial_log import TrialLog
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import open_store
 from ratchet.tracking import connect, ensure_experiment
-from ratchet.tuning import study as studies
-from ratchet.tuning.book import StudyBook, study_name
-from ratchet.tuning.engines import Score
-from ratchet.tuning.figures import figures, importances
-from ratchet.tuning.record import best_config, record_study, write_best
-from ratchet.tuning.scoring import FoldedRows, FoldScore, score_fold
-from ratchet.tuning.study import run_study
-from ratchet.tuning.summary import StudySummary, TrialRecord
-from ratchet.tuning.trial_log import TrialLog
 from tests.conftest import new_database
 from tests.unit.test_tuning_space import ESTIMATORS, FOREST, LOGISTIC, C, tuning
 
@@ -336,7 +335,7 @@ def test_postgresql_keeps_a_study_as_sqlite_does(study: Study, postgres: str) ->
 
 
 def test_no_dask_scheduler_is_one_line(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.tuning.dask._CONNECT", 0.5)
+    monkeypatch.setattr("ratchet.experiments.tuning.dask._CONNECT", 0.5)
     compute = {"engine": "dask", "address": "tcp://127.0.0.1:1"}
     with pytest.raises(UnavailableError, match="no Dask scheduler answers at tcp://127.0.0.1:1"):
         study(config_of(compute=compute))

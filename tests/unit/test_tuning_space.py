@@ -9,8 +9,8 @@ import pytest
 from ratchet.config.files import json_schema, load_config, parse_config
 from ratchet.config.tuning import TuningConfig
 from ratchet.errors import ConfigError
-from ratchet.tuning.proposals import check_search, most_trials
-from ratchet.tuning.space import check_space, choose, config_with, values_of
+from ratchet.experiments.tuning.proposals import check_search, most_trials
+from ratchet.experiments.tuning.space import check_space, choose, config_with, values_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 LOGISTIC, FOREST = "sklearn.linear_model.LogisticRegression", "sklearn.ensemble.RandomForestClassifier"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ratchet.comparison.figures import figures
-from ratchet.comparison.table import Comparison
-from ratchet.comparison.text import markdown
 from ratchet.data.atomic_write import write_whole
 from ratchet.errors import ConfigError
+from ratchet.experiments.comparison.figures import figures
+from ratchet.experiments.comparison.table import Comparison
+from ratchet.experiments.comparison.text import markdown
 from ratchet.settings import Settings
 from ratchet.tracking import connect, reachable
 from ratchet.tracking.lineage import PREFIX

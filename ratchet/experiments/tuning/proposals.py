@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.config.tuning import Choices, FloatRange, IntRange, Parameter, Search
 from ratchet.errors import ConfigError, nearest
-from ratchet.tuning.space import Values, choose
+from ratchet.experiments.tuning.space import Values, choose
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from ratchet.comparison.table import Comparison, Row
+from ratchet.experiments.comparison.table import Comparison, Row
 
 NOTHING = "–"
 _SECTION = re.compile(r"^(train\.params\.|train\.|embed\.)")

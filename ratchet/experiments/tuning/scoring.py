@@ -6,7 +6,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -49,6 +49,9 @@ class FoldScore(NamedTuple):
 
     value: float
     seconds: float
+
+
+Score = Callable[[FoldedRows, TrainingConfig, int], FoldScore]
 
 
 def fold_rows(config: TrainingConfig, rows: pd.DataFrame, schema: Schema, n_folds: int) -> FoldedRows:
@@ -111,3 +114,9 @@ def quiet_fits() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
+
+
+def score_quietly(score: Score, data: FoldedRows, config: TrainingConfig, fold: int) -> FoldScore:
+    """One fold, without what its estimator has to say of it in the log."""
+    with quiet_fits():
+        return score(data, config, fold)

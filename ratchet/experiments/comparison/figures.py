@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ratchet.comparison.table import Comparison, Row
-from ratchet.comparison.text import number, short_names, short_value
+from ratchet.experiments.comparison.table import Comparison, Row
+from ratchet.experiments.comparison.text import number, short_names, short_value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ratchet.config.tuning import Choices, Search
-from ratchet.tuning.proposals import distribution, plain
-from ratchet.tuning.summary import StudySummary, TrialRecord
+from ratchet.experiments.tuning.proposals import distribution, plain
+from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ratchet.tuning.summary import TrialRecord
+from ratchet.experiments.tuning.summary import TrialRecord
 
 _LISTENERS: list[Callable[[TrialRecord], None]] = []
 

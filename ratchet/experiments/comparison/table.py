@@ -8,11 +8,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.comparison.link import compare_link
-from ratchet.comparison.runs import FinishedRun, newest_runs
-from ratchet.comparison.verdicts import Verdict, verdicts
 from ratchet.config import LOSSES, METRICS
 from ratchet.errors import ConfigError, nearest
+from ratchet.experiments.comparison.link import compare_link
+from ratchet.experiments.comparison.runs import FinishedRun, newest_runs
+from ratchet.experiments.comparison.verdicts import Verdict, verdicts
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import PACKAGE_BYTES, TRAINING_SECONDS

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ratchet.config import LOSSES
 from ratchet.config.tuning import TuningConfig, chosen_in_order
 from ratchet.errors import ConfigError, StateError
+from ratchet.experiments.tuning.proposals import values_of_trial
+from ratchet.experiments.tuning.summary import Baseline, State, TrialRecord
 from ratchet.settings import Settings, prepare_home, without_password
 from ratchet.store.sqlite import write_ahead
-from ratchet.tuning.proposals import values_of_trial
-from ratchet.tuning.summary import Baseline, State, TrialRecord
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

@@ -7,46 +7,25 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future, ProcessPoolExecutor
 from contextlib import ExitStack
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from ratchet.config import TrainingConfig
 from ratchet.config.tuning import Compute
-from ratchet.tuning.scoring import FoldedRows, FoldScore, quiet_fits
+from ratchet.experiments.tuning.engine import Engine
+from ratchet.experiments.tuning.scoring import FoldedRows, FoldScore, Score, quiet_fits, score_quietly
 
-Score = Callable[[FoldedRows, TrainingConfig, int], FoldScore]
 # How often a fold is tried whose worker dies; a neighbour's death on the same machine counts too.
 MOST_ATTEMPTS = 4
 # What a process of the pool was given when it began.
 _HERE: dict[str, Any] = {}
 
 
-class Engine(Protocol):
-    """Fits folds; entered before the first, left after the last."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def submit(self, config: TrainingConfig, fold: int) -> Future[FoldScore]:
-        """Begin a fold; what it raises is in the future."""
-        ...
-
-    def is_lost(self, error: BaseException) -> bool:
-        """Whether a fold has failed for its worker's death, and can be begun again."""
-        ...
-
-    def check(self) -> None:
-        """Asked while nothing ends: raises an UnavailableError where nothing will."""
-        ...
-
-
 def open_engine(compute: Compute, data: FoldedRows, score: Score) -> Engine:
     """The engine that a config names; nothing is begun until it is entered."""
     if compute.engine == "dask":
-        from ratchet.tuning.dask import Dask
+        from ratchet.experiments.tuning.dask import Dask
 
         return Dask(compute, data, score)
     return Processes(compute.workers, data, score) if compute.engine == "processes" else Serial(data, score)
@@ -140,9 +119,3 @@ def _hold(data: FoldedRows, score: Score) -> None:
 
 def _score_held(config: TrainingConfig, fold: int) -> FoldScore:
     return score_quietly(_HERE["score"], _HERE["data"], config, fold)
-
-
-def score_quietly(score: Score, data: FoldedRows, config: TrainingConfig, fold: int) -> FoldScore:
-    """One fold, without what its estimator has to say of it in the log."""
-    with quiet_fits():
-        return score(data, config, fold)

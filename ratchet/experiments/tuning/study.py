@@ -16,16 +16,17 @@ from ratchet.config import LOSSES, TrainingConfig
 from ratchet.config.tuning import TuningConfig
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, RatchetError, TrainingError
+from ratchet.experiments.tuning.engine import Engine
+from ratchet.experiments.tuning.engines import MOST_ATTEMPTS, open_engine
+from ratchet.experiments.tuning.proposals import Mirror, Rules, most_trials, proposes_baseline, values_of_trial
+from ratchet.experiments.tuning.scoring import FoldScore, Score, fold_rows, score_fold
+from ratchet.experiments.tuning.space import config_with, values_of
+from ratchet.experiments.tuning.study_storage import StudyBook, mean
+from ratchet.experiments.tuning.summary import Baseline, State, StudySummary, TrialRecord
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import open_store
 from ratchet.store.failpoints import failpoint
-from ratchet.tuning.book import StudyBook, mean
-from ratchet.tuning.engines import MOST_ATTEMPTS, Engine, Score, open_engine
-from ratchet.tuning.proposals import Mirror, Rules, most_trials, proposes_baseline, values_of_trial
-from ratchet.tuning.scoring import FoldScore, fold_rows, score_fold
-from ratchet.tuning.space import config_with, values_of
-from ratchet.tuning.summary import Baseline, State, StudySummary, TrialRecord
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -8,10 +8,10 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from ratchet.experiments.tuning.summary import TrialRecord
 from ratchet.settings import Settings
 from ratchet.tracking import ChildRun, child_runs, connect, log_child_run, reachable
 from ratchet.tracking.lineage import PREFIX
-from ratchet.tuning.summary import TrialRecord
 
 logger = logging.getLogger(__name__)
 

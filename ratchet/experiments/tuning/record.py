@@ -12,15 +12,15 @@ from ratchet.config import TrainingConfig
 from ratchet.config.tuning import TuningConfig
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.schema import Schema
+from ratchet.experiments.tuning.figures import figures
+from ratchet.experiments.tuning.space import config_with
+from ratchet.experiments.tuning.study import Listener, run_study
+from ratchet.experiments.tuning.study_storage import study_name
+from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
+from ratchet.experiments.tuning.trial_log import STUDY_TAG, TrialLog
 from ratchet.settings import Settings
 from ratchet.tracking import connect, log_inputs, log_metrics
 from ratchet.tracking.lineage import Lineage
-from ratchet.tuning.book import study_name
-from ratchet.tuning.figures import figures
-from ratchet.tuning.space import config_with
-from ratchet.tuning.study import Listener, run_study
-from ratchet.tuning.summary import StudySummary, TrialRecord
-from ratchet.tuning.trial_log import STUDY_TAG, TrialLog
 
 BEST = "best.yaml"
 

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from ratchet.config import TrainingConfig
 from ratchet.config.tuning import Compute
 from ratchet.errors import UnavailableError
-from ratchet.tuning.engines import Score, score_quietly
-from ratchet.tuning.scoring import FoldedRows, FoldScore
+from ratchet.experiments.tuning.scoring import FoldedRows, FoldScore, Score, score_quietly
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ratchet.comparison.runs import FinishedRun
+from ratchet.experiments.comparison.runs import FinishedRun
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promotion_ledger import Entry
 

@@ -1,0 +1,1 @@
+"""Experiments: tuning, comparison and reproduction of runs."""
