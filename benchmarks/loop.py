@@ -35,9 +35,9 @@ from ratchet.data import load_dataset
 from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.settings import Settings, quiet_environment
-from ratchet.simulation.stream import Simulation
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import drift_results, feedback, predictions, quality_results, training_runs
+from simulation.stream import Simulation
 
 K = 200
 POLL = 1.0

@@ -3,42 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from commands import ROOT, loop, training, tuning
-
-if TYPE_CHECKING:
-    from ratchet.settings import Settings
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for beside the config itself.
-
-    Attributes
-    ----------
-    settings : Settings
-        Of this process.
-    path : Path
-        The config file; its stem is the label of the run.
-    dry_run, cache, verbose : bool
-        Whether only to say what would be done, whether steps may come from the cache, and whether libraries speak.
-    snapshot : str or None
-        The hash of the rows to train on; for continuous training alone.
-    number : int or None
-        The run that ``watch`` has opened; for continuous training alone.
-    """
-
-    settings: Settings
-    path: Path
-    dry_run: bool = False
-    cache: bool = True
-    verbose: bool = False
-    snapshot: str | None = None
-    number: int | None = None
-
+from commands.request import Request
 
 # A new kind of config is one line here and one function, which gets the config and the request.
 PIPELINES: dict[str, Callable[[Any, Request], None]] = {
@@ -85,7 +53,7 @@ def run_config(config: str, overrides: Sequence[str], **asked: Any) -> None:
 
 def schema() -> None:
     """Print the JSON Schema of the configs of all pipelines, for editors and other tools."""
+    from commands.console.runs import print_json
     from ratchet.config.files import json_schema
-    from ratchet.console import print_json
 
     print_json(json_schema())

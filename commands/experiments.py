@@ -22,9 +22,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Put the newest run of each config side by side: parameters, metric, costs, and what the gate said."""
+    from commands.console.comparison import print_comparison, print_places
+    from commands.console.runs import print_json
     from pipelines.progress import hush
-    from ratchet.comparison.console import print_comparison, print_places
-    from ratchet.console import print_json
     from ratchet.experiments.comparison.record import log_comparison, write_comparison
     from ratchet.experiments.comparison.table import compare as side_by_side
     from ratchet.settings import load_settings, quiet_environment

@@ -11,7 +11,7 @@ from commands import ROOT
 from commands.options import AsJson, Model, Verbose
 
 if TYPE_CHECKING:
-    from commands.dispatch import Request
+    from commands.request import Request
     from ratchet.config.reporting import ReportingConfig
     from ratchet.config.simulation import SimulationConfig
 
@@ -53,7 +53,7 @@ def report(
     verbose: Verbose = False,
 ) -> None:
     """Draw a report on the version in Production, and write ref_data.csv and prod_data.csv."""
-    from commands.dispatch import Request
+    from commands.request import Request
     from ratchet.config.files import find_config, load_config
     from ratchet.errors import ConfigError
     from ratchet.settings import load_settings, quiet_environment
@@ -68,16 +68,16 @@ def report(
 
 def draw(config: ReportingConfig, request: Request) -> None:
     """Draw a report, and say what is in it and where it is."""
+    from commands.console import runs
     from pipelines.progress import hush
     from pipelines.report_runner import STEPS, run_reporting
-    from ratchet import console
 
     if request.dry_run:
-        console.print_json(config.model_dump(mode="json"))
+        runs.print_json(config.model_dump(mode="json"))
         return
     if not request.verbose:
         hush()
-    with console.live_steps(STEPS) as listener:
+    with runs.live_steps(STEPS) as listener:
         drawn = run_reporting(
             config, request.settings, label=request.path.stem, verbose=request.verbose, listener=listener
         )
@@ -110,12 +110,12 @@ def simulate(
     import signal
     from functools import partial
 
+    from commands.console.runs import print_json
+    from commands.console.simulation import print_report
     from ratchet.config.files import find_config
-    from ratchet.console import print_json
     from ratchet.settings import load_settings
-    from ratchet.simulation.client import ServiceClient
-    from ratchet.simulation.console import print_report
-    from ratchet.simulation.rehearsal import load_simulation, rehearse
+    from simulation.client import ServiceClient
+    from simulation.rehearsal import load_simulation, rehearse
 
     settings = load_settings()
     # To be told to stop is as good as Ctrl-C, which who starts this in the background may have had ignored.

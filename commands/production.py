@@ -50,22 +50,22 @@ def history(
     as_json: AsJson = False,
 ) -> None:
     """List what was done to Production: when, from, to, who, why, and the gate's figures."""
-    from ratchet import console
+    from commands.console import runs
     from ratchet.loop import overview
 
     _, pointer = _open(model, mirrored=False)
     entries = overview.history(pointer, limit)
-    console.print_json(entries) if as_json else console.print_history(entries)
+    runs.print_json(entries) if as_json else runs.print_history(entries)
 
 
 def status(model: Model = None, as_json: AsJson = False) -> None:
     """Say what is in Production, since when, how good it is, and what it was trained on."""
-    from ratchet import console
+    from commands.console import runs
     from ratchet.loop.overview import status as standing
 
     settings, pointer = _open(model, mirrored=False)
     found = standing(settings, pointer)
-    console.print_json(found) if as_json else console.print_fields(found)
+    runs.print_json(found) if as_json else runs.print_fields(found)
 
 
 def doctor(
@@ -76,13 +76,13 @@ def doctor(
     """Explain what is wrong with Production, and mend it on request; status 1 where something is left wrong."""
     from dataclasses import asdict
 
-    from ratchet import console
+    from commands.console import runs
     from ratchet.registry.doctor import examine
     from ratchet.registry.doctor import repair as mend
 
     settings, pointer = _open(model)
     found, left = mend(pointer, settings.actor) if repair else (examine(pointer),) * 2
-    console.print_json([asdict(f) for f in found]) if as_json else console.print_findings(found, left, repaired=repair)
+    runs.print_json([asdict(f) for f in found]) if as_json else runs.print_findings(found, left, repaired=repair)
     if left:
         raise typer.Exit(1)
 
@@ -93,7 +93,7 @@ def lineage(
     as_json: AsJson = False,
 ) -> None:
     """Go from a version or a prediction back to everything that made it."""
-    from ratchet import console
+    from commands.console import runs
     from ratchet.loop import overview
     from ratchet.settings import load_settings
     from ratchet.store.database import open_store
@@ -105,17 +105,17 @@ def lineage(
         found = overview.prediction_lineage(settings, pointer, prediction)
     else:
         found = overview.lineage(settings, pointer, version)
-    console.print_json(found) if as_json else console.print_fields(found)
+    runs.print_json(found) if as_json else runs.print_fields(found)
 
 
 def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> None:
     """Train a version again from its lineage and compare; status 1 where it came out differently."""
-    from ratchet import console
+    from commands.console import runs
     from ratchet.experiments.reproduction import reproduce as train_again
 
     settings, pointer = _open(model, mirrored=False)
     result = train_again(settings, pointer, version, ROOT)
-    console.print_json(result.model_dump()) if as_json else console.print_reproduction(result)
+    runs.print_json(result.model_dump()) if as_json else runs.print_reproduction(result)
     if not result.identical:
         raise typer.Exit(1)
 
@@ -147,7 +147,7 @@ def _require_newest(pointer: ProductionPointer, entry: Entry, operation_id: str 
 def _tell_change(entry: Entry, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from ratchet.console import print_json
+    from commands.console.runs import print_json
 
     if as_json:
         print_json(asdict(entry))

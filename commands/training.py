@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from commands.dispatch import Request
+    from commands.request import Request
     from ratchet.config import TrainingConfig
     from ratchet.config.continuous import ContinuousTrainingConfig
 
@@ -16,8 +16,8 @@ def train(config: TrainingConfig, request: Request) -> None:
     if request.dry_run:
         plan(config, request)
         return
+    from commands.console.runs import print_summary
     from pipelines.runner import run_training
-    from ratchet.console import print_summary
 
     with _live() as listener:
         print_summary(run_training(config, request.settings, **_how(request, listener)))
@@ -28,29 +28,29 @@ def train_continuously(config: ContinuousTrainingConfig, request: Request) -> No
     if request.dry_run:
         plan(config, request)
         return
+    from commands.console import runs
     from pipelines.continuous import run_continuous, run_on_snapshot
-    from ratchet import console
 
     with _live() as listener:
         how = _how(request, listener)
         if request.snapshot:
-            console.print_summary(run_on_snapshot(config, request.settings, request.snapshot, **how))
+            runs.print_summary(run_on_snapshot(config, request.settings, request.snapshot, **how))
         else:
-            console.print_continuous(run_continuous(config, request.settings, number=request.number, **how))
+            runs.print_continuous(run_continuous(config, request.settings, number=request.number, **how))
 
 
 def plan(config: TrainingConfig, request: Request) -> None:
     """Say what a training pipeline would do."""
+    from commands.console.runs import print_plan
     from pipelines.runner import plan_training
-    from ratchet.console import print_plan
 
     print_plan(config, plan_training(config), str(request.path))
 
 
 def _live() -> AbstractContextManager[Any]:
     """The steps on the terminal, while they run."""
+    from commands.console.runs import live_steps
     from pipelines.runner import STEPS
-    from ratchet.console import live_steps
 
     return live_steps(STEPS)
 

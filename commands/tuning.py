@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from commands.dispatch import Request
+    from commands.request import Request
     from ratchet.config.tuning import TuningConfig
 
 
 def tune(config: TuningConfig, request: Request) -> None:
     """Run or go on with a study, train the best that it found, and say how both ended."""
+    from commands.console.runs import live_steps, print_summary
+    from commands.console.study import TrialLine, print_plan, print_study
     from pipelines.tuning_runner import STEPS, plan_tuning, run_tuning
-    from ratchet.console import live_steps, print_summary
-    from ratchet.tuning.console import TrialLine, print_plan, print_study
 
     if request.dry_run:
         print_plan(config, plan_tuning(config, request.settings), str(request.path))

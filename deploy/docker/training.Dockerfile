@@ -22,6 +22,7 @@ COPY commands commands
 COPY ratchet ratchet
 COPY steps steps
 COPY pipelines pipelines
+COPY simulation simulation
 COPY data data
 COPY configs configs
 RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash run.py commands ratchet steps pipelines

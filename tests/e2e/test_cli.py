@@ -207,9 +207,9 @@ def test_a_bug_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     program = (
         "import sys, run\n"
         "sys.argv = ['run.py', 'schema']\n"
-        "import ratchet.console\n"
+        "import commands.console.runs\n"
         "def broken(value): raise KeyError('ours')\n"
-        "ratchet.console.print_json = broken\n"
+        "commands.console.runs.print_json = broken\n"
         "run.main()\n"
     )
     result = subprocess.run(

@@ -17,10 +17,10 @@ import sqlalchemy as sa
 
 from ratchet.data import load_dataset
 from ratchet.settings import Settings
-from ratchet.simulation.rehearsal import load_simulation
-from ratchet.simulation.stream import Simulation
 from ratchet.store.database import open_store
 from ratchet.store.tables import feedback, predictions
+from simulation.rehearsal import load_simulation
+from simulation.stream import Simulation
 from tests.conftest import ROOT, Cli
 from tests.e2e.test_cli import refused
 from tests.serving.conftest import published

@@ -18,10 +18,10 @@ from ratchet.inference.runtime import load_runtime
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.simulation.stream import Example, Simulation
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, insert_predictions
 from ratchet.tracking import connect
+from simulation.stream import Example, Simulation
 from tests.training_runs import CONFIGS
 
 

@@ -23,8 +23,8 @@ from ratchet.registry.fetch_package import reference_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promote_challenger import Promotion
 from ratchet.settings import Settings
-from ratchet.simulation.stream import Example
 from ratchet.store.database import Store, open_store
+from simulation.stream import Example
 from steps.model_control_plane import ZenMLStage
 from tests.conftest import ROOT, Cli
 from tests.loop.production import answer, label, simulation_of, take

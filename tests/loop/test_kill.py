@@ -21,9 +21,9 @@ import sqlalchemy as sa
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.simulation.stream import Example
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import feedback, predictions, promotions
+from simulation.stream import Example
 from tests.conftest import ROOT
 from tests.loop.production import simulation_of, take
 from tests.serving.running import Service, environment, free_port, wait_until

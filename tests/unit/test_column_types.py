@@ -25,7 +25,7 @@ from ratchet.model.package.sealed_package import Package, load_package, verify_p
 from ratchet.model.record_schema import LONGEST_TEXT, RecordReader, canonical_time
 from ratchet.monitoring.drift.report import DriftReport, compare_window
 from ratchet.monitoring.production_rows import LabelledRow
-from ratchet.simulation.stream import Simulation
+from simulation.stream import Simulation
 from tests.unit.conftest import Trained, fit, packaged
 
 GOOD, BAD = ["warm", "bright", "charming", "moving", "lovely"], ["dull", "slow", "empty", "clumsy", "tired"]

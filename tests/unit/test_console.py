@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ratchet import console
+from commands.console import runs
 from ratchet.config.files import load_config
 from ratchet.model.evaluation import Evaluation
 from ratchet.monitoring.drift.report import DriftReport
@@ -42,7 +42,7 @@ def summary(outcome: Any = "promoted", version: str = "1") -> Any:
 
 
 def test_the_summary_says_what_a_person_wants_to_know(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_summary(summary())
+    runs.print_summary(summary())
     said = capsys.readouterr().out
     for part in ("0.9300  (95% interval 0.8000 to 1.0000, 30 held-out rows)", "iris version 1, stage Production"):
         assert part in said
@@ -52,19 +52,19 @@ def test_the_summary_says_what_a_person_wants_to_know(capsys: pytest.CaptureFixt
 
 
 def test_after_the_first_promotion_the_next_thing_is_to_compare(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_summary(summary(outcome="refused", version="2"))
+    runs.print_summary(summary(outcome="refused", version="2"))
     assert "mlflow ui --backend-store-uri sqlite:///x.db" in capsys.readouterr().out
 
 
 def test_runs_on_a_server_are_looked_at_on_its_own_pages(capsys: pytest.CaptureFixture[str]) -> None:
     told = summary(outcome="refused", version="2")
     told.tracking_uri = "http://mlflow:5000"
-    console.print_summary(told)
+    runs.print_summary(told)
     assert "open http://mlflow:5000" in capsys.readouterr().out
 
 
 def test_steps_are_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.live_steps(("ingest", "train")) as listen:
+    with runs.live_steps(("ingest", "train")) as listen:
         listen("ingest", "cached")
         listen("train", "started")
         listen("train", "failed")
@@ -74,7 +74,7 @@ def test_steps_are_plain_lines_where_there_is_no_terminal(capsys: pytest.Capture
 
 
 def test_steps_are_live_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with console._live_display(("ingest", "train")) as listen:
+    with runs._live_display(("ingest", "train")) as listen:
         for event in ("started", "finished"):
             listen("ingest", event)
         listen("train", "cached")
@@ -88,12 +88,12 @@ def test_a_plan_is_yaml_with_comments(capsys: pytest.CaptureFixture[str]) -> Non
     import yaml
 
     plan = SimpleNamespace(steps=("ingest", "train"), estimator="Ridge()", data_version="abc")
-    console.print_plan(load_config(BASELINE), plan, "configs/baseline.yaml")
+    runs.print_plan(load_config(BASELINE), plan, "configs/baseline.yaml")
     said = capsys.readouterr().out
     assert "# plan: ingest → train" in said
     assert yaml.safe_load(said)["train"]["params"] == {"C": 1.0, "max_iter": 500}
 
 
 def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    console.print_json({"a": "ä"})
+    runs.print_json({"a": "ä"})
     assert json.loads(capsys.readouterr().out) == {"a": "ä"}

@@ -14,8 +14,8 @@ from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
 from ratchet.errors import ConfigError
 from ratchet.monitoring.drift.domain_classifier import tell_apart
-from ratchet.simulation.rehearsal import load_simulation
-from ratchet.simulation.stream import Example, Simulation
+from simulation.rehearsal import load_simulation
+from simulation.stream import Example, Simulation
 from tests.unit.conftest import CONFIGS
 
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]

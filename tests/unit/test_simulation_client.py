@@ -14,9 +14,9 @@ import pytest
 from ratchet.config.files import parse_config
 from ratchet.config.simulation import SimulationConfig
 from ratchet.errors import ConfigError, InputError, UnavailableError
-from ratchet.simulation.client import Feedback, ServiceClient
-from ratchet.simulation.rehearsal import rehearse
-from ratchet.simulation.report import Report
+from simulation.client import Feedback, ServiceClient
+from simulation.rehearsal import rehearse
+from simulation.report import Report
 from tests.serving.running import free_port
 
 Fault = Callable[[str, Any], tuple[int, dict[str, Any], dict[str, str]] | None]

@@ -9,7 +9,7 @@ import numpy as np
 from ratchet.config.simulation import ClassPrior, DriftKind, MeanShift, NewCategory, Rotation
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, nearest
-from ratchet.simulation.row_pool import Draft, Floats, numeric_names
+from simulation.row_pool import Draft, Floats, numeric_names
 
 # Changes a draft in place; the weight in [0, 1] says how far the drift has come.
 Mover = Callable[[Draft, float, np.random.Generator], None]

@@ -14,8 +14,8 @@ import numpy as np
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import LoadedDataset
 from ratchet.model.record_schema import Record
-from ratchet.simulation import shifts
-from ratchet.simulation.row_pool import Floats, Label, RowPool
+from simulation import shifts
+from simulation.row_pool import Floats, Label, RowPool
 
 # What of a row a generator is for; the drifts count on from the last.
 _DRAW, _JITTER, _LABEL, _DRIFT = range(4)

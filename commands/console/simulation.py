@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ratchet.simulation.report import Report, Segment
+from simulation.report import Report, Segment
 
 
 def print_report(report: Report) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.config import LABELLED, METRICS, TaskName
 from ratchet.config.simulation import SimulationConfig
 from ratchet.model import metrics
-from ratchet.simulation.row_pool import Label
+from simulation.row_pool import Label
 
 _FIGURES: dict[TaskName, tuple[str, ...]] = {
     task: ("accuracy", "f1_macro") if task in LABELLED else ("rmse", "mae") for task in METRICS

@@ -14,9 +14,9 @@ from ratchet.config.files import load_config
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
 from ratchet.errors import ConfigError, InputError
-from ratchet.simulation.client import Answer, Feedback, ServiceClient
-from ratchet.simulation.report import Outcome, Report, figures, segments
-from ratchet.simulation.stream import Example, Simulation
+from simulation.client import Answer, Feedback, ServiceClient
+from simulation.report import Outcome, Report, figures, segments
+from simulation.stream import Example, Simulation
 
 # So many labels go into one request at most.
 _LABELS_A_REQUEST = 500

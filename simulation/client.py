@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 
 from ratchet.errors import ConfigError, InputError, Problem, RatchetError, UnavailableError
 from ratchet.model.record_schema import Record
-from ratchet.simulation.row_pool import Label
+from simulation.row_pool import Label
 
 _TIMEOUT = urllib3.Timeout(connect=5.0, read=60.0)
 _LONGEST_PAUSE = 2.0
