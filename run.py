@@ -87,14 +87,14 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        from ratchet.errors import RatchetError
+        from ratchet.errors import RatchetError, one_line
 
         if type(error).__name__ == "RunInterruptedException":  # what ZenML makes of Ctrl-C within a step
             print("interrupted: the same command begins again, and a study goes on where it was", file=sys.stderr)
             sys.exit(130)
         if not isinstance(error, RatchetError):
             raise
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     finally:
         if "zenml" in sys.modules:

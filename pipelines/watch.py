@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.errors import RatchetError, StateError
+from ratchet.errors import RatchetError, StateError, one_line
 from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRun
 from ratchet.settings import Settings, prepare_home
@@ -102,7 +102,7 @@ class Watcher:
         try:
             self.step()
         except RatchetError as error:
-            self._say_once(f"{self._config.model}: {' '.join(str(error).split())}; tried again later")
+            self._say_once(f"{self._config.model}: {one_line(error)}; tried again later")
 
     def step(self) -> None:
         """Look once, and begin a run where one is wanted.

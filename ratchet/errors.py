@@ -77,3 +77,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known are: {', '.join(names)}" if names else ""
+
+
+def one_line(error: object) -> str:
+    """Return the text of an error in one line, or the name of its class where it has no text.
+
+    A `RatchetError` is shown whole. Of other errors the first line is taken: libraries add explanations, SQL and links
+    on further lines. An error of SQLAlchemy is replaced by the driver's own.
+    """
+    text = str(getattr(error, "orig", None) or error)
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return " ".join(lines) if isinstance(error, RatchetError) else lines[0]

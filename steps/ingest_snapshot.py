@@ -6,9 +6,8 @@ import pandas as pd
 from zenml import log_metadata, step
 
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.data import Schema
+from ratchet.data import Schema, snapshots
 from ratchet.data.snapshots import Snapshot
-from ratchet.loop import snapshots
 from ratchet.settings import load_settings
 from steps.caching import WHEN_NOTHING_CHANGED
 

@@ -28,6 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
     with_services = os.environ.get(services.SWITCH, "0") != "0"
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]
+    main = sys.modules["__main__"]
+    if not hasattr(main, "__file__"):  # in a worker of pytest-xdist; ZenML takes its source root from there
+        main.__file__ = str(ROOT / "run.py")
     folder = tempfile.mkdtemp(prefix="ratchet-tests-")
     os.environ["RATCHET_HOME"] = f"{folder}/home"
     os.environ["RATCHET_MODELS_DIR"] = f"{folder}/models"

@@ -44,7 +44,7 @@ def test_the_hash_that_dvc_records_is_the_data_version_of_runs(case: str) -> Non
 @pytest.mark.parametrize("case", CASES)
 def test_the_figures_in_git_are_those_that_dvc_has_recorded(case: str) -> None:
     recorded = {out["path"]: out["md5"] for out in LOCK[f"evaluate@{case}"]["outs"]}
-    from ratchet.data.sources.files import file_version
+    from ratchet.data.fingerprint import file_version
 
     assert file_version(ROOT / "metrics" / f"{case}.json") == recorded[f"metrics/{case}.json"]
 

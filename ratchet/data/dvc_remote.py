@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ratchet.data.atomic_write import write_whole
-from ratchet.data.sources.files import file_version
+from ratchet.data.fingerprint import file_version
 from ratchet.errors import ConfigError, DataError, StateError, nearest
 
 if TYPE_CHECKING:

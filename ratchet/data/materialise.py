@@ -14,9 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from ratchet.config import Dataset
 from ratchet.data import Source, open_source
 from ratchet.data.atomic_write import write_whole
-from ratchet.data.fingerprint import canonical_csv
-from ratchet.data.sources.files import file_version
-from ratchet.errors import DataError, StateError
+from ratchet.data.fingerprint import canonical_csv, file_version
+from ratchet.errors import DataError, StateError, one_line
 
 _DATASET: TypeAdapter[Any] = TypeAdapter(Dataset)
 
@@ -151,7 +150,7 @@ def _yaml(path: Path) -> dict[str, Any]:
     try:
         return yaml.load(path.read_text(), _Yaml12) or {}  # noqa: S506 (a SafeLoader)
     except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: cannot be read: {' '.join(str(error).split())}") from None
+        raise DataError(f"{path}: cannot be read: {one_line(error)}") from None
 
 
 def _require_recorded(path: Path, version: str, recorded: str | None, *, force: bool) -> None:

@@ -15,8 +15,8 @@ from ratchet.config import Column, Dataset
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import dvc_remote
 from ratchet.data.atomic_write import write_whole
+from ratchet.data.fingerprint import file_version
 from ratchet.data.schema import Schema, check_frame
-from ratchet.data.sources.files import file_version
 from ratchet.errors import DataError, StateError
 from ratchet.settings import Settings, prepare_home
 

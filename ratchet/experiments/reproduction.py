@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from ratchet.data.dvc_remote import fetch
+from ratchet.data.fingerprint import file_version
 from ratchet.data.located import located, needed_variables
 from ratchet.data.snapshots import bring_snapshot, snapshot_path
-from ratchet.data.sources.files import file_version
 from ratchet.errors import DataError, RegistryError
 from ratchet.loop import overview
 from ratchet.model.package.golden_predictions import golden_gap
@@ -26,7 +26,7 @@ from ratchet.model.package.sealed_package import Package
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.tracking import connect, run_record
+from ratchet.tracking import run_record
 from ratchet.tracking.lineage import git_state, library_versions
 
 # What would lead the second training to the stores of the first.
@@ -90,7 +90,7 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
             config["dataset"]["path"] = str(find_data(settings, root / config["dataset"]["path"], wanted, folder, root))
         config["dataset"] = located(config["dataset"], root)
         variables = needed_variables(config["dataset"], settings.downloads)
-        original = fetch_package(connect(settings), version, folder / "original")
+        original = fetch_package(settings, version)
         code, notes = _checkout(root, past["git"]["commit"], folder / "code", dirty=past["git"]["dirty"])
         try:
             record, again = _train(code, config, folder, rows, variables)
@@ -203,7 +203,7 @@ def _train(
     record = json.loads((folder / "models" / config["model"] / "metrics.json").read_text())
     scratch = Settings(home=folder / "home", models_dir=folder / "models", mlflow_uri=env["MLFLOW_TRACKING_URI"])
     again = ProductionPointer(scratch, config["model"]).get(record["version"])
-    return record, fetch_package(connect(scratch), again, folder / "again")
+    return record, fetch_package(scratch, again)
 
 
 def _differences(was: dict[str, float], now: dict[str, float], original: Package, again: Package) -> list[str]:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ratchet.data.schema import MISSING, Field, Schema
-from ratchet.errors import ConfigError, InputError, PackageError, Problem
+from ratchet.errors import ConfigError, InputError, PackageError, Problem, one_line
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden
 from ratchet.model.package.model_files import load_joblib
 from ratchet.model.package.onnx import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, open_session, taken_by
@@ -198,7 +198,7 @@ def load_file(path: Path, *, most_rows: int = 10_000) -> Runtime:
         runtime = Runtime(model, digest[:12], digest, schema, engine, "scikit-learn", None, details, most_rows)
         runtime.predict([runtime.reader.example()])
     except Exception as error:  # whatever is in the file raises whatever it likes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = one_line(error)
         raise PackageError(f"{path}: cannot be loaded: {reason}") from None
     return runtime
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ratchet.config import config_hash
@@ -19,7 +17,7 @@ from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
-from ratchet.tracking import connect, run_record
+from ratchet.tracking import run_record
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
@@ -145,9 +143,7 @@ class Decider:
 
     def _package(self, champion: Version) -> Package:
         if champion.version not in self._packages:
-            with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-                package = fetch_package(connect(self._settings), champion, Path(folder))
-            self._packages = {champion.version: package}
+            self._packages = {champion.version: fetch_package(self._settings, champion)}
         return self._packages[champion.version]
 
     def _holdout_metrics(self, champion: Version) -> dict[str, float]:

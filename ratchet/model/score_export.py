@@ -15,7 +15,7 @@ from ratchet.config import TrainingConfig
 from ratchet.data import Schema
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.fingerprint import canonical_csv
-from ratchet.errors import ConfigError, PackageError
+from ratchet.errors import ConfigError, PackageError, one_line
 from ratchet.model import metrics
 from ratchet.model.evaluation import Evaluation, evaluate_model, score_rows
 from ratchet.model.package.model_files import load_joblib
@@ -94,7 +94,7 @@ def _load(folder: Path) -> tuple[Any, Schema]:
     try:
         return load_joblib(path), Schema.model_validate_json(described.read_text())
     except Exception as error:  # whatever is in the file raises whatever it likes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = one_line(error)
         raise PackageError(f"{path}: cannot be loaded: {reason}") from None
 
 

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import TaskName, Train
 from ratchet.data.schema import Schema
-from ratchet.errors import ConfigError, TrainingError, nearest
+from ratchet.errors import ConfigError, TrainingError, nearest, one_line
 from ratchet.model.tasks import TASKS
 
 logger = logging.getLogger(__name__)
@@ -91,9 +91,9 @@ def fit_model(
             warnings.simplefilter("always", ConvergenceWarning)
             getattr(estimator, method)(features, target)
     except (ValueError, TypeError) as error:
-        raise TrainingError(f"{_name(estimator)} could not be fitted: {_one_line(error)}") from None
+        raise TrainingError(f"{_name(estimator)} could not be fitted: {one_line(error)}") from None
     for warning in caught:
-        logger.warning("%s: %s", _name(estimator), _one_line(warning.message))
+        logger.warning("%s: %s", _name(estimator), one_line(warning.message))
     return Pipeline([("embed", embedder), ("model", estimator)])
 
 
@@ -107,7 +107,7 @@ def _build(path: str, params: Mapping[str, Any], where: str) -> BaseEstimator:
     try:
         return estimator_class(**values)
     except TypeError as error:
-        raise ConfigError(f"{where}.params: {path}: {_one_line(error)}") from None
+        raise ConfigError(f"{where}.params: {path}: {one_line(error)}") from None
 
 
 def _value(value: Any, where: str) -> Any:
@@ -144,7 +144,3 @@ def _is_estimator(value: Any) -> bool:
 
 def _name(estimator: BaseEstimator) -> str:
     return type(estimator).__name__
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())

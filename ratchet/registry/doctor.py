@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ratchet.errors import RatchetError, RegistryError
+from ratchet.errors import RatchetError, RegistryError, one_line
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.store import leases
 
@@ -133,7 +133,7 @@ def _disagreements(pointer: ProductionPointer, version: str) -> Iterator[Finding
         try:
             shown = mirror.read(pointer.model)
         except Exception as error:  # a display that cannot be asked must not keep the rest from being mended
-            yield Finding("mirror_unreachable", f"{mirror.name} cannot be asked: {' '.join(str(error).split())}", "")
+            yield Finding("mirror_unreachable", f"{mirror.name} cannot be asked: {one_line(error)}", "")
             continue
         if shown != version:
             yield Finding(

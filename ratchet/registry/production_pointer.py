@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.exceptions import MlflowException
 
-from ratchet.errors import RegistryError
+from ratchet.errors import RegistryError, one_line
 from ratchet.registry import stage_and_alias
 from ratchet.registry.model_version import Mirror, Version, from_mlflow, ledger_fields
 from ratchet.registry.promotion_ledger import Entry, Kind, Ledger
@@ -368,7 +368,7 @@ class ProductionPointer:
         try:
             yield
         except MlflowException as error:
-            raise RegistryError(f"MLflow at {self._settings.tracking_place}: {str(error).splitlines()[0]}") from None
+            raise RegistryError(f"MLflow at {self._settings.tracking_place}: {one_line(error)}") from None
 
 
 def _require_reason(reason: str) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -93,32 +91,31 @@ def promote_challenger(
     version = str(register(client, config.model, package, lineage.tags()).version)
     pointer = ProductionPointer(settings, config.model, mirrors=mirrors)
     champion = pointer.current()
-    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-        challenger = fetch_package(client, pointer.get(version), Path(folder) / "challenger")
-        done = pointer.ledger.find(operation_id) if operation_id else None
-        if done and done.state in ("completed", "refused"):
-            decision = _decided(pointer, done, champion)
-        elif champion and champion.version == version:
-            decision = _unchanged(version)
-        else:
-            rival = fetch_package(client, champion, Path(folder) / "champion") if champion else None
-            anchor = None if n_reference is None else _anchor(client, pointer, champion, Path(folder) / "anchor")
-            checks = judge(Trial(config, challenger, rival, holdout, evaluation, n_reference, anchor))
-            _log_checks(client, run_id, checks)
-            decision = _decide(pointer, version, champion, checks, settings.actor, operation_id)
-        _log(client, run_id, decision)
-        record = model_record(config, evaluation, decision, lineage, package)
-        export_model(settings.models_dir / config.model, challenger.model, challenger.schema, record)
+    challenger = fetch_package(settings, pointer.get(version))
+    done = pointer.ledger.find(operation_id) if operation_id else None
+    if done and done.state in ("completed", "refused"):
+        decision = _decided(pointer, done, champion)
+    elif champion and champion.version == version:
+        decision = _unchanged(version)
+    else:
+        rival = fetch_package(settings, champion) if champion else None
+        anchor = None if n_reference is None else _anchor(settings, pointer, champion)
+        checks = judge(Trial(config, challenger, rival, holdout, evaluation, n_reference, anchor))
+        _log_checks(client, run_id, checks)
+        decision = _decide(pointer, version, champion, checks, settings.actor, operation_id)
+    _log(client, run_id, decision)
+    record = model_record(config, evaluation, decision, lineage, package)
+    export_model(settings.models_dir / config.model, challenger.model, challenger.schema, record)
     return decision
 
 
-def _anchor(client: MlflowClient, pointer: ProductionPointer, champion: Version | None, folder: Path) -> Package | None:
+def _anchor(settings: Settings, pointer: ProductionPointer, champion: Version | None) -> Package | None:
     """The newest version before a champion that learned from production which learned from the reference alone."""
     if champion is None or SNAPSHOT_TAG not in champion.tags:
         return None
     known = (pointer.get(number) for number in reversed(pointer.ledger.teeth()))
     found = next((version for version in known if SNAPSHOT_TAG not in version.tags), None)
-    return fetch_package(client, found, folder) if found else None
+    return fetch_package(settings, found) if found else None
 
 
 def model_record(

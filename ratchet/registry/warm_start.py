@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +22,6 @@ from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.tracking import connect
 
 
 def require_can_continue(estimator: BaseEstimator, name: str) -> None:
@@ -138,6 +135,4 @@ def _has_warm_start(estimator: Any) -> bool:
 
 
 def _fetch(settings: Settings, model: str, version: str) -> Package:
-    client, pointer = connect(settings), ProductionPointer(settings, model)
-    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-        return fetch_package(client, pointer.get(version), Path(folder))
+    return fetch_package(settings, ProductionPointer(settings, model).get(version))

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ratchet.errors import ConfigError, StateError
+from ratchet.errors import ConfigError, StateError, one_line
 from ratchet.settings import Settings, prepare_home, without_password
 from ratchet.store.sqlite import write_ahead
 from ratchet.store.sqlite_write_queue import Line
@@ -121,7 +121,7 @@ class Store:
 
     def failure(self, error: Exception) -> StateError:
         """What is said of a statement that the database refused."""
-        return StateError(f"the store {self.place}: {_first_line(error)}; this was not written")
+        return StateError(f"the store {self.place}: {one_line(error)}; this was not written")
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -157,7 +157,7 @@ class Store:
             with self.engine.connect() as connection:
                 yield connection.execution_options(**{_READING: True})
         except DBAPIError as error:
-            raise StateError(f"the store {self.place}: {_first_line(error)}") from None
+            raise StateError(f"the store {self.place}: {one_line(error)}") from None
 
     @contextmanager
     def exclusive(self, name: str, timeout: float | None = None) -> Iterator[None]:
@@ -278,7 +278,3 @@ def _upgrade(store: Store) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     if not connection.get_execution_options().get(_READING):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _first_line(error: Exception) -> str:
-    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]

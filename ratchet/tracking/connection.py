@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from ratchet.errors import RegistryError
+from ratchet.errors import RegistryError, one_line
 from ratchet.settings import Settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def reachable(settings: Settings) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        raise RegistryError(f"MLflow at {settings.tracking_place}: {first_line(error)}") from None
+        raise RegistryError(f"MLflow at {settings.tracking_place}: {one_line(error)}") from None
 
 
 def ensure_experiment(settings: Settings, name: str) -> str:
@@ -87,8 +87,3 @@ def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
 def _artifact_location(settings: Settings, experiment: str) -> str | None:
     root = settings.mlflow_artifacts
     return f"{root}/{experiment}" if root else None
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -10,9 +10,9 @@ from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.errors import ConfigError, RegistryError
+from ratchet.errors import ConfigError, RegistryError, one_line
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, first_line, reachable
+from ratchet.tracking.connection import all_pages, connect, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -149,4 +149,4 @@ def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:
         uri = client.get_model_version_download_uri(model, version)
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:
-        raise RegistryError(f"the artifacts of {model} version {version} cannot be read: {first_line(error)}") from None
+        raise RegistryError(f"the artifacts of {model} version {version} cannot be read: {one_line(error)}") from None

@@ -22,7 +22,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     counts = np.array(evaluation.confusion)
     labels = [str(label) for label in evaluation.labels or ()]
     side = max(3.6, 0.7 * len(labels) + 1.8)
-    figure, axes = _canvas(side + 0.6, side)
+    figure, axes = canvas(side + 0.6, side)
     axes.imshow(counts, cmap="Blues", vmin=0)
     for (row, column), count in np.ndenumerate(counts):
         axes.text(
@@ -44,7 +44,7 @@ def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
     shown = features.iloc[:MOST_POINTS]
     values = target.iloc[:MOST_POINTS]
     x, y = shown.columns[0], shown.columns[min(1, shown.shape[1] - 1)]
-    figure, axes = _canvas(5.2, 4)
+    figure, axes = canvas(5.2, 4)
     if values.dtype == "float64":
         points = axes.scatter(shown[x], shown[y], c=values, s=12, cmap="viridis")
         figure.colorbar(points, ax=axes, label=str(target.name))
@@ -60,7 +60,8 @@ def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
     return figure
 
 
-def _canvas(width: float, height: float) -> tuple[Figure, Any]:
+def canvas(width: float, height: float) -> tuple[Figure, Any]:
+    """Return a figure of a size in inches and its axes, without pyplot's global state."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")

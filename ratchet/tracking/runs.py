@@ -14,9 +14,9 @@ from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import TrainingConfig
-from ratchet.errors import RegistryError
+from ratchet.errors import RegistryError, one_line
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, first_line
+from ratchet.tracking.connection import all_pages, connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -164,7 +164,7 @@ def run_record(settings: Settings, run_id: str) -> RunRecord:
         config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/config.yaml")
         experiment = client.get_experiment(run.info.experiment_id).name
     except (MlflowException, OSError) as error:
-        raise RegistryError(f"the run {run_id} cannot be read back: {first_line(error)}") from None
+        raise RegistryError(f"the run {run_id} cannot be read back: {one_line(error)}") from None
     datasets = run.inputs.dataset_inputs if run.inputs else []
     return RunRecord(
         name=run.info.run_name or run_id,

@@ -20,7 +20,7 @@ from ratchet.settings import Settings
 from ratchet.store.database import open_store
 from tests.ci.pipeline import MAIN, MERGE_REQUEST, SCHEDULE, pipeline, tagged
 from tests.conftest import ROOT, of_no_home
-from tests.loop.production import answer, label, simulation_of, take
+from tests.ratchet.loop.production import answer, label, simulation_of, take
 
 MISSING = [tool for tool in ("gitlab-ci-local", "rsync") if shutil.which(tool) is None]
 pytestmark = [

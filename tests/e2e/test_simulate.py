@@ -23,9 +23,9 @@ from simulation.rehearsal import load_simulation
 from simulation.stream import Simulation
 from tests.conftest import ROOT, Cli
 from tests.e2e.test_cli import refused
+from tests.fitted import CONFIGS, baseline
 from tests.serving.conftest import published
 from tests.serving.running import Service, serving
-from tests.unit.conftest import CONFIGS, baseline
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import pytest
 
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
+from tests.fitted import Trained, baseline
 from tests.monitoring import prometheus
 from tests.monitoring.world import KEY, World, live, under_load, until_scraped
 from tests.serving.conftest import published
 from tests.serving.running import serving
-from tests.unit.conftest import Trained, baseline
 
 
 @pytest.fixture(scope="session")

@@ -32,6 +32,7 @@ from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import heartbeats
 from tests.conftest import ROOT
+from tests.fitted import Trained
 from tests.locks import locked
 from tests.monitoring import prometheus
 from tests.monitoring.prometheus import Alertmanager, Prometheus, alerting, reporting, running, shortened
@@ -40,7 +41,6 @@ from tests.monitoring.world import KEY, judge, under_load, until_served
 from tests.serving.conftest import published
 from tests.serving.running import Service, environment, serving
 from tests.serving.test_faults import artifact
-from tests.unit.conftest import Trained
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -13,7 +13,7 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.settings import Settings
 from ratchet.store.database import Store
-from tests.unit.conftest import url_of
+from tests.store_rows import url_of
 
 
 def python(program: str, *words: str) -> list[str]:

@@ -11,7 +11,6 @@ from ratchet.config import TextEmbed
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.tracking import connect
 from tests.training_runs import config_for, train_in
 
 
@@ -32,5 +31,5 @@ def test_a_model_of_texts_is_trained_by_the_pipeline_and_its_package_reads_them(
     assert summary.evaluation.primary == 1.0
     champion = ProductionPointer(settings, "texts").current()
     assert champion is not None
-    package = fetch_package(connect(settings), champion, tmp_path / "package")
+    package = fetch_package(settings, champion)
     assert package.model.predict(pd.DataFrame({"review": ["so warm", "slow"]})).tolist() == ["good", "bad"]

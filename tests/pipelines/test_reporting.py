@@ -148,7 +148,7 @@ def test_evidently_was_imported_by_nobody_here(reported: Reported) -> None:
 
 
 def test_the_training_rows_are_those_that_the_package_was_fitted_on(reported: Reported, tmp_path: Path) -> None:
-    package = fetch_package(connect(reported.settings), reported.subject.version, tmp_path)
+    package = fetch_package(reported.settings, reported.subject.version)
     train, _ = training_rows(reported.settings, reported.subject.version)
     assert np.array_equal(np.sort(row_hashes(train)), package.training_rows)
 

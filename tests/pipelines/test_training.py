@@ -90,10 +90,10 @@ def test_a_version_carries_its_reference_and_reproduces_its_predictions(
 ) -> None:
     from ratchet.model.package.sealed_package import verify_package
 
-    package = fetch_package(client, ProductionPointer(settings, "iris").get(first.promotion.version), tmp_path)
+    package = fetch_package(settings, ProductionPointer(settings, "iris").get(first.promotion.version))
     verify_package(package)
     assert package.profile.n_rows == len(package.training_rows) == 120
-    assert package.onnx_path is not None
+    assert package.onnx is not None
 
 
 def test_the_files_for_people_are_written(first: RunSummary) -> None:
@@ -105,7 +105,7 @@ def test_the_files_for_people_are_written(first: RunSummary) -> None:
 
 def golden(settings: Settings, summary: RunSummary, folder: Path) -> Any:
     version = ProductionPointer(settings, summary.config.model).get(summary.promotion.version)
-    return fetch_package(connect(settings), version, folder).golden
+    return fetch_package(settings, version).golden
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from ratchet.monitoring.reports.version_rows import training_rows
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
-from ratchet.tracking import connect
 from tests.serving.running import serving
 from tests.training_runs import CONFIGS, train_in
 
@@ -46,7 +45,7 @@ def test_a_file_in_batches_becomes_a_version_that_answers(settings: Settings, mo
 
     assert run.promotion.outcome == "promoted"
     version = ProductionPointer(settings, model).get(run.promotion.version)
-    package = fetch_package(connect(settings), version, tmp_path / "package")
+    package = fetch_package(settings, version)
     rows, held = training_rows(settings, version)
     assert (len(rows), len(held)) == (50_000, 50_000)
     assert package.profile.n_rows == 50_000

@@ -14,8 +14,8 @@ from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
 from ratchet.tracking.log_package import log_packaged
 from tests.conftest import new_database
+from tests.fitted import Trained, baseline
 from tests.serving.running import Service, serving
-from tests.unit.conftest import Trained, baseline
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import predictions
+from tests.fitted import Trained
 from tests.locks import locked
 from tests.serving.conftest import published
 from tests.serving.load import Load, load_on
 from tests.serving.running import RECORD, Service, serving, wait_until
-from tests.unit.conftest import Trained
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

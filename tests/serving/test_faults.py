@@ -17,10 +17,10 @@ from ratchet.registry.fetch_package import production_pointer
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
+from tests.fitted import Trained
 from tests.serving.conftest import publish, published
 from tests.serving.load import load_on
 from tests.serving.running import RECORD, Service, environment, free_port, serving, wait_until
-from tests.unit.conftest import Trained
 
 FAST = {"RATCHET_POLL_INTERVAL": "0.5"}
 

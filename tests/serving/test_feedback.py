@@ -23,11 +23,12 @@ from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.predictions import Prediction, insert_predictions
 from ratchet.store.tables import feedback
+from tests.fitted import Trained
 from tests.locks import locked
 from tests.serving.conftest import published
 from tests.serving.running import RECORD, Service, serving, wait_until
 from tests.serving.test_http import BAD_BODIES, BAD_TYPES, TEN_MEGABYTES, by_name, head, raw, refused
-from tests.unit.conftest import Trained, prediction
+from tests.store_rows import prediction
 
 LABELS = ("setosa", "versicolor", "virginica")
 PATHS = ("/feedback", "/feedback_batch", "/feedback/links")

@@ -21,9 +21,9 @@ from ratchet.store.database import open_store
 from ratchet.store.predictions import find_prediction
 from serving.replies import CLOSED_POLICY, SECURITY
 from tests.conftest import ROOT
+from tests.fitted import Trained
 from tests.serving.conftest import publish
 from tests.serving.running import RECORD, Service, serving
-from tests.unit.conftest import Trained
 
 LABELS = ["setosa", "versicolor", "virginica"]
 TAKE_A_RECORD = ("/predict", "/explain")

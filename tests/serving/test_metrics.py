@@ -10,9 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ratchet.settings import Settings
+from tests.fitted import Trained
 from tests.serving.conftest import published
 from tests.serving.running import RECORD, Service, serving
-from tests.unit.conftest import Trained
 
 VIRGINICA = {"sepal_length": 7.9, "sepal_width": 3.8, "petal_length": 6.4, "petal_width": 2.0}
 ONE_BY_ONE, BATCHES, ROWS = 40, 3, 5

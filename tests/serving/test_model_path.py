@@ -13,8 +13,8 @@ from ratchet.settings import Settings
 from ratchet.store.database import open_store
 from ratchet.store.predictions import find_prediction
 from tests.conftest import Cli
+from tests.fitted import Trained
 from tests.serving.running import RECORD, Service, environment, free_port, serving
-from tests.unit.conftest import Trained
 
 METRICS = {"accuracy": 0.97}
 

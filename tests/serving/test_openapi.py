@@ -20,9 +20,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
+from tests.fitted import Trained, baseline
 from tests.serving.conftest import publish, published
 from tests.serving.running import RECORD, Service, serving
-from tests.unit.conftest import Trained, baseline
 
 POSTS = ("/predict", "/predict_batch", "/explain")
 FEEDBACK = ("/feedback", "/feedback_batch", "/feedback/links")

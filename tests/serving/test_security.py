@@ -12,9 +12,9 @@ import pytest
 from ratchet.settings import Settings
 from serving.replies import CLOSED_POLICY, SECURITY
 from tests.conftest import Cli
+from tests.fitted import Trained
 from tests.serving.conftest import published
 from tests.serving.running import RECORD, Service, environment, serving
-from tests.unit.conftest import Trained
 
 KEYS = ("first-key-0123456789", "second-key-0123456789")
 SECRET = "link-secret-0123456789"

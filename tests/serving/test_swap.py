@@ -10,10 +10,10 @@ import pytest
 
 from ratchet.inference.worker_cutover import NOTICE
 from ratchet.settings import Settings
+from tests.fitted import Trained
 from tests.serving.conftest import published
 from tests.serving.load import Request, load_on
 from tests.serving.running import Service, serving
-from tests.unit.conftest import Trained
 
 POLL = 2.0
 OVERLAP = 0.1

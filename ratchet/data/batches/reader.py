@@ -16,9 +16,9 @@ from ratchet.config import ParquetDataset, TaskName
 from ratchet.data.batches.arrow import Kind, kind_of, numbers, targets, texts
 from ratchet.data.columns import target_part, typed_part
 from ratchet.data.delimited import check_header
+from ratchet.data.fingerprint import file_version
 from ratchet.data.schema import check_rules, rule_of, selected
-from ratchet.data.sources.files import file_version
-from ratchet.errors import DataError
+from ratchet.errors import DataError, one_line
 
 # What looks at rows one by one takes no more than this at a time, however large a batch may be: so many rows, or fewer
 # of them where they are wide (16 MB of float64). Its results then are the same for all larger batches.
@@ -108,7 +108,7 @@ class BatchedFile:
         except OSError as error:
             raise DataError(f"dataset.path {path}: {error.strerror or error}") from None
         except pa.ArrowInvalid as error:
-            raise DataError(f"{path}: not a readable Parquet file: {' '.join(str(error).split())}") from None
+            raise DataError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
 
 
 def _tables(file: pq.ParquetFile, columns: list[str], rows: int) -> Iterator[pa.Table]:

@@ -19,11 +19,11 @@ from urllib.parse import unquote, urlsplit
 
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.fetch.transfer import transfer
+from ratchet.data.fingerprint import file_sha256
 from ratchet.errors import DataError, StateError
 
 logger = logging.getLogger(__name__)
 
-_BLOCK = 1 << 20
 # Longer than a slow download of a data set of many gigabytes may take.
 _PATIENCE = 3600.0
 
@@ -98,7 +98,7 @@ def bring(remote: Remote, folder: Path) -> Path:
 def _brought(remote: Remote, folder: Path) -> Path:
     part = folder / f"{remote.key}.part"
     transfer(remote.url, part)
-    found = sha256_of(part)
+    found = file_sha256(part)
     wanted, size = _wanted(remote, folder), part.stat().st_size
     if wanted is not None and found != wanted:
         part.unlink()
@@ -118,15 +118,6 @@ def _brought(remote: Remote, folder: Path) -> Path:
     return target
 
 
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, 64 hex digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _kept(remote: Remote, folder: Path) -> Path | None:
     """The copy that is there, None where there is none or its bytes are no longer those that were kept."""
     wanted = _wanted(remote, folder)
@@ -134,7 +125,7 @@ def _kept(remote: Remote, folder: Path) -> Path | None:
         return None
     kept = folder / wanted / remote.name
     try:
-        return kept if kept.is_file() and sha256_of(kept) == wanted else None
+        return kept if kept.is_file() and file_sha256(kept) == wanted else None
     except OSError as error:
         raise StateError(f"{kept} cannot be read: {error.strerror or error}") from None
 

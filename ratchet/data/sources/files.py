@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import pandas as pd
 
 from ratchet.config import CsvDataset, ParquetDataset, TsvDataset
 from ratchet.data.delimited import Dialect, check_header, read_delimited
+from ratchet.data.fingerprint import file_version
 from ratchet.errors import DataError
 
-_BLOCK = 1 << 20
 Kind = TypeVar("Kind", bound=CsvDataset | TsvDataset | ParquetDataset)
-
-
-def file_version(path: Path) -> str:
-    """The MD5 of a file's bytes: the hash DVC gives it.
-
-    Raises
-    ------
-    DataError: the file cannot be read.
-    """
-    digest = hashlib.md5(usedforsecurity=False)
-    try:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    except OSError as error:
-        raise DataError(f"dataset.path {path}: {error.strerror}{_how_to_get(path)}") from None
-    return digest.hexdigest()
-
-
-def _how_to_get(path: Path) -> str:
-    """What brings a file that DVC has and this checkout has not."""
-    tracked = path.with_name(f"{path.name}.dvc")
-    return f"; DVC knows it: run dvc pull {tracked}" if tracked.is_file() and not path.exists() else ""
 
 
 class FileSource(Generic[Kind]):

@@ -13,7 +13,7 @@ import pandas as pd
 from ratchet.config import OpenmlDataset
 from ratchet.data.fetch.downloads import default_folder
 from ratchet.data.fingerprint import frame_version
-from ratchet.errors import DataError, StateError, UnavailableError
+from ratchet.errors import DataError, StateError, UnavailableError, one_line
 
 
 class OpenmlSource:
@@ -71,7 +71,7 @@ def _fetched(which: dict[str, Any], home: str, delay: float, shown: str) -> pd.D
         if isinstance(error, PermissionError) or (getattr(error, "filename", None) and not hasattr(error, "code")):
             raise StateError(f"{home} cannot be written: {getattr(error, 'strerror', None) or error}") from None
         raise UnavailableError(
-            f"{shown}: openml.org cannot be reached ({_one_line(getattr(error, 'reason', error))}):"
+            f"{shown}: openml.org cannot be reached ({one_line(getattr(error, 'reason', error))}):"
             " look at the network and run again"
         ) from None
     except ValueError as error:
@@ -79,10 +79,6 @@ def _fetched(which: dict[str, Any], home: str, delay: float, shown: str) -> pd.D
             raise UnavailableError(
                 f"{shown}: what came has another MD5 than OpenML says: it was cut off, or changed; run again"
             ) from None
-        raise DataError(f"{shown}: {_one_line(error)}") from None
+        raise DataError(f"{shown}: {one_line(error)}") from None
     frame: pd.DataFrame = found.frame
     return frame
-
-
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())[:200]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from ratchet.config import SqlDataset
 from ratchet.data.fingerprint import frame_version
-from ratchet.errors import ConfigError, DataError, UnavailableError
+from ratchet.errors import ConfigError, DataError, UnavailableError, one_line
 from ratchet.settings import without_password
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _engine(url: str) -> Engine:
         engine = create_engine(parts, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
         place = without_password(url).partition("?")[0]  # among the options may be a password
-        raise ConfigError(f"dataset.url: {place} cannot be opened: {_first_line(error)}") from None
+        raise ConfigError(f"dataset.url: {place} cannot be opened: {one_line(error)}") from None
     if kind == "sqlite":
         _require_file(parts.database)
         event.listen(engine, "connect", _read_only)
@@ -117,19 +117,14 @@ def _select(engine: Engine, query: str) -> pd.DataFrame:
             connection.rollback()
     except DBAPIError as error:
         if isinstance(error, OperationalError) and not connected:
-            raise UnavailableError(f"{_shown(engine)} cannot be reached: {_first_line(error.orig)}") from None
-        raise DataError(f"dataset.query at {_shown(engine)}: {_first_line(error.orig)}: {_short(query)}") from None
+            raise UnavailableError(f"{_shown(engine)} cannot be reached: {one_line(error.orig)}") from None
+        raise DataError(f"dataset.query at {_shown(engine)}: {one_line(error.orig)}: {_short(query)}") from None
     return pd.DataFrame.from_records([tuple(row) for row in rows], columns=names, coerce_float=True)
 
 
 def _shown(engine: Engine) -> str:
     """Its place; among the options may be a password, which SQLAlchemy would not hide."""
     return engine.url.set(query={}).render_as_string(hide_password=True)
-
-
-def _first_line(error: object) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _short(query: str) -> str:

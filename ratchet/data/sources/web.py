@@ -11,7 +11,8 @@ from ratchet.config import HttpDataset, ParquetDataset
 from ratchet.data.delimited import Dialect, read_delimited
 from ratchet.data.fetch.archives import member_file
 from ratchet.data.fetch.downloads import Remote, bring, default_folder
-from ratchet.data.sources.files import ParquetSource, file_version
+from ratchet.data.fingerprint import file_version
+from ratchet.data.sources.files import ParquetSource
 
 
 class HttpSource:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.experiments.comparison.table import Comparison, Row
 from ratchet.experiments.comparison.text import number, short_names, short_value
+from ratchet.tracking.run_figures import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ def interval_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
     comparison: what it is about.
     rows: those of it that have the metric, at least one.
     """
-    figure, axes = _canvas(7.2, 1.3 + 0.5 * len(rows))
+    figure, axes = canvas(7.2, 1.3 + 0.5 * len(rows))
     places = range(len(rows))[::-1]
     for place, row in zip(places, rows, strict=True):
         colour = _CHAMPION if row.in_production else _OTHERS
@@ -88,7 +89,7 @@ def parallel_figure(comparison: Comparison, rows: Sequence[Row]) -> Figure:
     spread = Normalize(min(values), max(values))
     palette = colormaps["viridis_r" if comparison.less_is_better else "viridis"]
     longest = max(len(written) for scale in axes_of[1:] for written in scale.ticks.values())
-    figure, axes = _canvas(max(6.0, max(1.6, 0.075 * longest + 0.3) * len(axes_of) + 2.2), 4.2)
+    figure, axes = canvas(max(6.0, max(1.6, 0.075 * longest + 0.3) * len(axes_of) + 2.2), 4.2)
     for i in reversed(range(len(rows))):
         heights = [scale.heights[i] for scale in axes_of]
         colour = palette(0.92 * spread(values[i]) if max(values) > min(values) else 0.5)
@@ -207,12 +208,3 @@ def _label(row: Row, space: str = "\n") -> str:
 def _level(rows: Sequence[Row]) -> str:
     levels = {row.confidence for row in rows if row.confidence is not None}
     return f"; lines: {next(iter(levels)):.0%} interval" if len(levels) == 1 else ""
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ratchet.config import TrainingConfig
 from ratchet.config.tuning import Compute
-from ratchet.errors import UnavailableError
+from ratchet.errors import UnavailableError, one_line
 from ratchet.experiments.tuning.scoring import FoldedRows, FoldScore, Score, score_quietly
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Dask:
         except Exception as error:  # a worker's own error, as it is
             self._entered.close()
             raise UnavailableError(
-                f"the Dask workers at {self._place} cannot take the rows ({' '.join(str(error).split())}): start them"
+                f"the Dask workers at {self._place} cannot take the rows ({one_line(error)}): start them"
                 f" with {_WORKER.format(self._place)}"
             ) from None
         self._seen = time.monotonic()
@@ -117,7 +117,7 @@ class Dask:
             self._entered.enter_context(client)
         except (OSError, ValueError, TypeError) as error:  # the last one for TLS that is not set up
             self._entered.close()
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error)
             raise UnavailableError(
                 f"compute.address: no Dask scheduler answers at {self._place} ({reason}): start one with"
                 " `python -m dask scheduler`, or leave the address out"

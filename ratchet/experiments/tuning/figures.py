@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ratchet.config.tuning import Choices, Search
 from ratchet.experiments.tuning.proposals import distribution, plain
 from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
+from ratchet.tracking.run_figures import canvas
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +38,7 @@ def figures(summary: StudySummary, search: Search) -> dict[str, Figure]:
 
 def history_figure(summary: StudySummary) -> Figure:
     """The value of each trial in the order of their numbers, the best so far, and the baseline."""
-    figure, axes = _canvas(7.2, 4)
+    figure, axes = canvas(7.2, 4)
     for state, mark, colour in (("complete", "o", _COMPLETE), ("pruned", "x", _QUIET)):
         shown = [trial for trial in summary.trials if trial.state == state and trial.value is not None]
         if shown:
@@ -60,7 +61,7 @@ def parallel_figure(
 ) -> Figure:
     """Each complete trial as a line over its parameters, the better the darker; one that does not count is below."""
     paths = list(paths)[:_MOST_AXES]
-    figure, axes = _canvas(1.6 + 1.5 * len(paths), 4.4)
+    figure, axes = canvas(1.6 + 1.5 * len(paths), 4.4)
     ranks = _ranks([trial.value or 0.0 for trial in trials], minimise=summary.minimise)
     best = summary.best.number
     for trial, rank in sorted(zip(trials, ranks, strict=True), key=lambda pair: pair[1]):
@@ -93,7 +94,7 @@ def parallel_figure(
 def importance_figure(summary: StudySummary, shares: dict[str, float]) -> Figure:
     """The share of the values' variance that each parameter explains, largest at the top."""
     names = list(shares)[::-1]
-    figure, axes = _canvas(6.4, 1.4 + 0.42 * len(names))
+    figure, axes = canvas(6.4, 1.4 + 0.42 * len(names))
     axes.barh([_short(name) for name in names], [shares[name] for name in names], color=_COMPLETE, height=0.6)
     axes.set(xlabel="share of the variance that it explains (fANOVA)", xlim=(0, 1))
     axes.set_title(f"{summary.study}: which parameters mattered", fontsize=10)
@@ -166,12 +167,3 @@ def _ticks(search: Search, path: str) -> list[tuple[float, str]]:
 
 def _short(name: str) -> str:
     return name.rpartition(".")[2] if name.startswith(("train.params.", "sklearn.", "ratchet.")) else name
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ratchet.config.tuning import Choices, FloatRange, IntRange, Parameter, Search
-from ratchet.errors import ConfigError, nearest
+from ratchet.errors import ConfigError, nearest, one_line
 from ratchet.experiments.tuning.space import Values, choose
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _made(what: str, kind: Callable[..., Any], params: Mapping[str, Any], **give
     try:
         return kind(**params, **given)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"search.{what}.params: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"search.{what}.params: {one_line(error)}") from None
 
 
 def _check_type(path: str, value: Any, default: Any) -> None:

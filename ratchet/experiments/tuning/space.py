@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from ratchet.config import TrainingConfig
 from ratchet.config.files import parse_config
 from ratchet.config.tuning import Choices, Parameter, TuningConfig, chosen_in_order
-from ratchet.errors import ConfigError
+from ratchet.errors import ConfigError, one_line
 from ratchet.model.training import build_estimator, named_estimator
 
 Values = dict[str, Any]
@@ -120,7 +120,7 @@ def require_estimator(config: TrainingConfig) -> None:
         try:
             part._validate_params()
         except ValueError as error:
-            raise ConfigError(" ".join(str(error).split())) from None
+            raise ConfigError(one_line(error)) from None
 
 
 def _corners(space: Mapping[str, Parameter]) -> Iterator[tuple[Values, str]]:

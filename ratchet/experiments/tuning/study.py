@@ -15,7 +15,7 @@ import pandas as pd
 from ratchet.config import LOSSES, TrainingConfig
 from ratchet.config.tuning import TuningConfig
 from ratchet.data.schema import Schema
-from ratchet.errors import ConfigError, RatchetError, TrainingError
+from ratchet.errors import ConfigError, RatchetError, TrainingError, one_line
 from ratchet.experiments.tuning.engine import Engine
 from ratchet.experiments.tuning.engines import MOST_ATTEMPTS, open_engine
 from ratchet.experiments.tuning.proposals import Mirror, Rules, most_trials, proposes_baseline, values_of_trial
@@ -196,7 +196,7 @@ class _Run:
             trial.scores[fold] = future.result().value
             self._go_on(trial)
         elif isinstance(error, _REFUSALS) or type(error).__name__ == "KilledWorker":
-            self._end(trial, "failed", f"fold {fold + 1}: {' '.join(str(error).split()) or type(error).__name__}")
+            self._end(trial, "failed", f"fold {fold + 1}: {one_line(error)}")
         else:
             raise error
 
@@ -233,7 +233,7 @@ class _Run:
         try:
             folds = tuple(self._result(future, fold).value for fold, future in enumerate(begun))
         except _REFUSALS as error:
-            return Baseline(note=f"{self._why_not}, and by itself: {' '.join(str(error).split())}")
+            return Baseline(note=f"{self._why_not}, and by itself: {one_line(error)}")
         return Baseline(folds=folds, note=self._why_not)
 
     def _result(self, future: Future[FoldScore], fold: int) -> FoldScore:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.config import LOSSES
 from ratchet.config.tuning import TuningConfig, chosen_in_order
-from ratchet.errors import ConfigError, StateError
+from ratchet.errors import ConfigError, StateError, one_line
 from ratchet.experiments.tuning.proposals import values_of_trial
 from ratchet.experiments.tuning.summary import Baseline, State, TrialRecord
 from ratchet.settings import Settings, prepare_home, without_password
@@ -144,7 +144,7 @@ class StudyBook:
                 f"somebody else has written to the study {self.name!r}: run the same command again"
             ) from None
         except (StorageInternalError, SQLAlchemyError) as error:
-            said = _first_line(error.__cause__ or error)
+            said = one_line(error.__cause__ or error)
             raise StateError(
                 f"the studies in {self.place} cannot be used: {said}; run the same command again, the study goes on"
             ) from None
@@ -202,7 +202,7 @@ def _open_storage(settings: Settings) -> BaseStorage:
             _spare_the_disk(storage.engine, settings.store_timeout)
         return get_storage(storage)
     except (sa.exc.SQLAlchemyError, RuntimeError, ValueError, ImportError) as error:
-        raise StateError(f"the studies in {place} cannot be used: {_first_line(error)}") from None
+        raise StateError(f"the studies in {place} cannot be used: {one_line(error)}") from None
 
 
 def _spare_the_disk(engine: Any, timeout: float) -> None:
@@ -236,7 +236,3 @@ def _refuse_what_others_own(engine: Any, place: str) -> None:
 
 def _timestamp(moment: datetime | None) -> float:
     return moment.timestamp() if moment is not None else 0.0
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -17,7 +17,7 @@ from ratchet.data.batches.draws import held_out
 from ratchet.data.batches.reader import BatchedFile, concatenated
 from ratchet.data.schema import Schema
 from ratchet.data.split import row_hashes
-from ratchet.errors import ConfigError, TrainingError
+from ratchet.errors import ConfigError, TrainingError, one_line
 from ratchet.model.embedding import embed
 
 
@@ -87,7 +87,7 @@ def fit_model(
                 estimator.partial_fit(features, target, **known)
             except (ValueError, TypeError) as error:
                 name = type(estimator).__name__
-                raise TrainingError(f"{name} could not be fitted: {' '.join(str(error).split())}") from None
+                raise TrainingError(f"{name} could not be fitted: {one_line(error)}") from None
     return Fitted(Pipeline([("embed", embedder), ("model", estimator)]), concatenated(hashes, np.uint64))
 
 

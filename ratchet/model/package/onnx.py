@@ -11,6 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.data.schema import Schema
+from ratchet.errors import one_line
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -61,9 +62,7 @@ def export_onnx(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[by
     try:
         content = _convert(model, schema)
     except Exception as error:  # skl2onnx raises whatever its converters raise
-        return None, OnnxReport(
-            exported=False, reason=f"skl2onnx cannot convert it: {str(error).strip().splitlines()[0]}"
-        )
+        return None, OnnxReport(exported=False, reason=f"skl2onnx cannot convert it: {one_line(error)}")
     report = check_parity(content, model, schema.select(rows), schema)
     return (content if report.exported else None), report
 

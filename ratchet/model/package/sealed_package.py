@@ -8,7 +8,6 @@ digest.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,8 +21,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.data import row_hashes
+from ratchet.data.fingerprint import file_sha256
 from ratchet.data.schema import Schema
-from ratchet.errors import PackageError
+from ratchet.errors import PackageError, one_line
 from ratchet.model.package.golden_predictions import Golden, check_golden, record_golden
 from ratchet.model.package.mlflow_format import save_mlflow_model
 from ratchet.model.package.onnx import OnnxReport, export_onnx
@@ -58,7 +58,8 @@ class Package:
     ----------
     model: the pipeline, embedder and estimator in one.
     training_rows: hashes of the rows the model was fitted on, sorted, shape (rows,).
-    onnx_path: the verified export, or None.
+    path: the folder it was loaded from, which may be temporary.
+    onnx: the bytes of the verified export, or None.
     sample: some training rows, features alone; None in packages that were made before there was one.
     """
 
@@ -69,7 +70,7 @@ class Package:
     profile: Profile
     golden: Golden
     training_rows: npt.NDArray[np.uint64]
-    onnx_path: Path | None
+    onnx: bytes | None
     sample: pd.DataFrame | None = None
 
 
@@ -110,10 +111,11 @@ def write_package(
     onnx, report = export_onnx(model, rows, schema)
     if onnx is not None:
         (folder / "model.onnx").write_bytes(onnx)
-    files = {path.relative_to(folder).as_posix(): _sha256(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    written = sorted(path for path in folder.rglob("*") if path.is_file())
+    files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in written}
     manifest = Manifest(files=files, onnx=report)
     _write_json(folder / MANIFEST, manifest)
-    return _sha256(folder / MANIFEST), manifest
+    return file_sha256(folder / MANIFEST), manifest
 
 
 def load_package(folder: Path, digest: str) -> Package:
@@ -129,7 +131,6 @@ def load_package(folder: Path, digest: str) -> Package:
     PackageError: a file is missing or not what it was, or holds a type that is not trusted.
     """
     manifest = verify_files(folder, digest)
-    onnx = folder / "model.onnx"
     schema = Schema.model_validate_json((folder / "schema.json").read_text())
     return Package(
         path=folder,
@@ -139,7 +140,7 @@ def load_package(folder: Path, digest: str) -> Package:
         profile=Profile.model_validate_json((folder / "profile.json").read_text()),
         golden=Golden.model_validate_json((folder / "golden.json").read_text()),
         training_rows=np.load(folder / "training_rows.npy", allow_pickle=False),
-        onnx_path=onnx if manifest.onnx.exported else None,
+        onnx=(folder / "model.onnx").read_bytes() if manifest.onnx.exported else None,
         sample=_read_sample(folder / "sample.json", schema) if "sample.json" in manifest.files else None,
     )
 
@@ -174,14 +175,14 @@ def verify_files(folder: Path, digest: str) -> Manifest:
     seal = folder / MANIFEST
     if not seal.is_file():
         raise PackageError(f"{seal}: missing; the folder is no package, or was damaged")
-    if _sha256(seal) != digest:
+    if file_sha256(seal) != digest:
         raise PackageError(f"{seal}: differs from the digest recorded at registration; the package was tampered with")
     manifest = Manifest.model_validate_json(seal.read_text())
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():
             raise PackageError(f"{path}: missing from the package")
-        if _sha256(path) != expected:
+        if file_sha256(path) != expected:
             raise PackageError(f"{path}: differs from the manifest; the file was tampered with or damaged")
     return manifest
 
@@ -208,7 +209,7 @@ def _load_skops(path: Path) -> Pipeline:
     try:
         return load_skops(path.read_bytes())
     except UntrustedTypesFoundException as error:
-        raise PackageError(f"{path}: {' '.join(str(error).split())}; see {_TRUST_LIST}") from None
+        raise PackageError(f"{path}: {one_line(error)}; see {_TRUST_LIST}") from None
 
 
 def _write_json(path: Path, value: BaseModel) -> None:
@@ -225,8 +226,3 @@ def _write_sample(path: Path, features: pd.DataFrame) -> None:
 
 def _read_sample(path: Path, schema: Schema) -> pd.DataFrame:
     return schema.select(pd.DataFrame(json.loads(path.read_text()), dtype=object))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -19,7 +17,7 @@ from ratchet.model.train_holdout import load_train_holdout
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings
-from ratchet.tracking import connect, run_record
+from ratchet.tracking import run_record
 from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
@@ -60,8 +58,7 @@ def load_version_rows(settings: Settings, version: Version) -> VersionRows:
     DataError: its rows cannot be had as they were.
     """
     train, holdout = training_rows(settings, version)
-    with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
-        package = fetch_package(connect(settings), version, Path(folder))
+    package = fetch_package(settings, version)
     return VersionRows(version, package.model, package.schema, train, holdout)
 
 

@@ -24,6 +24,7 @@ from evidently.sdk.models import DashboardModel, DashboardPanelPlot, DashboardTa
 from evidently.sdk.panels import bar_plot_panel, line_plot_panel
 from evidently.ui.workspace import Workspace
 
+from ratchet.errors import one_line
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.job import PREDICTION, TARGET, Job, read_frames
 
@@ -256,4 +257,4 @@ if __name__ == "__main__":
         draw(Path(sys.argv[1]))
     except Exception as error:
         # The parent shows one line, whatever went wrong in here.
-        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        sys.exit(f"{type(error).__name__}: {one_line(error)}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ratchet.errors import RatchetError
+from ratchet.errors import RatchetError, one_line
 from ratchet.registry.gates.champion import AgainstChampion, ReferenceKept
 from ratchet.registry.gates.comparison import paired_interval, unseen_rows
 from ratchet.registry.gates.contract import Check, GateCheck, Trial
@@ -59,5 +59,5 @@ def _judged(check: GateCheck, trial: Trial) -> Check:
     try:
         return check.judge(trial)
     except (RatchetError, KeyError, ValueError) as error:
-        reason = f"the holdout has no column {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        reason = f"the holdout has no column {error}" if isinstance(error, KeyError) else one_line(error)
         return Check(name=check.name, figure=None, limit=None, passed=False, reason=reason)

@@ -68,10 +68,10 @@ class OnnxParity:
     def judge(self, trial: Trial) -> Check:
         """Compare both on the holdout."""
         package = trial.challenger
-        if package.onnx_path is None:
+        if package.onnx is None:
             return Check(name=self.name, figure=None, limit=None, passed=True, reason="there is no ONNX export")
         features = package.schema.select(trial.holdout)
-        report = check_parity(package.onnx_path.read_bytes(), package.model, features, package.schema)
+        report = check_parity(package.onnx, package.model, features, package.schema)
         reason = report.reason or f"differs by {report.max_difference or 0:.2g} at most"
         return Check(
             name=self.name,
@@ -112,8 +112,8 @@ def incompatibilities(before: Schema, after: Schema) -> list[str]:
 
 def _median_latency(package: Package, row: pd.DataFrame) -> float:
     features = package.schema.select(row)
-    if package.onnx_path is not None:
-        session = open_session(package.onnx_path.read_bytes())
+    if package.onnx is not None:
+        session = open_session(package.onnx)
         inputs = onnx_inputs(session, features, package.schema)
         return _median_ms(lambda: session.run(None, inputs))
     return _median_ms(lambda: package.model.predict(features))

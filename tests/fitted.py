@@ -1,0 +1,84 @@
+"""Fitted models, their packages and registered versions, without a pipeline."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from sklearn.pipeline import Pipeline
+
+from ratchet.config import TrainingConfig
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.config.files import load_config
+from ratchet.data import Schema, load_dataset
+from ratchet.model.embedding import embed, fit_embedder
+from ratchet.model.package.sealed_package import write_package
+from ratchet.model.tasks import TASKS
+from ratchet.model.training import build_estimator, fit_model
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
+from ratchet.tracking.log_package import log_packaged
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A config carried as far as a fitted model."""
+
+    config: TrainingConfig
+    schema: Schema
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    model: Pipeline
+
+
+def fit(config: TrainingConfig) -> Trained:
+    """What the steps ingest, embed and train do, without ZenML."""
+    data = load_dataset(config.dataset, config.task)
+    target = data.schema.target
+    train, holdout = TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)
+    embedder = fit_embedder(config.embed, data.schema, train, config.seed)
+    features = embed(embedder, train, data.schema).to_numpy()
+    estimator = build_estimator(config.train, config.task, config.seed, data.schema)
+    return Trained(
+        config, data.schema, train, holdout, fit_model(estimator, embedder, features, train[target].to_numpy())
+    )
+
+
+def baseline(*overrides: str) -> Trained:
+    """The baseline with some values overridden."""
+    return fit(load_config(CONFIGS / "baseline.yaml", overrides))
+
+
+def packaged(trained: Trained, folder: Path) -> tuple[Path, str]:
+    """Write a model's package into a folder; the folder and the digest."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        digest, _ = write_package(folder, trained.model, trained.train, trained.schema)
+    return folder, digest
+
+
+def loop_config(*overrides: str) -> ContinuousTrainingConfig:
+    """The repository's config of continuous training, with some values overridden."""
+    config: ContinuousTrainingConfig = load_config(CONFIGS / "continuous_training.yaml", overrides)
+    return config
+
+
+def registered(settings: Settings, name: str, trained: Trained, metrics: dict[str, float] | None = None) -> str:
+    """Log a trained model with its config and figures to MLflow, register it and promote it; its version."""
+    client = connect(settings)
+    run = client.create_run(ensure_experiment(settings, name)).info.run_id
+    log_inputs(client, run, trained.config, {}, "data")
+    log_metrics(client, run, metrics or {})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ref = log_packaged(
+            settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
+        )
+    version = str(register(client, name, ref, {}).version)
+    ProductionPointer(settings, name).promote(version, "a test", "tester")
+    return version

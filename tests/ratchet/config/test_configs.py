@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from ratchet.config import TrainingConfig, config_hash
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.config.files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
+from ratchet.data.schema import Field, Schema
+from ratchet.errors import ConfigError
+from ratchet.model.tasks import TASKS
+from tests.conftest import ROOT
+
+BASELINE = ROOT / "configs" / "baseline.yaml"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_in_the_repository_is_valid(path: Path) -> None:
+    assert load_config(path).pipeline in PIPELINES
+
+
+def test_a_config_cannot_be_changed_once_it_is_read() -> None:
+    config = load_config(BASELINE)
+    with pytest.raises(ValueError, match="frozen"):
+        config.seed = 1  # type: ignore[misc]
+
+
+def test_a_bare_name_is_looked_up_in_configs() -> None:
+    assert find_config("baseline.yaml", ROOT) == BASELINE
+    assert find_config("baseline", ROOT) == BASELINE
+
+
+def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "baseline.yaml").write_text("model: other\n")
+    monkeypatch.chdir(tmp_path)
+    assert find_config("baseline.yaml", ROOT) == Path("baseline.yaml")
+
+
+def test_an_unknown_config_file_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"no config file 'baselin.yaml'.*did you mean 'baseline.yaml'"):
+        find_config("baselin.yaml", ROOT)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trian.params.C=1", "unknown key 'trian'; did you mean 'train'?"),
+        ("dataset.nam=iris", "unknown key 'dataset.nam'; did you mean 'name'?"),
+        ("dataset.columns.sepal_width.typ=number", "did you mean 'type'?"),
+        ("zzz=1", "unknown key 'zzz'; known are:"),
+        ("seed=abc", "seed: got 'abc': input should be a valid integer"),
+        ("split.test_size=2", "split.test_size: got 2: input should be less than 1"),
+        ("evaluate.primary_metric=f3", "evaluate.primary_metric: unknown metric 'f3'"),
+        ("evaluate.primary_metric=rmse", "evaluate: rmse is a loss"),
+        ("evaluate.maximum=0.5", "evaluate: f1_macro is a score"),
+        ("task=regression", "'f1_macro' does not measure regression"),
+        ("dataset.source=excel", "dataset: got"),
+        ("train.estimator=forest", "train.estimator: got 'forest'"),
+        ("train={}", "the key 'train.estimator' is missing"),
+        ("seed", "expected key.key=value"),
+        ("seed.deep=1", "'seed' is a value, it has no keys"),
+        ("seed=[1", "not valid YAML"),
+    ],
+)
+def test_a_wrong_override_is_told_by_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(BASELINE, [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_wrong_key_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"seed.*; .*split.test_size"):
+        load_config(BASELINE, ["seed=x", "split.test_size=7"])
+
+
+def test_overrides_are_applied_in_order_and_read_as_yaml() -> None:
+    config = load_config(BASELINE, ["train.params.C=0.5", "train.params.C=1e-3", "train.params.fit_intercept=false"])
+    assert config.train.params == {"C": 0.001, "max_iter": 500, "fit_intercept": False}
+
+
+def test_overrides_leave_their_input_alone() -> None:
+    data = {"a": {"b": 1}}
+    assert apply_overrides(data, ["a.b=2"]) == {"a": {"b": 2}}
+    assert data == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: 1\nseed: 2\n", "line 2: not valid YAML: the key 'seed' is given twice"),
+        ("seed: [1\n", "not valid YAML"),
+        ("- 1\n", "expected a mapping of keys, got list"),
+    ],
+)
+def test_a_file_that_is_no_mapping_of_keys_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
+        load_config(path)
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(path)
+
+
+def test_a_number_in_scientific_notation_is_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(BASELINE.read_text().replace("C: 1.0", "C: 1e-3"))
+    assert load_config(path).train.params["C"] == 0.001
+
+
+def test_the_hash_tells_configs_apart_and_nothing_else() -> None:
+    one, same, other = load_config(BASELINE), load_config(BASELINE), load_config(BASELINE, ["seed=1"])
+    assert config_hash(one) == config_hash(same) != config_hash(other)
+
+
+def valid(config: Any) -> bool:
+    return Draft202012Validator(json_schema()).is_valid(json.loads(json.dumps(config)))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.yaml")), ids=lambda path: path.stem)
+def test_the_schema_takes_every_config_in_the_repository_and_no_wrong_key(path: Path) -> None:
+    config = yaml.safe_load(path.read_text())
+    assert valid(config)
+    assert not valid(config | {"sed": 1})
+    assert not valid(config | {"drift": {"methd": "psi"}})
+    assert not valid(config | {"pipeline": "trainig"})
+
+
+def test_to_the_schema_too_a_config_without_a_pipeline_is_one_of_training() -> None:
+    config = yaml.safe_load(BASELINE.read_text())
+    del config["pipeline"]
+    assert valid(config)
+    assert not valid(config | {"triggers": {}}), "a key of another pipeline"
+    assert not valid({"window": 100}), "a report says that it is one"
+
+
+def test_the_schema_takes_classes_that_are_numbers() -> None:
+    config = yaml.safe_load((ROOT / "configs" / "simulate.yaml").read_text())
+    assert valid(config | {"labels": {"flip": {0: 1}}})
+    assert not valid(config | {"labels": {"flip": {"setosa": [1]}}})
+
+
+def test_a_regression_is_never_stratified() -> None:
+    data = {
+        "model": "m",
+        "task": "regression",
+        "dataset": {"source": "csv", "path": "x.csv", "target": "y"},
+        "train": {"estimator": "sklearn.linear_model.Ridge"},
+        "evaluate": {"primary_metric": "rmse", "maximum": 3},
+    }
+    config = parse_config(data)
+    assert config.split.stratify
+    rows = pd.DataFrame({"x": range(10), "y": [0.0] * 9 + [1.0]})
+    schema = Schema(features=(Field(name="x", type="number", nullable=False),), target="y", task="regression")
+    train, holdout = TASKS["regression"].split(rows, schema, config.split, config.seed)
+    assert (len(train), len(holdout)) == (8, 2), "a class of one row could not be split by its share"
+
+
+LOOP = ROOT / "configs" / "continuous_training.yaml"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("triggers.quality_drop.metric=f1_macr", "unknown metric 'f1_macr'; did you mean 'f1_macro'?"),
+        ("triggers.quality_drop.metric=rmse", "triggers.quality_drop.metric: unknown metric 'rmse'"),
+        ("triggers.cron=0 3 30 2 *", "triggers.cron: the cron expression '0 3 30 2 *' never fires"),
+        ("triggers.cron=0 3 * *", "triggers.cron: '0 3 * *' is no cron expression"),
+        ("triggers.cron=0 3 * * 9", "'9' is no weekday"),
+        ("triggers.drift.k=4", "triggers.drift: k of the last n windows: 4 of 3 cannot be"),
+        ("triggers.quality_drop.k=4", "triggers.quality_drop: k of the last n windows: 4 of 3 cannot be"),
+        ("triggers.quality_drop.k=0", "triggers.quality_drop.k: got 0"),
+        ("triggers.quality_drop.drop=0", "triggers.quality_drop.drop: got 0"),
+        ("triggers.drift.windw=5", "unknown key 'triggers.drift.windw'; did you mean 'window'?"),
+        ("triggers.every_k_labels=0", "triggers.every_k_labels: got 0"),
+        ("triggers.minimum_labels=0", "triggers.minimum_labels: got 0"),
+        ("triggers.interval=0", "triggers.interval: got 0"),
+        ("triggers.cooldown=-1", "triggers.cooldown: got -1"),
+        ("production.holdout=1", "production.holdout: got 1"),
+        ("production.holdout=0", "production.holdout: got 0"),
+        ("production.most_rows=5", "production.most_rows: got 5"),
+        ("promote.reference_margin=-0.1", "promote.reference_margin: got -0.1"),
+        ("train.mode=warm", "train.mode: got 'warm'"),
+        ("trigers={}", "unknown key 'trigers'; did you mean 'triggers'?"),
+    ],
+)
+def test_a_loop_that_cannot_be_is_told_by_key(override: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(LOOP, [override])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_pipeline_names_the_kind_of_config() -> None:
+    data = {
+        "model": "m",
+        "dataset": {"source": "sklearn", "name": "iris", "target": "species"},
+        "train": {"estimator": "sklearn.linear_model.LogisticRegression"},
+        "evaluate": {"primary_metric": "f1_macro"},
+    }
+    assert type(parse_config(data)) is TrainingConfig
+    assert type(parse_config({**data, "pipeline": "continuous_training"})) is ContinuousTrainingConfig
+    with pytest.raises(ConfigError, match="unknown pipeline 'continuous'; did you mean 'continuous_training'"):
+        parse_config({**data, "pipeline": "continuous"})
+    with pytest.raises(ConfigError, match="unknown key 'triggers'"):
+        parse_config({**data, "triggers": {}})
+
+
+@pytest.mark.parametrize(
+    ("drift", "message"),
+    [
+        ("{kind: mean_shift, at: 3, ram: 1, columns: {a: 1}}", "unknown key 'drift.0.ram'; did you mean 'ramp'?"),
+        ("{kind: class_prior, at: 3, prior: {}}", "unknown key 'drift.0.prior'; did you mean 'priors'?"),
+        ("{kind: rotation, at: x, angle: 9}", "drift.0.at: got 'x'"),
+        ("{kind: mean, at: 3}", "drift.0: got"),
+    ],
+)
+def test_a_drift_that_cannot_be_is_told_by_key(drift: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(ROOT / "configs" / "simulate.yaml", [f"drift=[{drift}]"])
+    assert message in str(caught.value)
+
+
+def test_a_column_may_be_named_as_a_kind_of_source_is() -> None:
+    with pytest.raises(ConfigError, match="unknown key 'dataset.columns.csv.minimun'; did you mean 'minimum'"):
+        load_config(BASELINE, ["dataset.columns.csv.minimun=1"])
+
+
+def test_a_loop_without_triggers_leaves_it_to_people() -> None:
+    triggers = load_config(LOOP, ["triggers={}"]).triggers
+    assert (triggers.every_k_labels, triggers.drift, triggers.quality_drop, triggers.cron) == (None, None, None, None)
+
+
+def test_a_trigger_takes_every_metric_of_its_task() -> None:
+    regression = [
+        "task=regression",
+        "dataset={source: sklearn, name: diabetes, target: progression}",
+        "train={estimator: sklearn.linear_model.Ridge}",
+        "evaluate={primary_metric: rmse}",
+    ]
+    for metric in ("rmse", "mae", "r2"):
+        loaded = load_config(LOOP, [*regression, f"triggers.quality_drop.metric={metric}"])
+        assert loaded.triggers.quality_drop.metric == metric
+    with pytest.raises(ConfigError, match="unknown metric 'accuracy'"):
+        load_config(LOOP, [*regression, "triggers.quality_drop.metric=accuracy"])

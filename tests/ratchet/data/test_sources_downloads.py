@@ -1,0 +1,329 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import logging
+import socket
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.config import HttpDataset
+from ratchet.config.files import parse_config
+from ratchet.data.fetch import transfer
+from ratchet.data.fetch.archives import member_file
+from ratchet.data.fetch.downloads import Remote, bring
+from ratchet.data.fingerprint import file_sha256
+from ratchet.data.sources.web import HttpSource
+from ratchet.errors import ConfigError, DataError, StateError, UnavailableError
+from tests.originals import zipped
+from tests.web_server import Site, serving
+
+TEXT = b"size,kind\n" + b"".join(b"%d,%s\n" % (number, b"ab"[number % 2 : number % 2 + 1]) for number in range(2000))
+
+
+def sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Site]:
+    with serving() as site:
+        yield site
+
+
+@pytest.fixture
+def site(server: Site) -> Site:
+    server.pages.clear()
+    server.asked.clear()
+    return server
+
+
+def dataset(url: str, **keys: Any) -> HttpDataset:
+    return HttpDataset(source="http", url=url, target="kind", **keys)
+
+
+def gone() -> str:
+    """The URL of a server that is not there."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}/data.csv"
+
+
+def test_a_file_is_fetched_once_and_read_like_one_of_ones_own(site: Site, tmp_path: Path) -> None:
+    config = dataset(site.put("/data.csv", TEXT), sha256=sha(TEXT))
+    frame = HttpSource(config, tmp_path).read()
+    assert frame.shape == (2000, 2)
+    assert HttpSource(config, tmp_path).version() == hashlib.md5(TEXT).hexdigest()
+    assert site.paths() == ["/data.csv"]
+
+
+def test_a_kept_copy_is_used_while_the_server_is_gone(site: Site, tmp_path: Path) -> None:
+    url = gone()
+    kept = tmp_path / sha(TEXT) / "data.csv"
+    kept.parent.mkdir()
+    kept.write_bytes(TEXT)
+    assert HttpSource(dataset(url, sha256=sha(TEXT)), tmp_path).read().shape == (2000, 2)
+
+
+def test_a_kept_copy_that_was_changed_is_fetched_anew(site: Site, tmp_path: Path) -> None:
+    remote = Remote(site.put("/data.csv", TEXT), sha(TEXT))
+    bring(remote, tmp_path).write_bytes(b"edited")
+    assert bring(remote, tmp_path).read_bytes() == TEXT
+    assert len(site.asked) == 2
+
+
+def test_another_hash_is_told_with_both_and_nothing_is_kept_of_it(site: Site, tmp_path: Path) -> None:
+    remote = Remote(site.put("/data.csv", TEXT), sha(b"what was wanted"))
+    with pytest.raises(DataError) as caught:
+        bring(remote, tmp_path)
+    assert sha(TEXT) in str(caught.value)
+    assert sha(b"what was wanted") in str(caught.value)
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_a_file_that_changed_on_the_server_does_not_replace_the_one_that_was_used(site: Site, tmp_path: Path) -> None:
+    url = site.put("/data.csv", TEXT)
+    old = bring(Remote(url, sha(TEXT)), tmp_path)
+    site.put("/data.csv", TEXT + b"1,a\n")
+    with pytest.raises(DataError, match="another hash"):
+        bring(Remote(url, sha(b"neither")), tmp_path)
+    assert old.read_bytes() == TEXT
+    assert bring(Remote(url, sha(TEXT)), tmp_path) == old
+
+
+def test_without_a_hash_the_first_download_is_pinned_and_said(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    remote = Remote(site.put("/data.csv", TEXT))
+    with caplog.at_level(logging.WARNING):
+        first = bring(remote, tmp_path)
+    assert sha(TEXT) in caplog.text
+    site.put("/data.csv", TEXT + b"1,a\n")
+    assert bring(remote, tmp_path) == first
+    first.unlink()
+    with pytest.raises(DataError) as caught:
+        bring(remote, tmp_path)
+    assert sha(TEXT) in str(caught.value)
+    assert sha(TEXT + b"1,a\n") in str(caught.value)
+    assert f"remove {tmp_path / remote.key}.pin" in str(caught.value)
+
+
+def test_a_pin_that_says_nothing_is_told(site: Site, tmp_path: Path) -> None:
+    remote = Remote(site.put("/data.csv", TEXT))
+    (tmp_path / f"{remote.key}.pin").write_text("{")
+    with pytest.raises(StateError, match="does not say which hash"):
+        bring(remote, tmp_path)
+
+
+def test_a_download_that_was_cut_off_goes_on_where_it_stopped(site: Site, tmp_path: Path) -> None:
+    remote = Remote(site.put("/data.csv", TEXT, cut=5000), sha(TEXT))
+    with pytest.raises(UnavailableError, match="cut off after 5000 bytes .*the next run goes on from there"):
+        bring(remote, tmp_path)
+    site.put("/data.csv", TEXT)
+    assert bring(remote, tmp_path).read_bytes() == TEXT
+    assert site.asked[1][1]["Range"] == "bytes=5000-"
+    assert not list(tmp_path.glob("*.part*"))
+
+
+def test_a_file_that_changed_while_it_was_cut_off_begins_anew(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError):
+        bring(Remote(site.put("/data.csv", b"x" * 9000, cut=5000)), tmp_path)
+    assert bring(Remote(site.put("/data.csv", TEXT)), tmp_path).read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("faults", [{"ranges": False}, {"tag": ""}])
+def test_a_server_that_cannot_give_parts_is_asked_for_the_whole(
+    site: Site, tmp_path: Path, faults: dict[str, Any]
+) -> None:
+    remote = Remote(site.put("/data.csv", TEXT, cut=5000, **faults), sha(TEXT))
+    with pytest.raises(UnavailableError, match="cut off after 5000 bytes"):
+        bring(remote, tmp_path)
+    site.put("/data.csv", TEXT, **faults)
+    assert bring(remote, tmp_path).read_bytes() == TEXT
+
+
+def test_a_part_that_is_longer_than_the_file_begins_anew(site: Site, tmp_path: Path) -> None:
+    remote = Remote(site.put("/data.csv", TEXT, tag='"one"'), sha(TEXT))
+    part = tmp_path / f"{remote.key}.part"
+    part.write_bytes(TEXT + b"more")
+    part.with_name(f"{part.name}.json").write_text(json.dumps({"url": remote.url, "validator": '"one"'}))
+    assert bring(remote, tmp_path).read_bytes() == TEXT
+
+
+def test_a_server_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
+    url = gone()
+    with pytest.raises(UnavailableError) as caught:
+        bring(Remote(url), tmp_path)
+    assert str(caught.value).startswith(f"{url} cannot be reached (")
+    assert "Connection refused" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_that_nobody_knows_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="cannot be reached .*look at the network and the address"):
+        bring(Remote("http://no-such-host.invalid/data.csv"), tmp_path)
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, DataError), (403, DataError), (503, UnavailableError)])
+def test_an_answer_that_is_no_file_is_told(site: Site, tmp_path: Path, status: int, kind: type[Exception]) -> None:
+    remote = Remote(site.put("/data.csv", b"sorry", status=status))
+    with pytest.raises(kind, match=f"the server answered {status}"):
+        bring(remote, tmp_path)
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_redirect_is_followed_to_web_servers_only(site: Site, tmp_path: Path) -> None:
+    site.put("/there.csv", TEXT)
+    assert bring(Remote(site.put("/here.csv", b"", location="/there.csv")), tmp_path).read_bytes() == TEXT
+    for place in ("file:///etc/passwd", "ftp://example.org/data.csv"):
+        with pytest.raises(DataError, match="which is not followed"):
+            bring(Remote(site.put("/away.csv", b"", location=place)), tmp_path)
+    with pytest.raises(DataError, match="redirects more than 5 times"):
+        bring(Remote(site.put("/round.csv", b"", location="/round.csv")), tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_told(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot be written"):
+        bring(Remote(site.put("/data.csv", TEXT)), tmp_path / "file" / "downloads")
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"url": "file:///etc/passwd"}, "expected such as https://example.org/data.csv"),
+        ({"url": "ftp://example.org/data.csv"}, "expected such as https://example.org/data.csv"),
+        ({"url": "https://me:secret@example.org/data.csv"}, "has a name or password in it"),
+        ({"url": "https://example.org/data"}, "does not end in .csv, .tsv or .parquet"),
+        ({"url": "https://example.org/a.zip", "member": "u.data"}, "the member does not end in"),
+        ({"url": "https://example.org/a.csv", "sha256": "abc"}, "dataset.sha256"),
+        ({"url": "https://example.org/a.csv", "names": ["a", "a"]}, "the column 'a' is named 2 times"),
+    ],
+)
+def test_a_config_that_cannot_be_meant_is_refused(keys: dict[str, Any], message: str) -> None:
+    section = {"source": "http", "target": "kind", **keys}
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"model": "m", "dataset": section, "train": {"estimator": "sklearn.svm.SVC"},
+                      "evaluate": {"primary_metric": "f1_macro"}})  # fmt: skip
+    assert message in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def tarred(**members: bytes) -> bytes:
+    held = io.BytesIO()
+    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return held.getvalue()
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_member_of_an_archive_is_the_data_set(site: Site, tmp_path: Path, pack: Any) -> None:
+    packed = pack(**{"folder/data.csv": TEXT, "folder/README": b"about"})
+    config = dataset(site.put("/all", packed), sha256=sha(packed), member="folder/data.csv")
+    source = HttpSource(config, tmp_path)
+    assert source.version() == hashlib.md5(TEXT).hexdigest()
+    assert source.read().shape == (2000, 2)
+
+
+def test_a_single_file_in_gzip_is_unpacked(site: Site, tmp_path: Path) -> None:
+    assert HttpSource(dataset(site.put("/data.csv.gz", gzip.compress(TEXT))), tmp_path).read().shape == (2000, 2)
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_an_archive_is_told_what_is_in_it(site: Site, tmp_path: Path, pack: Any) -> None:
+    url = site.put("/all.csv", pack(**{"data.csv": TEXT}))
+    with pytest.raises(DataError, match=r"is an archive: name the file in it in dataset.member.*data\.csv"):
+        HttpSource(dataset(url), tmp_path).read()
+    with pytest.raises(DataError, match=r"has no file 'dat\.csv'; did you mean 'data\.csv'"):
+        HttpSource(dataset(url, member="dat.csv"), tmp_path).read()
+
+
+def test_a_member_that_would_unpack_to_too_much_is_refused(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.zip"
+    bomb.write_bytes(zipped(**{"zeros.csv": b"0" * 5_000_000}))
+    with pytest.raises(DataError, match="unpacks to more than 1000000 bytes"):
+        member_file(bomb, "zeros.csv", most_bytes=1_000_000)
+    assert list(tmp_path.iterdir()) == [bomb]
+
+
+@pytest.mark.parametrize("name", ["../../escaped.csv", "/tmp/escaped.csv"])
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_a_member_is_written_beside_its_archive_whatever_it_is_called(tmp_path: Path, name: str, pack: Any) -> None:
+    archive = tmp_path / "inner" / "archive"
+    archive.parent.mkdir()
+    archive.write_bytes(pack(**{name: TEXT}))
+    assert member_file(archive, name).parent == archive.parent
+
+
+def test_a_member_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    archive = tmp_path / "links.tar"
+    with tarfile.open(archive, "w") as tar:
+        link = tarfile.TarInfo("data.csv")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(link)
+    with pytest.raises(DataError, match="has no file 'data.csv'"):
+        member_file(archive, "data.csv")
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
+def test_a_damaged_archive_is_told(tmp_path: Path, share: float) -> None:
+    archive = tmp_path / "data.tar.gz"
+    whole = tarred(**{"data.csv": TEXT})
+    archive.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(DataError, match=r"damaged|no zip or tar archive"):
+        member_file(archive, "data.csv")
+
+
+def damaged(packed: bytes) -> bytes:
+    """The same with the middle of what is compressed turned over."""
+    middle = len(packed) // 2
+    return packed[:middle] + bytes(byte ^ 0xFF for byte in packed[middle : middle + 20]) + packed[middle + 20 :]
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, "w:gz", "w:xz"])
+def test_a_member_with_damage_in_it_is_told_however_it_is_compressed(tmp_path: Path, how: Any) -> None:
+    content = b"".join(hashlib.sha256(bytes([number % 256, number // 256])).digest() for number in range(3000))
+    archive = tmp_path / "archive"
+    if isinstance(how, str):
+        with tarfile.open(archive, how) as tar:
+            info = tarfile.TarInfo("data.csv")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    else:
+        with zipfile.ZipFile(archive, "w", how) as packed:
+            packed.writestr("data.csv", content)
+    archive.write_bytes(damaged(archive.read_bytes()))
+    with pytest.raises(DataError, match="the archive is damaged"):
+        member_file(archive, "data.csv")
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+@pytest.mark.parametrize("location", ["http://example.org/data.csv", "file:///etc/passwd", "//[half"])
+def test_after_https_only_https_is_followed(location: str) -> None:
+    asked = "https://example.org/data.csv"
+    assert transfer._redirected(asked, asked, "/moved.csv") == "https://example.org/moved.csv"
+    with pytest.raises(DataError, match="redirects to"):
+        transfer._redirected(asked, asked, location)
+
+
+def test_a_redirect_to_what_is_no_address_is_told(site: Site, tmp_path: Path) -> None:
+    url = site.put("/moved.csv", b"", location="http://[half")
+    with pytest.raises(DataError, match=r"redirects to 'http://\[half', which is no address"):
+        HttpSource(dataset(url), tmp_path).read()
+
+
+def test_a_member_of_what_is_no_archive_is_told(tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_bytes(TEXT)
+    with pytest.raises(DataError, match="data.csv is no zip or tar archive: leave member out"):
+        member_file(tmp_path / "data.csv", "data.csv")
+    assert file_sha256(member_file(tmp_path / "data.csv", None)) == sha(TEXT)

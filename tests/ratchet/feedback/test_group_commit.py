@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.errors import StateError, UnavailableError
+from ratchet.feedback.group_commit import FeedbackDesk, Told
+from ratchet.feedback.table import Recorded, Served, UnknownPredictionError, feedback_of
+from ratchet.feedback.truth import Feedback
+from ratchet.inference.spill_journal import Journal
+from ratchet.store.database import Store
+from ratchet.store.predictions import insert_predictions
+from tests.store_rows import prediction
+
+IRIS = Served("iris", ("setosa", "virginica"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A store with a hundred predictions."""
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    insert_predictions(store, [prediction(number) for number in range(100)])
+    store.engine.dispose()
+    return tmp_path / "store.db"
+
+
+class Database:
+    """Opens the store when it may."""
+
+    def __init__(self, file: Path, timeout: float = 5.0) -> None:
+        self.url, self.timeout = f"sqlite:///{file}", timeout
+        self.free = threading.Event()
+        self.free.set()
+        self.up = True
+        self._store: Store | None = None
+
+    def open(self) -> Store:
+        assert self.free.wait(30)
+        if not self.up:
+            raise StateError("the store is down")
+        if self._store is None:
+            self._store = Store(self.url, self.timeout)
+        return self._store
+
+    def close(self) -> None:
+        if self._store:
+            self._store.engine.dispose()
+
+
+@contextlib.asynccontextmanager
+async def running(database: Database, journal: Journal | None = None, **options: Any) -> AsyncIterator[FeedbackDesk]:
+    desk = FeedbackDesk(database.open, journal or Journal(Path("nowhere")), **options)
+    desk.start()
+    try:
+        yield desk
+    finally:
+        database.free.set()
+        await desk.stop()
+        database.close()
+
+
+def feedback(*numbers: int, target: str = "virginica") -> list[Feedback]:
+    return [Feedback(prediction(number)["id"], target=target) for number in numbers]
+
+
+def recorded(file: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        rows = [row[0] for row in connection.execute("SELECT prediction_id FROM feedback")]
+    assert len(rows) == len(set(rows))
+    return set(rows)
+
+
+def ids(*numbers: int) -> set[str]:
+    return {prediction(number)["id"] for number in numbers}
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another process is in the middle of a long transaction."""
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+async def until_depth(desk: FeedbackDesk, depth: int) -> None:
+    async with asyncio.timeout(10):
+        while desk.depth != depth:
+            await asyncio.sleep(0.005)
+
+
+def test_feedback_is_in_the_store_when_record_returns(file: Path) -> None:
+    reader = Store(f"sqlite:///{file}")
+
+    async def scenario() -> None:
+        async with running(Database(file)) as desk:
+
+            async def record(number: int) -> None:
+                (result,) = await desk.record(feedback(number), IRIS)
+                assert isinstance(result, Recorded)
+                assert feedback_of(reader, prediction(number)["id"])[0]["target"] == "virginica"
+
+            await asyncio.gather(*map(record, range(60)))
+            assert desk.depth == 0
+
+    asyncio.run(scenario())
+    reader.engine.dispose()
+
+
+def test_what_waits_together_is_written_together(file: Path) -> None:
+    told: list[Sequence[Told]] = []
+    database = Database(file)
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database, on_recorded=told.append) as desk:
+            requests = [asyncio.create_task(desk.record(feedback(number), IRIS)) for number in range(100)]
+            await until_depth(desk, 100)
+            database.free.set()
+            await asyncio.gather(*requests)
+
+    asyncio.run(scenario())
+    assert [len(group) for group in told] == [100]
+    assert recorded(file) == ids(*range(100))
+
+
+def test_each_request_gets_its_own_results_in_its_order(file: Path) -> None:
+    database = Database(file)
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database) as desk:
+            asked = [feedback(1, 2), feedback(999), feedback(3, 1, 4)]
+            requests = [asyncio.create_task(desk.record(said, IRIS)) for said in asked]
+            await until_depth(desk, 6)
+            database.free.set()
+            first, second, third = await asyncio.gather(*requests)
+            assert [result.standing.prediction_id for result in first] == [prediction(n)["id"] for n in (1, 2)]
+            assert isinstance(second[0], UnknownPredictionError)
+            assert [result.status for result in third] == ["recorded", "repeated", "recorded"]
+
+    asyncio.run(scenario())
+
+
+def test_a_large_batch_is_split_over_transactions(file: Path) -> None:
+    told: list[Sequence[Told]] = []
+
+    async def scenario() -> None:
+        async with running(Database(file), on_recorded=told.append) as desk:
+            results = await desk.record(feedback(*range(100)) * 12, IRIS)
+            assert [result.status for result in results] == ["recorded"] * 100 + ["repeated"] * 1100
+
+    asyncio.run(scenario())
+    assert max(len(group) for group in told) <= 500
+
+
+def test_while_the_store_is_locked_feedback_is_refused_at_once_for_all_that_wait(file: Path) -> None:
+    async def scenario() -> None:
+        async with running(Database(file, timeout=0.3)) as desk:
+            await desk.record(feedback(1), IRIS)
+            with locked(file):
+                started = time.monotonic()
+                requests = [desk.record(feedback(number), IRIS) for number in range(2, 40)]
+                results = await asyncio.gather(*requests, return_exceptions=True)
+                assert time.monotonic() - started < 3
+                assert {type(result) for result in results} == {UnavailableError}
+            await desk.record(feedback(40), IRIS)
+
+    asyncio.run(scenario())
+    assert recorded(file) == ids(1, 40)
+
+
+def test_while_the_store_cannot_be_opened_feedback_is_refused_and_then_taken(file: Path) -> None:
+    database = Database(file)
+    database.up = False
+
+    async def scenario() -> None:
+        async with running(database) as desk:
+            for ask in (desk.record(feedback(1), IRIS), desk.find(prediction(1)["id"], IRIS)):
+                with pytest.raises(UnavailableError, match="is down"):
+                    await ask
+            database.up = True
+            await desk.record(feedback(1), IRIS)
+            assert (await desk.find(prediction(1)["id"], IRIS)).standing
+
+    asyncio.run(scenario())
+
+
+def test_an_unknown_prediction_is_not_ruled_out_while_the_journal_holds_some(file: Path, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.append([prediction(500)])
+
+    async def scenario() -> None:
+        async with running(Database(file), journal) as desk:
+            waits, known = await desk.record(feedback(500, 1), IRIS)
+            assert isinstance(waits, UnavailableError)
+            assert isinstance(known, Recorded)
+            with pytest.raises(UnavailableError, match="on their way"):
+                await desk.find(prediction(500)["id"], IRIS)
+            journal.release()
+            reader = Store(f"sqlite:///{file}")
+            journal.replay(lambda rows: insert_predictions(reader, rows))
+            reader.engine.dispose()
+            (found,) = await desk.record(feedback(500), IRIS)
+            assert isinstance(found, Recorded)
+            (unknown,) = await desk.record(feedback(501), IRIS)
+            assert isinstance(unknown, UnknownPredictionError)
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_hangs_is_waited_for_no_longer_than_configured(file: Path) -> None:
+    database = Database(file)
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database, timeout=0.2) as desk:
+            for ask in (desk.record(feedback(1), IRIS), desk.find(prediction(1)["id"], IRIS)):
+                with pytest.raises(UnavailableError, match="the store does not answer"):
+                    await ask
+            assert desk.depth == 0
+            database.free.set()
+            await asyncio.sleep(0.05)
+            await desk.record(feedback(2), IRIS)
+
+    asyncio.run(scenario())
+    assert ids(2) <= recorded(file)
+
+
+def test_more_than_there_is_room_for_is_refused_at_once(file: Path) -> None:
+    database = Database(file)
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database, capacity=3) as desk:
+            first = asyncio.create_task(desk.record(feedback(1, 2), IRIS))
+            await until_depth(desk, 2)
+            with pytest.raises(UnavailableError, match="too much feedback is waiting"):
+                await desk.record(feedback(3, 4), IRIS)
+            database.free.set()
+            await first
+            await desk.record(feedback(5, 6, 7), IRIS)
+
+    asyncio.run(scenario())
+    assert recorded(file) == ids(1, 2, 5, 6, 7)
+
+
+def test_stopping_writes_what_is_waiting_and_leaves_no_thread(file: Path) -> None:
+    database = Database(file)
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database) as desk:
+            requests = [asyncio.create_task(desk.record(feedback(number), IRIS)) for number in range(50)]
+            await until_depth(desk, 50)
+        await asyncio.gather(*requests)
+
+    asyncio.run(scenario())
+    assert recorded(file) == ids(*range(50))
+    assert not any(thread.name == "feedback-desk" for thread in threading.enumerate())
+
+
+def test_what_cannot_be_told_costs_no_feedback(file: Path) -> None:
+    def fail(_: Sequence[Told]) -> None:
+        raise OSError
+
+    async def scenario() -> None:
+        async with running(Database(file), on_recorded=fail) as desk:
+            for number in (1, 2):
+                await desk.record(feedback(number), IRIS)
+
+    asyncio.run(scenario())
+    assert recorded(file) == ids(1, 2)

@@ -1,0 +1,445 @@
+"""What feedback means and what becomes of it, on both kinds of store."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from ratchet.errors import InputError, RatchetError, StateError, UnavailableError
+from ratchet.feedback.table import (
+    ContradictionError,
+    FeedbackRow,
+    Recorded,
+    Result,
+    Served,
+    UnknownPredictionError,
+    feedback_of,
+    find_case,
+    record_feedback,
+    recording,
+)
+from ratchet.feedback.truth import Feedback
+from ratchet.monitoring.production_rows import labels_up_to, watermark
+from ratchet.store.database import Store
+from ratchet.store.predictions import insert_predictions
+from ratchet.store.tables import feedback
+from tests.conftest import new_database
+from tests.store_rows import prediction
+
+LABELS = ("setosa", "versicolor", "virginica")
+SHARES = dict(zip(LABELS, (0.5, 0.3, 0.2), strict=True))
+IRIS = Served("iris", LABELS)
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One store for all tests, each of which asks about predictions of its own."""
+    if request.param == "sqlite":
+        store = Store(f"sqlite:///{tmp_path_factory.mktemp('feedback')}/store.db")
+    else:
+        store = Store(new_database(request.getfixturevalue("postgres"), "feedback"))
+    yield store
+    store.engine.dispose()
+
+
+def predict(store: Store, **changes: Any) -> str:
+    """A prediction of setosa by version 3 of iris, unless told otherwise; its id."""
+    row = prediction(next(NUMBERS), **{"probabilities": SHARES, **changes})
+    insert_predictions(store, [row])
+    return row["id"]
+
+
+def say(store: Store, prediction_id: str, served: Served = IRIS, **words: Any) -> Result:
+    return record_feedback(store, [(Feedback(prediction_id, **words), served)])[0]
+
+
+def taken(store: Store, prediction_id: str, served: Served = IRIS, **words: Any) -> tuple[str, Any, bool | None, int]:
+    """Status, target, correct and revision of what was taken."""
+    result = say(store, prediction_id, served, **words)
+    assert isinstance(result, Recorded), result
+    return result.status, result.standing.target, result.standing.correct, result.standing.revision
+
+
+def refused(store: Store, prediction_id: str, served: Served = IRIS, **words: Any) -> RatchetError:
+    result = say(store, prediction_id, served, **words)
+    assert isinstance(result, RatchetError), result
+    return result
+
+
+def history(store: Store, prediction_id: str) -> list[tuple[int, Any, bool | None]]:
+    return [(row["revision"], row["target"], row["correct"]) for row in feedback_of(store, prediction_id)]
+
+
+def test_a_target_is_recorded_with_whether_the_prediction_was_right(store: Store) -> None:
+    assert taken(store, predict(store), target="versicolor") == ("recorded", "versicolor", False, 1)
+    assert taken(store, predict(store), target="setosa") == ("recorded", "setosa", True, 1)
+
+
+def test_the_row_tells_who_had_predicted_and_which_way_the_answer_came(store: Store) -> None:
+    one = predict(store, version="17")
+    say(store, one, target="virginica", source="link")
+    (row,) = feedback_of(store, one)
+    assert row == {
+        **row,
+        "prediction_id": one,
+        "revision": 1,
+        "model": "iris",
+        "version": "17",
+        "target": "virginica",
+        "correct": False,
+        "source": "link",
+        "superseded_by": None,
+    }
+    assert row.keys() == FeedbackRow.__annotations__.keys()
+
+
+def test_correct_means_the_target_is_the_prediction(store: Store) -> None:
+    assert taken(store, predict(store), correct=True) == ("recorded", "setosa", True, 1)
+
+
+def test_wrong_of_two_classes_means_the_other_one(store: Store) -> None:
+    two = predict(store, prediction="no", probabilities={"no": 0.6, "yes": 0.4})
+    assert taken(store, two, correct=False) == ("recorded", "yes", False, 1)
+
+
+def test_wrong_of_more_classes_leaves_the_target_open(store: Store) -> None:
+    assert taken(store, predict(store), correct=False) == ("recorded", None, False, 1)
+
+
+def test_a_target_and_correct_that_agree_are_taken(store: Store) -> None:
+    assert taken(store, predict(store), target="setosa", correct=True)[:3] == ("recorded", "setosa", True)
+    assert taken(store, predict(store), target="virginica", correct=False)[:3] == ("recorded", "virginica", False)
+
+
+@pytest.mark.parametrize(("target", "correct"), [("setosa", False), ("virginica", True)])
+def test_a_target_and_correct_that_disagree_are_refused(store: Store, target: str, correct: bool) -> None:
+    one = predict(store)
+    error = refused(store, one, target=target, correct=correct)
+    assert isinstance(error, InputError)
+    assert error.problems[0].field == "correct"
+    assert history(store, one) == []
+
+
+@pytest.mark.parametrize("target", ["Setosa", "setos", "", "rose", 1, 1.5])
+def test_what_is_no_class_of_the_model_is_refused_with_the_classes(store: Store, target: Any) -> None:
+    one = predict(store)
+    error = refused(store, one, target=target)
+    assert isinstance(error, InputError)
+    assert error.problems[0].field == "target"
+    assert "setosa" in str(error)
+    assert history(store, one) == []
+
+
+def test_whole_numbers_are_labels_as_they_are(store: Store) -> None:
+    one = predict(store, prediction=1, probabilities={"0": 0.2, "1": 0.8})
+    for target in ("0", 0.0, 2, True):
+        assert isinstance(refused(store, one, target=target), InputError)
+    assert taken(store, one, target=0) == ("recorded", 0, False, 1)
+    assert isinstance(feedback_of(store, one)[0]["target"], int)
+
+
+def test_the_classes_of_an_older_version_are_its_own(store: Store) -> None:
+    old = predict(store, version="1", prediction="red", probabilities={"red": 0.5, "green": 0.5})
+    assert isinstance(refused(store, old, target="setosa"), InputError)
+    assert taken(store, old, target="green") == ("recorded", "green", False, 1)
+
+
+def test_without_probabilities_the_classes_are_those_served_and_what_was_predicted(store: Store) -> None:
+    bare = {"prediction": "rose", "probabilities": None, "score": None}
+    assert taken(store, predict(store, **bare), target="virginica")[1] == "virginica"
+    assert taken(store, predict(store, **bare), correct=True)[1] == "rose"
+    assert isinstance(refused(store, predict(store, **bare), target="tulip"), InputError)
+
+
+def test_where_nothing_tells_the_classes_a_label_can_be_confirmed_or_called_wrong(store: Store) -> None:
+    unknown = Served("iris")
+    bare = {"probabilities": None, "score": None}
+    assert taken(store, predict(store, **bare), unknown, correct=True)[1:3] == ("setosa", True)
+    assert taken(store, predict(store, **bare), unknown, correct=False)[1:3] == (None, False)
+    assert isinstance(refused(store, predict(store, **bare), unknown, target="virginica"), InputError)
+
+
+@pytest.fixture
+def number(store: Store) -> str:
+    """A regression's prediction of 152.5."""
+    return predict(store, model="diabetes", prediction=152.5, probabilities=None, score=None)
+
+
+DIABETES = Served("diabetes")
+
+
+def test_a_regression_takes_any_finite_number(store: Store, number: str) -> None:
+    for status in ("recorded", "repeated"):
+        assert repr(taken(store, number, DIABETES, target=-3)) == repr((status, -3.0, None, 1))
+
+
+def test_a_regression_that_predicts_a_whole_number_is_one_all_the_same(store: Store) -> None:
+    whole = predict(store, model="diabetes", prediction=152.0, probabilities=None, score=None)
+    assert taken(store, whole, DIABETES, target=151.5) == ("recorded", 151.5, None, 1)
+    assert repr(find_case(store, whole, DIABETES).predicted.prediction) == "152.0"
+
+
+@pytest.mark.parametrize("target", ["152.5", float("nan"), float("inf"), 10**400])
+def test_a_regression_takes_nothing_else(store: Store, number: str, target: Any) -> None:
+    error = refused(store, number, DIABETES, target=target)
+    assert isinstance(error, InputError)
+    assert "expected a finite number" in str(error)
+
+
+def test_a_regression_is_right_or_wrong_where_somebody_says_so(store: Store, number: str) -> None:
+    assert taken(store, number, DIABETES, correct=False) == ("recorded", None, False, 1)
+    assert taken(store, number, DIABETES, target=140.0) == ("completed", 140.0, None, 2)
+    other = predict(store, model="diabetes", prediction=1.0, probabilities=None)
+    assert taken(store, other, DIABETES, correct=True) == ("recorded", 1.0, True, 1)
+
+
+def test_the_same_answer_again_changes_nothing(store: Store) -> None:
+    one = predict(store)
+    first = taken(store, one, target="versicolor")
+    for words in ({"target": "versicolor"}, {"target": "versicolor", "correction": True}, {"correct": False}):
+        assert taken(store, one, **words) == ("repeated", *first[1:])
+    assert history(store, one) == [(1, "versicolor", False)]
+
+
+def test_a_target_completes_a_bare_wrong(store: Store) -> None:
+    one = predict(store)
+    say(store, one, correct=False)
+    assert taken(store, one, correct=False)[0] == "repeated"
+    assert taken(store, one, target="virginica") == ("completed", "virginica", False, 2)
+    assert history(store, one) == [(1, None, False), (2, "virginica", False)]
+
+
+CONTRADICTIONS = [
+    ({"target": "versicolor"}, {"target": "virginica"}),
+    ({"target": "versicolor"}, {"target": "setosa"}),
+    ({"target": "versicolor"}, {"correct": True}),
+    ({"target": "setosa"}, {"correct": False}),
+    ({"correct": True}, {"target": "virginica"}),
+    ({"correct": False}, {"correct": True}),
+    ({"correct": False}, {"target": "setosa"}),
+]
+
+
+@pytest.mark.parametrize(("first", "second"), CONTRADICTIONS)
+def test_a_contradiction_is_refused_and_says_what_stands(store: Store, first: Any, second: Any) -> None:
+    one = predict(store)
+    before = taken(store, one, **first)
+    error = refused(store, one, **second)
+    assert isinstance(error, ContradictionError)
+    assert (error.standing.target, error.standing.correct) == before[1:3]
+    assert '"correction": true' in str(error)
+    assert len(history(store, one)) == 1
+
+
+@pytest.mark.parametrize(("first", "second"), CONTRADICTIONS)
+def test_a_correction_takes_its_place_and_keeps_it_in_the_history(store: Store, first: Any, second: Any) -> None:
+    one = predict(store)
+    say(store, one, **first)
+    status, target, correct, revision = taken(store, one, **second, correction=True)
+    assert (status, revision) == ("corrected", 2)
+    old, new = feedback_of(store, one)
+    assert (new["target"], new["correct"]) == (target, correct)
+    assert old["superseded_by"] == new["seq"]
+    assert new["superseded_by"] is None
+
+
+def test_a_correction_of_one_answer_replaces_no_other(store: Store) -> None:
+    one = predict(store)
+    assert taken(store, one, target="versicolor", correction=True, seen=0)[3] == 1
+    assert taken(store, one, target="virginica", correction=True, seen=1)[3] == 2
+    for stale in (0, 1, 3):
+        assert isinstance(refused(store, one, target="setosa", correction=True, seen=stale), ContradictionError)
+        assert taken(store, one, target="virginica", correction=True, seen=stale)[0] == "repeated"
+    assert len(history(store, one)) == 2
+
+
+def test_a_correction_of_nothing_is_a_first_answer(store: Store) -> None:
+    assert taken(store, predict(store), target="setosa", correction=True)[0] == "recorded"
+
+
+def test_corrections_back_and_forth_are_all_kept(store: Store) -> None:
+    one = predict(store)
+    for target in ("setosa", "versicolor", "setosa"):
+        say(store, one, target=target, correction=True)
+    rows = feedback_of(store, one)
+    assert [row["superseded_by"] for row in rows] == [rows[1]["seq"], rows[2]["seq"], None]
+
+
+def test_an_unknown_prediction_is_refused(store: Store) -> None:
+    assert isinstance(refused(store, "nothing", target="setosa"), UnknownPredictionError)
+
+
+def test_an_unknown_prediction_may_be_on_its_way_while_some_are(store: Store) -> None:
+    one = predict(store)
+    with recording(store) as book:
+        said = [(Feedback(each, correct=True), IRIS) for each in ("nothing", one)]
+        unknown, known = book.record(said, awaited=True)
+    assert isinstance(unknown, UnavailableError)
+    assert isinstance(known, Recorded)
+    with pytest.raises(UnavailableError):
+        find_case(store, "nothing", IRIS, awaited=True)
+
+
+def test_another_models_prediction_is_refused_and_nothing_is_recorded(store: Store) -> None:
+    one = predict(store, model="wine")
+    error = refused(store, one, target="setosa")
+    assert isinstance(error, UnknownPredictionError)
+    assert "'wine'" in str(error)
+    assert "'iris'" in str(error)
+    assert history(store, one) == []
+
+
+def test_feedback_years_late_is_taken(store: Store) -> None:
+    assert taken(store, predict(store, created_at=1_000_000.0), target="setosa")[0] == "recorded"
+
+
+def test_many_in_one_transaction_are_each_judged_as_if_alone_and_in_order(store: Store) -> None:
+    one, other = predict(store), predict(store)
+    said = [
+        Feedback(one, target="versicolor"),
+        Feedback("nothing", target="setosa"),
+        Feedback(one, target="versicolor"),
+        Feedback(one, target="setosa"),
+        Feedback(other, target="rose"),
+        Feedback(one, target="setosa", correction=True),
+        Feedback(one, target="virginica", correction=True),
+        Feedback(other, correct=True),
+    ]
+    results = record_feedback(store, [(each, IRIS) for each in said])
+    told = [result.status if isinstance(result, Recorded) else type(result).__name__ for result in results]
+    assert told == [
+        "recorded",
+        "UnknownPredictionError",
+        "repeated",
+        "ContradictionError",
+        "InputError",
+        "corrected",
+        "corrected",
+        "recorded",
+    ]
+    first, second, third = feedback_of(store, one)
+    assert (first["superseded_by"], second["superseded_by"]) == (second["seq"], third["seq"])
+
+
+def test_more_than_one_statement_can_ask_for_are_recorded(store: Store) -> None:
+    rows = [prediction(next(NUMBERS), probabilities=SHARES) for _ in range(1200)]
+    insert_predictions(store, rows)
+    results = record_feedback(store, [(Feedback(row["id"], target="setosa"), IRIS) for row in rows])
+    assert [result.standing.prediction_id for result in results if isinstance(result, Recorded)] == [
+        row["id"] for row in rows
+    ]
+
+
+def test_the_answers_as_they_stood_at_a_watermark_stay_as_they_were(store: Store) -> None:
+    model = f"marked-{store.is_sqlite}"
+    served, one, other = Served(model, LABELS), predict(store, model=model), predict(store, model=model)
+    say(store, one, served, target="versicolor")
+    mark = watermark(store, model)
+    say(store, one, served, target="virginica", correction=True)
+    say(store, other, served, target="setosa")
+    assert [row.target for row in labels_up_to(store, model, mark, 10)] == ["versicolor"]
+    assert [row.target for row in labels_up_to(store, model, watermark(store, model), 10)] == ["virginica", "setosa"]
+
+
+def test_of_many_at_once_one_records_and_all_agree(store: Store) -> None:
+    ids = [predict(store) for _ in range(5)]
+    outcomes: list[str] = []
+
+    def speak(target: str) -> None:
+        for one in ids:
+            result = say(store, one, target=target)
+            outcomes.append(result.status if isinstance(result, Recorded) else type(result).__name__)
+
+    threads = [threading.Thread(target=speak, args=(target,)) for target in ("setosa", "virginica") * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("recorded") == len(ids)
+    assert [outcomes.count("repeated"), outcomes.count("ContradictionError")] == [3 * len(ids), 4 * len(ids)]
+    assert all(len(history(store, one)) == 1 for one in ids)
+
+
+def test_numbers_follow_the_order_of_commits(store: Store) -> None:
+    """A writer that took its number first and committed last would slip below a watermark that somebody has read."""
+    started, order = threading.Event(), []
+
+    def second() -> None:
+        started.set()
+        say(store, late, target="setosa")
+        order.append("second")
+
+    early, late = predict(store), predict(store)
+    with recording(store) as book:
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert started.wait(10)
+        thread.join(0.1)
+        assert thread.is_alive(), "it waits for its turn"
+        book.record([(Feedback(early, target="setosa"), IRIS)])
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert feedback_of(store, early)[0]["seq"] < feedback_of(store, late)[0]["seq"]
+
+
+ANSWERS = {
+    "setosa": [{"target": "setosa"}, {"correct": True}, {"target": "setosa", "correct": True}],
+    "virginica": [{"target": "virginica"}, {"correct": False}, {"target": "virginica", "correct": False}],
+}
+
+
+@effort(max_examples=60, deadline=None)
+@given(truth=st.sampled_from(sorted(ANSWERS)), data=st.data())
+def test_any_order_and_duplication_of_answers_that_agree_ends_alike(
+    store: Store, truth: str, data: st.DataObject
+) -> None:
+    words = data.draw(st.lists(st.sampled_from(ANSWERS[truth]), min_size=1, max_size=8))
+    ends = set()
+    for order in (words, data.draw(st.permutations(words + words))):
+        one = predict(store)
+        shared = data.draw(st.booleans())
+        if shared:
+            results = record_feedback(store, [(Feedback(one, **each), IRIS) for each in order])
+        else:
+            results = [say(store, one, **each) for each in order]
+        assert all(isinstance(result, Recorded) for result in results)
+        rows = feedback_of(store, one)
+        assert len([row for row in rows if row["superseded_by"] is None]) == 1
+        assert rows[-1]["superseded_by"] is None
+        assert len(rows) <= 2
+        ends.add((rows[-1]["target"], rows[-1]["correct"]))
+    assert len(ends) == 1
+
+
+def test_a_case_shows_what_was_asked_and_what_stands(store: Store) -> None:
+    one = predict(store)
+    case = find_case(store, one, IRIS)
+    assert (case.predicted.prediction, case.predicted.labels, case.standing) == ("setosa", LABELS, None)
+    assert case.features == {"sepal_length": 5.1, "colour": "blue"}
+    say(store, one, target="virginica")
+    standing = find_case(store, one, IRIS).standing
+    assert standing is not None
+    assert standing.target == "virginica"
+
+
+def test_a_store_that_fails_records_nothing(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db", 0.1)
+    one, other = predict(store), Store(f"sqlite:///{tmp_path}/store.db")
+    with other.transaction(), pytest.raises(StateError):
+        say(store, one, target="setosa")
+    assert history(store, one) == []
+    with store.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(feedback)) == 0
+    store.engine.dispose()
+    other.engine.dispose()

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchet.errors import PackageError, RegistryError, StateError
+from ratchet.inference import package_cache
+from ratchet.inference.package_cache import PackageCache
+from ratchet.registry.model_version import Version, from_mlflow
+from ratchet.settings import Settings
+from ratchet.tracking import connect, ensure_experiment, register
+from ratchet.tracking.log_package import log_packaged
+from tests import artifacts
+from tests.fitted import Trained
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def published(mlflow_settings: Settings, iris: Trained) -> Version:
+    """A registered version of the baseline."""
+    client = connect(mlflow_settings)
+    model = "m_package_cache"
+    run = client.create_run(ensure_experiment(mlflow_settings, model)).info.run_id
+    client.log_text(run, "model: iris\n", "config.yaml")
+    client.log_metric(run, "f1_macro", 0.9)
+    client.log_metric(run, "drift_share", 0.1)
+    client.log_metric(run, "gate.floor", 0.1)
+    package = log_packaged(mlflow_settings, run, model, iris.model, iris.train, iris.schema, "x")
+    tags = {"ratchet.git_commit": "abc", "ratchet.version.numpy": "2.0"}
+    return from_mlflow(client.get_model_version(model, str(register(client, model, package, tags).version)))
+
+
+@pytest.fixture
+def here(mlflow_settings: Settings, tmp_path: Path) -> Settings:
+    """A machine with nothing on it yet, from which the registry can be reached."""
+    return mlflow_settings.model_copy(update={"home": tmp_path / "home", "mlflow_uri": mlflow_settings.tracking_uri})
+
+
+@pytest.fixture
+def cut_off(here: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The same machine when the registry is down."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    return here.model_copy(update={"mlflow_uri": NOWHERE})
+
+
+@pytest.fixture
+def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The versions that were downloaded."""
+    made: list[str] = []
+
+    def counted(client: Any, model: str, version: str, to: Path) -> Path:
+        made.append(version)
+        return real(client, model, version, to)
+
+    real = package_cache.download
+    monkeypatch.setattr("ratchet.inference.package_cache.download", counted)
+    return made
+
+
+def kept(settings: Settings) -> set[str]:
+    """What lies in the cache, half-made things included."""
+    return {path.name for path in (settings.home / "packages").iterdir() if path.is_dir()}
+
+
+def test_a_version_answers_and_says_where_it_came_from(here: Settings, published: Version, iris: Trained) -> None:
+    runtime = PackageCache(here).load(published)
+    assert (runtime.model, runtime.version, runtime.digest) == (published.model, published.version, published.digest)
+    assert runtime.predict([runtime.reader.example()])[0].prediction in (iris.schema.labels or ())
+    assert runtime.most_rows == here.max_batch_rows
+    assert runtime.details["mlflow_run_id"] == published.run_id
+    assert runtime.details["lineage"]["git_commit"] == "abc"
+    assert runtime.details["libraries"] == {"numpy": "2.0"}
+    assert runtime.details["metrics"] == {"f1_macro": 0.9}
+    assert kept(here) == {published.digest}
+
+
+def test_a_version_is_downloaded_once(here: Settings, published: Version, downloads: list[str]) -> None:
+    for _ in range(3):
+        PackageCache(here).load(published)
+    assert downloads == [published.version]
+
+
+def test_workers_that_start_at_once_download_once(here: Settings, published: Version, downloads: list[str]) -> None:
+    loaded: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: loaded.append(PackageCache(here).load(published).digest)) for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert loaded == [published.digest] * 3
+    assert downloads == [published.version]
+
+
+def test_what_is_here_needs_no_registry(here: Settings, cut_off: Settings, published: Version) -> None:
+    first = PackageCache(here).load(published)
+    cache = PackageCache(cut_off)
+    for runtime in (
+        cache.load(published),
+        cache.load_kept(published.model, published.version, published.digest),
+    ):
+        assert runtime.digest == first.digest
+        assert runtime.details == first.details
+
+
+def test_what_is_not_here_is_told(here: Settings, published: Version) -> None:
+    with pytest.raises(PackageError, match=r"manifest\.json: missing"):
+        PackageCache(here).load_kept(published.model, published.version, published.digest)
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "gone"])
+def test_a_damaged_copy_is_refused_and_brought_again(
+    here: Settings, published: Version, downloads: list[str], damage: str
+) -> None:
+    cache = PackageCache(here)
+    cache.load(published)
+    folder = here.home / "packages" / published.digest / "package"
+    if damage == "changed":
+        (folder / "model.onnx").write_bytes(b"another model")
+    elif damage == "missing":
+        (folder / "golden.json").unlink()
+    else:
+        shutil.rmtree(folder)
+    with pytest.raises(PackageError, match=r"package/(model\.onnx|golden\.json|manifest\.json): "):
+        cache.load_kept(published.model, published.version, published.digest)
+    assert cache.load(published).digest == published.digest
+    assert downloads == [published.version] * 2
+    assert cache.load_kept(published.model, published.version, published.digest).digest == published.digest
+
+
+def test_a_damaged_copy_stays_refused_while_the_registry_is_down(
+    here: Settings, cut_off: Settings, published: Version
+) -> None:
+    PackageCache(here).load(published)
+    (here.home / "packages" / published.digest / "package" / "model.onnx").write_bytes(b"another model")
+    with pytest.raises((RegistryError, PackageError)):
+        PackageCache(cut_off).load(published)
+
+
+def test_a_package_that_is_another_than_was_registered_never_gets_here(here: Settings, published: Version) -> None:
+    forged = Version(**{**vars(published), "digest": "0" * 64})
+    with pytest.raises(PackageError, match=r"manifest\.json: differs from the digest recorded at registration"):
+        PackageCache(here).load(forged)
+    assert kept(here) == set()
+
+
+def test_a_registry_that_cannot_be_reached_is_told(cut_off: Settings, published: Version) -> None:
+    with pytest.raises(RegistryError):
+        PackageCache(cut_off).load(published)
+    assert kept(cut_off) == set()
+
+
+def test_artifacts_that_are_gone_are_told(here: Settings, published: Version, mlflow_settings: Settings) -> None:
+    model_id = connect(mlflow_settings).get_model_version(published.model, published.version).source.split("/")[-1]
+    with (
+        artifacts.gone(artifacts.of_model(mlflow_settings, model_id)),
+        pytest.raises((RegistryError, PackageError)),
+    ):
+        PackageCache(here).load(published)
+    assert kept(here) == set()
+    assert PackageCache(here).load(published).digest == published.digest
+
+
+def test_a_home_that_cannot_be_written_is_told(here: Settings, published: Version) -> None:
+    here.home.write_text("a file where the home would be")
+    with pytest.raises(StateError, match="cannot write to"):
+        PackageCache(here).load(published)
+
+
+def test_a_cache_that_cannot_be_written_is_told(here: Settings, published: Version) -> None:
+    here.home.mkdir()
+    (here.home / "packages").write_text("a file where the cache would be")
+    with pytest.raises((StateError, PackageError)):
+        PackageCache(here).load(published)
+
+
+def test_the_last_few_versions_are_kept(here: Settings, published: Version) -> None:
+    PackageCache(here).load(published)
+    packages = here.home / "packages"
+    for age in range(1, 8):
+        (packages / f"older-{age}").mkdir()
+        os.utime(packages / f"older-{age}", (1000 - age, 1000 - age))
+    os.utime(packages / published.digest, (1, 1))
+    PackageCache(here).load(published)
+    assert kept(here) == {published.digest, "older-1", "older-2", "older-3", "older-4"}
+
+
+def test_one_that_is_being_brought_by_another_worker_is_left_alone(here: Settings, published: Version) -> None:
+    partial = here.home / "packages" / ".partial-of-another"
+    partial.mkdir(parents=True)
+    os.utime(partial, (1, 1))
+    PackageCache(here).load(published)
+    assert partial.is_dir()

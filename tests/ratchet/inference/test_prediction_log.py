@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ratchet.errors import StateError, UnavailableError
+from ratchet.inference.prediction_log import PredictionLog
+from ratchet.inference.spill_journal import Journal
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction, find_prediction
+from ratchet.store.tables import predictions
+from tests.store_rows import prediction
+
+
+@pytest.fixture
+def reader(store_url: str) -> Iterator[Store]:
+    """The store as somebody else sees it, on both kinds of database."""
+    store = Store(store_url)
+    yield store
+    store.engine.dispose()
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> Path:
+    Store(f"sqlite:///{tmp_path}/store.db").engine.dispose()
+    return tmp_path / "store.db"
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+class Database:
+    """Opens the store when it may, and knows the transactions that wrote rows."""
+
+    def __init__(self, url: str, timeout: float = 5.0, *, up: bool = True) -> None:
+        self.url = url
+        self.timeout = timeout
+        self.up = up
+        self.free = threading.Event()
+        self.free.set()
+
+    def open(self) -> Store:
+        assert self.free.wait(30)
+        if not self.up:
+            raise StateError("the store is down")
+        return Store(self.url, self.timeout)
+
+
+@contextlib.asynccontextmanager
+async def running(database: Database, journal: Journal | None = None, **options: Any) -> AsyncIterator[PredictionLog]:
+    log = PredictionLog(database.open, journal, **options)
+    log.start()
+    try:
+        yield log
+    finally:
+        database.free.set()
+        await log.stop()
+
+
+async def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+@contextlib.contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Another process is in the middle of a long transaction."""
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+
+
+def ids(file: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        return {row[0] for row in connection.execute("SELECT id FROM predictions")}
+
+
+def ids_of(*numbers: int) -> set[str]:
+    return {prediction(number)["id"] for number in numbers}
+
+
+def test_a_row_is_in_the_store_when_write_returns(reader: Store, store_url: str) -> None:
+    async def scenario() -> None:
+        async with running(Database(store_url)) as log:
+
+            async def write(number: int) -> None:
+                await log.write([prediction(number)])
+                assert find_prediction(reader, prediction(number)["id"]) == prediction(number)
+
+            await asyncio.gather(*map(write, range(60)))
+            assert log.depth == 0
+
+    asyncio.run(scenario())
+
+
+def test_rows_that_wait_together_are_written_together(reader: Store, store_url: str) -> None:
+    told: list[int] = []
+    database = Database(store_url)
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database, on_written=lambda requests: told.append(sum(map(len, requests)))) as log:
+            writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(1000)]
+            await until(lambda: log.depth == 1000)
+            database.free.set()
+            await asyncio.gather(*writes)
+
+    asyncio.run(scenario())
+    assert sum(told) == 1000
+    assert len(told) <= 3, "the rows before the store was open, and the rest"
+    with reader.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(predictions)) == 1000
+
+
+def test_a_transaction_takes_no_more_than_its_share(store_url: str) -> None:
+    told: list[int] = []
+    database = Database(store_url)
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database, on_written=lambda requests: told.append(sum(map(len, requests)))) as log:
+            batches = [[prediction(number + place) for place in range(500)] for number in range(0, 10_000, 500)]
+            writes = [asyncio.create_task(log.write(batch)) for batch in batches]
+            await until(lambda: log.depth == 10_000)
+            database.free.set()
+            await asyncio.gather(*writes)
+
+    asyncio.run(scenario())
+    assert sum(told) == 10_000
+    assert max(told) <= 2500
+
+
+def test_while_the_store_cannot_be_opened_rows_are_refused_and_then_taken(sqlite_file: Path) -> None:
+    database = Database(f"sqlite:///{sqlite_file}", up=False)
+    told: list[Sequence[Prediction]] = []
+
+    async def scenario() -> None:
+        async with running(database, on_written=told.extend) as log:
+            for number in (1, 2):
+                with pytest.raises(UnavailableError, match="the store of predictions is down"):
+                    await log.write([prediction(number)])
+            assert log.store_is_down
+            assert told == []
+            assert log.depth == 0
+            database.up = True
+            await until(lambda: not log.store_is_down)
+            await log.write([prediction(3)])
+
+    asyncio.run(scenario())
+    assert ids(sqlite_file) == ids_of(3)
+
+
+def test_strict_refuses_while_the_store_is_locked(sqlite_file: Path) -> None:
+    async def scenario() -> None:
+        async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.1)) as log:
+            await log.write([prediction(1)])
+            with locked(sqlite_file):
+                with pytest.raises(UnavailableError, match="the store of predictions is down"):
+                    await log.write([prediction(2)])
+                assert log.store_is_down
+            await log.write([prediction(3)])
+            assert not log.store_is_down
+
+    asyncio.run(scenario())
+    assert ids(sqlite_file) == ids_of(1, 3)
+
+
+def test_spill_answers_while_the_store_is_locked_and_moves_the_rows_afterwards(
+    sqlite_file: Path, journal: Journal
+) -> None:
+    async def scenario() -> None:
+        async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.3), journal) as log:
+            await log.write([prediction(1)])
+            with locked(sqlite_file):
+                await log.write([prediction(2)])
+                assert log.store_is_down
+                started = time.monotonic()
+                for number in range(3, 23):
+                    await log.write([prediction(number)])
+                assert time.monotonic() - started < 0.3 * 10, "no row waits for the store's lock again"
+                assert ids(sqlite_file) == ids_of(1)
+            await until(lambda: not journal.segments())
+            assert ids(sqlite_file) == ids_of(*range(1, 23))
+            assert not log.store_is_down
+            await log.write([prediction(23)])
+            assert ids(sqlite_file) == ids_of(*range(1, 24))
+
+    asyncio.run(scenario())
+
+
+def test_spill_answers_while_the_store_cannot_be_opened(reader: Store, store_url: str, journal: Journal) -> None:
+    database = Database(store_url, up=False)
+
+    async def scenario() -> None:
+        async with running(database, journal) as log:
+            await asyncio.gather(*(log.write([prediction(number)]) for number in range(50)))
+            assert find_prediction(reader, prediction(0)["id"]) is None
+            database.up = True
+            await until(lambda: find_prediction(reader, prediction(49)["id"]) and not journal.segments())
+            assert all(find_prediction(reader, prediction(number)["id"]) for number in range(50))
+
+    asyncio.run(scenario())
+
+
+def test_rows_of_a_service_that_was_killed_while_the_store_was_down_are_moved(
+    reader: Store, store_url: str, journal: Journal
+) -> None:
+    left = Journal(journal._folder)
+    left.append([prediction(1), prediction(2)])
+    left.release()
+
+    async def scenario() -> None:
+        async with running(Database(store_url), journal):
+            await until(lambda: not journal.segments())
+
+    asyncio.run(scenario())
+    assert find_prediction(reader, prediction(2)["id"]) == prediction(2)
+
+
+def test_rows_that_are_still_in_the_journal_at_the_end_are_moved_by_the_next_service(
+    sqlite_file: Path, journal: Journal
+) -> None:
+    async def scenario() -> None:
+        async with running(Database(f"sqlite:///{sqlite_file}", up=False), journal) as log:
+            await log.write([prediction(1)])
+        assert len(journal.segments()) == 1
+        async with running(Database(f"sqlite:///{sqlite_file}"), journal):
+            await until(lambda: not journal.segments())
+
+    asyncio.run(scenario())
+    assert ids(sqlite_file) == ids_of(1)
+
+
+def test_when_neither_the_store_nor_the_journal_can_be_written_the_row_is_refused(
+    sqlite_file: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("a file where the journal's folder would be")
+
+    async def scenario() -> None:
+        database = Database(f"sqlite:///{sqlite_file}", up=False)
+        async with running(database, Journal(tmp_path / "taken")) as log:
+            for number in (1, 2):
+                with pytest.raises(UnavailableError, match="predictions cannot be written down"):
+                    await log.write([prediction(number)])
+            assert log.depth == 0
+
+    asyncio.run(scenario())
+
+
+def test_more_rows_than_there_is_room_for_are_refused_at_once(sqlite_file: Path) -> None:
+    database = Database(f"sqlite:///{sqlite_file}")
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database, capacity=3) as log:
+            with pytest.raises(UnavailableError, match="too many predictions are waiting"):
+                await log.write([prediction(number) for number in range(4)])
+            first = asyncio.create_task(log.write([prediction(1), prediction(2)]))
+            await until(lambda: log.depth == 2)
+            with pytest.raises(UnavailableError, match="too many predictions are waiting"):
+                await log.write([prediction(3), prediction(4)])
+            second = asyncio.create_task(log.write([prediction(5)]))
+            await until(lambda: log.depth == 3)
+            database.free.set()
+            await asyncio.gather(first, second)
+            assert log.depth == 0
+            await log.write([prediction(6), prediction(7), prediction(8)])
+
+    asyncio.run(scenario())
+    assert ids(sqlite_file) == ids_of(1, 2, 5, 6, 7, 8)
+
+
+@pytest.mark.parametrize("durability", ["strict", "spill"])
+def test_a_row_for_a_store_that_hangs_is_refused_in_time(sqlite_file: Path, journal: Journal, durability: str) -> None:
+    database = Database(f"sqlite:///{sqlite_file}")
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database, journal if durability == "spill" else None, timeout=0.2) as log:
+            started = time.monotonic()
+            with pytest.raises(UnavailableError, match="the store does not answer"):
+                await log.write([prediction(1)])
+            assert time.monotonic() - started < 3
+            assert log.depth == 0
+            database.free.set()
+            await log.write([prediction(2)])
+
+    asyncio.run(scenario())
+    assert ids_of(2) <= ids(sqlite_file)
+
+
+def test_a_client_that_goes_away_leaves_the_others_alone(sqlite_file: Path) -> None:
+    database = Database(f"sqlite:///{sqlite_file}")
+    database.free.clear()
+
+    async def scenario() -> None:
+        async with running(database) as log:
+            writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(3)]
+            await until(lambda: log.depth == 3)
+            writes[1].cancel()
+            database.free.set()
+            await asyncio.gather(writes[0], writes[2])
+            assert writes[1].cancelled()
+            await until(lambda: log.depth == 0)
+
+    asyncio.run(scenario())
+    assert ids_of(0, 2) <= ids(sqlite_file)
+
+
+@pytest.mark.parametrize("durability", ["strict", "spill"])
+def test_stopping_writes_what_is_waiting(sqlite_file: Path, journal: Journal, durability: str) -> None:
+    database = Database(f"sqlite:///{sqlite_file}")
+    database.free.clear()
+
+    async def scenario() -> None:
+        log = PredictionLog(database.open, journal if durability == "spill" else None)
+        log.start()
+        writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(100)]
+        await until(lambda: log.depth == 100)
+        end = asyncio.create_task(log.stop())
+        await asyncio.sleep(0)
+        database.free.set()
+        await end
+        await asyncio.gather(*writes)
+
+    asyncio.run(scenario())
+    assert ids(sqlite_file) == ids_of(*range(100))
+
+
+@pytest.mark.parametrize("durability", ["strict", "spill"])
+def test_a_row_that_comes_as_the_service_stops_is_written_too(
+    sqlite_file: Path, journal: Journal, durability: str
+) -> None:
+    database = Database(f"sqlite:///{sqlite_file}")
+    database.free.clear()
+
+    async def scenario() -> None:
+        log = PredictionLog(database.open, journal if durability == "spill" else None)
+        log.start()
+        write = asyncio.create_task(log.write([prediction(1)]))
+        await until(lambda: log.depth == 1)
+        late = asyncio.create_task(log.write([prediction(2)]))
+        while log.depth < 2:
+            await asyncio.sleep(0)
+        end = asyncio.create_task(log.stop())
+        await asyncio.sleep(0)
+        database.free.set()
+        async with asyncio.timeout(10):
+            await asyncio.gather(write, late, end)
+
+    asyncio.run(scenario())
+    assert ids(sqlite_file) == ids_of(1, 2)
+
+
+def test_stopping_leaves_no_thread_behind(sqlite_file: Path) -> None:
+    async def scenario() -> None:
+        async with running(Database(f"sqlite:///{sqlite_file}")) as log:
+            await log.write([prediction(1)])
+            assert any(thread.name.startswith("prediction-log") for thread in threading.enumerate())
+
+    asyncio.run(scenario())
+    assert not any(thread.name.startswith("prediction-log") for thread in threading.enumerate())

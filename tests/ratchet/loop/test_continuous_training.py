@@ -1,0 +1,254 @@
+"""The continuous-training pipeline on what production said: the truth, mistakes, and lies."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipelines.continuous import ContinuousSummary, run_continuous, run_on_snapshot
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.data import load_dataset, row_hashes
+from ratchet.data.snapshots import load_snapshot
+from ratchet.errors import DataError
+from ratchet.experiments.reproduction import reproduce
+from ratchet.loop.overview import lineage
+from ratchet.loop.training_runs import TrainingRuns
+from ratchet.monitoring.production_rows import labelled_rows
+from ratchet.registry.fetch_package import reference_package
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.registry.promote_challenger import Promotion
+from ratchet.settings import Settings
+from ratchet.store.database import Store, open_store
+from simulation.stream import Example
+from steps.model_control_plane import ZenMLStage
+from tests.conftest import ROOT, Cli
+from tests.ratchet.loop.production import answer, label, simulation_of, take
+from tests.training_runs import config_for, train_in
+
+DRIFTED = 300  # the row at which the drift of configs/simulate.yaml begins
+LABELS = 300
+
+
+@pytest.fixture(scope="session")
+def store(settings: Settings) -> Store:
+    return open_store(settings)
+
+
+def run_in(settings: Settings, config: ContinuousTrainingConfig) -> ContinuousSummary:
+    return run_continuous(config, settings, label="test", cache=True, verbose=False, listener=lambda name, event: None)
+
+
+def production(
+    settings: Settings, store: Store, model: str, folder: Path, *overrides: str, first: int = DRIFTED
+) -> list[Example]:
+    """A champion trained on the reference alone, and labelled rows that it answered."""
+    train_in(settings, config_for(model))
+    examples = take(simulation_of(model, "labels.share=1", *overrides), first, LABELS)
+    label(store, model, zip(answer(settings, store, model, examples, folder), examples, strict=True))
+    return examples
+
+
+def accuracy(settings: Settings, store: Store, model: str, examples: list[Example], folder: Path) -> float:
+    rows = answer(settings, store, model, examples, folder)
+    return float(np.mean([row["prediction"] == example.truth for row, example in zip(rows, examples, strict=True)]))
+
+
+def decision(summary: ContinuousSummary) -> Promotion:
+    assert summary.pipeline is not None
+    promotion: Promotion = summary.pipeline.promotion
+    return promotion
+
+
+def refusals(summary: ContinuousSummary) -> set[str]:
+    return {check.name for check in decision(summary).checks if not check.passed}
+
+
+@pytest.fixture(scope="session")
+def recovered(
+    settings: Settings, store: Store, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ContinuousTrainingConfig, ContinuousSummary, list[float]]:
+    """A champion that a drift has made worse, and one run of continuous training; accuracy before, fallen, after."""
+    config = config_for("recovered", name="continuous_training")
+    folders = [tmp_path_factory.mktemp("recovered") for _ in range(4)]
+    production(settings, store, "recovered", folders[0])
+    stream = simulation_of("recovered")
+    fresh = take(stream, DRIFTED + LABELS, 400)
+    figures = [
+        accuracy(settings, store, "recovered", take(stream, 0, 300), folders[1]),
+        accuracy(settings, store, "recovered", fresh, folders[2]),
+    ]
+    summary = run_in(settings, config)
+    return config, summary, [*figures, accuracy(settings, store, "recovered", fresh, folders[3])]
+
+
+Recovered = tuple[ContinuousTrainingConfig, ContinuousSummary, list[float]]
+
+
+def test_a_drift_costs_ten_points_and_the_challenger_wins_back_eighty_percent_of_them(recovered: Recovered) -> None:
+    _, summary, (before, fallen, after) = recovered
+    assert decision(summary).outcome == "promoted"
+    assert before - fallen >= 0.10
+    assert (after - fallen) / (before - fallen) >= 0.80
+
+
+def test_the_training_rows_are_the_reference_and_the_older_production_and_the_newest_are_held_out(
+    recovered: Recovered, settings: Settings
+) -> None:
+    config, summary, _ = recovered
+    assert summary.run.snapshot is not None
+    train, holdout, _ = load_snapshot(settings, config, summary.run.snapshot)
+    package, _ = reference_package(settings, config.model)
+    assert package is not None
+    assert set(row_hashes(train)) == set(package.training_rows)
+    assert not set(row_hashes(holdout)) & set(package.training_rows)
+    older, newer = LABELS - int(LABELS * config.production.holdout), int(LABELS * config.production.holdout)
+    # A few flowers come twice, and a row that is held out is in no training part.
+    assert 120 + 0.95 * older < len(train) <= 120 + older
+    assert 30 + 0.95 * newer < len(holdout) <= 30 + newer
+
+
+def test_the_lineage_of_the_new_champion_names_snapshot_and_watermark(recovered: Recovered, settings: Settings) -> None:
+    config, summary, _ = recovered
+    found = lineage(settings, ProductionPointer(settings, config.model), str(summary.run.version))
+    assert found["data"]["snapshot"] == summary.run.snapshot == found["data"]["version"]
+    assert found["data"]["watermark"] == str(summary.run.watermark)
+    assert found["config"]["content"]["pipeline"] == "continuous_training"
+
+
+@pytest.mark.slow
+def test_the_new_champion_can_be_trained_again_from_its_snapshot(recovered: Recovered, settings: Settings) -> None:
+    config, summary, _ = recovered
+    pointer = ProductionPointer(settings, config.model)
+    again = reproduce(settings, pointer, str(summary.run.version), ROOT)
+    assert again.identical, again.differences
+
+
+def test_a_prediction_leads_to_what_was_said_of_it_and_to_all_that_made_its_version(
+    recovered: Recovered, settings: Settings, store: Store, cli: Cli
+) -> None:
+    config, _, _ = recovered
+    row = labelled_rows(store, config.model, "1", 1)[0]
+    said = json.loads(cli("lineage", row.prediction_id, "--json").stdout)
+    assert said["prediction"]["id"] == row.prediction_id
+    assert said["feedback"][0]["target"] == row.target
+    assert (said["model"], said["version"]) == (config.model, "1")
+    assert said["mlflow_run"]["id"]
+    assert said["zenml_run"]["id"]
+    assert said["data"]["version"]
+    assert said["git"]["commit"]
+
+
+@pytest.mark.slow
+def test_an_earlier_snapshot_can_be_trained_on_again_and_again(recovered: Recovered, settings: Settings) -> None:
+    config, summary, _ = recovered
+    how: dict[str, Any] = {"label": "test", "cache": True, "verbose": False, "listener": lambda name, event: None}
+    runs = TrainingRuns(open_store(settings), config.model).history(10)
+    for _ in range(2):
+        again = run_on_snapshot(config, settings, str(summary.run.snapshot), **how)
+        assert again.evaluation.metrics == summary.pipeline.evaluation.metrics  # type: ignore[union-attr]
+    assert TrainingRuns(open_store(settings), config.model).history(10) == runs
+
+
+KILLED_AT = (
+    "after_intent",
+    "after_truth",
+    "after_completion",
+    *(pytest.param(place, marks=pytest.mark.exhaustive) for place in ("after_snapshot", "after_pipeline")),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", KILLED_AT)
+def test_a_run_that_is_killed_is_picked_up_and_ends_as_if_it_had_not_been(
+    place: str, settings: Settings, store: Store, tmp_path: Path, cli: Cli
+) -> None:
+    model = f"killed_{place}"
+    production(settings, store, model, tmp_path)
+    words = ("--config", "continuous_training.yaml", "--set", f"model={model}")
+    killed = cli(*words, RATCHET_FAILPOINT=place)
+    assert killed.returncode == -signal.SIGKILL
+    ended = run_in(settings, config_for(model, name="continuous_training"))
+    assert ended.run.state == "promoted"
+    assert ended.run.attempts == 2
+    pointer = ProductionPointer(settings, model)
+    current = pointer.current()
+    assert current is not None
+    assert current.version == ended.run.version
+    done = [entry.to_version for entry in pointer.history() if entry.state == "completed"]
+    assert done == [ended.run.version, "1"], "promoted once"
+    record = json.loads((settings.models_dir / model / "metrics.json").read_text())
+    assert (record["version"], record["outcome"]) == (ended.run.version, "promoted")
+    assert record["package_digest"] == current.digest
+    assert ZenMLStage().read(model) == ended.run.version
+
+
+def test_a_run_that_failed_can_be_asked_for_again(settings: Settings, store: Store, tmp_path: Path) -> None:
+    rows = load_dataset(config_for("iris").dataset, "classification").frame
+    path = tmp_path / "iris.csv"
+    config = config_for("failed", f"dataset={{source: csv, path: {path}, target: species}}", name="continuous_training")
+    with pytest.raises(DataError):
+        run_in(settings, config)
+    runs = TrainingRuns(store, "failed")
+    assert [run.state for run in runs.history(9)] == ["failed"]
+    rows.to_csv(path, index=False)
+    assert run_in(settings, config).run.state == "promoted"
+    assert [run.state for run in runs.history(9)] == ["promoted"]
+
+
+def test_without_new_labels_there_is_nothing_to_run_again(recovered: Recovered, settings: Settings) -> None:
+    config, summary, _ = recovered
+    again = run_in(settings, config)
+    assert again.pipeline is None
+    assert again.run == summary.run
+
+
+@pytest.mark.parametrize(
+    ("poison", "check"),
+    [
+        pytest.param("labels.noise=0.4", "against_champion", id="at_random", marks=pytest.mark.slow),
+        pytest.param("labels.flip={versicolor: virginica}", "reference_holdout", id="on_purpose"),
+    ],
+)
+def test_wrong_labels_leave_the_champion_where_it_is_and_the_refusal_names_the_check(
+    poison: str, check: str, settings: Settings, store: Store, tmp_path: Path
+) -> None:
+    model = f"poisoned_{check}"
+    production(settings, store, model, tmp_path, poison, first=0)
+    summary = run_in(settings, config_for(model, name="continuous_training"))
+    assert (summary.run.state, decision(summary).champion) == ("refused", "1")
+    assert check in refusals(summary)
+    assert check in str(summary.run.outcome)
+
+
+def test_a_warm_start_goes_on_from_the_champion_and_keeps_its_embedder(
+    settings: Settings, store: Store, tmp_path: Path
+) -> None:
+    model = "warm"
+    overrides = [
+        "embed.n_components=4",
+        "train={estimator: sklearn.linear_model.LogisticRegression, params: {max_iter: 1000}, mode: warm_start}",
+    ]
+    train_in(settings, config_for(model, *overrides, "train.mode=scratch"))
+    before, _ = reference_package(settings, model)
+    examples = take(simulation_of(model, "labels.share=1"), DRIFTED, LABELS)
+    label(store, model, zip(answer(settings, store, model, examples, tmp_path), examples, strict=True))
+    config = config_for(
+        model, *overrides, "promote.policy=always", "promote.reference_margin=null", name="continuous_training"
+    )
+    summary = run_in(settings, config)
+    assert summary.run.state == "promoted"
+    after, version = reference_package(settings, model)
+    assert before is not None
+    assert after is not None
+    assert version == "2"
+    rows = before.schema.select(before.sample) if before.sample is not None else None
+    assert rows is not None
+    assert np.array_equal(before.model["embed"].transform(rows), after.model["embed"].transform(rows))
+    assert set(before.training_rows) < set(after.training_rows)
+    found = lineage(settings, ProductionPointer(settings, model), "2")
+    assert found["data"]["warm_start"] == "1"

@@ -1,0 +1,82 @@
+"""When a watcher last looked, as the store has it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from ratchet.loop.decisions import Decider
+from ratchet.loop.heartbeat import beat, last_beat
+from ratchet.settings import Settings
+from ratchet.store.database import Store, open_store
+from ratchet.store.tables import heartbeats
+from tests.fitted import loop_config
+
+
+def test_where_nobody_has_looked_there_is_no_heartbeat(store: Store) -> None:
+    assert last_beat(store, "iris") is None
+
+
+def test_the_newest_look_takes_the_place_of_the_one_before(store: Store) -> None:
+    began = time.time()
+    for interval in (0.0, 10.0, 2.5):
+        beat(store, "iris", interval)
+    found = last_beat(store, "iris")
+    assert found is not None
+    assert found.interval == 2.5
+    assert began - 1 <= found.at <= time.time() + 1
+    with store.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(heartbeats)) == 1
+
+
+def test_a_single_look_does_not_speak_for_a_watcher_that_promised_to_look_again(store: Store) -> None:
+    beat(store, "iris", 10.0)
+    promised = last_beat(store, "iris")
+    beat(store, "iris", 0.0)
+    assert last_beat(store, "iris") == promised
+
+
+def test_a_watcher_that_begins_promises_to_look_and_leaves_the_promise_that_another_has_not_kept(store: Store) -> None:
+    beat(store, "iris", 10.0, looked=False)
+    promised = last_beat(store, "iris")
+    assert promised is not None
+    assert promised.interval == 10.0
+    beat(store, "iris", 20.0, looked=False)
+    assert last_beat(store, "iris") == promised
+
+
+def test_a_watcher_that_begins_takes_the_place_of_a_single_look(store: Store) -> None:
+    beat(store, "iris", 0.0)
+    beat(store, "iris", 10.0, looked=False)
+    found = last_beat(store, "iris")
+    assert found is not None
+    assert found.interval == 10.0
+
+
+def test_each_model_has_a_heartbeat_of_its_own(store: Store) -> None:
+    beat(store, "iris", 10.0)
+    beat(store, "wine", 60.0)
+    found = last_beat(store, "iris")
+    assert found is not None
+    assert found.interval == 10.0
+
+
+def test_a_heartbeat_that_cannot_be_written_is_told_and_keeps_nobody_from_looking(
+    mlflow_settings: Settings, tmp_path: Path, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = {"database_url": f"sqlite:///{tmp_path}/store.db", "store_timeout": 0.1}
+    settings = mlflow_settings.model_copy(update=own)
+    decider = Decider(loop_config(f"model={model}"), settings)
+    other = open_store(settings)
+    with other.transaction():
+        decider.beat(10.0)
+        decider.beat(10.0)
+        line = decider.decide().line
+    assert caplog.text.count(f"that somebody watches {model} is not written down") == 1
+    assert "no champion yet" in line
+    decider.beat(10.0)
+    assert last_beat(other, model) is not None
+    other.engine.dispose()

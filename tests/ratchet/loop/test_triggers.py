@@ -1,0 +1,609 @@
+"""What begins a run of continuous training, what holds it back, and what is decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+
+from ratchet.config import config_hash
+from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.loop.decisions import Decider
+from ratchet.loop.training_runs import TrainingRun, TrainingRuns
+from ratchet.loop.triggers import (
+    CronDue,
+    DriftSeen,
+    EveryKLabels,
+    Finding,
+    QualityFell,
+    View,
+    held_back,
+    wanted_watermark,
+)
+from ratchet.model.package.sealed_package import Package, load_package
+from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.live_quality import Quality
+from ratchet.monitoring.production_rows import watermark
+from ratchet.monitoring.windows import (
+    Span,
+    drift_windows,
+    quality_windows,
+    record_drift_of_training,
+    record_drift_window,
+    record_quality,
+)
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.store import leases
+from ratchet.store.database import Store
+from ratchet.store.tables import drift_results, quality_results
+from ratchet.tracking import DIGEST_TAG, connect
+from tests.fitted import Trained, loop_config, registered
+from tests.labels import Stream, records
+from tests.store_rows import url_of
+
+FLOWER = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+
+
+@pytest.fixture
+def stream(store: Store) -> Stream:
+    return Stream(store)
+
+
+@pytest.fixture(scope="session")
+def champion(iris_package: tuple[Path, str]) -> Package:
+    return load_package(*iris_package)
+
+
+def only(**triggers: Any) -> ContinuousTrainingConfig:
+    """The loop with these triggers and no other."""
+    return loop_config(f"triggers={triggers!r}".replace("'", '"'))
+
+
+def never() -> Any:
+    raise AssertionError("this was not to be read")
+
+
+def seen(
+    stream: Stream,
+    config: ContinuousTrainingConfig,
+    since: float | None = None,
+    package: Callable[[], Package] = never,
+    metrics: dict[str, float] | None = None,
+    version: str = "1",
+) -> View:
+    """What triggers see now; the champion came half an hour ago."""
+    since = time.time() - 1800 if since is None else since
+    last = TrainingRuns(stream.store, stream.model).last()
+    return View(stream.store, config, version, since, last, package, lambda: metrics or {})
+
+
+def found(finding: Finding | None) -> Finding:
+    assert finding is not None
+    return finding
+
+
+def labels(stream: Stream, count: int, said: str = "setosa", truth: str = "setosa", version: str = "1") -> list[int]:
+    shares = {"setosa": 0.8, "versicolor": 0.15, "virginica": 0.05}
+    return stream.label(stream.answer([FLOWER] * count, said, version=version, probabilities=shares), truth)
+
+
+def ran(stream: Stream, mark: int, digest: str = "config") -> TrainingRun:
+    """A run that took the labels up to a watermark and has just ended."""
+    runs = TrainingRuns(stream.store, stream.model)
+    run = runs.open(mark, digest, "a test")
+    assert run is not None
+    return runs.end(run, "refused", "no better")
+
+
+@pytest.mark.parametrize("trigger", [EveryKLabels(), DriftSeen(), QualityFell(), CronDue()])
+def test_a_trigger_that_is_left_out_says_nothing_and_reads_nothing(trigger: Any, stream: Stream) -> None:
+    labels(stream, 300)
+    assert trigger.look(seen(stream, only())) is None
+
+
+def test_labels_fire_at_every_multiple_of_k_and_the_run_takes_no_more(stream: Stream) -> None:
+    view = seen(stream, only(every_k_labels=10))
+    seqs = labels(stream, 9)
+    assert found(EveryKLabels().look(view)) == Finding("every_k_labels", False, "9 of 10 labels")
+    seqs += labels(stream, 1)
+    fired = found(EveryKLabels().look(view))
+    assert fired == Finding("every_k_labels", True, "10 new labels and more", 10)
+    assert wanted_watermark(view, [fired]) == seqs[9]
+    seqs += labels(stream, 15)
+    assert found(EveryKLabels().look(view)) == fired, "it counts no further than it has to"
+    assert wanted_watermark(view, [fired]) == seqs[19], "at the last multiple, whenever one looks"
+
+
+def test_labels_that_a_run_took_do_not_fire_again(stream: Stream) -> None:
+    config = only(every_k_labels=10)
+    seqs = labels(stream, 15)
+    ran(stream, seqs[9])
+    assert found(EveryKLabels().look(seen(stream, config))) == Finding("every_k_labels", False, "5 of 10 labels")
+    seqs += labels(stream, 5)
+    view = seen(stream, config)
+    again = found(EveryKLabels().look(view))
+    assert (again.fires, wanted_watermark(view, [again])) == (True, seqs[19])
+
+
+def test_corrections_and_bare_verdicts_are_no_labels_to_fire_on(stream: Stream) -> None:
+    ids = stream.answer([FLOWER] * 10, "setosa")
+    stream.label(ids[:5], "setosa")
+    stream.label(ids[:5], "virginica")
+    stream.label(ids[5:], None, correct=False)
+    finding = found(EveryKLabels().look(seen(stream, only(every_k_labels=6))))
+    assert (finding.fires, finding.line) == (False, "5 of 6 labels")
+
+
+WINDOW = 60
+DRIFT = {"window": WINDOW, "k": 2, "n": 3}
+
+
+def usual(iris: Trained, seed: int = 0) -> list[Any]:
+    """A window of flowers such as the champion knows."""
+    return records(iris.train.drop(columns="species").sample(WINDOW, random_state=seed))
+
+
+def unusual(iris: Trained, seed: int = 0) -> list[Any]:
+    """A window of flowers that are all too large."""
+    return records(iris.train.drop(columns="species").sample(WINDOW, random_state=seed) + 3.0)
+
+
+def sent(stream: Stream, champion: Package, rows: list[Any], **options: Any) -> list[str]:
+    """Rows that the champion answered; their ids."""
+    said = champion.model.predict(champion.schema.select(pd.DataFrame(rows))).tolist()
+    return stream.answer(rows, said, **options)
+
+
+def count(store: Store, table: sa.Table) -> int:
+    with store.reading() as connection:
+        return int(connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0)
+
+
+def test_drift_fires_in_k_of_the_last_n_windows(stream: Stream, champion: Package, iris: Trained) -> None:
+    view = seen(stream, only(drift=DRIFT), package=lambda: champion)
+    fired = []
+    for window in (usual(iris), unusual(iris), usual(iris, 1), unusual(iris, 1), usual(iris, 2), usual(iris, 3)):
+        sent(stream, champion, window)
+        fired.append(found(DriftSeen().look(view)).fires)
+    assert fired == [False, False, False, True, False, False]
+    windows = drift_windows(stream.store, "iris", "1", 10)
+    assert [window["detected"] for window in windows] == [False, False, True, False, True, False]
+
+
+def test_a_finding_of_drift_says_how_far_it_is(stream: Stream, champion: Package, iris: Trained) -> None:
+    view = seen(stream, only(drift=DRIFT), package=lambda: champion)
+    sent(stream, champion, unusual(iris))
+    line = found(DriftSeen().look(view)).line
+    assert line.startswith("drift in 1 of the last 1 windows, 2 of 3 count (drift against version 1: ")
+    assert "\n" not in line
+    sent(stream, champion, usual(iris)[:20])
+    assert found(DriftSeen().look(view)).line.endswith("(20 of 60 rows to the next window)")
+
+
+def test_no_window_is_judged_twice_or_before_it_is_full(stream: Stream, champion: Package, iris: Trained) -> None:
+    loaded: list[int] = []
+
+    def load() -> Package:
+        loaded.append(1)
+        return champion
+
+    view = seen(stream, only(drift=DRIFT), package=load)
+    first = sent(stream, champion, usual(iris)[:-1])
+    DriftSeen().look(view)
+    assert (count(stream.store, drift_results), loaded) == (0, [])
+    first += sent(stream, champion, usual(iris)[-1:])
+    for _ in range(3):
+        DriftSeen().look(view)
+        assert (count(stream.store, drift_results), loaded) == (1, [1])
+    second = sent(stream, champion, usual(iris, 1))
+    DriftSeen().look(view)
+    newest, oldest = drift_windows(stream.store, "iris", "1", 10)
+    assert (oldest["first_prediction"], oldest["last_prediction"]) == (first[0], first[-1])
+    assert (newest["first_prediction"], newest["last_prediction"]) == (second[0], second[-1])
+    assert newest["n_rows"] == WINDOW
+
+
+def test_what_another_version_answered_is_not_drift_of_this_one(
+    stream: Stream, champion: Package, iris: Trained
+) -> None:
+    config = only(drift={**DRIFT, "k": 1})
+    sent(stream, champion, unusual(iris), version="2")
+    assert not found(DriftSeen().look(seen(stream, config))).fires
+    assert found(DriftSeen().look(seen(stream, config, package=lambda: champion, version="2"))).fires
+    assert not found(DriftSeen().look(seen(stream, config))).fires, "nor are its windows"
+
+
+def test_what_the_champion_answered_before_it_came_back_is_not_looked_at(
+    stream: Stream, champion: Package, iris: Trained
+) -> None:
+    sent(stream, champion, unusual(iris), at=time.time() - 3600)
+    finding = found(DriftSeen().look(seen(stream, only(drift={**DRIFT, "k": 1}))))
+    assert not finding.fires
+    assert finding.line.endswith("(0 of 60 rows to the next window)")
+
+
+def test_windows_of_drift_before_the_last_run_do_not_count(stream: Stream, champion: Package, iris: Trained) -> None:
+    config = only(drift=DRIFT)
+    for seed in (0, 1):
+        sent(stream, champion, unusual(iris, seed))
+        DriftSeen().look(seen(stream, config, package=lambda: champion))
+    assert found(DriftSeen().look(seen(stream, config))).fires
+    ran(stream, 0)
+    assert not found(DriftSeen().look(seen(stream, config))).fires
+    sent(stream, champion, unusual(iris, 2))
+    after = found(DriftSeen().look(seen(stream, config, package=lambda: champion)))
+    assert not after.fires
+    assert after.line.startswith("drift in 1 of the last 1 windows, 2 of 3 count")
+
+
+def test_windows_of_drift_before_the_promotion_do_not_count(stream: Stream, champion: Package, iris: Trained) -> None:
+    config = only(drift={**DRIFT, "k": 1})
+    sent(stream, champion, unusual(iris))
+    assert found(DriftSeen().look(seen(stream, config, package=lambda: champion))).fires
+    assert not found(DriftSeen().look(seen(stream, config, since=time.time() + 5))).fires
+
+
+QUALITY = {"drop": 0.05, "window": 40, "step": 20, "minimum_rows": 30, "metric": "accuracy", "k": 2, "n": 3}
+GOOD = {"accuracy": 1.0, "f1_macro": 1.0}
+
+
+def test_quality_fires_in_k_of_the_last_n_windows(stream: Stream) -> None:
+    view = seen(stream, only(quality_drop=QUALITY), metrics=GOOD)
+    fired = []
+    for truth in ("setosa", "setosa", "virginica", "virginica", "setosa", "setosa", "setosa", "setosa"):
+        labels(stream, 20, truth=truth)
+        fired.append(found(QualityFell().look(view)).fires)
+    windows = quality_windows(stream.store, "iris", "1", 10)
+    assert [window["dropped"] for window in windows[::-1]] == [False, True, True, True, False, False, False]
+    assert fired == [False, False, False, True, True, True, False, False]
+    assert [window["n_rows"] for window in windows] == [40] * 7
+
+
+def test_a_finding_of_quality_says_the_figure(stream: Stream) -> None:
+    view = seen(stream, only(quality_drop=QUALITY), metrics=GOOD)
+    labels(stream, 10)
+    assert found(QualityFell().look(view)).line == (
+        "quality in 0 of the last 0 windows, 2 of 3 count (10 of 20 labels of version 1)"
+    )
+    labels(stream, 10)
+    assert found(QualityFell().look(view)).line.endswith("(20 labelled rows, 30 are needed)")
+    labels(stream, 20, truth="virginica")
+    line = found(QualityFell().look(view)).line
+    assert line.startswith("quality in 1 of the last 1 windows, 2 of 3 count (accuracy 0.500 (95 % interval ")
+    assert line.endswith("40 rows), 1.000 on the holdout)")
+
+
+def test_without_enough_new_labels_nothing_is_measured_again(stream: Stream) -> None:
+    config = only(quality_drop=QUALITY)
+    seqs = labels(stream, 40)
+    QualityFell().look(seen(stream, config, metrics=GOOD))
+    assert quality_windows(stream.store, "iris", "1", 10)[0]["last_seq"] == seqs[-1]
+    labels(stream, 19)
+    for _ in range(3):
+        QualityFell().look(seen(stream, config, metrics=GOOD))
+        assert count(stream.store, quality_results) == 1
+    labels(stream, 1)
+    QualityFell().look(seen(stream, config, metrics=GOOD))
+    assert count(stream.store, quality_results) == 2
+
+
+def test_a_window_keeps_what_was_found_on_it(stream: Stream) -> None:
+    labels(stream, 40, truth="virginica")
+    QualityFell().look(seen(stream, only(quality_drop=QUALITY), metrics=GOOD))
+    window = quality_windows(stream.store, "iris", "1", 1)[0]
+    assert (window["metric"], window["value"], window["low"], window["high"]) == ("accuracy", 0.0, 0.0, 0.0)
+    assert window["estimate"] == pytest.approx(0.8), "what the probabilities alone would have said"
+    kept = Quality.model_validate(window["report"])
+    assert (kept.baseline, kept.dropped, kept.version) == (1.0, True, "1")
+
+
+def test_rows_that_are_only_known_to_be_wrong_are_a_fall_too(stream: Stream) -> None:
+    shares = {"setosa": 0.8, "versicolor": 0.15, "virginica": 0.05}
+    stream.label(stream.answer([FLOWER] * 40, "setosa", probabilities=shares), None, correct=False)
+    finding = found(QualityFell().look(seen(stream, only(quality_drop={**QUALITY, "k": 1}), metrics=GOOD)))
+    assert finding.fires
+
+
+def test_corrections_alone_make_no_new_window(stream: Stream) -> None:
+    config = only(quality_drop={**QUALITY, "k": 1})
+    ids = stream.answer([FLOWER] * 40, "setosa")
+    stream.label(ids, "setosa")
+    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    for truth in ("virginica", "setosa", "virginica"):
+        stream.label(ids[:20], truth)
+    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert count(stream.store, quality_results) == 1
+
+
+def test_windows_do_not_overlap_unless_a_step_is_set(stream: Stream) -> None:
+    config = only(quality_drop={key: value for key, value in QUALITY.items() if key != "step"})
+    labels(stream, 39)
+    QualityFell().look(seen(stream, config, metrics=GOOD))
+    assert count(stream.store, quality_results) == 0
+    for _ in range(2):
+        labels(stream, 40)
+        QualityFell().look(seen(stream, config, metrics=GOOD))
+    assert count(stream.store, quality_results) == 2
+
+
+def test_without_a_figure_of_the_holdout_nothing_has_fallen(stream: Stream) -> None:
+    labels(stream, 40, truth="virginica")
+    finding = found(QualityFell().look(seen(stream, only(quality_drop={**QUALITY, "k": 1}))))
+    assert not finding.fires
+    assert finding.line.endswith(" rows), the holdout's figure is not known)")
+
+
+def test_the_primary_metric_decides_where_none_is_named(stream: Stream) -> None:
+    labels(stream, 40)
+    asked = {key: value for key, value in QUALITY.items() if key != "metric"}
+    QualityFell().look(seen(stream, only(quality_drop=asked), metrics=GOOD))
+    assert quality_windows(stream.store, "iris", "1", 1)[0]["metric"] == "f1_macro"
+
+
+def test_windows_by_another_metric_or_of_another_version_do_not_count(stream: Stream) -> None:
+    config = only(quality_drop={**QUALITY, "k": 1})
+    other = only(quality_drop={**QUALITY, "k": 1, "metric": "f1_macro"})
+    labels(stream, 40, truth="virginica")
+    assert found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert found(QualityFell().look(seen(stream, other, metrics={"f1_macro": 0.0}))).fires is False
+    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD, version="2"))).fires
+
+
+def test_windows_of_quality_before_the_last_run_do_not_count(stream: Stream) -> None:
+    config = only(quality_drop={**QUALITY, "k": 1})
+    seqs = labels(stream, 40, truth="virginica")
+    assert found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    ran(stream, seqs[-1])
+    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    labels(stream, 20, truth="virginica")
+    assert found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+
+
+def test_the_clock_fires_once_a_time_has_passed_since_the_promotion_or_the_last_run(stream: Stream) -> None:
+    hourly = f"{datetime.now(UTC).minute} * * * *"  # it was due when this minute began
+    config = only(cron=hourly)
+    due = found(CronDue().look(seen(stream, config, since=time.time() - 1800)))
+    assert due.fires
+    assert due.line.startswith("due at ")
+    assert due.line.endswith(f" UTC ({hourly})")
+    assert due.every is None
+    assert not found(CronDue().look(seen(stream, config, since=time.time()))).fires
+    ran(stream, 0)
+    assert not found(CronDue().look(seen(stream, config, since=time.time() - 1800))).fires
+
+
+def test_a_run_waits_for_its_cool_down(stream: Stream) -> None:
+    labels(stream, 30)
+    assert held_back(seen(stream, only(cooldown=3600))) is None, "there was no run yet"
+    ended = ran(stream, 0).ended_at
+    assert ended is not None
+    until = f"{datetime.fromtimestamp(ended + 3600, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    assert held_back(seen(stream, only(cooldown=3600))) == f"cooling down until {until}"
+    assert held_back(seen(stream, only(cooldown=0))) is None
+
+
+def test_a_run_needs_new_labels_whatever_fires(stream: Stream) -> None:
+    seqs = labels(stream, 30)
+    config = only(minimum_labels=20, cooldown=0)
+    assert held_back(seen(stream, config)) is None
+    ran(stream, seqs[14])
+    assert held_back(seen(stream, config)) == "15 of at least 20 new labels since the last run"
+    labels(stream, 5)
+    assert held_back(seen(stream, config)) is None
+
+
+def test_a_run_takes_the_newest_labels_unless_they_alone_began_it(stream: Stream) -> None:
+    seqs = labels(stream, 15)
+    view = seen(stream, only(every_k_labels=10))
+    by_labels, by_drift = Finding("every_k_labels", True, "", 10), Finding("drift", True, "")
+    assert wanted_watermark(view, [by_labels]) == seqs[9]
+    assert wanted_watermark(view, [by_drift]) == seqs[-1]
+    assert wanted_watermark(view, [by_labels, by_drift]) == seqs[-1]
+
+
+def quality_found(**changes: Any) -> Quality:
+    values: dict[str, Any] = {"version": "1", "metric": "accuracy", "value": 0.5, "low": 0.4, "high": 0.6, "n_rows": 40}
+    return Quality(**{**values, "reason": "r", **changes})
+
+
+def test_a_window_is_written_down_once_by_whoever_comes_first(store: Store) -> None:
+    report, span = DriftReport(reference="1", method="psi", n_rows=60, detected=True), Span("a", "b")
+    assert record_drift_window(store, "iris", "1", report, span)
+    assert not record_drift_window(store, "iris", "1", report, span)
+    assert record_drift_window(store, "iris", "2", report, span)
+    assert record_quality(store, "iris", quality_found(), last_seq=7)
+    assert not record_quality(store, "iris", quality_found(), last_seq=7)
+    assert record_quality(store, "iris", quality_found(metric="f1_macro"), last_seq=7)
+    assert len(drift_windows(store, "iris", None, 10)) == 2
+    assert [w["metric"] for w in quality_windows(store, "iris", "1", 10)] == ["f1_macro", "accuracy"]
+    assert [w["metric"] for w in quality_windows(store, "iris", None, 10, metric="accuracy")] == ["accuracy"]
+    assert quality_windows(store, "wine", None, 10) == []
+
+
+def test_a_window_without_a_verdict_is_never_written_down(store: Store) -> None:
+    with pytest.raises(ValueError, match="without a verdict"):
+        record_quality(store, "iris", quality_found(value=None, low=None, high=None), last_seq=7)
+    assert count(store, quality_results) == 0
+
+
+def test_drift_of_training_rows_is_kept_apart_from_windows_of_production(store: Store) -> None:
+    report = DriftReport(reference="1", method="psi", n_rows=60, detected=True, share=0.75)
+    record_drift_of_training(store, "iris", report, "run")
+    record_drift_of_training(store, "iris", report, "another run")
+    record_drift_of_training(store, "iris", DriftReport(reference=None, method="psi"), "the first run")
+    assert count(store, drift_results) == 2
+    assert drift_windows(store, "iris", None, 10) == []
+
+
+@pytest.fixture
+def settings(mlflow_settings: Settings, any_store: Store) -> Settings:
+    return mlflow_settings.model_copy(update={"database_url": url_of(any_store)})
+
+
+@pytest.fixture
+def lived(settings: Settings, any_store: Store, model_name: str) -> Stream:
+    """The production of a model whose champion, version 1, is there in name alone."""
+    client = connect(settings)
+    client.create_registered_model(model_name)
+    client.create_model_version(model_name, (settings.home / "nothing").as_uri(), tags={DIGEST_TAG: "d"})
+    ProductionPointer(settings, model_name).promote("1", "r", "a")
+    return Stream(any_store, model_name)
+
+
+def decider(settings: Settings, stream: Stream, **triggers: Any) -> Decider:
+    """A new one, as after a restart."""
+    triggers = {"minimum_labels": 5, "cooldown": 0, **triggers}
+    config = only(**triggers).model_copy(update={"model": stream.model})
+    return Decider(config, settings)
+
+
+def test_without_a_champion_there_is_nothing_to_watch(settings: Settings, any_store: Store, model_name: str) -> None:
+    stream = Stream(any_store, model_name)
+    labels(stream, 50)
+    decision = decider(settings, stream, every_k_labels=10).decide()
+    assert decision.run is None
+    assert decision.line == f"{model_name}: no champion yet, so that there is nothing to watch: train one first"
+
+
+def test_without_a_trigger_people_begin_runs(settings: Settings, lived: Stream) -> None:
+    labels(lived, 50)
+    decision = decider(settings, lived).decide()
+    assert (decision.run, decision.line) == (None, f"{lived.model} version 1: nothing to do: no trigger is set")
+
+
+def test_what_fires_opens_one_run_and_says_why(settings: Settings, lived: Stream) -> None:
+    looking = decider(settings, lived, every_k_labels=10)
+    labels(lived, 7)
+    assert looking.decide().line == f"{lived.model} version 1: nothing to do: 7 of 10 labels"
+    seqs = labels(lived, 6)
+    decision = looking.decide()
+    assert decision.run is not None
+    assert decision.run.watermark == seqs[2]
+    assert decision.run.config_hash == config_hash(looking._config)
+    assert decision.run.triggers == "every_k_labels"
+    assert decision.line == (
+        f"{lived.model} version 1: run {decision.run.id} (watermark {seqs[2]}) begins:"
+        " every_k_labels: 10 new labels and more"
+    )
+    assert looking.runs.history(10) == [decision.run]
+
+
+def test_a_run_that_was_opened_is_begun_and_one_that_died_is_picked_up_by_whoever_looks(
+    settings: Settings, lived: Stream
+) -> None:
+    labels(lived, 10)
+    run = decider(settings, lived, every_k_labels=10).decide().run
+    assert run is not None
+    after_restart = decider(settings, lived, every_k_labels=10)
+    again = after_restart.decide()
+    assert again.run == run
+    assert f"run {run.id} (watermark {run.watermark}) is begun: every_k_labels: 10 new labels" in again.line
+    after_restart.runs.begin(run, run.config_hash)
+    picked_up = after_restart.decide()
+    assert picked_up.run is not None
+    assert picked_up.run.attempts == 1
+    assert f"run {run.id} (watermark {run.watermark}) is picked up where it was left: " in picked_up.line
+
+
+def test_a_run_that_somebody_makes_is_left_to_them(settings: Settings, lived: Stream) -> None:
+    labels(lived, 10)
+    looking = decider(settings, lived, every_k_labels=10)
+    run = looking.decide().run
+    assert run is not None
+    with leases.held(lived.store, looking.runs.lease_name) as lease:
+        decision = looking.decide()
+        assert decision.run is None
+        assert decision.line == (
+            f"{lived.model}: run {run.id} (watermark {run.watermark}) is under way by {lease.holder}"
+        )
+    assert looking.decide().run == run
+
+
+def test_what_was_taken_is_not_taken_again_after_a_restart(settings: Settings, lived: Stream) -> None:
+    labels(lived, 10)
+    first = decider(settings, lived, every_k_labels=10)
+    run = first.decide().run
+    assert run is not None
+    first.runs.end(run, "failed", "it broke")
+    for _ in range(2):
+        assert decider(settings, lived, every_k_labels=10).decide().line.endswith("nothing to do: 0 of 10 labels")
+    labels(lived, 10)
+    second = decider(settings, lived, every_k_labels=10).decide().run
+    assert second is not None
+    assert second.id != run.id
+
+
+def test_what_fires_is_held_back_until_its_time(settings: Settings, lived: Stream) -> None:
+    labels(lived, 10)
+    ran(lived, watermark(lived.store, lived.model))
+    labels(lived, 10)
+    held = decider(settings, lived, every_k_labels=10, cooldown=3600).decide()
+    assert held.run is None
+    assert ": every_k_labels: 10 new labels and more; but cooling down until " in held.line
+    assert decider(settings, lived, every_k_labels=10, cooldown=3600).decide() == held, "it is told once"
+    assert decider(settings, lived, every_k_labels=10, cooldown=0).decide().run is not None
+
+
+def test_the_clock_without_new_labels_is_held_back(settings: Settings, lived: Stream) -> None:
+    with lived.store.transaction() as connection:  # the champion came an hour ago
+        connection.execute(sa.text("UPDATE promotions SET ended_at = ended_at - 3600"))
+    looking = decider(settings, lived, cron="* * * * *", minimum_labels=5)
+    held = looking.decide()
+    assert held.run is None
+    assert held.line.startswith(f"{lived.model} version 1: cron: due at ")
+    assert held.line.endswith("; but 0 of at least 5 new labels since the last run")
+    seqs = labels(lived, 5)
+    decision = looking.decide()
+    assert decision.run is not None
+    assert decision.run.watermark == seqs[-1]
+
+
+def test_a_watermark_that_had_its_run_is_told(
+    settings: Settings, lived: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two who look at once: the other one opens the run, and it ends, after this one has read what there is."""
+    seqs = labels(lived, 10)
+    looking = decider(settings, lived, every_k_labels=10)
+    ran(lived, seqs[-1], config_hash(looking._config))
+    monkeypatch.setattr(looking.runs, "last", lambda: None)
+    decision = looking.decide()
+    assert decision.run is None
+    assert decision.line.endswith(f"; but watermark {seqs[-1]} has had its run, or somebody began another just now")
+
+
+def test_the_champions_package_and_figures_are_read_once_and_drift_without_labels_is_held_back(
+    settings: Settings, any_store: Store, model_name: str, iris: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ratchet.loop import decisions
+
+    version = registered(settings, model_name, iris, {"accuracy": 1.0})
+    stream = Stream(any_store, model_name)
+    read: list[str] = []
+    for name in ("fetch_package", "run_record"):
+        real = getattr(decisions, name)
+        monkeypatch.setattr(decisions, name, lambda *args, name=name, real=real: (read.append(name), real(*args))[1])
+    looking = decider(settings, stream, drift={**DRIFT, "k": 1}, quality_drop={**QUALITY, "k": 1})
+    stream.answer(unusual(iris), "virginica", version=version)
+    decision = looking.decide()
+    assert decision.run is None
+    assert f"{model_name} version {version}: drift: drift in 1 of the last 1 windows, 1 of 3 count" in decision.line
+    assert decision.line.endswith("; but 0 of at least 5 new labels since the last run")
+    assert decider(settings, stream, drift={**DRIFT, "k": 1}).decide().line.endswith("new labels since the last run")
+
+    ids = stream.answer(unusual(iris, 1), "virginica", version=version)
+    stream.label(ids, "setosa")
+    decision = looking.decide()
+    assert decision.run is not None
+    assert "quality_drop: quality in 1 of the last 1 windows" in decision.line
+    assert "drift: drift in 2 of the last 2 windows" in decision.line
+    looking.runs.end(decision.run, "refused", "no better")
+    stream.label(stream.answer(unusual(iris, 2), "virginica", version=version), "setosa")
+    assert looking.decide().run is not None
+    assert sorted(read) == ["fetch_package", "run_record"]

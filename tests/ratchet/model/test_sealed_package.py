@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skops.io
+from sklearn.preprocessing import FunctionTransformer
+
+from ratchet.data import row_hashes
+from ratchet.data.fingerprint import file_sha256
+from ratchet.errors import PackageError
+from ratchet.model.package import sealed_package
+from ratchet.model.package.golden_predictions import Golden, check_golden, record_golden
+from ratchet.model.package.onnx import check_parity, export_onnx, open_session, run_onnx
+from ratchet.model.package.sealed_package import load_package, requirements, verify_package, write_package
+from tests.fitted import Trained, baseline
+
+
+@pytest.fixture
+def package(iris_package: tuple[Path, str], tmp_path: Path) -> tuple[Path, str]:
+    """A copy of the baseline's package, to be damaged."""
+    folder, digest = iris_package
+    return Path(shutil.copytree(folder, tmp_path / "copy")), digest
+
+
+def test_a_loaded_package_is_the_one_that_was_written(iris_package: tuple[Path, str], iris: Trained) -> None:
+    loaded = load_package(*iris_package)
+    verify_package(loaded)
+    np.testing.assert_array_equal(
+        loaded.model.predict_proba(iris.schema.select(iris.holdout)),
+        iris.model.predict_proba(iris.schema.select(iris.holdout)),
+    )
+    assert loaded.schema == iris.schema
+    assert set(loaded.training_rows) == set(row_hashes(iris.train))
+    assert loaded.onnx is not None
+
+
+def test_a_package_can_be_loaded_by_mlflow(iris_package: tuple[Path, str], iris: Trained) -> None:
+    import mlflow.pyfunc
+
+    model = mlflow.pyfunc.load_model(str(iris_package[0]))
+    assert model.metadata.signature.inputs.input_names() == iris.schema.feature_names
+    assert (
+        model.predict(iris.schema.select(iris.holdout)).tolist()
+        == iris.model.predict(iris.schema.select(iris.holdout)).tolist()
+    )
+
+
+def test_requirements_are_exact() -> None:
+    assert all("==" in line for line in requirements())
+
+
+@pytest.mark.parametrize("name", ["model.skops", "model.onnx", "schema.json", "golden.json", "MLmodel"])
+def test_a_changed_file_is_refused_by_name(package: tuple[Path, str], name: str) -> None:
+    folder, digest = package
+    with (folder / name).open("ab") as file:
+        file.write(b" ")
+    with pytest.raises(PackageError, match=f"{name}: differs from the manifest"):
+        load_package(folder, digest)
+
+
+def test_a_missing_file_is_refused_by_name(package: tuple[Path, str]) -> None:
+    folder, digest = package
+    (folder / "profile.json").unlink()
+    with pytest.raises(PackageError, match=r"profile.json: missing from the package"):
+        load_package(folder, digest)
+
+
+def test_a_file_changed_with_its_manifest_is_refused(package: tuple[Path, str]) -> None:
+    folder, digest = package
+    (folder / "golden.json").write_text("{}")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"]["golden.json"] = file_sha256(folder / "golden.json")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(PackageError, match=r"manifest.json: differs from the digest recorded at registration"):
+        load_package(folder, digest)
+
+
+def test_a_folder_without_a_manifest_is_no_package(tmp_path: Path) -> None:
+    with pytest.raises(PackageError, match=r"manifest.json: missing"):
+        load_package(tmp_path, "0" * 64)
+
+
+def test_a_type_off_the_trust_list_is_refused_when_it_is_written(tmp_path: Path, iris: Trained) -> None:
+    with pytest.raises(PackageError, match=r"the model holds .*shutil.*/trusted_types.py does not list"):
+        write_package(tmp_path / "p", FunctionTransformer(shutil.rmtree), iris.train, iris.schema)
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_type_off_the_trust_list_is_refused_when_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "model.skops").write_bytes(skops.io.dumps(FunctionTransformer(shutil.rmtree)))
+    with pytest.raises(PackageError, match=r"model.skops: Untrusted types found.*/trusted_types.py"):
+        sealed_package._load_skops(tmp_path / "model.skops")
+
+
+ESTIMATORS = {
+    "sklearn.linear_model.LogisticRegression": True,
+    "sklearn.ensemble.RandomForestClassifier": True,
+    "sklearn.ensemble.GradientBoostingClassifier": True,
+    "sklearn.ensemble.HistGradientBoostingClassifier": False,
+    "sklearn.svm.LinearSVC": False,
+    "sklearn.neighbors.KNeighborsClassifier": True,
+    "sklearn.naive_bayes.GaussianNB": True,
+    "sklearn.tree.DecisionTreeClassifier": True,
+    "sklearn.dummy.DummyClassifier": False,
+}
+
+
+@pytest.mark.parametrize("path", ESTIMATORS)
+def test_the_usual_estimators_can_be_packaged(path: str, tmp_path: Path) -> None:
+    params = "{n_estimators: 5}" if path.endswith(("ForestClassifier", "t.GradientBoostingClassifier")) else "{}"
+    trained = baseline(f"train={{estimator: {path}, params: {params}}}")
+    digest, manifest = write_package(tmp_path / "p", trained.model, trained.train, trained.schema)
+    verify_package(load_package(tmp_path / "p", digest))
+    assert manifest.onnx.exported == ESTIMATORS[path], manifest.onnx.reason
+
+
+@pytest.mark.parametrize("name", ["iris", "diabetes", "mixed"])
+def test_onnx_says_what_scikit_learn_says(name: str, request: pytest.FixtureRequest) -> None:
+    trained: Trained = request.getfixturevalue(name)
+    content, report = export_onnx(trained.model, trained.train, trained.schema)
+    assert content is not None
+    assert report.max_difference is not None
+    features = trained.schema.select(trained.holdout)
+    first = run_onnx(open_session(content), features, trained.schema)[0]
+    expected = trained.model.predict(features)
+    if name != "diabetes":
+        assert first.tolist() == expected.tolist()
+    else:
+        np.testing.assert_allclose(first.ravel(), expected, rtol=1e-4)
+
+
+def test_an_export_that_disagrees_is_thrown_away(iris: Trained, diabetes: Trained) -> None:
+    content, _ = export_onnx(iris.model, iris.train, iris.schema)
+    other = baseline("train.params.C=0.001")
+    features = iris.schema.select(iris.train)
+    assert content is not None
+    assert not check_parity(content, other.model, features, iris.schema).exported
+    content, _ = export_onnx(diabetes.model, diabetes.train, diabetes.schema)
+    stiffer = baseline(
+        "task=regression",
+        "dataset={source: sklearn, name: diabetes, target: progression}",
+        "train={estimator: sklearn.linear_model.Ridge, params: {alpha: 500}}",
+        "evaluate={primary_metric: rmse}",
+    )
+    assert content is not None
+    report = check_parity(content, stiffer.model, diabetes.schema.select(diabetes.train), diabetes.schema)
+    assert "predictions differ by" in report.reason
+
+
+def test_golden_rows_are_spread_over_the_targets(iris: Trained) -> None:
+    golden = record_golden(iris.model, iris.train, iris.schema)
+    assert len(golden.rows) == 8
+    assert set(golden.predictions) == {"setosa", "versicolor", "virginica"}
+
+
+def test_golden_rows_with_gaps_survive_json(mixed: Trained) -> None:
+    golden = record_golden(mixed.model, mixed.train, mixed.schema)
+    again = Golden.model_validate_json(golden.model_dump_json())
+    assert again == golden
+    check_golden(mixed.model, again, mixed.schema)
+
+
+def test_a_model_that_says_something_else_is_found_out(iris: Trained, diabetes: Trained) -> None:
+    golden = record_golden(iris.model, iris.train, iris.schema)
+    with pytest.raises(PackageError, match="predictions differ by"):
+        check_golden(baseline("train.params.C=0.5").model, golden, iris.schema)
+    wrong: Any = golden.model_copy(update={"predictions": ("tulip", *golden.predictions[1:])})
+    with pytest.raises(PackageError, match="predicts other labels than when it was made"):
+        check_golden(iris.model, wrong, iris.schema)
+    numbers = record_golden(diabetes.model, diabetes.train, diabetes.schema)
+    check_golden(diabetes.model, numbers, diabetes.schema)
+    moved = numbers.model_copy(update={"predictions": tuple(float(p) + 1 for p in numbers.predictions)})
+    with pytest.raises(PackageError, match="predictions differ by"):
+        check_golden(diabetes.model, moved, diabetes.schema)

@@ -1,0 +1,255 @@
+"""Reports drawn by the real Evidently, in its own process, of rows as the store gives them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from commands.web_pages import serve_evidently, serve_mlflow
+from ratchet.config.reporting import ReportingConfig
+from ratchet.errors import ConfigError, RatchetError, StateError
+from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
+from ratchet.monitoring.reports import job as report_job
+from ratchet.monitoring.reports.record_files import write_records
+from ratchet.monitoring.reports.report import _publish, _reason, draw
+from ratchet.monitoring.reports.rows import ReportRows, report_rows
+from ratchet.monitoring.reports.version_rows import VersionRows
+from ratchet.registry.model_version import Version
+from ratchet.settings import Settings
+from tests.fitted import Trained, baseline
+
+CONFIG = ReportingConfig(pipeline="reporting")
+
+
+def subject(trained: Trained) -> VersionRows:
+    version = Version(trained.config.model, "3", "run", "digest", "Production")
+    return VersionRows(version, trained.model, trained.schema, trained.train, trained.holdout)
+
+
+def answered(trained: Trained, rows: pd.DataFrame) -> tuple[list[PredictedRow], list[LabelledRow]]:
+    """What the store would hold of these rows, newest first, all labelled."""
+    features = trained.schema.select(rows)
+    said = trained.model.predict(features).tolist()
+    truths = rows[trained.schema.target].tolist()
+    records = json.loads(features.to_json(orient="records"))
+    predicted = [
+        PredictedRow(f"{at:036d}", "3", record, prediction, None)
+        for at, (record, prediction) in enumerate(zip(records, said, strict=True))
+    ]
+    labelled = [
+        LabelledRow(*row, target=truth, correct=None, seq=at, created_at=0.0)
+        for at, (row, truth) in enumerate(zip(predicted, truths, strict=True))
+    ]
+    return predicted[::-1], labelled[::-1]
+
+
+def prepared(trained: Trained, rows: pd.DataFrame, config: ReportingConfig = CONFIG) -> ReportRows:
+    return report_rows(subject(trained), *answered(trained, rows), config)
+
+
+def drawn(rows: ReportRows, folder: Path) -> list[dict[str, Any]]:
+    """Everything that Evidently computed."""
+    rows.write(folder)
+    draw(folder)
+    assert (folder / report_job.HTML).read_text().lstrip().startswith("<!DOCTYPE html>")
+    return json.loads((folder / report_job.CONTENT).read_text())["metrics"]
+
+
+def values(metrics: list[dict[str, Any]], metric: str, name: str) -> dict[str, Any]:
+    """The values of a metric, by one of its parameters."""
+    found = [m for m in metrics if m["config"]["type"] == f"evidently:metric_v2:{metric}"]
+    return {m["config"].get(name): m["value"] for m in found}
+
+
+@pytest.fixture(scope="session")
+def worst(mixed: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportRows, list[dict[str, Any]]]:
+    """A window with everything that is out of the ordinary at once."""
+    rows = mixed.train.head(40).assign(age=None, plan="gold", left="no")
+    prepared_rows = prepared(mixed, rows)
+    return prepared_rows, drawn(prepared_rows, tmp_path_factory.mktemp("worst"))
+
+
+def test_each_thing_out_of_the_ordinary_is_a_line_and_no_crash(worst: tuple[ReportRows, list[Any]]) -> None:
+    rows, metrics = worst
+    assert rows.notes == (
+        "all 40 labelled rows are of one class, 'no'",
+        "column 'age': no value in 40 rows in production; it is left out",
+        "column 'plan': 'gold' in all 40 rows in production",
+        "column 'plan': never seen in training: 'gold' (40 rows)",
+    )
+    drift = values(metrics, "ValueDrift", "column")
+    assert set(drift) == {"plan", "prediction"}
+    assert drift["plan"] > 1
+
+
+def test_the_method_is_the_same_for_every_column(worst: tuple[ReportRows, list[Any]]) -> None:
+    _, metrics = worst
+    assert set(values(metrics, "ValueDrift", "method")) == {"psi"}
+    assert set(values(metrics, "ValueDrift", "threshold")) == {0.2}
+
+
+def test_a_constant_column_of_numbers_is_said(iris: Trained) -> None:
+    notes = prepared(iris, iris.holdout.assign(petal_width=0.2)).notes
+    assert notes == ("column 'petal_width': 0.2 in all 30 rows in production",)
+
+
+def test_a_regression_has_its_own_figures(diabetes: Trained, tmp_path: Path) -> None:
+    rows = prepared(diabetes, diabetes.holdout)
+    metrics = drawn(rows, tmp_path)
+    assert values(metrics, "Figure", "figure") == {name: value for name, (value, _) in rows.job.figures.items()}
+    assert set(rows.job.figures) == {"mae", "rmse", "r2", "mape"}
+    assert rows.job.figures["rmse"][0] == pytest.approx(rows.job.figures["rmse"][1])
+    assert panels(tmp_path) >= {"Mean absolute error", "Root mean squared error", "R²", "Share of drifted columns"}
+
+
+def panels(folder: Path) -> set[str]:
+    (dashboard,) = (folder / report_job.WORKSPACE).glob("*/dashboard.json")
+    return {panel["title"] for panel in json.loads(dashboard.read_text())["panels"]}
+
+
+def test_nothing_labelled_leaves_quality_out(iris: Trained) -> None:
+    predicted, _ = answered(iris, iris.holdout)
+    rows = report_rows(subject(iris), predicted, [], CONFIG)
+    assert rows.job.figures == {}
+    assert rows.notes == ("no prediction has a known truth yet: nothing is said of quality",)
+
+
+def test_rows_that_are_only_known_to_be_wrong_count_as_wrong(iris: Trained) -> None:
+    predicted, labelled = answered(iris, iris.train)
+    wrong = [row._replace(target=None, correct=False) for row in labelled[:12]]
+    right = [row._replace(target=row.prediction) for row in labelled[12:]]
+    rows = report_rows(subject(iris), predicted, [*wrong, *right], CONFIG)
+    assert rows.job.figures["accuracy"][0] == 0.9, "as watch measures it"
+    frame = rows.frames[report_job.LABELLED]
+    assert ((frame[report_job.TARGET] != frame[report_job.PREDICTION]).sum(), len(frame)) == (12, 120)
+    assert (rows.predictions, rows.labelled) == (120, 108)
+    assert rows.notes == ("12 rows are only known to be wrong: the likeliest other class stands for what is right",)
+
+
+def test_rows_of_which_nothing_is_known_are_left_out(diabetes: Trained) -> None:
+    predicted, labelled = answered(diabetes, diabetes.holdout)
+    wrong = labelled[0]._replace(target=None, correct=False)
+    assert report_rows(subject(diabetes), predicted, [wrong, *labelled[1:]], CONFIG).notes == (
+        "1 rows are left out: what is right is not known of them",
+    )
+
+
+def test_a_regression_whose_answers_are_whole_numbers_has_its_figures(diabetes: Trained) -> None:
+    predicted, labelled = answered(diabetes, diabetes.holdout)
+    whole = [row._replace(prediction=150, target=152) for row in labelled]
+    figures = report_rows(subject(diabetes), predicted, whole, CONFIG).job.figures
+    assert (figures["mae"][0], figures["rmse"][0]) == (2.0, 2.0)
+
+
+def test_a_class_that_never_occurs_is_not_averaged_over(iris: Trained) -> None:
+    predicted, labelled = answered(iris, iris.holdout)
+    one_class = [row._replace(target="setosa", prediction="setosa") for row in labelled]
+    one_class[0] = one_class[0]._replace(prediction="virginica")
+    assert report_rows(subject(iris), predicted, one_class, CONFIG).job.figures["precision_macro"][0] == 1.0
+
+
+def test_more_rows_than_the_budget_are_sampled_with_the_seed(iris: Trained) -> None:
+    few, again, other = (
+        prepared(iris, iris.train, CONFIG.model_copy(update={"rows": 50, "seed": seed})) for seed in (1, 1, 2)
+    )
+    name = report_job.FEATURES[1]
+    assert {len(frame) for frame in few.frames.values()} == {50}
+    assert few.frames[name].equals(again.frames[name])
+    assert not few.frames[name].equals(other.frames[name])
+    assert (few.predictions, few.labelled) == (120, 120)
+    assert few.job.figures == other.job.figures, "figures are of all rows of the window"
+
+
+def test_a_feature_named_prediction_is_told_from_what_was_predicted(iris: Trained, tmp_path: Path) -> None:
+    path = tmp_path / "iris.csv"
+    iris.train.rename(columns={"petal_width": "prediction"}).to_csv(path, index=False)
+    trained = baseline(f"dataset={{source: csv, path: {path}, target: species}}")
+    rows = prepared(trained, trained.holdout)
+    assert rows.job.numbers[-1] == "prediction (feature)"
+    assert rows.frames[report_job.FEATURES[1]].columns[-1] == "prediction (feature)"
+
+
+def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(RatchetError, match="not drawn within 0.1 s"):
+        draw(tmp_path, timeout=0.1)
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "reason"),
+    [
+        (1, "a warning\nValueError: no rows\n", "ValueError: no rows"),
+        (3, "", "its process ended with status 3"),
+        (-9, "a warning\n", "its process was ended by SIGKILL"),
+    ],
+)
+def test_why_a_report_could_not_be_drawn_is_one_line(status: int, said: str, reason: str) -> None:
+    assert _reason(subprocess.CalledProcessError(status, "worker", stderr=said)) == reason
+
+
+def test_a_later_report_leaves_the_panels_as_the_user_has_them(tmp_path: Path) -> None:
+    for number in (1, 2):
+        made = tmp_path / f"made{number}" / "project"
+        (made / "snapshots").mkdir(parents=True)
+        (made / "dashboard.json").write_text(str(number))
+        (made / "snapshots" / f"{number}.json").write_text("{}")
+        _publish(made.parent, tmp_path / "workspace")
+    project = tmp_path / "workspace" / "project"
+    assert (project / "dashboard.json").read_text() == "1"
+    assert sorted(path.name for path in (project / "snapshots").iterdir()) == ["1.json", "2.json"]
+
+
+def test_the_files_of_record_are_what_the_estimator_sees(iris: Trained, tmp_path: Path) -> None:
+    _, labelled = answered(iris, iris.holdout)
+    write_records(
+        Settings(data_dir=tmp_path / "data"), subject(iris), [labelled[0]._replace(target=None), *labelled[1:]]
+    )
+    reference, production = (pd.read_csv(tmp_path / "data" / f"{name}_data.csv") for name in ("ref", "prod"))
+    assert list(reference.columns) == ["PCA_1", "PCA_2", "PCA_3", "target"]
+    assert list(production.columns) == ["PCA_1", "PCA_2", "PCA_3", "target", "prediction"]
+    assert reference["target"].tolist() == iris.train["species"].tolist()
+    assert production["target"].tolist() == iris.holdout["species"].tolist()[:-1]
+    estimator = iris.model.named_steps["model"]
+    assert estimator.predict(production.filter(like="PCA").to_numpy()).tolist() == production["prediction"].tolist()
+
+
+def test_with_nothing_labelled_there_is_a_header_alone(iris: Trained, tmp_path: Path) -> None:
+    files = write_records(Settings(data_dir=tmp_path), subject(iris), [])
+    assert files.production.read_text() == "PCA_1,PCA_2,PCA_3,target,prediction\n"
+    assert files.production_rows == 0
+
+
+def test_files_of_record_that_cannot_be_written_are_one_line(iris: Trained, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(StateError, match=r"data: cannot be written \(File exists\): set RATCHET_DATA_DIR"):
+        write_records(Settings(data_dir=tmp_path / "data"), subject(iris), [])
+
+
+def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(iris: Trained, tmp_path: Path) -> None:
+    (tmp_path / "ref_data.csv").mkdir()
+    with pytest.raises(StateError, match="Is a directory"):
+        write_records(Settings(data_dir=tmp_path), subject(iris), [])
+    assert [path.name for path in tmp_path.iterdir()] == ["ref_data.csv"]
+
+
+def test_pages_need_a_report_and_a_free_port(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with pytest.raises(StateError, match="draw one with python run.py report"):
+        serve_evidently(settings, "127.0.0.1", 0)
+    (tmp_path / "evidently").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for serve in (serve_evidently, serve_mlflow):
+            with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1 port {port} .*--port"):
+                serve(settings, "127.0.0.1", port)
+
+
+def test_runs_on_a_server_have_pages_there() -> None:
+    settings = Settings(mlflow_uri="http://user:secret@mlflow.example:5000")
+    with pytest.raises(ConfigError, match=r"on a server, which has these pages itself: http://user:\*\*\*@mlflow"):
+        serve_mlflow(settings, "127.0.0.1", 5000)

@@ -1,0 +1,397 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+from sklearn.dummy import DummyClassifier
+
+from ratchet.config import Costs
+from ratchet.config.files import parse_config
+from ratchet.data import row_hashes
+from ratchet.data.schema import Field, Schema
+from ratchet.errors import ConfigError, DataError
+from ratchet.model import metrics
+from ratchet.model.evaluation import Evaluation, evaluate_model
+from ratchet.model.metrics import ClassificationScores, RegressionScores
+from ratchet.model.package.sealed_package import Package, load_package
+from ratchet.registry import gates
+from ratchet.registry.gates import Check, Trial, incompatibilities, judge, paired_interval, unseen_rows
+from ratchet.registry.gates.comparison import both_scores
+from tests.fitted import Trained, baseline
+
+
+@pytest.fixture
+def package(iris_package: tuple[Path, str]) -> Package:
+    return load_package(*iris_package)
+
+
+@pytest.fixture(scope="session")
+def blind() -> Any:
+    """A model that hardly tells the flowers apart, made from other components."""
+    return baseline("embed.n_components=1", "train.params.C=0.00001").model
+
+
+@pytest.fixture
+def weak(package: Package, blind: Any) -> Package:
+    """A champion that is easy to beat."""
+    return replace(package, model=blind)
+
+
+def trial(iris: Trained, challenger: Package, champion: Package | None, **asked: Any) -> Trial:
+    config = iris.config.model_copy(update={"promote": iris.config.promote.model_copy(update=asked)})
+    evaluation = evaluate_model(challenger.model, iris.holdout, iris.schema, config.evaluate, seed=1)
+    return Trial(config, challenger, champion, iris.holdout, evaluation)
+
+
+def named(checks: tuple[Check, ...]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_a_first_version_passes_every_check(iris: Trained, package: Package) -> None:
+    checks = judge(trial(iris, package, None))
+    assert [check.name for check in checks] == [
+        "floor",
+        "against_champion",
+        "reference_holdout",
+        "signature",
+        "golden",
+        "onnx_parity",
+        "latency",
+    ]
+    assert all(check.passed for check in checks)
+    assert named(checks)["against_champion"].reason == "there is no champion yet"
+
+
+def test_all_checks_run_even_after_one_has_failed(iris: Trained, package: Package, weak: Package) -> None:
+    checks = judge(trial(iris, weak, package, latency_ms=1e-9))
+    assert len(checks) == 7
+    assert {check.name for check in checks if not check.passed} == {
+        "floor",
+        "against_champion",
+        "golden",
+        "onnx_parity",
+        "latency",
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "limit", "value", "passed"),
+    [
+        ("f1_macro", {"minimum": 0.9}, 0.89, False),
+        ("f1_macro", {"minimum": 0.9}, 0.9, True),
+        ("log_loss", {"maximum": 0.5}, 0.5, True),
+        ("log_loss", {"maximum": 0.5}, 0.51, False),
+        ("f1_macro", {}, 0.1, True),
+    ],
+)
+def test_a_score_has_a_floor_and_a_loss_a_ceiling(
+    iris: Trained, package: Package, metric: str, limit: dict[str, float], value: float, passed: bool
+) -> None:
+    evaluate = iris.config.evaluate.model_copy(update={"primary_metric": metric, "minimum": None, **limit})
+    evaluation = Evaluation(metrics={metric: value}, primary_metric=metric, low=0, high=1, confidence=0.95, n_rows=30)
+    config = iris.config.model_copy(update={"evaluate": evaluate})
+    check = gates.Floor().judge(Trial(config, package, None, iris.holdout, evaluation))
+    assert check.passed == passed
+
+
+def against(iris: Trained, challenger: Package, champion: Package, **asked: Any) -> Check:
+    return gates.AgainstChampion().judge(trial(iris, challenger, champion, **asked))
+
+
+def test_what_is_clearly_better_wins_and_what_is_clearly_worse_loses(
+    iris: Trained, package: Package, weak: Package
+) -> None:
+    assert against(iris, package, weak).passed
+    lost = against(iris, weak, package)
+    assert not lost.passed
+    assert lost.figure is not None
+    assert lost.figure < 0
+    assert "needed above 0" in lost.reason
+
+
+def test_a_tie_goes_to_the_champion(iris: Trained, package: Package) -> None:
+    check = against(iris, package, package)
+    assert (check.figure, check.limit, check.passed) == (0.0, 0.0, False)
+
+
+def test_not_worse_accepts_a_loss_within_the_margin(iris: Trained, package: Package, weak: Package) -> None:
+    assert against(iris, package, package, policy="not_worse", margin=0.01).passed
+    assert not against(iris, weak, package, policy="not_worse", margin=0.01).passed
+    assert against(iris, weak, package, policy="not_worse", margin=0.99).passed
+
+
+def test_always_asks_nothing_of_the_comparison(iris: Trained, package: Package, weak: Package) -> None:
+    assert against(iris, weak, package, policy="always").passed
+
+
+@pytest.mark.parametrize(
+    ("promote", "message"),
+    [
+        ({"policy": "not_worse"}, "needs a margin above 0"),
+        ({"policy": "better", "margin": 0.1}, "policy better takes no margin"),
+        ({"policy": "best"}, "promote.policy: got 'best'"),
+    ],
+)
+def test_a_policy_and_its_margin_have_to_fit(iris: Trained, promote: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_config({**iris.config.model_dump(mode="json"), "promote": promote})
+
+
+def test_rows_that_either_was_fitted_on_are_left_out(iris: Trained, package: Package) -> None:
+    mine, theirs = iris.holdout.iloc[:3], iris.holdout.iloc[3:5]
+    challenger = replace(package, training_rows=row_hashes(mine))
+    champion = replace(package, training_rows=row_hashes(theirs))
+    assert unseen_rows(iris.holdout, challenger, champion).index.tolist() == list(range(5, 30))
+
+
+def test_a_champion_that_knows_the_holdout_cannot_be_compared_on_it(iris: Trained, package: Package) -> None:
+    cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout])))
+    check = against(iris, package, cheat)
+    assert not check.passed
+    assert check.reason.startswith("0 of 30 held-out rows are new to both models, 10 are needed")
+
+
+def test_a_holdout_of_another_seed_is_found_out(package: Package) -> None:
+    other = baseline("seed=7")
+    assert len(unseen_rows(other.holdout, package)) < len(other.holdout) / 2
+
+
+def test_rows_added_to_the_data_do_not_hide_those_that_were_trained_on(iris: Trained, package: Package) -> None:
+    grown = pd.concat([iris.holdout, iris.train.iloc[:40]]).sample(frac=1, random_state=0)
+    assert len(unseen_rows(grown, package)) == len(unseen_rows(iris.holdout, package))
+
+
+def test_clients_of_the_champion_must_not_be_broken(iris: Trained) -> None:
+    before = iris.schema
+    assert incompatibilities(before, before) == []
+    new = before.model_copy(update={"features": (*before.features, Field(name="x", type="number", nullable=False))})
+    assert incompatibilities(before, new) == ["'x' is new, clients do not send it"]
+    assert incompatibilities(new, before) == [], "what is sent and not needed does no harm"
+    retyped = before.model_copy(
+        update={"features": (Field(name="sepal_length", type="category", nullable=False), *before.features[1:])}
+    )
+    assert incompatibilities(before, retyped) == ["'sepal_length' was a number, is a category"]
+    fewer = before.model_copy(update={"labels": ("setosa", "versicolor")})
+    assert incompatibilities(before, fewer) == ["the label 'virginica' is gone"]
+    assert "labels became numbers" in incompatibilities(before, before.model_copy(update={"labels": None}))[0]
+
+
+def test_models_of_other_columns_are_not_compared(iris: Trained, package: Package, weak: Package) -> None:
+    fewer = replace(weak, schema=weak.schema.model_copy(update={"features": weak.schema.features[:3]}))
+    check = against(iris, package, fewer)
+    assert (check.passed, check.figure) == (False, None)
+    assert "the champion takes other columns" in check.reason
+
+
+def test_the_order_of_columns_hides_no_row(iris: Trained, package: Package) -> None:
+    assert len(unseen_rows(iris.train[iris.train.columns[::-1]], package)) == 0
+
+
+def test_a_metric_that_is_not_defined_on_the_rows_is_a_refusal(iris: Trained, package: Package, weak: Package) -> None:
+    asked = trial(iris, package, weak)
+    evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
+    one_class = iris.holdout[iris.holdout["species"] == "setosa"]
+    config = asked.config.model_copy(update={"evaluate": evaluate})
+    check = gates.AgainstChampion().judge(replace(asked, config=config, holdout=one_class))
+    assert (check.passed, check.figure) == (False, None)
+    assert "roc_auc is not defined on the 10 rows new to both" in check.reason
+
+
+def test_a_check_that_cannot_be_made_has_failed(iris: Trained, package: Package) -> None:
+    class Broken:
+        name = "broken"
+
+        def judge(self, trial: Trial) -> Check:
+            raise DataError("no rows")
+
+    class Gone:
+        name = "gone"
+
+        def judge(self, trial: Trial) -> Check:
+            raise KeyError("petal_area")
+
+    broken, gone = judge(trial(iris, package, None), [Broken(), Gone()])
+    assert (broken.passed, broken.reason) == (False, "no rows")
+    assert (gone.passed, gone.reason) == (False, "the holdout has no column 'petal_area'")
+
+
+def test_a_package_without_onnx_is_timed_and_let_through(iris: Trained, package: Package) -> None:
+    checks = named(judge(trial(iris, replace(package, onnx=None), None)))
+    assert checks["onnx_parity"].reason == "there is no ONNX export"
+    assert checks["latency"].passed
+
+
+class Flipped:
+    """A model that takes one class for another."""
+
+    def __init__(self, model: Any, swap: dict[str, str]) -> None:
+        self._model, self._swap = model, swap
+        self.classes_ = model.classes_
+        self.__sklearn_tags__ = model.__sklearn_tags__
+
+    def predict(self, features: pd.DataFrame) -> Any:
+        return np.array([self._swap.get(label, label) for label in self._model.predict(features)], dtype=object)
+
+
+FLIP = {"versicolor": "virginica", "virginica": "versicolor"}
+
+
+def with_production(
+    iris: Trained, package: Package, flip: dict[str, str], n_production: int = 60, **asked: Any
+) -> Trial:
+    """A champion, and a challenger that was taught otherwise by production, where it is right."""
+    production = iris.holdout.sample(n_production, replace=True, random_state=0)
+    production = production.assign(sepal_length=production["sepal_length"] + 0.001)
+    production["species"] = Flipped(package.model, flip).predict(iris.schema.select(production))
+    challenger = replace(package, model=Flipped(package.model, flip), onnx=None)
+    asked_for = trial(iris, package, package, **asked)
+    holdout = pd.concat([iris.holdout, production], ignore_index=True)
+    return replace(asked_for, challenger=challenger, holdout=holdout, n_reference=len(iris.holdout))
+
+
+def test_a_challenger_that_unlearned_the_reference_is_refused_by_name(iris: Trained, package: Package) -> None:
+    """Labels that were wrong on purpose win on production's rows, and would win on both together."""
+    poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
+    checks = named(judge(poisoned, [gates.AgainstChampion(), gates.ReferenceKept()]))
+    assert checks["against_champion"].passed
+    refused = checks["reference_holdout"]
+    assert not refused.passed
+    assert refused.limit == -0.1
+    assert refused.figure is not None
+    assert refused.figure < -0.5
+    assert "on 30 held-out rows of the reference, 0.9333 by the champion" in refused.reason
+    assert refused.reason.endswith("allowed down to -0.1")
+
+
+def test_many_small_losses_cost_no_more_than_the_margin_in_all(iris: Trained, package: Package) -> None:
+    """The champion has unlearned most of it already; what counts is the version before production was learned from."""
+    poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
+    taught = replace(poisoned, champion=poisoned.challenger)
+    assert gates.ReferenceKept().judge(taught).passed, "no worse than the champion"
+    check = gates.ReferenceKept().judge(replace(taught, anchor=package))
+    assert not check.passed
+    assert "before production was learned from" in check.reason
+
+
+def test_what_production_may_cost_on_the_reference_is_the_margin(iris: Trained, package: Package) -> None:
+    worse = with_production(iris, package, FLIP)
+    figure = gates.ReferenceKept().judge(worse).figure
+    assert figure is not None
+    for margin, passed in ((-figure - 1e-6, False), (-figure, True), (-figure + 1e-6, True)):
+        check = gates.ReferenceKept().judge(with_production(iris, package, FLIP, reference_margin=margin))
+        assert (check.passed, check.figure) == (passed, figure)
+
+
+def test_a_challenger_that_kept_the_reference_may_pass(iris: Trained, package: Package, weak: Package) -> None:
+    kept = gates.ReferenceKept().judge(with_production(iris, package, {}, reference_margin=0))
+    assert (kept.figure, kept.limit, kept.passed) == (0.0, 0.0, True)
+    assert kept.reason.endswith("a change of +0.0000, allowed down to 0")
+    better = replace(with_production(iris, package, {}, reference_margin=0), champion=weak)
+    assert gates.ReferenceKept().judge(better).passed
+
+
+def test_the_reference_is_judged_by_a_loss_too(iris: Trained, package: Package, weak: Package) -> None:
+    evaluate = iris.config.evaluate.model_copy(update={"primary_metric": "log_loss", "minimum": None})
+    asked = with_production(iris, package, {})
+    asked = replace(asked, config=asked.config.model_copy(update={"evaluate": evaluate}))
+    worse = gates.ReferenceKept().judge(replace(asked, challenger=weak, champion=package))
+    better = gates.ReferenceKept().judge(replace(asked, challenger=package, champion=weak))
+    assert worse.figure is not None
+    assert better.figure == -worse.figure > 0.1
+    assert (worse.passed, better.passed) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "reason"),
+    [
+        ({"n_reference": None}, {}, "there is no production data in this run"),
+        ({"champion": None}, {}, "there is no production data in this run"),
+        ({}, {"reference_margin": None}, "the config does not look at it (reference_margin: null)"),
+    ],
+)
+def test_where_nothing_is_asked_of_the_reference_it_is_let_through(
+    iris: Trained, package: Package, changes: dict[str, Any], asked: dict[str, Any], reason: str
+) -> None:
+    check = gates.ReferenceKept().judge(replace(with_production(iris, package, FLIP, **asked), **changes))
+    assert (check.passed, check.figure, check.reason) == (True, None, reason)
+
+
+def test_a_reference_that_either_was_fitted_on_cannot_be_kept(iris: Trained, package: Package) -> None:
+    asked = with_production(iris, package, {})
+    cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout.head(21)])))
+    check = gates.ReferenceKept().judge(replace(asked, champion=cheat))
+    assert (check.passed, check.figure) == (False, None)
+    assert check.reason == "9 rows of the reference are new to both models, 10 are needed"
+
+
+def test_a_metric_that_the_reference_cannot_give_is_a_refusal(iris: Trained, package: Package) -> None:
+    asked = with_production(iris, package, {})
+    evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
+    one_class = iris.holdout[iris.holdout["species"] == "setosa"]
+    changes = {"holdout": one_class, "n_reference": len(one_class), "challenger": package}
+    config = asked.config.model_copy(update={"evaluate": evaluate})
+    check = gates.ReferenceKept().judge(replace(asked, config=config, **changes))
+    assert (check.passed, check.figure) == (False, None)
+    assert check.reason == "roc_auc is not defined on the 10 rows of the reference that are new to both models"
+
+
+SIMULATIONS, ROWS = 200, 300
+
+
+def pair(seed: int, gain: float) -> tuple[ClassificationScores, ClassificationScores]:
+    """Two classifiers of 80 % accuracy whose errors have much in common; the first is better by ``gain``."""
+    generator = np.random.default_rng(seed)
+    truth = generator.integers(0, 2, ROWS)
+    hard = generator.random(ROWS) < 0.2
+    flips = [(hard ^ (generator.random(ROWS) < 0.1)) for _ in range(2)]
+    flips[0] &= generator.random(ROWS) >= gain
+    return tuple(ClassificationScores(truth, truth ^ flip, None, 2) for flip in flips)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_macro"])
+def test_without_a_true_difference_it_promotes_no_oftener_than_its_level_says(metric: str) -> None:
+    promoted = sum(paired_interval(metric, *pair(seed, 0.0), 0.95, 500, seed)[0] > 0 for seed in range(SIMULATIONS))
+    # One side of a 95 % interval is left out in 2.5 %; at most the 99.9th percentile of that many in 200.
+    assert promoted <= binom.ppf(0.999, SIMULATIONS, 0.025)
+
+
+def test_with_a_clear_difference_it_promotes_nearly_always() -> None:
+    promoted = sum(paired_interval("accuracy", *pair(seed, 0.6), 0.95, 500, seed)[0] > 0 for seed in range(SIMULATIONS))
+    assert promoted >= binom.ppf(0.001, SIMULATIONS, 0.99)
+
+
+def test_a_margin_keeps_its_level_at_the_margin() -> None:
+    # The challenger is worse by just the margin: passing "not worse" is an error, in 2.5 % at most.
+    generator = np.random.default_rng(11)
+    passed = 0
+    for seed in range(SIMULATIONS):
+        truth = generator.normal(size=ROWS)
+        theirs = truth + np.where(generator.random(ROWS) < 0.5, 1.0, -1.0) * generator.uniform(0.5, 1.5, ROWS)
+        mine = truth + (theirs - truth) * generator.uniform(0.8, 1.4, ROWS)
+        low, _ = paired_interval("mae", RegressionScores(truth, mine), RegressionScores(truth, theirs), 0.95, 500, seed)
+        passed += low > -0.1
+    assert passed <= binom.ppf(0.999, SIMULATIONS, 0.025)
+
+
+def test_both_models_are_measured_by_the_costs_and_the_positive_class_of_the_challengers_config() -> None:
+    rows = pd.DataFrame({"x": [0.0] * 10, "y": ["no", "yes"] * 5})
+    model = DummyClassifier(strategy="constant", constant="no").fit(rows[["x"]], rows["y"])
+    schema = Schema(
+        features=(Field(name="x", type="number", nullable=False),), target="y", labels=("no", "yes"), positive="yes"
+    )
+    before = schema.model_copy(update={"costs": Costs(false_negative=1, false_positive=1), "positive": "no"})
+    after = schema.model_copy(update={"costs": Costs(false_negative=50, false_positive=1)})
+    champion, challenger = (SimpleNamespace(model=model, schema=one) for one in (before, after))
+    mine, theirs = both_scores(SimpleNamespace(challenger=challenger), champion, rows)  # type: ignore[arg-type]
+    assert [metrics.point("cost", scores) for scores in (mine, theirs)] == [25.0, 25.0]
+
+
+def test_the_seed_fixes_the_paired_interval() -> None:
+    one, same, other = (paired_interval("accuracy", *pair(0, 0.2), 0.95, 500, seed) for seed in (1, 1, 2))
+    assert one == same != other

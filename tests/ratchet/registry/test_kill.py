@@ -1,0 +1,143 @@
+"""``kill -9`` at every write point of a promotion and of a rollback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from ratchet.registry.doctor import examine, repair
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.settings import Settings
+from tests.conftest import ROOT
+from tests.ratchet.registry.conftest import FileMirror, Watcher, register
+
+PROGRAM = """
+import sys
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.settings import load_settings
+from tests.ratchet.registry.conftest import FileMirror
+settings = load_settings()
+pointer = ProductionPointer(settings, sys.argv[1], mirrors=[FileMirror(settings.home)], lease_ttl=1.0)
+if sys.argv[2] == "promote":
+    pointer.promote("3", "r", "victim")
+else:
+    pointer.rollback("r", "victim")
+"""
+# Each place, whether the change had taken effect by then, and what the doctor finds besides.
+PLACES = {
+    "after_lease": (False, set()),
+    "before_intent": (False, set()),
+    "after_intent": (False, {"unfinished"}),
+    "before_truth": (False, {"unfinished"}),
+    "after_truth": (True, {"unfinished", "shadow_differs", "mirror_differs"}),
+    "after_shadow": (True, {"unfinished", "mirror_differs"}),
+    "after_mirrors": (True, {"unfinished"}),
+    "after_completion": (True, set()),
+    "after_release": (True, set()),
+}
+
+
+def test_every_failpoint_in_the_code_is_tried() -> None:
+    import re
+
+    found = {
+        name: path
+        for folder in ("ratchet", "pipelines")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r'\bfailpoint\("(\w+)"\)', path.read_text())
+    }
+    assert {name for name, path in found.items() if path.name == "production_pointer.py"} == set(PLACES)
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name in found if f'"{name}"' not in tests] == []
+
+
+def test_unset_a_failpoint_is_nothing() -> None:
+    import dis
+
+    from ratchet.store.failpoints import failpoint
+
+    work = [i.opname for i in dis.get_instructions(failpoint) if i.opname not in ("RESUME", "NOP")]
+    assert work in (["LOAD_CONST", "RETURN_VALUE"], ["RETURN_CONST"])
+
+
+CASES = [
+    *(("on_sqlite", "stage", place) for place in PLACES),
+    # The order of truth and mirror differs at these places alone; an advisory lock dies otherwise than a lock file.
+    *(("on_sqlite", "alias", place) for place in ("after_intent", "after_truth", "after_shadow")),
+    *(("on_postgresql", "stage", place) for place in ("after_lease", "after_truth")),
+]
+
+
+@pytest.mark.parametrize("kind", ["promote", "rollback"])
+@pytest.mark.parametrize(("where", "truth", "place"), CASES)
+def test_a_killed_change_is_named_and_mended_and_never_seen_by_halves(
+    where: str, truth: str, place: str, kind: str, request: pytest.FixtureRequest
+) -> None:
+    settings: Settings = request.getfixturevalue(where).model_copy(update={"production_truth": truth})
+    model = register(settings, 3)
+    pointer = ProductionPointer(settings, model, mirrors=[FileMirror(settings.home)])
+    pointer.promote("1", "r", "test")
+    pointer.promote("2", "r", "test")
+    with Watcher(settings, model) as watcher:
+        victim = run(PROGRAM, settings, place, model, kind)
+    assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
+    to = "3" if kind == "promote" else "1"
+    took_effect, expected = PLACES[place]
+    now = to if took_effect else "2"
+    assert set(watcher.seen) <= {("2",), (to,)}
+    assert (watcher.seen[0], pointer.truth()) == (("2",), [now])
+    codes = {finding.code for finding in examine(pointer)}
+    assert expected <= codes <= expected | {"lease_left"}
+
+    assert repair(pointer, "doctor")[1] == []
+    current = pointer.current()
+    assert current is not None
+    assert [current.version] == [now] == pointer.shadow() == pointer.ledger.teeth()[-1:]
+    assert pointer.mirrors[0].read(model) == now
+    # And the pointer goes on as if nothing had been.
+    other = "3" if now == "2" else "2"
+    assert pointer.promote(other, "r", "test").from_version == now
+
+
+def run(program: str, settings: Settings, place: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+    """The program as a process that dies when it comes by a place."""
+    env = {
+        **os.environ,
+        "RATCHET_HOME": str(settings.home),
+        "RATCHET_PRODUCTION_TRUTH": settings.production_truth,
+        "RATCHET_DATABASE_URL": settings.store_url,
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "RATCHET_FAILPOINT": place,
+    }
+    command = [sys.executable, "-c", program, *words]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
+
+
+def test_a_change_that_was_killed_is_settled_by_the_next_one(on_sqlite: Settings) -> None:
+    model = register(on_sqlite, 3)
+    pointer = ProductionPointer(on_sqlite, model)
+    pointer.promote("1", "r", "test")
+    pointer.promote("2", "r", "test")
+    run(PROGRAM, on_sqlite, "after_truth", model, "promote")
+    assert pointer.truth() == ["3"]
+    assert pointer.rollback("r", "test").to_version == "2"
+    assert examine(pointer) == []
+    assert [entry.state for entry in pointer.history()] == ["completed"] * 4
+
+
+@pytest.mark.slow
+def test_a_killed_operation_that_is_tried_again_is_done_once(on_sqlite: Settings) -> None:
+    model = register(on_sqlite, 2)
+    pointer = ProductionPointer(on_sqlite, model)
+    pointer.promote("1", "r", "test")
+    program = PROGRAM.replace('pointer.promote("3", "r", "victim")', 'pointer.promote("2", "r", "v", operation_id="o")')
+    for place, code in (("after_intent", -9), ("after_mirrors", -9), ("", 0), ("", 0)):
+        victim = run(program, on_sqlite, place, model, "promote")
+        assert victim.returncode == code, victim.stderr.decode()
+    assert pointer.truth() == ["2"]
+    assert len(pointer.history()) == 2
+    assert examine(pointer) == []

@@ -1,0 +1,439 @@
+"""The contract of the production pointer, with the stage as the truth and with the alias as the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from ratchet.errors import PackageError, RegistryError, StateError
+from ratchet.registry import stage_and_alias
+from ratchet.registry.doctor import examine, repair
+from ratchet.registry.fetch_package import production_pointer, reference_package
+from ratchet.registry.model_version import Version
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.store import leases
+from ratchet.tracking import DIGEST_TAG, connect, ensure_experiment
+from tests import artifacts
+from tests.fitted import Trained
+
+
+class Display:
+    """A mirror that can be broken."""
+
+    name = "display"
+
+    def __init__(self) -> None:
+        self.shown: dict[str, str] = {}
+        self.broken = self.silent = False
+
+    def read(self, model: str) -> str | None:
+        if self.silent:
+            raise ConnectionError("no answer")
+        return self.shown.get(model)
+
+    def write(self, model: str, version: str) -> None:
+        if self.broken:
+            raise ConnectionError("no answer")
+        self.shown[model] = version
+
+
+@pytest.fixture(params=["stage", "alias"])
+def settings(request: pytest.FixtureRequest, mlflow_settings: Settings) -> Settings:
+    return mlflow_settings.model_copy(update={"production_truth": request.param})
+
+
+@pytest.fixture
+def client(settings: Settings) -> MlflowClient:
+    return connect(settings)
+
+
+@pytest.fixture
+def display() -> Display:
+    return Display()
+
+
+@pytest.fixture
+def pointer(settings: Settings, client: MlflowClient, model_name: str, display: Display) -> ProductionPointer:
+    """A model with four registered versions, none of them promoted."""
+    client.create_registered_model(model_name)
+    for _ in range(4):
+        client.create_model_version(model_name, (settings.home / "nothing").as_uri(), tags={DIGEST_TAG: "d"})
+    return ProductionPointer(settings, model_name, mirrors=[display])
+
+
+def production(pointer: ProductionPointer) -> str | None:
+    """What is in Production, after looking at every place that says so."""
+    current = pointer.current()
+    assert pointer.truth() == pointer.shadow()
+    if current:
+        assert all(mirror.read(pointer.model) == current.version for mirror in pointer.mirrors)
+        assert pointer.ledger.teeth()[-1] == current.version
+    assert not pointer.ledger.unfinished()
+    return current.version if current else None
+
+
+def test_nothing_is_in_production_before_the_first_promotion(pointer: ProductionPointer, settings: Settings) -> None:
+    assert production(pointer) is None
+    assert reference_package(settings, pointer.model) == (None, None)
+
+
+def test_a_promotion_is_seen_everywhere_and_written_down(pointer: ProductionPointer, client: MlflowClient) -> None:
+    pointer.promote("1", "first", "ann", expected=None)
+    entry = pointer.promote("2", "better", "bob", expected="1", gate=[{"name": "floor", "passed": True}])
+    assert production(pointer) == "2"
+    assert pointer.get("1").stage == "Archived"
+    assert (entry.kind, entry.state, entry.from_version, entry.to_version) == ("promote", "completed", "1", "2")
+    assert (entry.reason, entry.actor, entry.gate) == ("better", "bob", [{"name": "floor", "passed": True}])
+    assert entry.ended_at is not None
+    assert entry.created_at <= entry.ended_at
+    assert [e.id for e in pointer.history()] == [entry.id, entry.id - 1]
+    assert pointer.history(limit=1) == [entry]
+
+
+def test_an_old_version_can_be_promoted_again_and_is_alone(pointer: ProductionPointer) -> None:
+    for version in ("1", "2", "1"):
+        pointer.promote(version, "r", "a")
+        assert production(pointer) == version
+
+
+def test_a_rollback_goes_to_what_was_there_before_and_not_to_the_number_before(pointer: ProductionPointer) -> None:
+    for version in ("1", "4", "2"):
+        pointer.promote(version, "r", "a")
+    assert pointer.rollback("worse", "ann").to_version == "4"
+    assert production(pointer) == "4"
+    assert pointer.rollback("worse still", "ann").to_version == "1"
+    assert production(pointer) == "1"
+
+
+def test_forward_back_and_forward_again(pointer: ProductionPointer) -> None:
+    pointer.promote("1", "r", "a")
+    pointer.promote("2", "r", "a")
+    pointer.rollback("r", "a")
+    pointer.promote("2", "roll forward", "a")
+    assert production(pointer) == "2"
+    pointer.rollback("r", "a")
+    assert production(pointer) == "1"
+
+
+def test_there_is_nothing_before_the_beginning(pointer: ProductionPointer) -> None:
+    with pytest.raises(RegistryError, match="nothing is in Production, so there is nothing to roll back"):
+        pointer.rollback("r", "a")
+    pointer.promote("1", "r", "a")
+    pointer.promote("2", "r", "a")
+    pointer.rollback("r", "a")
+    with pytest.raises(RegistryError, match="version 1 was the first; there is nothing to go back to"):
+        pointer.rollback("r", "a")
+    assert production(pointer) == "1"
+
+
+def test_a_refused_challenger_is_no_step_to_go_back_to(pointer: ProductionPointer) -> None:
+    pointer.promote("1", "r", "a")
+    pointer.refuse("3", "too weak", "a", [{"name": "floor", "passed": False}])
+    pointer.promote("2", "r", "a")
+    assert pointer.rollback("r", "a").to_version == "1"
+    assert [(e.state, e.to_version) for e in pointer.history() if e.to_version == "3"] == [("refused", "3")]
+
+
+@pytest.mark.parametrize(
+    ("act", "message"),
+    [
+        (lambda p: p.promote("2", "r", "a", expected=None), "expected version none in Production, found 1"),
+        (lambda p: p.promote("2", "r", "a", expected="3"), "expected version 3 in Production, found 1"),
+        (lambda p: p.promote("1", "r", "a"), "version 1 is in Production already"),
+        (lambda p: p.promote("9", "r", "a"), "has no version '9'; registered are: 4, 3, 2, 1"),
+        (lambda p: p.promote("x", "r", "a"), "has no version 'x'"),
+        (lambda p: p.promote("2", " ", "a"), "a reason is needed"),
+        (lambda p: p.rollback("", "a"), "a reason is needed"),
+    ],
+)
+def test_what_cannot_be_done_says_why_and_changes_nothing(
+    pointer: ProductionPointer, act: Callable[[ProductionPointer], Any], message: str
+) -> None:
+    pointer.promote("1", "r", "a")
+    before = pointer.history()
+    with pytest.raises(RegistryError, match=message):
+        act(pointer)
+    assert production(pointer) == "1"
+    assert pointer.history() == before
+
+
+def test_a_version_of_another_model_is_unknown(pointer: ProductionPointer, client: MlflowClient) -> None:
+    other = pointer.model + "_other"
+    client.create_registered_model(other)
+    for _ in range(5):
+        client.create_model_version(other, "file:///nothing")
+    with pytest.raises(RegistryError, match="has no version '5'"):
+        pointer.promote("5", "r", "a")
+
+
+def test_an_operation_id_stands_for_one_operation_of_one_model(
+    pointer: ProductionPointer, settings: Settings, client: MlflowClient
+) -> None:
+    pointer.promote("1", "r", "a", operation_id="deploy")
+    with pytest.raises(RegistryError, match="the operation 'deploy' was a promote to version 1; give another one"):
+        pointer.promote("2", "r", "a", operation_id="deploy")
+    with pytest.raises(RegistryError, match="give another one an id of its own"):
+        pointer.rollback("r", "a", operation_id="deploy")
+    with pytest.raises(RegistryError, match="an operation id has 1 to 64 characters, got 65"):
+        pointer.promote("2", "r", "a", operation_id="x" * 65)
+    other = ProductionPointer(settings, pointer.model + "_other")
+    client.create_registered_model(other.model)
+    client.create_model_version(other.model, "file:///nothing")
+    assert other.promote("1", "r", "a", operation_id="deploy").state == "completed"
+    assert production(pointer) == "1"
+    assert production(other) == "1"
+
+
+def test_an_attempt_that_came_to_nothing_takes_its_place_when_it_is_made_again(
+    pointer: ProductionPointer,
+) -> None:
+    pointer.promote("1", "r", "a")
+    values = {"kind": "promote", "from_version": "1", "to_version": "2", "reason": "r", "actor": "a", "token": 9}
+    pointer.ledger.intend(operation_id="crashed", **values)
+    pointer.promote("3", "r", "a")
+    pointer.promote("2", "r", "a", operation_id="crashed")
+    assert production(pointer) == "2"
+    assert pointer.rollback("r", "a").to_version == "3"
+
+
+def test_a_holder_that_was_paused_does_not_undo_its_own_retry(settings: Settings, pointer: ProductionPointer) -> None:
+    pointer.promote("1", "r", "a")
+
+    def retried(version: Version) -> None:
+        pointer.promote("2", "r", "a", operation_id="again")
+
+    slow = ProductionPointer(settings, pointer.model, retried, pointer.mirrors, lease_ttl=0.0)
+    with pytest.raises(StateError, match="was taken over"):
+        slow.promote("2", "r", "a", operation_id="again")
+    assert production(pointer) == "2"
+    assert [(e.operation_id, e.state) for e in pointer.history(1)] == [("again", "completed")]
+
+
+def test_a_version_is_the_same_however_its_number_is_written(pointer: ProductionPointer) -> None:
+    pointer.promote("2", "r", "a")
+    with pytest.raises(RegistryError, match="version 2 is in Production already"):
+        pointer.promote("02", "r", "a")
+
+
+def test_the_same_operation_is_done_once(pointer: ProductionPointer) -> None:
+    first = pointer.promote("1", "r", "a", operation_id=pointer.model + "-1")
+    again = pointer.promote("1", "r", "a", operation_id=pointer.model + "-1")
+    assert again == first
+    pointer.promote("2", "r", "a")
+    back = pointer.rollback("r", "a", operation_id=pointer.model + "-2")
+    assert pointer.rollback("r", "a", operation_id=pointer.model + "-2") == back
+    assert production(pointer) == "1"
+    assert len(pointer.history()) == 3
+
+
+def test_a_version_that_does_not_verify_never_goes_in(settings: Settings, pointer: ProductionPointer) -> None:
+    def broken(version: Version) -> None:
+        if version.version == "1":
+            raise PackageError("golden rows: the model predicts other labels")
+
+    pointer.promote("1", "r", "a")
+    pointer.promote("2", "r", "a")
+    strict = ProductionPointer(settings, pointer.model, broken, pointer.mirrors)
+    with pytest.raises(PackageError):
+        strict.rollback("r", "a")
+    with pytest.raises(PackageError):
+        strict.promote("1", "r", "a")
+    assert production(pointer) == "2"
+    assert len(pointer.history()) == 2
+
+
+def test_a_holder_that_was_paused_past_its_lease_writes_nothing(settings: Settings, pointer: ProductionPointer) -> None:
+    pointer.promote("1", "r", "a")
+
+    def stopped(version: Version) -> None:
+        """This holder is stopped for longer than its lease; meanwhile somebody else promotes."""
+        pointer.promote("3", "overtaking", "b")
+
+    slow = ProductionPointer(settings, pointer.model, stopped, pointer.mirrors, lease_ttl=0.0)
+    with pytest.raises(StateError, match=r"the lease on production of .* was taken over"):
+        slow.promote("2", "r", "a")
+    assert production(pointer) == "3"
+    assert [(e.to_version, e.state) for e in pointer.history()] == [
+        ("3", "completed"),
+        ("1", "completed"),
+    ]
+
+
+def test_a_display_that_cannot_be_told_does_not_stop_a_promotion(
+    pointer: ProductionPointer, display: Display, caplog: pytest.LogCaptureFixture
+) -> None:
+    display.broken = True
+    pointer.promote("1", "r", "a")
+    assert "display could not be told of" in caplog.text
+    assert [finding.code for finding in examine(pointer)] == ["mirror_differs"]
+    assert [finding.code for finding in repair(pointer, "doc")[1]] == ["mirror_differs"], "it is still broken"
+    display.silent = True
+    assert [(f.code, f.repair) for f in examine(pointer)] == [("mirror_unreachable", "")]
+    display.broken = display.silent = False
+    assert repair(pointer, "doc")[1] == []
+    assert production(pointer) == "1"
+
+
+def test_a_sound_pointer_has_no_findings(pointer: ProductionPointer) -> None:
+    assert examine(pointer) == []
+    assert repair(pointer, "doc") == ([], [])
+    pointer.promote("1", "r", "a")
+    assert examine(pointer) == []
+
+
+def move(pointer: ProductionPointer, client: MlflowClient, version: str, *, archive: bool = True) -> None:
+    """What somebody does in MLflow's own pages."""
+    client.transition_model_version_stage(pointer.model, version, "Production", archive_existing_versions=archive)
+
+
+deprecated = pytest.mark.filterwarnings("ignore:.*deprecated since 2.9.0:FutureWarning")
+
+
+@deprecated
+def test_what_was_moved_by_hand_is_found_and_brought_in_line(
+    pointer: ProductionPointer, client: MlflowClient, settings: Settings
+) -> None:
+    pointer.promote("1", "r", "a")
+    move(pointer, client, "2")
+    if settings.production_truth == "alias":
+        assert [f.code for f in examine(pointer)] == ["shadow_differs"]
+        repair(pointer, "doc")
+        assert production(pointer) == "1"
+        return
+    assert {f.code for f in examine(pointer)} == {"moved_by_hand", "shadow_differs", "mirror_differs"}
+    with pytest.raises(RegistryError, match="somebody moved it by hand; run doctor --repair"):
+        pointer.rollback("r", "a")
+    repair(pointer, "doc")
+    assert production(pointer) == "2"
+    assert pointer.history(1)[0].kind == "repair"
+    assert pointer.rollback("r", "a").to_version == "1"
+
+
+def test_an_alias_or_stage_that_nobody_promoted_is_named_and_left_alone(
+    pointer: ProductionPointer, client: MlflowClient
+) -> None:
+    (stage_and_alias.set_alias if pointer._settings.production_truth == "stage" else stage_and_alias.set_stage)(
+        client, pointer.model, "2"
+    )
+    assert [(f.code, f.repair) for f in examine(pointer)] == [("shadow_differs", "")]
+    repair(pointer, "doc")
+    assert pointer.current() is None
+    assert pointer.history() == []
+
+
+@deprecated
+def test_two_versions_in_production_are_never_resolved_and_can_be_mended(
+    pointer: ProductionPointer, client: MlflowClient, settings: Settings
+) -> None:
+    pointer.promote("1", "r", "a")
+    move(pointer, client, "2", archive=False)
+    if settings.production_truth == "stage":
+        with pytest.raises(RegistryError, match=r"versions 1, 2 are all in Production.*doctor --repair"):
+            pointer.current()
+        assert [f.code for f in examine(pointer)] == ["many_in_production"]
+    repair(pointer, "doc")
+    assert production(pointer) == "1"
+
+
+@deprecated
+@pytest.mark.parametrize("settings", ["stage"], indirect=True)
+def test_a_choice_that_nothing_decides_is_left_to_a_person(pointer: ProductionPointer, client: MlflowClient) -> None:
+    for version in ("1", "2"):
+        move(pointer, client, version, archive=False)
+    with pytest.raises(RegistryError, match="nothing says which was meant"):
+        repair(pointer, "doc")
+
+
+@deprecated
+def test_what_was_taken_out_by_hand_is_put_back(
+    pointer: ProductionPointer, client: MlflowClient, settings: Settings
+) -> None:
+    pointer.promote("1", "r", "a")
+    if settings.production_truth == "stage":
+        client.transition_model_version_stage(pointer.model, "1", "None")
+    else:
+        client.delete_registered_model_alias(pointer.model, "champion")
+    assert "none_in_production" in {f.code for f in examine(pointer)}
+    repair(pointer, "doc")
+    assert production(pointer) == "1"
+
+
+def test_a_lease_that_was_never_given_back_is_named(pointer: ProductionPointer) -> None:
+    pointer.promote("1", "r", "a")
+    leases.acquire(pointer.store, pointer.lease_name, ttl=-1)
+    (finding,) = examine(pointer)
+    assert finding.code == "lease_left"
+    found, left = repair(pointer, "doc")
+    assert ([f.code for f in found], left) == (["lease_left"], [])
+
+
+def test_a_version_that_was_deleted_cannot_be_put_back(pointer: ProductionPointer, client: MlflowClient) -> None:
+    pointer.promote("1", "r", "a")
+    pointer.promote("2", "r", "a")
+    client.delete_model_version(pointer.model, "2")
+    assert "put version 1 back" in {f.repair for f in examine(pointer)}
+    repair(pointer, "doc")
+    assert production(pointer) == "1"
+
+
+def test_a_champion_that_is_damaged_is_named_and_nothing_is_done_about_it(
+    settings: Settings, pointer: ProductionPointer
+) -> None:
+    pointer.promote("1", "r", "a")
+
+    def broken(version: Version) -> None:
+        raise PackageError("model.skops: differs from the manifest")
+
+    strict = ProductionPointer(settings, pointer.model, broken, pointer.mirrors)
+    (finding,) = examine(strict)
+    assert (finding.code, finding.repair) == ("package_broken", "")
+    assert "model.skops: differs from the manifest" in finding.explanation
+
+
+def test_a_registry_that_cannot_be_reached_is_told_and_nothing_changes(
+    pointer: ProductionPointer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pointer.promote("1", "r", "a")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    gone = ProductionPointer(settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:9"}), pointer.model)
+    acts = (
+        gone.current,
+        lambda: gone.promote("2", "r", "a"),
+        lambda: gone.rollback("r", "a"),
+        lambda: gone.refuse("2", "r", "a", []),
+        lambda: examine(gone),
+        lambda: repair(gone, "doc"),
+    )
+    for act in acts:
+        with pytest.raises(RegistryError, match=r"MLflow at http://127.0.0.1:9: "):
+            act()
+    assert production(pointer) == "1"
+    assert len(pointer.history()) == 1
+
+
+def test_a_real_package_is_verified_before_it_goes_in(
+    mlflow_settings: Settings, model_name: str, iris: Trained, tmp_path: Path
+) -> None:
+    from ratchet.tracking.log_package import log_packaged
+
+    client = connect(mlflow_settings)
+    run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id
+    package = log_packaged(mlflow_settings, run, model_name, iris.model, iris.train, iris.schema, "x")
+    client.create_registered_model(model_name)
+    for _ in range(2):
+        client.create_model_version(model_name, package.uri, run, tags={DIGEST_TAG: package.digest})
+    pointer = production_pointer(mlflow_settings, model_name)
+    pointer.promote("1", "r", "a")
+    champion, version = reference_package(mlflow_settings, model_name)
+    assert champion is not None
+    assert (champion.profile.n_rows, version) == (120, "1")
+    artifacts.overwrite(artifacts.of_model(mlflow_settings, package.model_id), "golden.json", "{}")
+    with pytest.raises(PackageError, match=r"golden.json: differs from the manifest"):
+        pointer.promote("2", "r", "a")
+    assert production(pointer) == "1"
+    assert [f.code for f in examine(pointer)] == ["package_broken"]

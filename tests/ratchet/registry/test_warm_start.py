@@ -1,0 +1,203 @@
+"""Training that goes on from the champion."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import Pipeline
+
+from ratchet.data import row_hashes
+from ratchet.errors import ConfigError, TrainingError
+from ratchet.model.embedding import embed
+from ratchet.model.package.sealed_package import Package, load_package, write_package
+from ratchet.model.training import build_estimator
+from ratchet.registry.warm_start import find_base, fit_challenger, load_base, require_can_continue
+from ratchet.settings import Settings
+from tests.fitted import Trained, baseline, packaged, registered
+
+ESTIMATORS = {
+    "logistic": "{estimator: sklearn.linear_model.LogisticRegression, params: {warm_start: true, max_iter: 500}}",
+    "sgd": "{estimator: sklearn.linear_model.SGDClassifier, params: {loss: log_loss}}",
+    "forest": "{estimator: sklearn.ensemble.RandomForestClassifier, params: {n_estimators: 10}}",
+    "bayes": "{estimator: sklearn.naive_bayes.GaussianNB}",
+    "tree": "{estimator: sklearn.tree.DecisionTreeClassifier}",
+}
+
+
+def trained_by(kind: str, *overrides: str) -> Trained:
+    return baseline(f"train={ESTIMATORS[kind]}", *overrides)
+
+
+def package_of(trained: Trained, rows: pd.DataFrame | None = None) -> Package:
+    """A package as far as a warm start looks at it."""
+    rows = trained.train if rows is None else rows
+    seen = np.sort(row_hashes(rows))
+    nothing: Any = None
+    return Package(Path(), "", trained.model, trained.schema, nothing, nothing, seen, None)
+
+
+def go_on(trained: Trained, rows: pd.DataFrame, base: Package | None) -> Pipeline:
+    """What the steps embed and train do."""
+    config = trained.config
+    embedder = base.model["embed"] if base else trained.model["embed"]
+    estimator = build_estimator(config.train, config.task, config.seed)
+    features = embed(embedder, rows, trained.schema)
+    return fit_challenger(estimator, embedder, features, rows, trained.schema.target, base)
+
+
+def moved(trained: Trained, count: int = 40) -> pd.DataFrame:
+    """New rows: flowers that the instrument measures too long."""
+    rows = trained.train.head(count).copy()
+    rows["sepal_length"] += 2.0
+    return rows
+
+
+def accuracy(model: Pipeline, rows: pd.DataFrame, trained: Trained) -> float:
+    return float((model.predict(trained.schema.select(rows)) == rows[trained.schema.target]).mean())
+
+
+@pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
+def test_a_fit_that_goes_on_learns_the_new_rows_and_leaves_the_champion_alone(kind: str) -> None:
+    champion = trained_by(kind)
+    base = package_of(champion)
+    features = champion.schema.select(champion.holdout)
+    before = base.model.predict_proba(features)
+    rows = pd.concat([champion.train, moved(champion)], ignore_index=True)
+    model = go_on(champion, rows, base)
+    assert model["embed"] is base.model["embed"], "the champion's embedder is kept"
+    assert accuracy(model, champion.holdout, champion) > 0.8
+    assert accuracy(model, moved(champion), champion) > 0.5
+    assert not np.array_equal(model.predict_proba(features), before)
+    assert np.array_equal(base.model.predict_proba(features), before)
+
+
+def test_a_linear_fit_begins_where_the_last_one_ended(iris: Trained) -> None:
+    champion = trained_by("logistic")
+    model = go_on(champion, champion.train, package_of(champion))
+    assert model["model"].n_iter_[0] < champion.model["model"].n_iter_[0] / 2
+    assert model["model"].get_params() == champion.model["model"].get_params()
+    assert accuracy(model, iris.holdout, iris) == accuracy(champion.model, iris.holdout, iris)
+
+
+def test_without_asking_for_it_in_the_parameters_a_fit_goes_on_and_its_parameters_stay() -> None:
+    champion = baseline()
+    model = go_on(champion, champion.train, package_of(champion))
+    assert model["model"].n_iter_[0] < champion.model["model"].n_iter_[0] / 2
+    assert model["model"].warm_start is False
+
+
+def test_a_forest_keeps_its_trees_and_gets_as_many_again() -> None:
+    champion = trained_by("forest")
+    rows = pd.concat([champion.train, moved(champion)], ignore_index=True)
+    second = go_on(champion, rows, package_of(champion))["model"]
+    assert len(second.estimators_) == 20
+    old = champion.model["model"].estimators_
+    assert all(
+        np.array_equal(a.tree_.threshold, b.tree_.threshold) for a, b in zip(second.estimators_[:10], old, strict=True)
+    )
+    third = go_on(
+        champion,
+        rows,
+        replace(package_of(champion), model=Pipeline([("embed", champion.model["embed"]), ("model", second)])),
+    )
+    assert len(third["model"].estimators_) == 30
+
+
+def test_with_partial_fit_alone_the_rows_that_the_champion_knows_are_not_added_again() -> None:
+    champion = trained_by("bayes")
+    new = moved(champion)
+    known = pd.concat([champion.train, new], ignore_index=True)
+    once = go_on(champion, known, package_of(champion))["model"]
+    assert once.class_count_.sum() == len(known)
+    alone = go_on(champion, new, package_of(champion))["model"]
+    assert np.array_equal(once.theta_, alone.theta_)
+    again = go_on(champion, known, package_of(champion, known))["model"]
+    assert np.array_equal(again.theta_, champion.model["model"].theta_), "there was nothing new"
+
+
+@pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
+def test_equal_inputs_go_on_to_equal_models(kind: str) -> None:
+    champion = trained_by(kind)
+    rows = pd.concat([champion.train, moved(champion)], ignore_index=True)
+    one, same = (go_on(champion, rows, package_of(champion)) for _ in range(2))
+    features = champion.schema.select(champion.holdout)
+    assert np.array_equal(one.predict_proba(features), same.predict_proba(features))
+
+
+@pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
+def test_a_class_that_only_one_of_champion_and_rows_knows_is_refused(kind: str) -> None:
+    champion = trained_by(kind)
+    hybrids = pd.concat([champion.train, moved(champion).assign(species="hybrid")], ignore_index=True)
+    with pytest.raises(TrainingError, match="could not be fitted further: the class 'hybrid' is known to the rows"):
+        go_on(champion, hybrids, package_of(champion))
+    fewer = champion.train[champion.train["species"] != "virginica"]
+    with pytest.raises(TrainingError, match="the class 'virginica' is known to the champion alone; set train.mode"):
+        go_on(champion, fewer, package_of(champion))
+
+
+def test_without_a_base_the_fit_begins_from_scratch(iris: Trained) -> None:
+    model = go_on(iris, iris.train, None)
+    features = iris.schema.select(iris.holdout)
+    assert np.array_equal(model.predict_proba(features), iris.model.predict_proba(features))
+
+
+@pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
+def test_what_can_go_on_is_let_through(kind: str) -> None:
+    trained = trained_by(kind)
+    assert require_can_continue(trained.model["model"], "x") is None
+
+
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        ("sklearn.tree.DecisionTreeClassifier", "has neither the parameter warm_start nor partial_fit; set train.mode"),
+        ("sklearn.ensemble.HistGradientBoostingClassifier", "can go on with the same rows only, as scikit-learn says"),
+    ],
+)
+def test_what_cannot_go_on_is_refused_in_one_line(iris: Trained, estimator: str, reason: str) -> None:
+    unfitted = build_estimator(
+        iris.config.train.model_copy(update={"estimator": estimator, "params": {}}), "classification", 1
+    )
+    with pytest.raises(ConfigError, match=f"^train.mode: warm_start: {estimator} {reason}") as caught:
+        require_can_continue(unfitted, estimator)
+    assert "\n" not in str(caught.value)
+
+
+def warm(trained: Trained, name: str, **train: Any) -> Any:
+    section = trained.config.train.model_copy(update={"mode": "warm_start", **train})
+    return trained.config.model_copy(update={"model": name, "train": section})
+
+
+def test_the_base_is_the_champion_where_it_is_of_the_same_kind(mlflow_settings: Settings, model_name: str) -> None:
+    trained = trained_by("bayes")
+    config = warm(trained, model_name)
+    assert find_base(mlflow_settings, config) is None, "there is no champion yet"
+    version = registered(mlflow_settings, model_name, trained)
+    assert find_base(mlflow_settings, config) == version
+    other = warm(trained, model_name, estimator="sklearn.linear_model.SGDClassifier")
+    assert find_base(mlflow_settings, other) is None, "the champion is of another class"
+    with pytest.raises(ConfigError, match="DecisionTreeClassifier has neither"):
+        find_base(mlflow_settings, warm(trained, model_name, estimator="sklearn.tree.DecisionTreeClassifier"))
+    assert find_base(mlflow_settings, warm(trained, model_name, mode="scratch")) is None
+
+    base = load_base(mlflow_settings, model_name, version, trained.schema)
+    assert base is not None
+    assert np.array_equal(base.training_rows, np.sort(row_hashes(trained.train)))
+    fewer = trained.schema.model_copy(update={"features": trained.schema.features[:3]})
+    assert load_base(mlflow_settings, model_name, version, fewer) is None, "it takes other columns"
+    assert load_base(mlflow_settings, model_name, None, trained.schema) is None
+
+
+def test_a_package_knows_all_rows_that_it_and_its_base_were_fitted_on(iris: Trained, tmp_path: Path) -> None:
+    seen = np.sort(row_hashes(iris.holdout))
+    digest, _ = write_package(tmp_path / "second", iris.model, iris.train, iris.schema, seen_before=seen)
+    rows = load_package(tmp_path / "second", digest).training_rows
+    assert set(rows.tolist()) == set(row_hashes(pd.concat([iris.train, iris.holdout])).tolist())
+    assert np.array_equal(rows, np.unique(rows)), "sorted, and none twice"
+    first = load_package(*packaged(iris, tmp_path / "first"))
+    assert set(first.training_rows.tolist()) == set(row_hashes(iris.train).tolist())

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import joblib
+import pytest
+
+from ratchet.data import Schema
+from ratchet.model.package.model_files import export_model
+from ratchet.tracking.lineage import collect, git_state, library_versions
+from tests.fitted import Trained
+
+
+def git(folder: Path, *words: str) -> None:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("built", "state"),
+    [
+        ("a" * 40, ("a" * 40, False)),
+        (f"{'a' * 40}-dirty", ("a" * 40, True)),
+        ("unknown", ("unknown", True)),
+        ("v1.2", ("unknown", True)),
+    ],
+)
+def test_an_image_says_what_commit_it_was_built_from(
+    built: str, state: tuple[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RATCHET_COMMIT", built)
+    assert git_state(tmp_path) == state
+
+
+def test_the_commit_and_a_dirty_tree_are_seen(tmp_path: Path) -> None:
+    assert git_state(tmp_path) == ("unknown", True)
+    git(tmp_path, "init", "-q")
+    (tmp_path / "file").write_text("1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "first")
+    commit, dirty = git_state(tmp_path)
+    assert len(commit) == 40
+    assert not dirty
+    (tmp_path / "file").write_text("2")
+    assert git_state(tmp_path) == (commit, True)
+
+
+def test_lineage_becomes_flat_tags(iris: Trained, tmp_path: Path) -> None:
+    tags = collect(iris.config, "abc", tmp_path).tags()
+    assert tags["ratchet.git_dirty"] == "true"
+    assert tags["ratchet.data_version"] == "abc"
+    assert tags["ratchet.seed"] == "42"
+    assert tags["ratchet.version.scikit-learn"] == library_versions()["scikit-learn"]
+
+
+def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ratchet.tracking.lineage.LIBRARIES", ("numpy", "no-such-library"))
+    assert set(library_versions()) == {"python", "numpy"}
+
+
+def test_the_files_for_people_can_be_read_back(tmp_path: Path, iris: Trained) -> None:
+    export_model(tmp_path / "iris", iris.model, iris.schema, {"metrics": {"f1_macro": 0.9}})
+    assert json.loads((tmp_path / "iris" / "metrics.json").read_text()) == {"metrics": {"f1_macro": 0.9}}
+    assert Schema.model_validate_json((tmp_path / "iris" / "schema.json").read_text()) == iris.schema
+    model = joblib.load(tmp_path / "iris" / "model.joblib")
+    features = iris.schema.select(iris.holdout)
+    assert model.predict(features).tolist() == iris.model.predict(features).tolist()
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, iris: Trained) -> None:
+    export_model(tmp_path, iris.model, iris.schema, {"run": 1})
+    with pytest.raises(TypeError):
+        export_model(tmp_path, iris.model, iris.schema, {"run": object()})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"run": 1}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.json", "model.joblib", "schema.json"]

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from ratchet.errors import RegistryError
+from ratchet.model.package.sealed_package import verify_package
+from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.settings import Settings
+from ratchet.tracking import (
+    DIGEST_TAG,
+    PackageRef,
+    active_run_id,
+    connect,
+    download,
+    ensure_experiment,
+    flat,
+    register,
+)
+from ratchet.tracking.log_package import log_packaged
+from tests.fitted import Trained
+
+
+@pytest.fixture
+def client(mlflow_settings: Settings) -> MlflowClient:
+    return connect(mlflow_settings)
+
+
+def log(settings: Settings, name: str, trained: Trained) -> PackageRef:
+    client = connect(settings)
+    run = client.create_run(ensure_experiment(settings, name)).info.run_id
+    return log_packaged(
+        settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
+    )
+
+
+def versions(settings: Settings, name: str, trained: Trained, count: int) -> list[str]:
+    """That many registered versions of one package's content."""
+    package = log(settings, name, trained)
+    client = connect(settings)
+    client.create_registered_model(name)
+    return [
+        str(client.create_model_version(name, package.uri, package.run_id, tags={DIGEST_TAG: package.digest}).version)
+        for _ in range(count)
+    ]
+
+
+def test_an_experiment_keeps_its_artifacts_where_the_settings_say(mlflow_settings: Settings, model_name: str) -> None:
+    first = ensure_experiment(mlflow_settings, model_name)
+    assert ensure_experiment(mlflow_settings, model_name) == first
+    location = connect(mlflow_settings).get_experiment(first).artifact_location
+    assert location == f"{mlflow_settings.mlflow_artifacts}/{model_name}"
+
+
+def test_a_deleted_experiment_is_told(mlflow_settings: Settings, client: MlflowClient, model_name: str) -> None:
+    client.delete_experiment(ensure_experiment(mlflow_settings, model_name))
+    with pytest.raises(RegistryError, match="is deleted: restore it"):
+        ensure_experiment(mlflow_settings, model_name)
+
+
+def test_a_package_is_registered_once_however_often_one_asks(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained
+) -> None:
+    package = log(mlflow_settings, model_name, iris)
+    first = register(client, model_name, package, {"ratchet.seed": "42"})
+    again = register(client, model_name, package, {})
+    assert first.version == again.version
+    assert again.tags == {DIGEST_TAG: package.digest, "ratchet.seed": "42"}
+    assert client.get_logged_model(package.model_id).status == "READY"
+
+
+def test_a_package_that_is_gone_is_told(client: MlflowClient, model_name: str) -> None:
+    gone = PackageRef(model_id="m-gone", run_id="r", digest="d", onnx=False)
+    with pytest.raises(RegistryError, match="no longer in MLflow: run with --no-cache"):
+        register(client, model_name, gone, {})
+
+
+def test_a_version_can_be_fetched_and_says_what_it_said(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained, tmp_path: Path
+) -> None:
+    (number,) = versions(mlflow_settings, model_name, iris, 1)
+    version = ProductionPointer(mlflow_settings, model_name).get(number)
+    package = fetch_package(mlflow_settings, version)
+    verify_package(package)
+    assert package.digest == version.digest
+
+
+def test_artifacts_that_are_gone_are_told(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str, tmp_path: Path
+) -> None:
+    client.create_registered_model(model_name)
+    version = client.create_model_version(model_name, (tmp_path / "nowhere").as_uri())
+    with pytest.raises(RegistryError, match=r"the artifacts of .* version 1 cannot be read"):
+        download(client, model_name, version.version, tmp_path)
+
+
+def test_a_step_without_a_tracker_is_told() -> None:
+    with pytest.raises(RegistryError, match="give it an MLflow experiment tracker"):
+        active_run_id()
+
+
+def test_nested_values_are_flattened() -> None:
+    assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}

@@ -1,0 +1,40 @@
+"""Rows of the store, and stores without rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from ratchet.store.database import Store
+from ratchet.store.predictions import Prediction
+from ratchet.store.tables import metadata
+
+
+def prediction(number: int, **changes: Any) -> Prediction:
+    """A row of the table of predictions."""
+    row: Any = {
+        "id": f"{number:036d}",
+        "created_at": 1_700_000_000.25 + number,
+        "model": "iris",
+        "version": "3",
+        "features": {"sepal_length": 5.1, "colour": "blue"},
+        "prediction": "setosa",
+        "score": 0.75,
+        "probabilities": {"setosa": 0.75, "virginica": 0.25},
+        "latency": 0.002,
+    }
+    return row | changes
+
+
+def emptied(store: Store) -> Store:
+    """The store without its rows; its counters go on."""
+    with store.transaction() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(sa.delete(table))
+    return store
+
+
+def url_of(store: Store) -> str:
+    """What opens the same store again, here or in another process."""
+    return store.engine.url.render_as_string(hide_password=False)
