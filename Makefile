@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
+PYTEST := $(BIN)/python -m pytest
+# Processes that make test and make test-services share the tests between.
+WORKERS ?= 2
 INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compile-bytecode
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
@@ -18,20 +21,17 @@ train: .venv/.training ## Train the Iris baseline and put it into Production
 serve: .venv/.serving ## Serve what is in Production on port 8000, and follow it
 	@$(BIN)/python run.py serve
 
-test: .venv/.dev ## Run the tests with their coverage; without those that take minutes each
-	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -m "not slow and not containers" $(ARGS)
-	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+test: .venv/.dev ## Run the tests; COVERAGE=1 measures their coverage
+	$(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow and not services and not containers" $(if $(COVERAGE),--cov) $(ARGS)
 
-test-slow: .venv/.dev ## Run the tests that take minutes each
-	$(BIN)/python -m pytest -m slow $(ARGS)
+test-slow: .venv/.dev ## Run kills, races, load, browsers and the variants on PostgreSQL
+	$(PYTEST) -m "slow or services" $(ARGS)
 
 test-services: .venv/.dev ## Run the tests on PostgreSQL and S3 in place of SQLite and files
-	RATCHET_TEST_SERVICES=1 $(BIN)/python -m pytest -m "not slow and not containers" $(ARGS)
+	RATCHET_TEST_SERVICES=1 $(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow and not containers" $(ARGS)
 
 test-containers: .venv/.dev ## Bring the compose project up on a Docker engine, and live its life
-	$(BIN)/python -m pytest -m containers -v -rP tests/containers $(ARGS)
+	$(PYTEST) -m containers -v -rP tests/containers $(ARGS)
 
 check: .venv/.dev ## Lint, formatting, types, and the direction of imports
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 
 from pipelines.runner import RunSummary
 from ratchet.settings import Settings, load_settings, quiet_environment
-from tests import services
+from tests import homes, services
 from tests.postgres import binaries, running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,28 +24,36 @@ _OURS = ("RATCHET_", "MLFLOW_", "ZENML_")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Point every store at a folder of this session's own, before anything imports ZenML."""
+    """Point every store at a folder of this process, before anything imports ZenML."""
     config.addinivalue_line("markers", f"sqlite(why): about SQLite itself, left out with {services.SWITCH}=1")
-    with_services = os.environ.get(services.SWITCH, "0") != "0"
+    with_services = services.in_use() or os.environ.get(services.SWITCH, "0") != "0"
     for name in [name for name in os.environ if name.startswith(_OURS)]:
         del os.environ[name]
     main = sys.modules["__main__"]
     if not hasattr(main, "__file__"):  # in a worker of pytest-xdist; ZenML takes its source root from there
         main.__file__ = str(ROOT / "run.py")
-    folder = tempfile.mkdtemp(prefix="ratchet-tests-")
+    folder = Path(tempfile.mkdtemp(prefix="ratchet-tests-"))
     os.environ["RATCHET_HOME"] = f"{folder}/home"
     os.environ["RATCHET_MODELS_DIR"] = f"{folder}/models"
     os.environ["RATCHET_DATA_DIR"] = f"{folder}/data"
+    os.environ.setdefault(homes.TEMPLATE, str(folder))
     quiet_environment()
     if with_services:
         config.add_cleanup(services.started())
         config.pluginmanager.register(services.Plugin())
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the variants on PostgreSQL: make test leaves them to make test-services and make test-slow."""
+    for item in items:
+        values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+        if "postgres" in getattr(item, "fixturenames", ()) or {"postgresql", "on_postgresql"} & {*map(str, values)}:
+            item.add_marker("services")
+
+
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
-    import shutil
-
     shutil.rmtree(Path(os.environ["RATCHET_HOME"]).parent, ignore_errors=True)
 
 
@@ -59,7 +68,9 @@ def own_tracking_uri() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     """Where this session's stores are."""
-    return load_settings()
+    settings = load_settings()
+    homes.prepared(settings.home)
+    return settings
 
 
 @pytest.fixture

@@ -41,17 +41,20 @@ def server() -> str:
 def started() -> Callable[[], None]:
     """Start both servers and point this process, and all that it starts, to them; call the result to stop them.
 
+    A worker of pytest-xdist inherits the servers of the process that started it.
+
     Raises
     ------
     pytest.UsageError: one of them cannot be started here.
     """
     stack = ExitStack()
-    try:
-        where = stack.enter_context(_running())
-    except s3.NoServerError as error:
-        raise pytest.UsageError(f"{SWITCH} needs an S3 server: {error}") from None
-    environment = {**where, "PYTHONPATH": os.pathsep.join(filter(None, [str(_STARTUP), os.environ.get("PYTHONPATH")]))}
-    os.environ.update(environment)
+    if not in_use():
+        try:
+            os.environ.update(stack.enter_context(_running()))
+        except s3.NoServerError as error:
+            raise pytest.UsageError(f"{SWITCH} needs an S3 server: {error}") from None
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_STARTUP), os.environ.get("PYTHONPATH")]))
+    os.environ["MLFLOW_S3_ENDPOINT_URL"] = os.environ["AWS_ENDPOINT_URL"]
     from ratchet.settings import Settings
 
     use_servers(Settings)
@@ -84,8 +87,7 @@ def _running() -> Iterator[dict[str, str]]:
             _make_templates(url)
         finally:
             store.exception()
-        where = store.result()
-        yield {**where, "MLFLOW_S3_ENDPOINT_URL": where["AWS_ENDPOINT_URL"], SERVER: url, BUCKET: bucket}
+        yield {**store.result(), SERVER: url, BUCKET: bucket}
 
 
 def _make_templates(url: str) -> None:

@@ -17,6 +17,7 @@ from ratchet.store.database import Store
 from tests import services
 from tests.conftest import new_database
 from tests.fitted import Trained, baseline, packaged
+from tests.homes import prepared
 from tests.store_rows import emptied
 
 
@@ -72,7 +73,7 @@ def diabetes_package(diabetes: Trained, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def mlflow_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A real MLflow store that only unit tests use; every test takes a model name of its own."""
-    home = tmp_path_factory.mktemp("mlflow")
+    home = prepared(tmp_path_factory.mktemp("mlflow"))
     return Settings(home=home, models_dir=home / "models")
 
 

@@ -15,13 +15,14 @@ from ratchet.tracking import connect, ensure_experiment, register
 from ratchet.tracking.log_package import log_packaged
 from tests.conftest import new_database
 from tests.fitted import Trained, baseline
+from tests.homes import prepared
 from tests.serving.running import Service, serving
 
 
 @pytest.fixture(scope="session")
 def served_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """A home with a real MLflow store and Ratchet's own, both on SQLite."""
-    home = tmp_path_factory.mktemp("served")
+    home = prepared(tmp_path_factory.mktemp("served"))
     return Settings(home=home, models_dir=home / "models")
 
 

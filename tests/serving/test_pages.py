@@ -51,12 +51,12 @@ def test_the_page_reads_the_services_own_document(service: Service) -> None:
     assert (address.endswith("docs.json"), status, headers["content-type"]) == (True, 200, "application/json")
 
 
+@pytest.mark.slow
 def test_a_browser_shows_every_route_and_complains_of_nothing(service: Service) -> None:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"there is no {CHROMIUM}")
+    from playwright.sync_api import sync_playwright
+
     complaints: list[str] = []
-    with playwright.sync_playwright() as driver:
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

@@ -13,11 +13,12 @@ from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import DIGEST_TAG, connect
 from tests.conftest import new_database
+from tests.homes import prepared
 
 
 @pytest.fixture(scope="session")
 def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    home = tmp_path_factory.mktemp("promotion")
+    home = prepared(tmp_path_factory.mktemp("promotion"))
     return Settings(home=home, models_dir=home / "models")
 
 
