@@ -110,7 +110,7 @@ def relay(path: str) -> None:
 
     from ratchet.inference.write_relay import RelayServer
     from ratchet.store.database import open_store
-    from serving.logs import log_as_json
+    from serving.json_logging import log_as_json
 
     # Ctrl-C goes to all processes; the workers have rows to write when they get it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -27,8 +27,8 @@ from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc
 from serving.environment import prepare_environment
 from serving.home_metrics import HomeCollector
+from serving.json_logging import log_as_json
 from serving.latency import add_counts, percentiles
-from serving.logs import log_as_json
 from serving.loop_metrics import LoopCollector
 from serving.telemetry import Telemetry
 
