@@ -1,89 +1,88 @@
-"""The application that ``python run.py serve`` runs: BentoML's, with the hot routes answered in front of it.
+"""The ASGI application of ``python run.py serve``: BentoML's application behind a hot path.
 
-POST /predict and POST /feedback do not pass through BentoML's middleware, which costs several times what the answer
-does (docs/decisions). They call the very functions that are called behind it.
+POST requests to /predict and /feedback bypass BentoML's middleware, which costs several times as much as the rest of
+the request (ADR 11). The same endpoints serve both ways.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from starlette import datastructures
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.exchange import Exchange, Headers
-from serving.keys import Keys
-from serving.replies import RefusalError, Reply, send_reply, with_security
-from serving.requests import Receive
+from serving.json_endpoint import JsonEndpoint
+from serving.responses import reply_to_error, with_security_headers
+from serving.worker import Worker
 
-# Seconds; Python's own 5 ms is longer than a request and its transaction together.
-_SWITCH = 0.0005
-
-
-Endpoint = Callable[[Headers, Receive], Awaitable[Reply | None]]
+# In seconds. Python's default of 5 ms is longer than a request with its transaction.
+_SWITCH_INTERVAL = 0.0005
 
 
 class HotPath:
-    """ASGI application: a POST to one of some paths is answered here, everything else behind.
+    """ASGI application that serves POST requests to some paths itself, and passes on all other requests.
 
     Parameters
     ----------
     app: BentoML's application.
-    hot: what answers, by path.
-    keys: who may ask.
-    exchange: refuses who may not.
+    endpoints: by path.
+    worker: the worker of this process.
     """
 
-    def __init__(self, app: Any, hot: Mapping[str, Endpoint], keys: Keys, exchange: Exchange) -> None:
+    def __init__(self, app: ASGIApp, endpoints: Mapping[str, JsonEndpoint], worker: Worker) -> None:
         self._app = app
-        self._hot = hot
-        self._keys = keys
-        self._exchange = exchange
+        self._endpoints = endpoints
+        self._keys = worker.keys
+        self._metrics = worker.metrics
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request."""
-        endpoint = self._hot.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        endpoint = self._endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         if endpoint is None:
             await self._app(scope, receive, send)
             return
-        headers = scope["headers"]
-        reply: Reply | None
         try:
-            self._keys.require(headers)
-        except RefusalError as error:
-            reply = self._exchange.refuse(scope["path"], error)
+            self._keys.authenticate(scope["headers"])
+        except HTTPException as error:
+            await self._refuse(scope["path"], error)(scope, receive, send)
         else:
-            reply = await endpoint(headers, receive)
-        if reply is not None:
-            await send_reply(reply, send)
+            await endpoint(scope, receive, send)
+
+    def _refuse(self, path: str, error: HTTPException) -> Response:
+        reply = reply_to_error(error)
+        self._metrics.count_error(reply.kind)
+        # Without a time: many of these would hide that the other requests are slow.
+        self._metrics.count_request(path, reply.status, None)
+        return reply.as_response()
 
 
-class Cors(CORSMiddleware):
-    """Starlette's, whose own answers carry the security headers too."""
+class SecureCORSMiddleware(CORSMiddleware):
+    """CORS middleware whose preflight responses carry the security headers."""
 
     def preflight_response(self, request_headers: datastructures.Headers) -> Response:
-        """The answer to a browser that asks whether it may ask."""
+        """Return the response to a preflight request."""
         response = super().preflight_response(request_headers)
-        response.raw_headers = with_security(response.raw_headers)
+        response.raw_headers = with_security_headers(response.raw_headers)
         return response
 
 
-def create() -> Any:
-    """Make the application of one worker process."""
-    from serving.endpoints import Endpoints
-    from serving.feedback import FeedbackEndpoints
+def create() -> ASGIApp:
+    """Create the application of one worker process."""
+    from serving.routes import json_endpoints
     from serving.service import Ratchet
     from serving.worker import this_worker
 
     worker = this_worker()
-    # The thread that writes predictions holds up other workers while it waits for the interpreter's lock.
-    sys.setswitchinterval(_SWITCH)
-    hot = {"/predict": Endpoints(worker).predict, "/feedback": FeedbackEndpoints(worker).feedback}
-    app: Any = HotPath(Ratchet.to_asgi(), hot, Keys(worker.settings), Exchange(worker))
+    # Without this, the thread that writes predictions waits for the interpreter's lock and delays the other workers.
+    sys.setswitchinterval(_SWITCH_INTERVAL)
+    endpoints = json_endpoints()
+    hot = {path: endpoints[path] for path in ("/predict", "/feedback")}
+    app: ASGIApp = HotPath(Ratchet.to_asgi(), hot, worker)
     if worker.settings.cors_origins:
         origins = list(worker.settings.cors_origins)
-        app = Cors(app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
+        app = SecureCORSMiddleware(app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])
     return app

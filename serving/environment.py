@@ -1,4 +1,4 @@
-"""What a process of the service expects of its environment."""
+"""Environment variables of a service process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ratchet.settings import quiet_environment
 
 
 def prepare_environment() -> None:
-    """Keep libraries quiet and impatient; a value that the user has set is left alone."""
+    """Set the variables that keep libraries quiet and timeouts short, except those that the user has set."""
     quiet_environment()
-    # An MLflow that hangs is told as one that is down, and not after minutes.
+    # MLflow's own default of two minutes delays the report that the registry is down.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

@@ -1,4 +1,4 @@
-"""What the loop has found, as Prometheus metrics: read from the store when somebody asks, alike in all workers."""
+"""Prometheus metrics of continuous training, read from the store at each scrape and equal in all workers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ratchet.store.database import Store
 
 logger = logging.getLogger(__name__)
 
-_MOST_LABELS = 10_000
-_RUNS = 50
-# Runs and entries of the ledger are counted over the newest so many, so that what a scrape costs has an end.
-_MOST_COUNTED = 10_000
-# A run that no trigger began was begun by a person.
+_MAX_LABELS = 10_000
+_MAX_RUNS = 50
+# The newest runs and ledger entries that are counted, so that the cost of a scrape is bounded.
+_MAX_COUNTED = 10_000
+# The trigger of a run that a person has started.
 _PERSON = "person"
 _REFUSED = "refused"
 
@@ -31,134 +31,126 @@ _REFUSED = "refused"
 class LoopCollector(Collector):
     """Gauges of drift, live quality, labels, runs, watchers and the production pointer.
 
-    Counts are gauges, too: they are read from the store, alike whichever worker is asked, and survive a restart.
+    Counts are gauges too, since the store keeps them over restarts.
 
     Parameters
     ----------
-    open_store: opens the store, or returns the one that is open.
-    model: the model that is served; empty while none is.
+    open_store: returns the store.
+    model: returns the name of the served model, which is empty while there is none.
     """
 
     def __init__(self, open_store: Callable[[], Store], model: Callable[[], str]) -> None:
         self._open_store = open_store
         self._model = model
 
-    def collect(self) -> Iterator[Any]:
-        """The gauges; none of them while the store is down, which has a metric of its own."""
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Return the gauges; none while the store is down, which ``ratchet_store_down`` reports."""
         model = self._model()
         if not model:
             return
         try:
             store = self._open_store()
-            found = [*_drift(store, model), *_quality(store, model), *_runs(store, model), *_watcher(store, model)]
-            yield from (*found, *_pointer(store, model))
+            yield from [gauge for read in _READERS for gauge in read(store, model)]
         except RatchetError as error:
-            logger.debug("the loop's metrics are left out: %s", error)
+            logger.debug("the metrics of continuous training are not exported: %s", error)
 
 
-def _drift(store: Store, model: str) -> list[Any]:
-    windows = drift_windows(store, model, None, 1)
-    share = GaugeMetricFamily("ratchet_drift_share", "Share of drifted features.", labels=["model", "version"])
-    seen = GaugeMetricFamily("ratchet_drift_detected", "1 where it drifted.", labels=["model", "version"])
-    figure = GaugeMetricFamily("ratchet_drift_figure", "Drift of a feature.", labels=["model", "version", "feature"])
-    at = _time("ratchet_drift_window_timestamp_seconds", "When the newest window was judged.")
-    for row in windows:
+def _drift(store: Store, model: str) -> list[GaugeMetricFamily]:
+    share = _gauge("ratchet_drift_share", "Share of drifted features in the newest window.", "version")
+    detected = _gauge("ratchet_drift_detected", "1 if the newest window has drifted.", "version")
+    figure = _gauge("ratchet_drift_figure", "Drift of a feature in the newest window.", "version", "feature")
+    at = _gauge("ratchet_drift_window_timestamp_seconds", "Time of the newest drift window.", "version")
+    for row in drift_windows(store, model, None, 1):
         labels = [model, row["version"]]
         share.add_metric(labels, row["share"])
-        seen.add_metric(labels, float(row["detected"]))
+        detected.add_metric(labels, float(row["detected"]))
         at.add_metric(labels, row["created_at"])
         for feature, value in row["report"]["figures"].items():
             figure.add_metric([*labels, feature], value)
-    return [share, seen, figure, at]
+    return [share, detected, figure, at]
 
 
-def _quality(store: Store, model: str) -> list[Any]:
+def _quality(store: Store, model: str) -> list[GaugeMetricFamily]:
     help_text = (
-        "The champion on its newest labelled rows: value, interval (low, high), and the estimate without labels."
+        "Metric of the champion on its newest labelled rows: value, low and high of its interval, and the estimate"
+        " without labels."
     )
-    found = GaugeMetricFamily("ratchet_live_quality", help_text, labels=["model", "version", "metric", "figure"])
-    at = _time("ratchet_live_quality_timestamp_seconds", "When the newest window was measured.")
-    fell = GaugeMetricFamily(
-        "ratchet_live_quality_dropped", "1 where the newest window is a drop.", labels=["model", "version"]
-    )
+    quality = _gauge("ratchet_live_quality", help_text, "version", "metric", "figure")
+    at = _gauge("ratchet_live_quality_timestamp_seconds", "Time of the newest window of live quality.", "version")
+    dropped = _gauge("ratchet_live_quality_dropped", "1 if quality has dropped in the newest window.", "version")
     for row in quality_windows(store, model, None, 1):
         for figure in ("value", "low", "high", "estimate"):
             if row[figure] is not None:
-                found.add_metric([model, row["version"], row["metric"], figure], row[figure])
+                quality.add_metric([model, row["version"], row["metric"], figure], row[figure])
         at.add_metric([model, row["version"]], row["created_at"])
-        fell.add_metric([model, row["version"]], float(row["dropped"]))
-    return [found, at, fell]
+        dropped.add_metric([model, row["version"]], float(row["dropped"]))
+    return [quality, at, dropped]
 
 
-def _runs(store: Store, model: str) -> list[Any]:
-    return [*_newest_runs(store, model), *_counted_runs(store, model)]
-
-
-def _newest_runs(store: Store, model: str) -> list[Any]:
-    runs = TrainingRuns(store, model).history(_RUNS)
-    waiting = GaugeMetricFamily("ratchet_labels_waiting", "Labels since the newest training run.", labels=["model"])
-    waiting.add_metric([model], count_labels(store, model, runs[0].watermark if runs else 0, _MOST_LABELS))
-    ended = GaugeMetricFamily(
-        "ratchet_training_run_timestamp_seconds", "When the newest run with this end ended.", labels=["model", "state"]
-    )
+def _newest_runs(store: Store, model: str) -> list[GaugeMetricFamily]:
+    runs = TrainingRuns(store, model).history(_MAX_RUNS)
+    waiting = _gauge("ratchet_labels_waiting", "Labels since the newest training run.")
+    waiting.add_metric([model], count_labels(store, model, runs[0].watermark if runs else 0, _MAX_LABELS))
+    ended = _gauge("ratchet_training_run_timestamp_seconds", "End of the newest run in this state.", "state")
     for state in sorted({run.state for run in runs}):
         newest = next(run for run in runs if run.state == state)
         ended.add_metric([model, state], newest.ended_at or newest.created_at)
     return [waiting, ended]
 
 
-def _counted_runs(store: Store, model: str) -> list[Any]:
+def _run_counts(store: Store, model: str) -> list[GaugeMetricFamily]:
     states, names = dict.fromkeys(get_args(RunState), 0), dict.fromkeys([*TRIGGER_NAMES, _PERSON], 0)
-    for state, triggers, count in TrainingRuns(store, model).counts(_MOST_COUNTED):
+    for state, triggers, count in TrainingRuns(store, model).counts(_MAX_COUNTED):
         states[state] += count
         for name in triggers or (_PERSON,):
             names[name] = names.get(name, 0) + count
     return [
-        _counted("ratchet_training_runs", "Runs of continuous training by state.", model, "state", states),
-        _counted("ratchet_training_triggers", "Runs by the triggers that fired.", model, "trigger", names),
+        _counts("ratchet_training_runs", "Training runs by state.", model, "state", states),
+        _counts("ratchet_training_triggers", "Training runs by trigger.", model, "trigger", names),
     ]
 
 
-def _watcher(store: Store, model: str) -> list[Any]:
-    looked = _gauge("ratchet_watch_timestamp_seconds", "When a watcher last looked.")
-    interval = _gauge("ratchet_watch_interval_seconds", "From one look to the next; 0 where no other is promised.")
+def _watcher(store: Store, model: str) -> list[GaugeMetricFamily]:
+    checked_at = _gauge("ratchet_watch_timestamp_seconds", "Time of the last check of a watcher.")
+    interval = _gauge(
+        "ratchet_watch_interval_seconds", "Seconds between the checks of the watcher; 0 for a single check."
+    )
     beat = last_beat(store, model)
     if beat is not None:
-        looked.add_metric([model], beat.at)
+        checked_at.add_metric([model], beat.at)
         interval.add_metric([model], beat.interval)
-    return [looked, interval]
+    return [checked_at, interval]
 
 
-def _pointer(store: Store, model: str) -> list[Any]:
+def _pointer(store: Store, model: str) -> list[GaugeMetricFamily]:
     ledger = Ledger(store, model)
     kinds = dict.fromkeys([*get_args(Kind), _REFUSED], 0)
-    for (kind, state), count in ledger.counts(_MOST_COUNTED).items():
+    for (kind, state), count in ledger.counts(_MAX_COUNTED).items():
         if state == "completed":
             kinds[kind] += count
         elif state == "refused":
             kinds[_REFUSED] += count
-    served = _gauge("ratchet_production_version", "The version that should be served, by the ledger.")
+    served = _gauge("ratchet_production_version", "Version in Production according to the ledger.")
     entry = ledger.last_completed()
     if entry is not None and entry.to_version.isdigit():
         served.add_metric([model], int(entry.to_version))
-    took = _gauge("ratchet_label_to_version_seconds", "From the newest label to the version that was trained on it.")
+    took = _gauge("ratchet_label_to_version_seconds", "Time from the newest label to the version trained on it.")
     seconds = label_to_version(store, model)
     if seconds is not None:
         took.add_metric([model], seconds)
-    promotions = _counted("ratchet_promotions", "Changes of Production, and refusals.", model, "kind", kinds)
+    promotions = _counts("ratchet_promotions", "Changes of Production and refused promotions.", model, "kind", kinds)
     return [promotions, served, took]
 
 
-def _counted(name: str, help_text: str, model: str, label: str, counts: Mapping[Any, int]) -> Any:
-    family = GaugeMetricFamily(name, help_text, labels=["model", label])
+def _counts(name: str, help_text: str, model: str, label: str, counts: Mapping[Any, int]) -> GaugeMetricFamily:
+    family = _gauge(name, help_text, label)
     for value, count in counts.items():
         family.add_metric([model, value], count)
     return family
 
 
-def _gauge(name: str, help_text: str) -> Any:
-    return GaugeMetricFamily(name, help_text, labels=["model"])
+def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, help_text, labels=["model", *labels])
 
 
-def _time(name: str, help_text: str) -> Any:
-    return GaugeMetricFamily(name, help_text, labels=["model", "version"])
+_READERS = (_drift, _quality, _newest_runs, _run_counts, _watcher, _pointer)

@@ -1,11 +1,10 @@
-"""The routes beside BentoML's own: what is served, how it is, the metrics, the documentation, and feedback."""
+"""The routes of the service besides BentoML's own."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 
-import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -13,15 +12,19 @@ from starlette.routing import Route
 
 from ratchet.errors import UnavailableError
 from serving import openapi
-from serving.endpoints import describe
-from serving.feedback import FeedbackEndpoints
-from serving.form import FeedbackForm
-from serving.replies import Reply, refuse
-from serving.telemetry import exposition
+from serving.feedback import FORM_PATH, FeedbackHandlers
+from serving.feedback_form import FeedbackForm
+from serving.json_endpoint import JsonEndpoint
+from serving.metrics import exposition
+from serving.predictions import PredictionHandlers, describe_model
+from serving.responses import JsonResponse, reply_to_error
 from serving.worker import this_worker
 
-_PAGE_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
-_PAGE = """<!doctype html>
+PREDICTION_PATHS = ("/predict", "/predict_batch", "/explain")
+FEEDBACK_PATHS = ("/feedback", "/feedback_batch", "/feedback/links")
+
+_DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+_DOCS_PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8"><title>Ratchet: API</title>
@@ -37,98 +40,84 @@ _PAGE = """<!doctype html>
 """
 
 
-async def model(_: Request) -> Response:
-    """The version that answers: signature, lineage, metrics."""
-    try:
-        return _json(describe(this_worker().runtime))
-    except UnavailableError as error:
-        return respond(refuse(error)[0])
-
-
-async def health(_: Request) -> Response:
-    """How the service is."""
-    found = this_worker().health()
-    return _json(found, 503 if found["status"] == "starting" else 200)
-
-
-async def metrics(_: Request) -> Response:
-    """Prometheus metrics of all workers."""
+@functools.cache
+def json_endpoints() -> dict[str, JsonEndpoint]:
+    """Return the endpoints of this process that take JSON, by path."""
     worker = this_worker()
-    worker.telemetry.move()
-    text = await asyncio.to_thread(exposition, worker.loop_metrics, worker.home_metrics)
+    predictions, feedback = PredictionHandlers(worker), FeedbackHandlers(worker)
+    handlers = {
+        "/predict": predictions.predict,
+        "/predict_batch": predictions.predict_batch,
+        "/explain": predictions.explain,
+        "/feedback": feedback.record,
+        "/feedback_batch": feedback.record_batch,
+        "/feedback/links": feedback.create_link,
+    }
+    return {path: JsonEndpoint(worker, path, handler) for path, handler in handlers.items()}
+
+
+async def take_feedback(request: Request) -> Response:
+    """Respond to feedback that is sent as JSON."""
+    return await json_endpoints()[request.scope["path"]].respond(request.headers.raw, request.receive)
+
+
+async def show_model(_: Request) -> Response:
+    """Describe the served model."""
+    try:
+        return JsonResponse(describe_model(this_worker().runtime))
+    except UnavailableError as error:
+        return reply_to_error(error).as_response()
+
+
+async def show_health(_: Request) -> Response:
+    """Report the state of the service."""
+    health = this_worker().health()
+    return JsonResponse(health, 503 if health["status"] == "starting" else 200)
+
+
+async def show_metrics(_: Request) -> Response:
+    """Export the metrics of all workers to Prometheus."""
+    worker = this_worker()
+    worker.metrics.flush()
+    text = await asyncio.to_thread(exposition, worker.loop_metrics, worker.disk_metrics)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-async def docs_json(_: Request) -> Response:
-    """OpenAPI of the model that answers now."""
-    return _json(openapi.document())
+async def show_openapi(_: Request) -> Response:
+    """Return the OpenAPI document of the served model."""
+    return JsonResponse(openapi.document())
 
 
-async def docs(_: Request) -> Response:
-    """Swagger UI."""
-    return HTMLResponse(_PAGE, headers={"content-security-policy": _PAGE_POLICY})
-
-
-async def feedback(request: Request) -> Response:
-    """Record what somebody says of a prediction."""
-    return respond(await _feedback().feedback(request.headers.raw, request.receive))
-
-
-async def feedback_batch(request: Request) -> Response:
-    """Record what is said of many predictions."""
-    return respond(await _feedback().feedback_batch(request.headers.raw, request.receive))
-
-
-async def feedback_links(request: Request) -> Response:
-    """Make a link to the page on which a person answers for a prediction."""
-    return respond(await _feedback().links(request.headers.raw, request.receive))
+async def show_docs(_: Request) -> Response:
+    """Return the page of Swagger UI."""
+    return HTMLResponse(_DOCS_PAGE, headers={"content-security-policy": _DOCS_POLICY})
 
 
 async def feedback_form(request: Request) -> Response:
-    """The page on which a person answers for a prediction, and what is sent from it."""
+    """Show the feedback form, or record what it sends."""
     form = _form()
-    return await (form.take(request) if request.method == "POST" else form.show(request))
+    return await (form.submit(request) if request.method == "POST" else form.show(request))
 
 
-async def index(_: Request) -> Response:
-    """To the documentation."""
+async def redirect_to_docs(_: Request) -> Response:
+    """Redirect to the documentation."""
     return RedirectResponse("docs")
-
-
-def respond(reply: Reply | None) -> Response:
-    """A reply as a response of Starlette's."""
-    if reply is None:  # the client left
-        return Response(status_code=499)
-    response = Response(reply.body, reply.status)
-    response.raw_headers = list(reply.headers)
-    return response
-
-
-routes = Starlette(
-    routes=[
-        Route("/model", model, methods=["GET"]),
-        Route("/health", health, methods=["GET"]),
-        Route("/metrics", metrics, methods=["GET"]),
-        Route("/docs.json", docs_json, methods=["GET"]),
-        Route("/docs", docs, methods=["GET"]),
-        Route("/feedback", feedback, methods=["POST"]),
-        Route("/feedback_batch", feedback_batch, methods=["POST"]),
-        Route("/feedback/links", feedback_links, methods=["POST"]),
-        Route("/feedback/form", feedback_form, methods=["GET", "POST"]),
-        Route("/", index, methods=["GET"]),
-    ]
-)
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(value), status, media_type="application/json")
-
-
-@functools.cache
-def _feedback() -> FeedbackEndpoints:
-    return FeedbackEndpoints(this_worker())
 
 
 @functools.cache
 def _form() -> FeedbackForm:
     return FeedbackForm(this_worker())
+
+
+routes = Starlette(
+    routes=[
+        Route("/model", show_model),
+        Route("/health", show_health),
+        Route("/metrics", show_metrics),
+        Route("/docs.json", show_openapi),
+        Route("/docs", show_docs),
+        *(Route(path, take_feedback, methods=["POST"]) for path in FEEDBACK_PATHS),
+        Route(FORM_PATH, feedback_form, methods=["GET", "POST"]),
+        Route("/", redirect_to_docs),
+    ]
+)

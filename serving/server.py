@@ -1,4 +1,4 @@
-"""Starting the service: checked before a socket is opened, then the workers and the relay under one supervisor."""
+"""The start of the service: checks of the settings, then the workers and the relay under a supervisor."""
 
 from __future__ import annotations
 
@@ -15,31 +15,30 @@ from pathlib import Path
 from ratchet.errors import ConfigError, RatchetError
 from ratchet.feedback.signed_links import Links
 from ratchet.settings import Settings, load_settings, prepare_home
+from serving.authentication import ApiKeys
 from serving.environment import prepare_environment
-from serving.keys import Keys
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
-# Seconds for a worker to write what is waiting, after its last request was answered.
+# Seconds that a worker has to write its queue after its last response.
 _GRACE = 5.0
-# The file in the scratch folder that holds the model's name, once it is known.
-_MODEL = "model"
+# The file in the scratch folder with the name of the model.
+_MODEL_FILE = "model"
 
 
 def serve(settings: Settings) -> None:
-    """Serve until told to stop.
+    """Serve until SIGTERM or SIGINT.
 
     Parameters
     ----------
-    settings: with what the command line said in them.
+    settings: of the environment and the command line.
 
     Raises
     ------
-    ConfigError: the address is taken, what must be secret outside a local environment is not, or there is no such
-        model or file.
+    ConfigError: the address is in use, a secret is missing or too short, or there is no such model or file.
     RegistryError: no model is registered, or the registry cannot be reached.
-    StateError: the home cannot be written.
+    StateError: the home cannot be written, or a worker cannot start.
     """
-    Keys(settings)
+    ApiKeys(settings)
     prepare_home(settings)
     Links(settings)
     if settings.model_path and not settings.model_path.is_file():
@@ -48,11 +47,11 @@ def serve(settings: Settings) -> None:
         )
     port = _free_port(settings.host, settings.port)
     scratch = Path(tempfile.mkdtemp(prefix="ratchet-"))
-    # In memory where that can be: the counts are mapped files, and a full disk under one ends its process.
+    # In memory if possible: a process that writes to a mapped file on a full disk is killed.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    counts = Path(tempfile.mkdtemp(prefix="ratchet-metrics-", dir=memory))
+    metrics = Path(tempfile.mkdtemp(prefix="ratchet-metrics-", dir=memory))
     try:
-        _hand_down(settings, scratch, counts)
+        _set_environment(settings, scratch, metrics)
         roles: list[Role] = [(work, (settings.host, port, str(scratch)))] * settings.workers
         roles.append((relay, (str(scratch / "relay"),)))
         supervisor = Supervisor(roles, settings.request_timeout + _GRACE, _preloaded(settings))
@@ -63,21 +62,21 @@ def serve(settings: Settings) -> None:
         supervisor.run()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(counts, ignore_errors=True)
+        shutil.rmtree(metrics, ignore_errors=True)
 
 
 def work(host: str, port: int, scratch: str) -> None:
-    """Answer requests; the main function of a worker.
+    """Run a worker, which serves requests.
 
-    Each worker listens for itself, so that the kernel deals new connections out to them. With one socket for all, the
-    worker that wakes up first takes a whole burst, and the others idle for as long as these connections live.
+    Each worker has its own socket, so that the kernel distributes new connections over them. With a shared socket, the
+    worker that wakes up first accepts a whole burst of connections, and the others stay idle while these are open.
     """
     import uvicorn
 
     from serving.app import create
 
     exit_with_parent()
-    if (found := Path(scratch, _MODEL)).is_file():
+    if (found := Path(scratch, _MODEL_FILE)).is_file():
         os.environ["RATCHET_SERVE_MODEL"] = found.read_text()
     settings = load_settings()
     config = uvicorn.Config(
@@ -100,11 +99,11 @@ def work(host: str, port: int, scratch: str) -> None:
 
 
 def relay(path: str) -> None:
-    """Write what the workers predict; the main function of the relay.
+    """Run the relay, which writes the predictions of all workers.
 
     Parameters
     ----------
-    path: of its socket; short, since the system allows a hundred characters.
+    path: of its socket; at most 100 characters, which is the limit of the system.
     """
     import uvloop
 
@@ -112,7 +111,7 @@ def relay(path: str) -> None:
     from ratchet.store.database import open_store
     from serving.json_logging import log_as_json
 
-    # Ctrl-C goes to all processes; the workers have rows to write when they get it.
+    # Ctrl-C signals all processes, and the workers still need the relay to write their queues.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     exit_with_parent()
     settings = load_settings()
@@ -123,9 +122,9 @@ def relay(path: str) -> None:
 
 
 def find_model(scratch: str) -> RatchetError | None:
-    """Ask the registry for the model; what is wrong with it, or None.
+    """Look up the model in the registry; returns the error if there is none.
 
-    A worker that starts again later takes the name from here, since the registry may be down by then.
+    The name is written to a file, since the registry may be down when a worker restarts.
     """
     from ratchet.tracking import choose_model
 
@@ -134,9 +133,9 @@ def find_model(scratch: str) -> RatchetError | None:
         name = choose_model(settings, settings.serve_model)
     except RatchetError as error:
         return error
-    partial = Path(scratch, f"{_MODEL}.partial")
+    partial = Path(scratch, f"{_MODEL_FILE}.partial")
     partial.write_text(name)
-    partial.rename(Path(scratch, _MODEL))
+    partial.rename(Path(scratch, _MODEL_FILE))
     return None
 
 
@@ -146,8 +145,8 @@ def _announce(host: str, port: int) -> None:
 
 
 def _preloaded(settings: Settings) -> list[str]:
-    """What every worker imports sooner or later."""
-    modules = ["serving.app", "serving.service", "serving.endpoints", "_bentoml_impl.client", "onnxruntime", "uvloop"]
+    """Return the modules that every worker imports."""
+    modules = ["serving.app", "serving.service", "_bentoml_impl.client", "onnxruntime", "uvloop"]
     if settings.model_path is None:
         modules += ["ratchet.registry.production_pointer", "ratchet.inference.package_cache"]
         if not settings.tracking_uri.startswith("http"):
@@ -155,27 +154,28 @@ def _preloaded(settings: Settings) -> list[str]:
     return modules
 
 
-def _hand_down(settings: Settings, scratch: Path, counts: Path) -> None:
-    """Workers read their settings from the environment like everybody else."""
+def _set_environment(settings: Settings, scratch: Path, metrics: Path) -> None:
+    """Set the variables from which the worker processes read their settings."""
     prepare_environment()
     if settings.serve_model:
         os.environ["RATCHET_SERVE_MODEL"] = settings.serve_model
     os.environ["RATCHET_RELAY"] = str(scratch / "relay")
-    # Read by BentoML when it is imported: no tracing around every request.
+    # BentoML reads this when it is imported: no tracing of requests.
     os.environ.setdefault("BENTOML_CONFIG_OPTIONS", "tracing.excluded_urls=.*")
-    # Each worker counts in files of its own there; see serving/telemetry.py.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
+    # The workers share their metrics through files in this folder.
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
 
 
 def _free_port(host: str, port: int) -> int:
-    """The port, or a free one for 0; nobody else may listen on it, since the workers would share it with him."""
+    """Return the port, or a free one for 0; another process on it would share the connections of the workers."""
     with socket.socket(_family(host)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
             raise ConfigError(
-                f"cannot listen on {host} port {port} ({error.strerror}): end who does, or choose another with --port"
+                f"cannot listen on {host} port {port} ({error.strerror}): stop the process that does, or choose another"
+                " port with --port"
             ) from None
         return int(probe.getsockname()[1])
 

@@ -1,4 +1,4 @@
-"""The BentoML service: what ``bentoml serve serving.service:Ratchet`` runs, and what the hot path stands before."""
+"""The BentoML service, which ``bentoml serve serving.service:Ratchet`` runs and ``serving.app`` extends."""
 
 from __future__ import annotations
 
@@ -8,71 +8,73 @@ from typing import Any, ClassVar
 import bentoml
 from bentoml import IODescriptor
 from starlette.requests import Request
+from starlette.responses import Response
 
-from serving import openapi
-from serving.endpoints import Endpoints
-from serving.gate import Gate
-from serving.routes import respond, routes
+from serving.middleware import ServiceMiddleware
+from serving.openapi import Json, batch_schema, record_schema, response_schema
+from serving.routes import json_endpoints, routes
 from serving.worker import this_worker
 
 
-class _Body(IODescriptor):
-    """A request as it came: reading it is the endpoints' own work, so that both paths read alike."""
+class _RequestBody(IODescriptor):
+    """An unread request: the endpoints read the body themselves, here and on the hot path."""
 
     media_type: ClassVar[str | None] = "application/json"
     request: Any
 
     @classmethod
-    async def from_http_request(cls, request: Request, serde: Any) -> _Body:
+    async def from_http_request(cls, request: Request, serde: Any) -> _RequestBody:
         """Keep the request."""
-        body: _Body = cls.model_construct(request=request)
+        body: _RequestBody = cls.model_construct(request=request)
         return body
 
 
-class _Answer(IODescriptor):
-    """A reply as the endpoints made it."""
+class _ResponseBody(IODescriptor):
+    """A response that an endpoint has made."""
 
     media_type: ClassVar[str | None] = "application/json"
 
 
-def _as(base: type[IODescriptor], name: str, schema: Callable[[], dict[str, Any]]) -> type[IODescriptor]:
-    """A kind of body whose JSON Schema is that of the package that answers now."""
+def _with_schema(base: type[IODescriptor], name: str, schema: Callable[[], Json]) -> type[IODescriptor]:
+    """Return a body class whose JSON Schema depends on the model that is loaded."""
     members = {"model_json_schema": classmethod(lambda cls, *args, **kwargs: schema()), "__module__": __name__}
     return type(name, (base,), members)
 
 
-RECORD = _as(_Body, "Record", openapi.record_schema)
-RECORDS = _as(_Body, "Records", openapi.batch_schema)
-ANSWER = _as(_Answer, "Answer", openapi.answer_schema)
-ANSWERS = _as(_Answer, "Answers", openapi.batch_answer_schema)
-EXPLANATION = _as(_Answer, "Explanation", openapi.explanation_schema)
+def _response_class(name: str) -> type[IODescriptor]:
+    return _with_schema(_ResponseBody, name, lambda: response_schema(this_worker(), name))
+
+
+RECORD = _with_schema(_RequestBody, "Record", lambda: record_schema(this_worker().loaded))
+RECORDS = _with_schema(_RequestBody, "Records", lambda: batch_schema(this_worker().loaded))
+ANSWER, ANSWERS, EXPLANATION = map(_response_class, ("Answer", "BatchAnswer", "Explanation"))
 
 
 @bentoml.service(
     name="ratchet",
     workers=2,
-    # Above every RATCHET_REQUEST_TIMEOUT that makes sense: the endpoints keep the time themselves.
+    # Longer than any reasonable RATCHET_REQUEST_TIMEOUT, which the endpoints enforce themselves.
     traffic={"timeout": 3600},
     http={"host": "127.0.0.1", "port": 8000},
-    # Ours are the metrics and the log: BentoML's own take most of a request's time (docs/decisions).
+    # BentoML's metrics and access log take most of the time of a request, and the service has its own (ADR 11).
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
 )
 class Ratchet:
-    """Predictions from the version in Production, each written down before it is answered."""
+    """Predictions of the version in Production; each prediction is stored before the response is sent."""
 
     def __init__(self) -> None:
         self._worker = this_worker()
-        self._endpoints = Endpoints(self._worker)
+        self._endpoints = json_endpoints()
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Begin to follow the pointer."""
+        """Start the worker."""
         await self._worker.start()
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Write what is waiting."""
+        """Store what is queued, and stop the worker."""
         await self._worker.stop()
 
     async def __is_ready__(self) -> bool:
@@ -81,18 +83,21 @@ class Ratchet:
     @bentoml.api(input_spec=RECORD, output_spec=ANSWER)
     async def predict(self, request: Any) -> Any:
         """Predict one record."""
-        return respond(await self._endpoints.predict(request.headers.raw, request.receive))
+        return await self._respond("/predict", request)
 
     @bentoml.api(input_spec=RECORDS, output_spec=ANSWERS)
     async def predict_batch(self, request: Any) -> Any:
-        """Predict many records at once."""
-        return respond(await self._endpoints.predict_batch(request.headers.raw, request.receive))
+        """Predict many records."""
+        return await self._respond("/predict_batch", request)
 
     @bentoml.api(input_spec=RECORD, output_spec=EXPLANATION)
     async def explain(self, request: Any) -> Any:
-        """Say what each feature contributed to one prediction."""
-        return respond(await self._endpoints.explain(request.headers.raw, request.receive))
+        """Explain the prediction of one record."""
+        return await self._respond("/explain", request)
+
+    async def _respond(self, path: str, request: Request) -> Response:
+        return await self._endpoints[path].respond(request.headers.raw, request.receive)
 
 
 Ratchet.mount_asgi_app(routes, path="/")
-Ratchet.add_asgi_middleware(Gate)
+Ratchet.add_asgi_middleware(ServiceMiddleware)

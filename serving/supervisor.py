@@ -1,7 +1,7 @@
-"""The parent of the workers and of the relay: starts them, starts again who dies, and ends them in order.
+"""The parent process of the workers and of the relay: starts them, restarts those that die, and stops them in order.
 
-They are forked from a server process that has imported everything once, so that two workers do not pay twice, and one
-that was killed is back in a moment.
+They are forked from a server process that has imported everything, so that the imports are paid once and a worker
+that was killed restarts at once.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ratchet.errors import StateError
 
 logger = logging.getLogger(__name__)
 
-# A process that dies so soon after its start, in seconds, is started again only after a pause.
-_SOON = 5.0
+# A process that dies within this time after its start, in seconds, is restarted only after a pause.
+_EARLY_EXIT = 5.0
 _PAUSE = 1.0
-# What uvicorn exits with when the application could not start.
+# The exit code of uvicorn when the application cannot start.
 _STARTUP_FAILURE = 3
 
 Check = Callable[..., Exception | None]
@@ -32,13 +32,13 @@ Role = tuple[Callable[..., None], tuple[object, ...]]
 
 
 class Supervisor:
-    """Keeps processes running until it is told to stop.
+    """Keeps processes running until it is stopped.
 
     Parameters
     ----------
-    roles: a main function and its arguments for each process; the last one is ended after the others.
-    grace: seconds that they have to end by themselves.
-    preload: modules that they are forked with; none may start threads or open connections when it is imported.
+    roles: a main function and its arguments for each process; the last one is stopped after the others.
+    grace: seconds that processes have to stop before they are killed.
+    preload: modules that are imported before the fork; importing them must not start threads or open connections.
     """
 
     def __init__(self, roles: Sequence[Role], grace: float, preload: Sequence[str]) -> None:
@@ -47,17 +47,17 @@ class Supervisor:
         self._roles = roles
         self._grace = grace
         self._running: dict[BaseProcess, int] = {}
-        self._begun: dict[int, float] = {}
-        self._stop_reading, self._stop_writing = os.pipe()
+        self._started_at: dict[int, float] = {}
+        self._wake_reader, self._wake_writer = os.pipe()
         self._failure: Exception | None = None
 
     def run(self) -> None:
-        """Run until SIGTERM, SIGINT or a check that fails.
+        """Run until SIGTERM, SIGINT or a failed check.
 
         Raises
         ------
-        StateError: a process could not start; its log says why.
-        Exception: what the check has found.
+        StateError: a process could not start; its log has the reason.
+        Exception: the result of a failed check.
         """
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._wake())
@@ -65,28 +65,28 @@ class Supervisor:
             self._start(role)
         try:
             while self._failure is None:
-                ended = wait([self._stop_reading, *(process.sentinel for process in self._running)])
-                if self._stop_reading in ended:
+                ended = wait([self._wake_reader, *(process.sentinel for process in self._running)])
+                if self._wake_reader in ended:
                     break
-                self._restart()
+                self._restart_ended()
         finally:
-            self._end()
+            self._stop()
         if self._failure:
             raise self._failure
 
     def check(self, main: Check, arguments: tuple[object, ...], passed: Callable[[], None]) -> None:
-        """Run a check in a process of its own as the others start; what it returns ends everything.
+        """Run a check in its own process while the others start; if it fails, all processes are stopped.
 
         Parameters
         ----------
-        main, arguments: a function, which returns what is wrong or None, and what it is given.
-        passed: called when nothing is wrong.
+        main, arguments: a function that returns an error or None, and its arguments.
+        passed: called after a check without an error.
         """
         threading.Thread(target=self._check, args=(main, arguments, passed), daemon=True).start()
 
     def _check(self, main: Check, arguments: tuple[object, ...], passed: Callable[[], None]) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_report, args=(sender, main, arguments), daemon=True)
+        process = self._context.Process(target=_run_check, args=(sender, main, arguments), daemon=True)
         process.start()
         sender.close()
         with contextlib.suppress(EOFError):
@@ -97,52 +97,52 @@ class Supervisor:
             passed()
 
     def _wake(self) -> None:
-        os.write(self._stop_writing, b"x")
+        os.write(self._wake_writer, b"x")
 
     def _start(self, role: int) -> None:
         main, arguments = self._roles[role]
         process = self._context.Process(target=main, args=arguments, daemon=True)
         process.start()
         self._running[process] = role
-        self._begun[role] = time.monotonic()
+        self._started_at[role] = time.monotonic()
 
-    def _restart(self) -> None:
+    def _restart_ended(self) -> None:
         for process in [process for process in self._running if process.exitcode is not None]:
             role = self._running.pop(process)
             if process.exitcode == _STARTUP_FAILURE:
-                self._failure = StateError("a worker could not start; the lines above say why")
+                self._failure = StateError("a worker could not start; see the log above")
                 return
-            logger.error("process %s ended with status %s; it is started again", process.pid, process.exitcode)
-            if time.monotonic() - self._begun[role] < _SOON:
+            logger.error("process %s exited with status %s; restarting it", process.pid, process.exitcode)
+            if time.monotonic() - self._started_at[role] < _EARLY_EXIT:
                 time.sleep(_PAUSE)
             self._start(role)
 
-    def _end(self) -> None:
-        """Ask all but the last role to end, wait for them, then the last one, which they need until then."""
+    def _stop(self) -> None:
+        """Stop all roles but the last, which they depend on, and then the last one."""
         last = len(self._roles) - 1
-        for turn in (lambda role: role < last, lambda role: role == last):
-            chosen = [process for process, role in self._running.items() if turn(role)]
-            for process in chosen:
+        for group in (range(last), [last]):
+            processes = [process for process, role in self._running.items() if role in group]
+            for process in processes:
                 process.terminate()
             deadline = time.monotonic() + self._grace
-            for process in chosen:
+            for process in processes:
                 process.join(max(0.0, deadline - time.monotonic()))
                 if process.exitcode is None:
                     process.kill()
 
 
-def _report(sender: Connection, main: Check, arguments: tuple[object, ...]) -> None:
+def _run_check(sender: Connection, main: Check, arguments: tuple[object, ...]) -> None:
     exit_with_parent()
     sender.send(main(*arguments))
 
 
 def exit_with_parent() -> None:
-    """End this process when its parent is gone, as after ``kill -9``."""
+    """Stop this process when its parent dies, even by ``kill -9``."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_watch, args=(parent,), name="parent-watch", daemon=True).start()
+        threading.Thread(target=_wait_for_parent, args=(parent,), name="parent-watch", daemon=True).start()
 
 
-def _watch(parent: BaseProcess) -> None:
+def _wait_for_parent(parent: BaseProcess) -> None:
     parent.join()
     os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""One worker process: the runtime that it answers with, and everything around it that has to start and stop."""
+"""The state of one worker process: the model that it serves, and the start and stop of everything around it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ratchet.errors import ConfigError, RegistryError, UnavailableError
-from ratchet.feedback.group_commit import FeedbackDesk
+from ratchet.feedback.group_commit import FeedbackDesk, Told
+from ratchet.feedback.signed_links import Links
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.pointer_follower import Follower
-from ratchet.inference.prediction_log import PredictionLog
+from ratchet.inference.prediction_log import PredictionLog, Rows
 from ratchet.inference.runtime import Runtime, load_file
 from ratchet.inference.spill_journal import Journal
 from ratchet.inference.worker_cutover import Board
@@ -25,17 +27,20 @@ from ratchet.inference.write_relay import RelayClient
 from ratchet.settings import Settings, load_settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc
+from serving.authentication import ApiKeys
+from serving.disk_metrics import DiskCollector
 from serving.environment import prepare_environment
-from serving.home_metrics import HomeCollector
+from serving.event_log import EventLog
 from serving.json_logging import log_as_json
-from serving.latency import add_counts, percentiles
+from serving.latency_window import add_counts, percentiles
 from serving.loop_metrics import LoopCollector
-from serving.telemetry import Telemetry
+from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-_BEAT = 1.0
-_SOON = 0.02
+# In seconds.
+_HEARTBEAT_INTERVAL = 1.0
+_READY_POLL_INTERVAL = 0.02
 
 
 class Worker:
@@ -43,15 +48,20 @@ class Worker:
 
     Parameters
     ----------
-    settings: where things are and how the service behaves.
+    settings: of the service.
+
+    Raises
+    ------
+    ConfigError: the API keys or the secret of signed links are missing or too short.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.telemetry = Telemetry(
-            log_predictions=settings.log_level in ("DEBUG", "INFO"), log_features=settings.log_features
-        )
-        # What an earlier service has spilled is moved to the store by a strict one too.
+        self.keys = ApiKeys(settings)
+        self.links = Links(settings)
+        self.metrics = Metrics()
+        self._events = EventLog(enabled=settings.log_level in ("DEBUG", "INFO"), include_features=settings.log_features)
+        # With strict durability too: it moves what an earlier service has spilled to the store.
         journal = Journal(settings.home / "journal")
         self.log = PredictionLog(
             lambda: open_store(settings, settings.log_patience),
@@ -60,40 +70,48 @@ class Worker:
             spill=settings.durability == "spill",
             timeout=settings.request_timeout,
             patience=settings.log_patience,
-            on_written=self.telemetry.written,
+            on_written=self._on_predictions,
         )
-        self.desk = FeedbackDesk(
-            self.store, journal, timeout=settings.request_timeout, on_recorded=self.telemetry.recorded
+        self.feedback = FeedbackDesk(
+            self.store, journal, timeout=settings.request_timeout, on_recorded=self._on_feedback
         )
         self._store: Store | None = None
-        self._opening = threading.Lock()
+        self._store_lock = threading.Lock()
         self.loop_metrics = LoopCollector(self.store, lambda: self.model)
-        self.home_metrics = HomeCollector(settings.home)
-        # Long computations share one thread, so that short ones never wait for more than one of them.
-        self.executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self.disk_metrics = DiskCollector(settings.home)
+        # A single thread, so that short requests compete with one long computation at most.
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self.model = settings.serve_model or ""
         self._runtime: Runtime | None = None
         self._since: float | None = None
-        self._coming: deque[tuple[float, Runtime]] = deque()
+        self._scheduled: deque[tuple[float, Runtime]] = deque()
         self._board: Board | None = None
         self._follower: Follower | None = None
-        self._searched = False
-        self._following: asyncio.Task[None] | None = None
+        self._follow_task: asyncio.Task[None] | None = None
+        self._search_failed = False
 
     @property
     def runtime(self) -> Runtime:
-        """What answers now.
+        """The model that answers now.
 
         Raises
         ------
-        UnavailableError: nothing does yet.
+        UnavailableError: none is loaded.
         """
-        # The clock decides and not the timer, which a busy event loop runs late.
-        while self._coming and time.monotonic() >= self._coming[0][0]:
-            self._swap(self._coming.popleft()[1])
+        # By the clock and not by the timer, which is late when the event loop is busy.
+        while self._scheduled and time.monotonic() >= self._scheduled[0][0]:
+            self._swap(self._scheduled.popleft()[1])
         if self._runtime is None:
             raise UnavailableError("no model is in Production yet, or it is still being loaded")
         return self._runtime
+
+    @property
+    def loaded(self) -> Runtime | None:
+        """The model that answers now; None while none is loaded."""
+        try:
+            return self.runtime
+        except UnavailableError:
+            return None
 
     @property
     def is_ready(self) -> bool:
@@ -101,58 +119,72 @@ class Worker:
         return self._runtime is not None
 
     def store(self) -> Store:
-        """The store, for everything but the log of predictions; not to be called by the event loop's thread.
+        """Return the store, which is opened by the first call; for all threads but the event loop's.
 
         Raises
         ------
         StateError: it cannot be opened.
         """
-        with self._opening:
+        with self._store_lock:
             if self._store is None:
                 self._store = open_store(self.settings, self.settings.log_patience)
             return self._store
 
-    async def start(self) -> None:
-        """Begin to follow the pointer, and to write predictions and feedback.
+    async def compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a long computation in the batch thread.
 
-        Returns when there is a model to answer with, or when it is known that there is none yet: a worker that starts
-        beside others must get no request that it cannot answer.
+        Raises
+        ------
+        UnavailableError: it does not finish within the request timeout.
+        """
+        timeout = self.settings.request_timeout
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        except TimeoutError:
+            raise UnavailableError(f"the computation did not finish within {timeout:g} s") from None
+
+    async def start(self) -> None:
+        """Start to follow the production pointer, and to write predictions and feedback.
+
+        Returns when a model is loaded, or when there is none to load: a worker that starts next to others must not
+        get requests that it cannot answer.
         """
         self._loop = asyncio.get_running_loop()
         self.log.start()
-        self.desk.start()
+        self.feedback.start()
         if self.settings.model_path:
             self._swap(load_file(self.settings.model_path, most_rows=self.settings.max_batch_rows))
         else:
-            self._following = asyncio.create_task(self._follow_at_last())
+            self._follow_task = asyncio.create_task(self._follow_with_retries())
         self._beat()
         deadline = time.monotonic() + self.settings.request_timeout
-        while not self.is_ready and not self._has_nothing and time.monotonic() < deadline:
-            await asyncio.sleep(_SOON)
+        while not self.is_ready and not self._has_nothing_to_load and time.monotonic() < deadline:
+            await asyncio.sleep(_READY_POLL_INTERVAL)
 
     async def stop(self) -> None:
-        """Write what is waiting, and leave the other workers."""
-        self._heart.cancel()
-        if self._following:
-            self._following.cancel()
+        """Write what is queued, and leave the group of workers."""
+        self._heartbeat.cancel()
+        if self._follow_task:
+            self._follow_task.cancel()
         if self._follower:
             self._follower.stop()
         await self.log.stop()
-        await self.desk.stop()
+        await self.feedback.stop()
         if self._store:
             self._store.engine.dispose()
         if self._board:
             self._board.leave()
-        self.executor.shutdown(wait=False)
+        self._executor.shutdown(wait=False)
 
     @property
-    def _has_nothing(self) -> bool:
-        return self._searched or (self._follower is not None and self._follower.has_nothing)
+    def _has_nothing_to_load(self) -> bool:
+        return self._search_failed or (self._follower is not None and self._follower.has_nothing)
 
     def health(self) -> dict[str, Any]:
-        """How this worker and its fellows are."""
+        """Return the body of ``/health``: the state of this worker, and the versions and latency of all workers."""
         posts = self._board.posts() if self._board else []
-        latencies = [post.facts["latency"] for post in posts if post.facts] or [self.telemetry.window.counts()]
+        latencies = [post.facts["latency"] for post in posts if post.facts] or [self.metrics.latency.counts()]
         runtime = self._runtime
         return {
             "status": "starting" if runtime is None else "degraded" if self.log.store_is_down else "ok",
@@ -167,19 +199,19 @@ class Worker:
             "latency_ms": percentiles(add_counts(latencies)),
         }
 
-    async def _follow_at_last(self) -> None:
-        """Begin to follow; what is in the way, as a home that cannot be written, is told and tried again."""
+    async def _follow_with_retries(self) -> None:
+        """Start the follower; a failure, such as a home that cannot be written, is logged and retried."""
         while True:
             try:
                 return await self._follow()
             except Exception:
-                self.telemetry.swap_failed("unexpected")
-                logger.exception("the production pointer cannot be followed; it is tried again")
-            self._searched = True
+                self.metrics.count_swap_failure("unexpected")
+                logger.exception("the production pointer cannot be followed; trying again")
+            self._search_failed = True
             await asyncio.sleep(self.settings.poll_interval)
 
     async def _follow(self) -> None:
-        # Imported here, since serving a file needs no registry.
+        # Imported here, since MODEL_PATH needs no registry.
         from ratchet.registry.production_pointer import ProductionPointer
 
         self.model = await self._find_model()
@@ -189,75 +221,82 @@ class Worker:
             pointer,
             PackageCache(self.settings),
             self._board,
-            self._adopt,
-            self.telemetry.swap_failed,
+            self._schedule,
+            self.metrics.count_swap_failure,
             self.settings.poll_interval,
         )
         self._follower.start()
 
     async def _find_model(self) -> str:
-        """The model to serve, which need not be named where there is only one; waits for the first one."""
+        """Return the name of the model to serve; waits for the first model where no name is configured."""
         from ratchet.tracking import choose_model
 
         while not self.model:
             try:
                 return await asyncio.to_thread(choose_model, self.settings, None)
             except RegistryError as error:
-                logger.warning("nothing to serve yet: %s", error)
+                logger.warning("no model to serve yet: %s", error)
             except ConfigError as error:
                 logger.error("set RATCHET_SERVE_MODEL: %s", error)
-            self._searched = True
+            self._search_failed = True
             await asyncio.sleep(self.settings.poll_interval)
         return self.model
 
-    def _adopt(self, runtime: Runtime, at: float) -> None:
-        """Called by the follower's thread: answer with this runtime from an instant on."""
-        self._coming.append((at, runtime))
-        self._loop.call_soon_threadsafe(self._cut_over)
+    def _schedule(self, runtime: Runtime, at: float) -> None:
+        """Serve a model from an instant on (``time.monotonic()``); called by the follower's thread."""
+        self._scheduled.append((at, runtime))
+        self._loop.call_soon_threadsafe(self._swap_due)
 
-    def _cut_over(self) -> None:
-        """Swap in what is due, and come back for what is not; a timer may be early as well as late."""
-        while self._coming and (left := self._coming[0][0] - time.monotonic()) <= 0:
-            self._swap(self._coming.popleft()[1])
-        if self._coming:
-            self._loop.call_later(left + 0.001, self._cut_over)
+    def _swap_due(self) -> None:
+        """Swap in the models that are due, and set a timer for the next one; a timer may be early as well as late."""
+        while self._scheduled and (left := self._scheduled[0][0] - time.monotonic()) <= 0:
+            self._swap(self._scheduled.popleft()[1])
+        if self._scheduled:
+            self._loop.call_later(left + 0.001, self._swap_due)
 
     def _swap(self, runtime: Runtime) -> None:
         if self._runtime is None:
-            # What was made for starting stays: without this, each full collection looks through it all, for a tenth of
-            # a second in which nobody is answered.
+            # Excludes the objects of the start from collections, which would stop the service for 0.1 s each.
             gc.collect()
             gc.freeze()
         self._runtime, self._since = runtime, time.time()
         self.model = runtime.model
-        self.telemetry.swapped(runtime.model, runtime.version)
+        self.metrics.set_version(runtime.model, runtime.version)
         if self._board:
             self._board.mine.answering = runtime.version
-            self._tell()
+            self._publish()
 
     def _beat(self) -> None:
-        """Say once a second that the event loop is alive, and how it goes."""
+        """Publish, each second, that the event loop is alive, its metrics and its latencies."""
         try:
-            self.telemetry.move()
+            self.metrics.flush()
         except OSError as error:
-            logger.error("metrics cannot be kept: %s", error)
-        self.telemetry.state(depth=self.log.depth, store_is_down=self.log.store_is_down)
+            logger.error("metrics cannot be written: %s", error)
+        self.metrics.set_state(depth=self.log.depth, store_is_down=self.log.store_is_down)
         if self._board:
-            self._board.mine.facts = {"latency": self.telemetry.window.counts()}
-            self._tell()
-        self._heart = self._loop.call_later(_BEAT, self._beat)
+            self._board.mine.facts = {"latency": self.metrics.latency.counts()}
+            self._publish()
+        self._heartbeat = self._loop.call_later(_HEARTBEAT_INTERVAL, self._beat)
 
-    def _tell(self) -> None:
+    def _publish(self) -> None:
         try:
             if self._board:
                 self._board.post()
         except OSError as error:
-            logger.error("the other workers cannot be told how this one is: %s", error)
+            logger.error("the state of this worker cannot be written for the others: %s", error)
+
+    def _on_predictions(self, requests: Sequence[Rows]) -> None:
+        self.metrics.count_predictions(requests)
+        self._events.log_predictions(requests)
+
+    def _on_feedback(self, outcomes: Sequence[Told]) -> None:
+        self.metrics.count_feedback(outcomes)
+        self._events.log_feedback(outcomes)
 
 
 @functools.cache
 def this_worker() -> Worker:
-    """The one worker of this process, which logs as JSON from here on."""
+    """Return the worker of this process; the first call configures logging and environment."""
     prepare_environment()
     settings = load_settings()
     log_as_json(settings.log_level)

@@ -144,4 +144,4 @@ def _chat(service: Service, done: threading.Event) -> None:
             service.post("/explain", RECORD, **key)
             service.post("/predict", {}, **key)
             service.get("/health", **key)
-            service.ask("GET", "/model")
+            service.request("GET", "/model")

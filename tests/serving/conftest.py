@@ -1,4 +1,4 @@
-"""Registered models that are quickly made, and a service for the tests that change nothing of it."""
+"""Registered models, and a service for the tests that do not change it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 from ratchet.registry.fetch_package import production_pointer
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
+from ratchet.store.database import Store, open_store
 from ratchet.tracking import connect, ensure_experiment, register
 from ratchet.tracking.log_package import log_packaged
 from tests.conftest import new_database
@@ -27,20 +28,36 @@ def served_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 
 @pytest.fixture(scope="session")
+def store(served_settings: Settings) -> Iterator[Store]:
+    """Ratchet's store of the service."""
+    store = open_store(served_settings)
+    yield store
+    store.engine.dispose()
+
+
+@pytest.fixture(scope="session")
 def served_on_postgresql(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """MLflow on SQLite, Ratchet's own store on PostgreSQL."""
     home = tmp_path_factory.mktemp("served-pg")
     return Settings(home=home, models_dir=home / "models", database_url=new_database(postgres, "served"))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def settings(request: pytest.FixtureRequest) -> Settings:
+    """A home whose store is on either database."""
+    name = "served_settings" if request.param == "sqlite" else "served_on_postgresql"
+    found: Settings = request.getfixturevalue(name)
+    return found
+
+
 @pytest.fixture(scope="session")
 def iris_models() -> tuple[Trained, Trained]:
-    """Two models of iris that answer differently, though not by much."""
+    """Two models of iris that predict slightly different probabilities."""
     return baseline(), baseline("train.params.C=0.1")
 
 
 def publish(settings: Settings, model: str, trained: Trained) -> str:
-    """Log a package and register it; its version."""
+    """Log and register a package, and return its version."""
     client = connect(settings)
     run = client.create_run(ensure_experiment(settings, model)).info.run_id
     package = log_packaged(settings, run, model, trained.model, trained.train, trained.schema, "x")
@@ -48,7 +65,7 @@ def publish(settings: Settings, model: str, trained: Trained) -> str:
 
 
 def published(settings: Settings, *models: Trained) -> ProductionPointer:
-    """A new registered model with these versions, the first of them in Production."""
+    """Register a new model with these versions, and promote the first one."""
     name = f"m_{uuid.uuid4().hex[:8]}"
     for trained in models:
         publish(settings, name, trained)
@@ -61,7 +78,7 @@ def published(settings: Settings, *models: Trained) -> ProductionPointer:
 def service(
     served_settings: Settings, iris_models: tuple[Trained, Trained], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """The baseline behind ``python run.py serve``; tests leave it as they found it."""
+    """The baseline, served by ``python run.py serve``; tests do not change it."""
     pointer = published(served_settings, iris_models[0])
     output = tmp_path_factory.mktemp("service") / "output"
     with serving(served_settings, pointer.model, output) as running:
@@ -70,5 +87,5 @@ def service(
 
 @pytest.fixture
 def output(tmp_path: Path) -> Path:
-    """A file for what a service prints."""
+    """A file for the output of a service."""
     return tmp_path / "output"

@@ -1,7 +1,7 @@
-"""A load on a running service, from a process of its own; what became of every request is told at the end.
+"""A load on a running service from another process, which records the outcome of every request.
 
-``python -m tests.serving.load PORT CONNECTIONS RATE FILE [KEY]``: each connection sends RATE requests a second, one
-after the other, until standard input is closed. FILE then holds a JSON line a request.
+``python -m tests.serving.load PORT CONNECTIONS RATE FILE [KEY]``: each connection sends RATE requests per second, one
+after the other, until standard input is closed. Then FILE contains a JSON line for each request.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.serving.running import RECORD
 
 @dataclass(frozen=True)
 class Request:
-    """What became of one request: when it was sent and answered (``time.time()``), and how.
+    """The outcome of one request, with the times (``time.time()``) when it was sent and answered.
 
     Attributes
     ----------
-    status: 0 where the connection broke.
+    status: 0 if the connection was closed.
     """
 
     sent: float
@@ -39,18 +39,18 @@ class Request:
 
 @dataclass
 class Load:
-    """A load and, when its block has ended, what became of it."""
+    """The outcome of a load, complete after its block."""
 
     requests: list[Request] = field(default_factory=list)
 
     @property
     def answered(self) -> list[Request]:
-        """The requests that got a 200."""
+        """The requests with status 200."""
         return [request for request in self.requests if request.status == 200]
 
     @property
     def rate(self) -> float:
-        """Requests a second."""
+        """Requests per second."""
         return len(self.requests) / (self.requests[-1].answered - self.requests[0].sent)
 
 
@@ -58,7 +58,7 @@ class Load:
 def load_on(
     port: int, file: Path, *, connections: int = 8, rate: float = 40.0, key: str | None = None
 ) -> Iterator[Load]:
-    """Keep a load on a service for the time of a block; with an API key where it asks for one."""
+    """Put a load on a service for the time of a block."""
     load = Load()
     words = [sys.executable, "-m", "tests.serving.load", str(port), str(connections), str(rate), str(file)]
     words += [key] if key else []
@@ -66,7 +66,7 @@ def load_on(
     assert process.stdout
     assert process.stdin
     try:
-        assert process.stdout.readline() == "begun\n"
+        assert process.stdout.readline() == "started\n"
         yield load
     finally:
         process.stdin.close()
@@ -87,9 +87,9 @@ def _send(port: int, pause: float, done: threading.Event, found: list[Request], 
             response = connection.getresponse()
             content = response.read()
             answered = time.time()
-            said = json.loads(content)
-            version = said["model"]["version"] if response.status == 200 else ""
-            found.append(Request(sent, answered, response.status, version, said.get("prediction_id", "")))
+            answer = json.loads(content)
+            version = answer["model"]["version"] if response.status == 200 else ""
+            found.append(Request(sent, answered, response.status, version, answer.get("prediction_id", "")))
         except (OSError, HTTPException):
             found.append(Request(sent, time.time(), 0))
             connection.close()
@@ -105,7 +105,7 @@ def main() -> None:
     ]
     for thread in threads:
         thread.start()
-    print("begun", flush=True)
+    print("started", flush=True)
     sys.stdin.read()
     done.set()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""Real service processes, started, asked and stopped by tests."""
+"""Real service processes for tests."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Service:
     ----------
     process: its parent process, which leads a process group of its own.
     port: where it listens on loopback.
-    output: what it has printed.
+    output: the file with its output.
     """
 
     process: subprocess.Popen[bytes]
     port: int
     output: Path
 
-    def ask(
+    def request(
         self, method: str, path: str, body: bytes | None = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers (in lower case) and body of one request on a connection of its own."""
+        """Return status, headers (in lower case) and body of one request on a new connection."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             given = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -54,18 +54,18 @@ class Service:
             connection.close()
 
     def get(self, path: str, **headers: str) -> Any:
-        """The JSON behind a path; 200 and 503 both have some."""
-        return json.loads(self.ask("GET", path, **headers)[2])
+        """Return the JSON at a path, whatever the status."""
+        return json.loads(self.request("GET", path, **headers)[2])
 
     def post(self, path: str, value: Any, **headers: str) -> tuple[int, Any]:
-        """Status and JSON of a POST; bytes are sent as they are."""
+        """Return status and JSON of a POST request; bytes are sent unchanged."""
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        status, _, answer = self.ask("POST", path, body, **{"content_type": "application/json", **headers})
+        status, _, answer = self.request("POST", path, body, **{"content_type": "application/json", **headers})
         return status, json.loads(answer)
 
     def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series that have these labels."""
-        text = self.ask("GET", "/metrics")[2].decode()
+        """Return the sum of the series of a metric that have these labels."""
+        text = self.request("GET", "/metrics")[2].decode()
         total = 0.0
         for line in text.splitlines():
             found = re.fullmatch(rf"{name}(?:{{(.*)}})? (\S+)", line)
@@ -82,7 +82,7 @@ class Service:
 
     @property
     def processes(self) -> list[int]:
-        """The process ids of all that belongs to the service: parent, workers, relay."""
+        """The process ids of parent, workers and relay."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -92,16 +92,16 @@ class Service:
         return found
 
     def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
-        """Wait for a condition, asked again and again; a service that does not answer has not met it yet."""
+        """Wait until a condition is true; it is false while the service does not answer."""
         wait_until(condition, seconds, lambda: self.output.read_text()[-4000:])
 
     def kill(self) -> None:
-        """End all its processes at once, as a power cut would."""
+        """Kill all processes at once."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self) -> None:
-        """Ask it to end, and make sure that it does."""
+        """Stop the service, and check that it stops."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -114,26 +114,26 @@ class Service:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str] = lambda: "") -> None:
-    """Wait for a condition; one that raises OSError has not come true yet."""
+    """Wait until a condition is true; it is false while it raises OSError or ValueError."""
     deadline = time.monotonic() + seconds
     while True:
         with contextlib.suppress(OSError, ValueError):
             if condition():
                 return
         if time.monotonic() > deadline:
-            raise AssertionError(f"it did not come true within {seconds:g} s\n{otherwise()}")
+            raise AssertionError(f"the condition was not true within {seconds:g} s\n{otherwise()}")
         time.sleep(0.02)
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
-    """The variables that make a process use these settings."""
+    """Return the environment of a process that uses these settings."""
     env = {**os.environ, "RATCHET_HOME": str(settings.home), "RATCHET_MODELS_DIR": str(settings.models_dir)}
     if settings.database_url:
         env["RATCHET_DATABASE_URL"] = settings.database_url
@@ -146,16 +146,16 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 def serving(
     settings: Settings, model: str | None, output: Path, *, ready: bool = True, bentoml: bool = False, **env: str
 ) -> Iterator[Service]:
-    """A service of a model with two workers, stopped when the block ends.
+    """Run a service with two workers for the time of a block.
 
     Parameters
     ----------
-    settings: where its stores are.
-    model: the registered model's name, None where the environment says what to serve.
-    output: the file for what it prints.
-    ready: wait until all workers answer.
-    bentoml: start it by ``bentoml serve``, which goes without the hot path.
-    env: more variables.
+    settings: of its stores.
+    model: the name of the registered model; None if the environment selects it.
+    output: the file for its output.
+    ready: whether to wait until all workers answer.
+    bentoml: whether to start it by ``bentoml serve``, without the hot path.
+    env: further variables.
     """
     port = free_port()
     words = [sys.executable, str(ROOT / "run.py"), "serve", "--port", str(port), "--workers", "2"]
@@ -179,12 +179,12 @@ def serving(
 
 
 def _all_answer(service: Service) -> bool:
-    assert service.process.poll() is None, f"it ended with status {service.process.returncode}"
+    assert service.process.poll() is None, f"the service exited with status {service.process.returncode}"
     url = f"http://127.0.0.1:{service.port}/livez"
     with urllib.request.urlopen(url, timeout=5):
         pass
-    status, _, body = service.ask("GET", "/health")
+    status, _, body = service.request("GET", "/health")
     if status in (401, 503):
-        return status == 401 and service.ask("GET", "/readyz")[0] == 200
+        return status == 401 and service.request("GET", "/readyz")[0] == 200
     workers = json.loads(body)["workers"]
     return not workers or (len(workers) == 2 and all(worker["version"] for worker in workers))

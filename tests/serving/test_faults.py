@@ -1,4 +1,4 @@
-"""Things that break while the service runs: the old model goes on answering, and the alarm shows."""
+"""Faults while the service runs: the old version keeps serving, and the failures are counted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FAST = {"RATCHET_POLL_INTERVAL": "0.5"}
 
 
 def artifact(settings: Settings, model: str, version: str, name: str) -> Path:
-    """A file of a registered version, where MLflow keeps it."""
+    """The file of a registered version in MLflow's artifact store."""
     uri = connect(settings).get_model_version_download_uri(model, version)
     return Path(uri.removeprefix("file://")) / name
 
@@ -35,13 +35,13 @@ def failures(service: Service, reason: str) -> float:
     return service.metric("ratchet_swap_failures_total", reason=reason)
 
 
-def by_hand(settings: Settings, pointer: ProductionPointer, version: str) -> None:
-    """Promote without the checks, as somebody does who moves the stage in MLflow's own pages."""
+def promote_unchecked(settings: Settings, pointer: ProductionPointer, version: str) -> None:
+    """Promote without checks, like a change of the stage in the pages of MLflow."""
     ProductionPointer(settings, pointer.model).promote(version, "by hand", "test")
 
 
 @pytest.mark.slow
-def test_a_corrupt_and_a_missing_artifact_leave_the_old_version_in_place(
+def test_with_a_corrupt_or_missing_artifact_the_old_version_keeps_serving(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
     pointer = published(served_settings, *iris_models, iris_models[1], iris_models[1])
@@ -54,10 +54,10 @@ def test_a_corrupt_and_a_missing_artifact_leave_the_old_version_in_place(
     ):
         for bad in ("2", "3"):
             before = failures(service, "package")
-            by_hand(served_settings, pointer, bad)
+            promote_unchecked(served_settings, pointer, bad)
             service.until(lambda before=before: failures(service, "package") >= before + 2)  # type: ignore[misc]
             assert {worker["version"] for worker in service.get("/health")["workers"]} == {"1"}
-        by_hand(served_settings, pointer, "4")
+        promote_unchecked(served_settings, pointer, "4")
         service.until(lambda: {worker["version"] for worker in service.get("/health")["workers"]} == {"4"})
         service.until(lambda: service.metric("ratchet_predictions_total", version="4") > 0)
     assert {request.status for request in load.requests} == {200}
@@ -67,7 +67,7 @@ def test_a_corrupt_and_a_missing_artifact_leave_the_old_version_in_place(
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alarm(
+def test_while_the_registry_is_down_the_version_keeps_serving(
     iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
     home, port = tmp_path / "home", free_port()
@@ -78,14 +78,14 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
     try:
         pointer = published(settings, *iris_models)
         with (
-            # Not named: the worker that starts again has to know the model from the one that found it.
+            # Without a name, so that a restarted worker needs the name that the first lookup has found.
             serving(settings, None, output, **FAST, MLFLOW_HTTP_REQUEST_MAX_RETRIES="0") as service,
             load_on(service.port, tmp_path / "load", connections=2) as load,
         ):
             stop(registry)
             down = time.monotonic()
             service.until(lambda: failures(service, "registry") >= 2)
-            # A worker that dies meanwhile starts again without the registry.
+            # A worker that dies restarts without the registry.
             victim = service.workers[0]
             os.kill(victim, signal.SIGKILL)
             service.until(lambda: len(set(service.workers) - {victim}) == 2)
@@ -97,14 +97,14 @@ def test_a_registry_that_is_down_for_thirty_seconds_changes_nothing_but_the_alar
     finally:
         stop(registry)
     broken = [request for request in load.requests if request.status != 200]
-    # What was on the way in the killed worker breaks: each connection has at most one request on the way, and may meet
-    # the worker's own socket once more before the kernel has closed it.
+    # The requests in flight in the killed worker fail: one on each connection, and another one on a new connection that
+    # the kernel still assigns to its socket.
     assert len(broken) <= 4
     assert {request.status for request in broken} <= {0}
 
 
 @pytest.mark.slow
-def test_workers_and_relay_end_when_their_parent_is_killed(
+def test_workers_and_relay_stop_when_their_parent_is_killed(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
 ) -> None:
     pointer = published(served_settings, iris_models[0])
@@ -116,18 +116,18 @@ def test_workers_and_relay_end_when_their_parent_is_killed(
 
 
 @pytest.mark.slow
-def test_a_service_started_before_the_first_promotion_waits_for_it(
+def test_a_service_that_starts_before_the_first_promotion_waits_for_it(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
 ) -> None:
     model = f"early_{output.parent.name[-8:]}"
     version = publish(served_settings, model, iris_models[0])
     with serving(served_settings, model, output, ready=False, **FAST) as service:
-        service.until(lambda: service.ask("GET", "/livez")[0] == 200)
-        assert service.ask("GET", "/readyz")[0] == 503
+        service.until(lambda: service.request("GET", "/livez")[0] == 200)
+        assert service.request("GET", "/readyz")[0] == 503
         status, answer = service.post("/predict", RECORD)
         assert (status, "no model is in Production yet" in answer["error"]) == (503, True)
         production_pointer(served_settings, model).promote(version, "first", "test")
-        service.until(lambda: service.ask("GET", "/readyz")[0] == 200)
+        service.until(lambda: service.request("GET", "/readyz")[0] == 200)
         assert service.post("/predict", RECORD)[1]["model"] == {"name": model, "version": version}
 
 
@@ -156,13 +156,13 @@ def test_a_hundred_swaps_leak_no_memory(
 
 
 def resident(pid: int) -> int:
-    """A process's resident memory in KiB."""
+    """The resident memory of a process in KiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
 
 
 def start_registry(settings: Settings, port: int, backend: str) -> subprocess.Popen[bytes]:
-    """A real MLflow server on this home's database."""
+    """Start an MLflow server on the database of a home."""
     words = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     words += ["--backend-store-uri", backend]
     words += ["--artifacts-destination", str(settings.home / "artifacts")]
@@ -180,7 +180,7 @@ def start_registry(settings: Settings, port: int, backend: str) -> subprocess.Po
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server and its children."""
+    """Stop a server and its children."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)

@@ -1,4 +1,4 @@
-"""What the loop has found, in the service's metrics."""
+"""The metrics of continuous training and of the home."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ratchet.registry.promotion_ledger import Entry, Ledger
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import feedback
-from serving.home_metrics import HomeCollector
+from serving.disk_metrics import DiskCollector
 from serving.loop_metrics import LoopCollector
 from tests.conftest import new_database
 from tests.labels import Stream, statements
@@ -34,7 +34,7 @@ from tests.serving.running import Service
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    """An empty store, on both kinds of database."""
+    """An empty store, on either database."""
     url = None
     if request.param == "postgresql":
         name = "l_" + re.sub(r"\W", "_", request.node.name.lower())[:50]
@@ -51,12 +51,14 @@ def text(store: Store, model: str) -> str:
 
 
 def series(store: Store, model: str = "iris") -> dict[str, float]:
-    """The series of one model and their values, by name and what they are told apart by."""
-    said = [line.rpartition(" ") for line in text(store, model).splitlines() if not line.startswith("#")]
-    return {name.replace(f'model="{model}"', "").replace("{,", "{").replace(",}", "}"): float(v) for name, _, v in said}
+    """The values of a model by name and further labels."""
+    lines = [line.rpartition(" ") for line in text(store, model).splitlines() if not line.startswith("#")]
+    return {
+        name.replace(f'model="{model}"', "").replace("{,", "{").replace(",}", "}"): float(v) for name, _, v in lines
+    }
 
 
-def test_before_anything_was_found_there_are_counts_of_nothing_and_no_other_series(store: Store) -> None:
+def test_an_empty_store_has_counts_of_zero_and_no_other_series(store: Store) -> None:
     found = series(store)
     assert set(found.values()) == {0.0}
     assert {name.partition("{")[0] for name in found} == {
@@ -71,11 +73,11 @@ def test_before_anything_was_found_there_are_counts_of_nothing_and_no_other_seri
         assert found[f'ratchet_promotions{{kind="{kind}"}}'] == 0
 
 
-def test_while_nothing_is_served_there_is_nothing_to_tell(store: Store) -> None:
+def test_without_a_served_model_there_are_no_series(store: Store) -> None:
     assert text(store, "").strip() == ""
 
 
-def test_the_newest_windows_and_runs_are_told(store: Store) -> None:
+def test_the_newest_windows_and_runs_are_exported(store: Store) -> None:
     report = DriftReport(reference="3", method="psi", figures={"petal_width": 0.5}, share=0.25, n_rows=120)
     record_drift_window(store, "iris", "3", report, Span("a", "b"))
     figures = {"value": 0.8, "low": 0.7, "high": 0.9, "estimate": 0.85}
@@ -85,17 +87,17 @@ def test_the_newest_windows_and_runs_are_told(store: Store) -> None:
     run = runs.open(0, "x", "r")
     assert run is not None
     runs.end(run, "refused", "not better")
-    said = text(store, "iris")
-    assert 'ratchet_drift_share{model="iris",version="3"} 0.25' in said
-    assert 'ratchet_drift_figure{feature="petal_width",model="iris",version="3"} 0.5' in said
-    assert 'ratchet_drift_detected{model="iris",version="3"} 0.0' in said
-    assert 'ratchet_live_quality_dropped{model="iris",version="3"} 1.0' in said
+    exported = text(store, "iris")
+    assert 'ratchet_drift_share{model="iris",version="3"} 0.25' in exported
+    assert 'ratchet_drift_figure{feature="petal_width",model="iris",version="3"} 0.5' in exported
+    assert 'ratchet_drift_detected{model="iris",version="3"} 0.0' in exported
+    assert 'ratchet_live_quality_dropped{model="iris",version="3"} 1.0' in exported
     for figure, value in figures.items():
-        assert f'figure="{figure}",metric="f1_macro",model="iris",version="3"}} {value}' in said
-    assert 'ratchet_training_run_timestamp_seconds{model="iris",state="refused"}' in said
+        assert f'figure="{figure}",metric="f1_macro",model="iris",version="3"}} {value}' in exported
+    assert 'ratchet_training_run_timestamp_seconds{model="iris",state="refused"}' in exported
 
 
-def test_the_names_of_triggers_are_those_that_triggers_give_themselves() -> None:
+def test_every_trigger_has_a_name() -> None:
     source = Path(triggers.__file__).read_text()
     assert set(re.findall(r'Finding\(\s*"(\w+)"', source)) == set(TRIGGER_NAMES)
 
@@ -108,7 +110,7 @@ def test_runs_are_counted_by_state_and_by_each_trigger_that_fired(store: Store) 
         run = runs.open(mark, "x", "r", triggers=names)
         assert run is not None
         if state:
-            runs.end(run, state, "so it went")  # type: ignore[arg-type]
+            runs.end(run, state, "the reason")  # type: ignore[arg-type]
     assert TrainingRuns(store, "wine").open(0, "x", "r", triggers=["drift"])
     found = series(store)
     states = {"promoted": 1, "refused": 1, "failed": 1, "open": 1, "unchanged": 0}
@@ -118,12 +120,12 @@ def test_runs_are_counted_by_state_and_by_each_trigger_that_fired(store: Store) 
 
 
 def entered(store: Store, kind: str, state: str, version: str, operation: str | None = None) -> Entry:
-    """An entry of the ledger, as the pointer writes it."""
+    """An entry of the ledger."""
     values = {"kind": kind, "to_version": version, "reason": "r", "actor": "a", "token": 0}
     return Ledger(store, "iris").record(state, operation_id=operation or uuid.uuid4().hex, **values)  # type: ignore[arg-type]
 
 
-def test_changes_of_production_are_counted_by_kind_and_the_newest_that_came_to_be_is_told(store: Store) -> None:
+def test_changes_of_production_are_counted_by_kind_and_the_newest_completed_one_is_exported(store: Store) -> None:
     for kind, state, version in [
         ("promote", "completed", "1"),
         ("promote", "completed", "2"),
@@ -139,7 +141,7 @@ def test_changes_of_production_are_counted_by_kind_and_the_newest_that_came_to_b
     assert found["ratchet_production_version{}"] == 1
 
 
-def test_the_time_from_the_newest_label_of_the_newest_promoted_run_to_its_promotion(store: Store) -> None:
+def test_the_time_from_the_newest_label_of_a_promoted_run_to_its_promotion_is_exported(store: Store) -> None:
     stream, runs = Stream(store), TrainingRuns(store, "iris")
     *_, mark = stream.label(stream.answer([{"x": 1.0}] * 3, "setosa"), "setosa")
     run = runs.open(mark, "x", "r")
@@ -154,7 +156,7 @@ def test_the_time_from_the_newest_label_of_the_newest_promoted_run_to_its_promot
     assert series(store)["ratchet_label_to_version_seconds{}"] == pytest.approx(90)
 
 
-def test_the_newest_look_of_a_watcher_is_told_and_how_long_until_the_next(store: Store) -> None:
+def test_the_newest_check_of_a_watcher_and_its_interval_are_exported(store: Store) -> None:
     beat(store, "iris", 10.0)
     before = time.time()
     beat(store, "iris", 2.5)
@@ -164,30 +166,29 @@ def test_the_newest_look_of_a_watcher_is_told_and_how_long_until_the_next(store:
     assert before <= found["ratchet_watch_timestamp_seconds{}"] <= time.time()
 
 
-def test_a_scrape_reads_no_more_rows_however_many_there_are(store: Store) -> None:
-    """Each statement has a limit, or finds its rows by a key."""
-    with contextlib.contextmanager(statements)(store) as asked:
+def test_a_scrape_reads_a_limited_number_of_rows(store: Store) -> None:
+    with contextlib.contextmanager(statements)(store) as executed:
         text(store, "iris")
-    for statement, _ in asked:
+    for statement, _ in executed:
         by_key = "heartbeats" in statement or "operation_id = " in statement
         assert by_key or "LIMIT" in statement, statement
 
 
-def test_a_store_that_is_down_leaves_out_what_is_read_from_it_and_no_more(tmp_path: Path) -> None:
+def test_while_the_store_is_down_only_its_metrics_are_missing(tmp_path: Path) -> None:
     def down() -> Store:
         raise StateError("down")
 
     registry = CollectorRegistry()
     registry.register(LoopCollector(down, lambda: "iris"))
-    registry.register(HomeCollector(tmp_path))
-    said = generate_latest(registry).decode()
-    assert "ratchet_labels_waiting" not in said
-    assert 'ratchet_disk_free_bytes{path="home"}' in said
+    registry.register(DiskCollector(tmp_path))
+    exported = generate_latest(registry).decode()
+    assert "ratchet_labels_waiting" not in exported
+    assert 'ratchet_disk_free_bytes{path="home"}' in exported
 
 
-def test_the_room_that_is_left_in_the_home_is_told(tmp_path: Path) -> None:
+def test_the_free_space_of_the_home_is_exported(tmp_path: Path) -> None:
     registry = CollectorRegistry()
-    registry.register(HomeCollector(tmp_path))
+    registry.register(DiskCollector(tmp_path))
     free = registry.get_sample_value("ratchet_disk_free_bytes", {"path": "home"})
     size = registry.get_sample_value("ratchet_disk_size_bytes", {"path": "home"})
     assert free is not None
@@ -197,11 +198,11 @@ def test_the_room_that_is_left_in_the_home_is_told(tmp_path: Path) -> None:
     assert abs(free - found.free) < 0.1 * size
 
 
-def test_a_home_that_is_gone_has_no_room_to_tell(tmp_path: Path) -> None:
-    assert not list(HomeCollector(tmp_path / "gone").collect())
+def test_a_missing_home_has_no_metrics(tmp_path: Path) -> None:
+    assert not list(DiskCollector(tmp_path / "gone").collect())
 
 
-def test_the_service_tells_them_beside_its_own(service: Service) -> None:
-    said = service.ask("GET", "/metrics")[2].decode()
-    assert "ratchet_labels_waiting{" in said
-    assert "ratchet_requests_total{" in said
+def test_the_service_exports_them_with_its_own_metrics(service: Service) -> None:
+    exported = service.request("GET", "/metrics")[2].decode()
+    assert "ratchet_labels_waiting{" in exported
+    assert "ratchet_requests_total{" in exported

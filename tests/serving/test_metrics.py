@@ -1,8 +1,10 @@
-"""What the service tells of itself, over both of its workers: metrics, log lines and health."""
+"""Metrics, log lines and latency of the service, over both workers."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,12 +21,12 @@ ONE_BY_ONE, BATCHES, ROWS = 40, 3, 5
 
 
 @pytest.fixture(scope="module")
-def asked(
+def counted(
     served_settings: Settings, iris_models: tuple[Trained, Trained], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """A service that has been asked a known number of times, on so many connections that both workers got some."""
+    """A service after a known number of requests, on so many connections that each worker has some."""
     pointer = published(served_settings, iris_models[0])
-    output = tmp_path_factory.mktemp("asked") / "output"
+    output = tmp_path_factory.mktemp("counted") / "output"
     with serving(served_settings, pointer.model, output, RATCHET_LOG_FEATURES="true") as running:
         for number in range(ONE_BY_ONE):
             assert running.post("/predict", VIRGINICA if number % 4 == 0 else RECORD)[0] == 200
@@ -35,7 +37,7 @@ def asked(
             assert running.post("/predict", {})[0] == 422
         assert running.post("/predict", RECORD, content_type="text/plain")[0] == 415
         assert running.post("/explain", {})[0] == 422
-        assert running.ask("GET", "/nothing/at/all")[0] == 404
+        assert running.request("GET", "/nothing/at/all")[0] == 404
         running.until(lambda: total(running, "ratchet_requests_total", route="/predict") == ONE_BY_ONE + 4)
         running.until(lambda: total(running, "ratchet_predictions_total") == ONE_BY_ONE + BATCHES * ROWS)
         running.until(lambda: total(running, "ratchet_requests_total", route="/predict_batch") == BATCHES)
@@ -44,8 +46,8 @@ def asked(
 
 
 def families(service: Service) -> dict[str, Any]:
-    """The metrics by name, as Prometheus' own parser reads them."""
-    text = service.ask("GET", "/metrics")[2].decode()
+    """The metrics by name, read by the parser of Prometheus."""
+    text = service.request("GET", "/metrics")[2].decode()
     return {family.name: family for family in text_string_to_metric_families(text)}
 
 
@@ -58,13 +60,13 @@ def total(service: Service, name: str, **labels: str) -> float:
     return sum(sample.value for sample in samples(service, name, **labels))
 
 
-def test_each_prediction_is_logged_once(asked: Service) -> None:
-    ids = [line["prediction_id"] for line in logged(asked, "prediction")]
+def test_each_prediction_is_logged_once(counted: Service) -> None:
+    ids = [line["prediction_id"] for line in logged(counted, "prediction")]
     assert len(ids) == len(set(ids)) == ONE_BY_ONE
 
 
-def test_prometheus_reads_every_metric(asked: Service) -> None:
-    found = families(asked)
+def test_prometheus_parses_every_metric(counted: Service) -> None:
+    found = families(counted)
     kinds = {name: family.type for name, family in found.items()}
     assert kinds == {
         "ratchet_requests": "counter",
@@ -102,7 +104,7 @@ def test_prometheus_reads_every_metric(asked: Service) -> None:
     assert len(series) == len(set(series))
 
 
-def test_requests_are_counted_by_route_and_status(asked: Service) -> None:
+def test_requests_are_counted_by_route_and_status(counted: Service) -> None:
     expected = {
         ("/predict", "200"): ONE_BY_ONE,
         ("/predict", "422"): 3,
@@ -113,85 +115,87 @@ def test_requests_are_counted_by_route_and_status(asked: Service) -> None:
         ("other", "404"): 1,
     }
     for (route, status), count in expected.items():
-        assert total(asked, "ratchet_requests_total", route=route, status=status) == count, (route, status)
+        assert total(counted, "ratchet_requests_total", route=route, status=status) == count, (route, status)
 
 
-def test_a_route_that_nobody_has_named_makes_no_series(asked: Service) -> None:
+def test_an_unknown_path_adds_no_series(counted: Service) -> None:
     for number in range(5):
-        asked.ask("GET", f"/unknown-{number}")
-    routes = {sample.labels["route"] for sample in samples(asked, "ratchet_requests_total")}
+        counted.request("GET", f"/unknown-{number}")
+    routes = {sample.labels["route"] for sample in samples(counted, "ratchet_requests_total")}
     assert routes <= {"/predict", "/predict_batch", "/explain", "/livez", "/readyz", "/health", "/metrics", "other"}
 
 
-def test_predictions_are_counted_by_class(asked: Service) -> None:
+def test_predictions_are_counted_by_class(counted: Service) -> None:
     setosa = ONE_BY_ONE * 3 // 4 + BATCHES * (ROWS - 1)
-    found = {s.labels["label"]: s.value for s in samples(asked, "ratchet_predictions_total")}
+    found = {s.labels["label"]: s.value for s in samples(counted, "ratchet_predictions_total")}
     assert found == {"setosa": setosa, "virginica": ONE_BY_ONE // 4 + BATCHES}
-    model = asked.get("/model")["name"]
-    assert total(asked, "ratchet_predictions_total", model=model, version="1") == sum(found.values())
+    model = counted.get("/model")["name"]
+    assert total(counted, "ratchet_predictions_total", model=model, version="1") == sum(found.values())
 
 
-def test_errors_are_counted_by_kind(asked: Service) -> None:
-    found = {sample.labels["kind"]: sample.value for sample in samples(asked, "ratchet_errors_total")}
+def test_errors_are_counted_by_kind(counted: Service) -> None:
+    found = {sample.labels["kind"]: sample.value for sample in samples(counted, "ratchet_errors_total")}
     assert found == {"input": 4, "media_type": 1}
 
 
-def test_the_latency_histogram_counts_every_request_once(asked: Service) -> None:
+def test_the_latency_histogram_counts_every_request_once(counted: Service) -> None:
     for route, count in (("/predict", ONE_BY_ONE + 4), ("/predict_batch", BATCHES), ("/explain", 2)):
-        assert total(asked, "ratchet_request_seconds_count", route=route) == count
-        buckets = samples(asked, "ratchet_request_seconds_bucket", route=route)
+        assert total(counted, "ratchet_request_seconds_count", route=route) == count
+        buckets = samples(counted, "ratchet_request_seconds_bucket", route=route)
         values = [bucket.value for bucket in sorted(buckets, key=lambda bucket: float(bucket.labels["le"]))]
         assert values == sorted(values)
         assert values[-1] == count
-        assert 0 < total(asked, "ratchet_request_seconds_sum", route=route) < 30
+        assert 0 < total(counted, "ratchet_request_seconds_sum", route=route) < 30
 
 
-def test_the_score_histogram_counts_every_prediction_once(asked: Service) -> None:
+def test_the_score_histogram_counts_every_prediction_once(counted: Service) -> None:
     count = ONE_BY_ONE + BATCHES * ROWS
-    assert total(asked, "ratchet_prediction_score_count") == count
-    assert total(asked, "ratchet_prediction_score_bucket", le="+Inf") == count
-    assert total(asked, "ratchet_prediction_score_bucket", le="0.3") == 0, "the best of three has a third at least"
-    assert count / 3 <= total(asked, "ratchet_prediction_score_sum") <= count
+    assert total(counted, "ratchet_prediction_score_count") == count
+    assert total(counted, "ratchet_prediction_score_bucket", le="+Inf") == count
+    assert total(counted, "ratchet_prediction_score_bucket", le="0.3") == 0, (
+        "the most probable of three classes has at least a third"
+    )
+    assert count / 3 <= total(counted, "ratchet_prediction_score_sum") <= count
 
 
-def test_each_worker_shows_the_version_that_it_serves(asked: Service) -> None:
-    found = samples(asked, "ratchet_served_version", model=asked.get("/model")["name"])
-    assert {int(sample.labels["pid"]) for sample in found} == set(asked.workers)
+def test_each_worker_exports_the_version_that_it_serves(counted: Service) -> None:
+    found = samples(counted, "ratchet_served_version", model=counted.get("/model")["name"])
+    assert {int(sample.labels["pid"]) for sample in found} == set(counted.workers)
     assert [sample.value for sample in found] == [1, 1]
-    assert total(asked, "ratchet_swaps_total") == 2
+    assert total(counted, "ratchet_swaps_total") == 2
 
 
-def test_an_idle_service_has_nothing_in_flight_and_nothing_waiting(asked: Service) -> None:
-    asked.until(lambda: total(asked, "ratchet_requests_in_flight") == 0)
-    asked.until(lambda: total(asked, "ratchet_log_queue_depth") == 0)
-    assert total(asked, "ratchet_store_down") == 0
-    alarms = {s.labels["reason"]: s.value for s in samples(asked, "ratchet_swap_failures_total")}
-    assert alarms == {"package": 0, "registry": 0, "unexpected": 0}
+def test_an_idle_service_has_no_request_in_flight_and_an_empty_queue(counted: Service) -> None:
+    counted.until(lambda: total(counted, "ratchet_requests_in_flight") == 0)
+    counted.until(lambda: total(counted, "ratchet_log_queue_depth") == 0)
+    assert total(counted, "ratchet_store_down") == 0
+    failures = {s.labels["reason"]: s.value for s in samples(counted, "ratchet_swap_failures_total")}
+    assert failures == {"package": 0, "registry": 0, "unexpected": 0}
 
 
-def test_health_adds_up_the_latencies_of_what_both_workers_answered(asked: Service) -> None:
+def test_health_merges_the_latencies_of_both_workers(counted: Service) -> None:
     for _ in range(60):
-        asked.post("/predict", RECORD)
-        asked.ask("GET", "/livez")  # probes are none of it
+        counted.post("/predict", RECORD)
+        counted.request("GET", "/livez")  # not part of the latency
 
     def answers() -> float:
         routes = ("/predict", "/predict_batch", "/explain")
-        return sum(total(asked, "ratchet_requests_total", route=route, status="200") for route in routes)
+        return sum(total(counted, "ratchet_requests_total", route=route, status="200") for route in routes)
 
-    asked.until(lambda: asked.get("/health")["latency_ms"]["requests"] == answers() >= 60)
-    latency = asked.get("/health")["latency_ms"]
+    counted.until(lambda: counted.get("/health")["latency_ms"]["requests"] == answers() >= 60)
+    latency = counted.get("/health")["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] < 60_000
 
 
 def logged(service: Service, event: str) -> list[dict[str, Any]]:
-    """The log's lines of a kind; every line has to be JSON, but for the one that tells a person the address."""
-    said = [line for line in service.output.read_text().splitlines() if not line.startswith("serving on http://")]
-    lines = [json.loads(line) for line in said]
+    """The log lines of an event; every line but the one with the address is JSON."""
+    output = service.output.read_text().splitlines()
+    lines = [json.loads(line) for line in output if not line.startswith("serving on http://")]
     assert all({"time", "level", "event"} <= line.keys() for line in lines)
     return [line for line in lines if line["event"] == event]
 
 
-def test_each_prediction_gets_a_log_line_without_its_features(service: Service) -> None:
+def test_the_log_line_of_a_prediction_has_no_features(service: Service) -> None:
     record = {**RECORD, "sepal_length": 5.123456}
     _, answer = service.post("/predict", record)
     service.until(lambda: answer["prediction_id"] in service.output.read_text())
@@ -203,24 +207,41 @@ def test_each_prediction_gets_a_log_line_without_its_features(service: Service) 
     assert "5.123456" not in service.output.read_text()
 
 
-def test_a_batch_gets_one_line_with_its_first_and_last_id(service: Service) -> None:
+def test_the_log_line_of_a_batch_has_its_first_and_last_id(service: Service) -> None:
     _, answer = service.post("/predict_batch", {"rows": [{**RECORD, "sepal_length": 5.654321}] * 3})
-    ids = [said["prediction_id"] for said in answer["predictions"]]
+    ids = [found["prediction_id"] for found in answer["predictions"]]
     service.until(lambda: ids[0] in service.output.read_text())
     [line] = [line for line in logged(service, "predictions") if line["prediction_id"] == ids[0]]
     assert (line["last_prediction_id"], line["count"]) == (ids[-1], 3)
     assert "5.654321" not in service.output.read_text()
 
 
-def test_what_is_refused_leaves_no_value_in_the_log(service: Service) -> None:
+def test_the_values_of_invalid_records_are_not_logged(service: Service) -> None:
     assert service.post("/predict", {**RECORD, "sepal_length": "a-secret-value"})[0] == 422
     assert service.post("/predict", {**RECORD, "a-secret-name": 1})[0] == 422
     service.post("/predict", RECORD)
     assert "a-secret" not in service.output.read_text()
 
 
-def test_features_are_logged_where_the_operator_wants_them(asked: Service) -> None:
-    lines = logged(asked, "prediction")
+def test_features_are_logged_if_configured(counted: Service) -> None:
+    lines = logged(counted, "prediction")
     assert [line["features"] for line in lines if line["features"] != RECORD] == [VIRGINICA] * (ONE_BY_ONE // 4)
-    batches = logged(asked, "predictions")
+    batches = logged(counted, "predictions")
     assert [line["features"] for line in batches] == [[RECORD] * (ROWS - 1) + [VIRGINICA]] * BATCHES
+
+
+def test_after_a_worker_was_killed_its_counts_remain_and_its_gauges_do_not(counted: Service) -> None:
+    names = ("ratchet_requests_total", "ratchet_request_seconds_count", "ratchet_request_seconds_sum")
+
+    def counts() -> list[float]:
+        return [total(counted, name, route="/predict") for name in names]
+
+    before, (victim, survivor) = counts(), counted.workers
+    os.kill(victim, signal.SIGKILL)
+    counted.until(lambda: len(set(counted.workers) - {victim}) == 2)
+    assert counts() == before
+
+    def exported() -> set[int]:
+        return {int(sample.labels["pid"]) for sample in samples(counted, "ratchet_served_version")}
+
+    counted.until(lambda: exported() == set(counted.workers) > {survivor})

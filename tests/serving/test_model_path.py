@@ -1,4 +1,4 @@
-"""A file that the operator trusts is served with no registry at hand."""
+"""``MODEL_PATH``: a file is served without a registry."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ METRICS = {"accuracy": 0.97}
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """A home without MLflow, and the address of a registry that nobody listens on."""
+    """A home without MLflow, and the address of a registry that is down."""
     home = tmp_path_factory.mktemp("alone")
     return Settings(home=home, models_dir=home / "models", mlflow_uri=f"http://127.0.0.1:{free_port()}")
 
 
 @pytest.fixture(scope="module")
 def file(alone: Settings, iris_models: tuple[Trained, Trained]) -> Path:
-    """What training leaves in ``models/iris``."""
+    """The file that training writes to ``models/iris``."""
     trained = iris_models[0]
     export_model(alone.models_dir / "iris", trained.model, trained.schema, {"metrics": METRICS})
     return alone.models_dir / "iris" / "model.joblib"
@@ -41,16 +41,16 @@ def from_file(alone: Settings, file: Path, tmp_path_factory: pytest.TempPathFact
         yield running
 
 
-def test_the_file_answers_as_the_pipeline_in_it(from_file: Service, iris_models: tuple[Trained, Trained]) -> None:
+def test_the_file_predicts_like_its_pipeline(from_file: Service, iris_models: tuple[Trained, Trained]) -> None:
     model, rows = iris_models[0].model, iris_models[0].holdout[list(RECORD)]
     status, answer = from_file.post("/predict_batch", {"rows": rows.to_dict(orient="records")})
     assert status == 200
-    assert [said["prediction"] for said in answer["predictions"]] == model.predict(rows).tolist()
-    for said, expected in zip(answer["predictions"], model.predict_proba(rows).tolist(), strict=True):
-        assert said["probabilities"] == pytest.approx(dict(zip(model.classes_, expected, strict=True)), abs=1e-9)
+    assert [found["prediction"] for found in answer["predictions"]] == model.predict(rows).tolist()
+    for found, expected in zip(answer["predictions"], model.predict_proba(rows).tolist(), strict=True):
+        assert found["probabilities"] == pytest.approx(dict(zip(model.classes_, expected, strict=True)), abs=1e-9)
 
 
-def test_one_record_is_answered_explained_and_kept(from_file: Service, alone: Settings) -> None:
+def test_one_record_is_predicted_explained_and_stored(from_file: Service, alone: Settings) -> None:
     status, answer = from_file.post("/predict", RECORD)
     assert (status, answer["prediction"]) == (200, "setosa")
     row = find_prediction(open_store(alone), answer["prediction_id"])
@@ -69,7 +69,7 @@ def test_the_version_is_the_files_digest(from_file: Service) -> None:
     assert [field["name"] for field in found["signature"]["features"]] == list(RECORD)
 
 
-def test_a_bad_record_is_refused_by_the_field(from_file: Service) -> None:
+def test_the_reply_to_a_wrong_record_names_the_field(from_file: Service) -> None:
     status, answer = from_file.post("/predict", {**RECORD, "petal_width": "wide"})
     assert (status, [problem["field"] for problem in answer["details"]]) == (422, ["petal_width"])
 
@@ -77,38 +77,38 @@ def test_a_bad_record_is_refused_by_the_field(from_file: Service) -> None:
 def test_health_and_readiness_need_no_registry(from_file: Service) -> None:
     health = from_file.get("/health")
     assert (health["status"], health["model"]) == ("ok", "iris")
-    assert from_file.ask("GET", "/readyz")[0] == 200
+    assert from_file.request("GET", "/readyz")[0] == 200
     assert from_file.metric("ratchet_swap_failures_total") == 0
 
 
-def test_the_log_says_that_the_operator_vouches_for_the_file(from_file: Service, file: Path) -> None:
+def test_each_worker_logs_that_the_origin_of_the_file_is_not_checked(from_file: Service, file: Path) -> None:
     lines = [json.loads(line) for line in from_file.output.read_text().splitlines() if line.startswith("{")]
-    said = [line for line in lines if "its operator vouches for it" in line["event"]]
-    assert len({line["process"] for line in said}) == 2
-    assert {line["level"] for line in said} == {"warning"}
-    assert all(str(file) in line["event"] for line in said)
+    warnings = [line for line in lines if "its operator vouches for it" in line["event"]]
+    assert len({line["process"] for line in warnings}) == 2
+    assert {line["level"] for line in warnings} == {"warning"}
+    assert all(str(file) in line["event"] for line in warnings)
     assert not [line for line in lines if line["level"] == "error"]
 
 
-def test_nothing_of_mlflow_is_made_or_asked(from_file: Service, alone: Settings) -> None:
+def test_mlflow_is_not_used(from_file: Service, alone: Settings) -> None:
     assert from_file.post("/predict", RECORD)[0] == 200
     assert not list(alone.home.glob("ml*"))
     assert "mlflow" not in from_file.output.read_text().lower()
 
 
-def test_a_missing_file_is_said_in_one_line(cli: Cli, alone: Settings, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_in_one_line(cli: Cli, alone: Settings, tmp_path: Path) -> None:
     missing = tmp_path / "model.joblib"
-    done = cli("serve", "--port", "0", **environment(alone, MODEL_PATH=str(missing)))
+    done = cli("serve", "--workers", "1", "--port", "0", **environment(alone, MODEL_PATH=str(missing)))
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr == f"error: MODEL_PATH: there is no file {missing}; training writes models/<model>/model.joblib\n"
     )
 
 
-def test_a_file_that_is_no_model_ends_the_service(cli: Cli, alone: Settings, tmp_path: Path) -> None:
+def test_a_file_that_is_no_model_stops_the_service(cli: Cli, alone: Settings, tmp_path: Path) -> None:
     broken = tmp_path / "model.joblib"
     broken.write_bytes(b"no pickle")
-    done = cli("serve", "--port", "0", **environment(alone, MODEL_PATH=str(broken)))
+    done = cli("serve", "--workers", "1", "--port", "0", **environment(alone, MODEL_PATH=str(broken)))
     assert done.returncode == 2
-    assert done.stderr.splitlines()[-1] == "error: a worker could not start; the lines above say why"
+    assert done.stderr.splitlines()[-1] == "error: a worker could not start; see the log above"
     assert f"{broken}: cannot be loaded" in done.stdout

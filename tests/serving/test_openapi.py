@@ -1,4 +1,4 @@
-"""The service's own OpenAPI document: it is valid, the service does what it says, and it follows the model."""
+"""The OpenAPI document of the service is valid, describes what the service does, and follows the model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POSTS = ("/predict", "/predict_batch", "/explain")
 FEEDBACK = ("/feedback", "/feedback_batch", "/feedback/links")
 FORM = "/feedback/form"
 GETS = ("/model", "/health", "/metrics", "/livez", "/readyz")
-# So many are sent in all, over the operations that take a body; the others have a handful each.
+# The number of requests to all operations of POSTS.
 CASES = 2000
 EXAMPLES = 400
 DERANDOMIZED = effort(
@@ -36,9 +36,9 @@ DERANDOMIZED = effort(
 )
 FEW = effort(DERANDOMIZED, max_examples=60)
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-# The one reason to refuse a record that its schema allows: the schema cannot know how far a model can compute.
+# The only error for a record that its schema allows: how far a model can compute is not in the schema.
 TOO_FAR = "is too far from what the model knows to compute with"
-# And of feedback: it cannot say that target and correct have to agree.
+# The same for feedback: that target and correct have to agree is not in the schema.
 DISAGREES = "was predicted and target is"
 
 Api = schemathesis.BaseSchema
@@ -48,8 +48,8 @@ def api_of(service: Service) -> Api:
     return schemathesis.openapi.from_url(f"http://127.0.0.1:{service.port}/docs.json")
 
 
-def good_data_is_accepted(context: CheckContext, response: Response, case: Case) -> bool | None:
-    """Schemathesis' own check, but for what only the model can tell."""
+def valid_data_is_accepted(context: CheckContext, response: Response, case: Case) -> bool | None:
+    """The check of Schemathesis, without the errors that are not in the schema."""
     if response.status_code == 422 and all(
         p["message"] == TOO_FAR or DISAGREES in p["message"] for p in response.json()["details"]
     ):
@@ -59,32 +59,30 @@ def good_data_is_accepted(context: CheckContext, response: Response, case: Case)
 
 
 @pytest.fixture
-def ask() -> Iterator[Callable[[Case], int]]:
-    """Send a case, and check the answer against the document with all of schemathesis' checks."""
+def send() -> Iterator[Callable[[Case], int]]:
+    """Send a case, and check the response with all checks of Schemathesis."""
     with requests.Session() as session:
 
-        def send(case: Case) -> int:
+        def send_and_check(case: Case) -> int:
             response = case.call(session=session)
             case.validate_response(
-                response, additional_checks=[good_data_is_accepted], excluded_checks=[positive_data_acceptance]
+                response, additional_checks=[valid_data_is_accepted], excluded_checks=[positive_data_acceptance]
             )
             assert response.status_code < 500
             return int(response.status_code)
 
-        yield send
+        yield send_and_check
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", POSTS)
-def test_whatever_is_sent_is_answered_as_the_document_says(
-    service: Service, path: str, ask: Callable[[Case], int]
-) -> None:
+def test_predictions_answer_as_documented(service: Service, path: str, send: Callable[[Case], int]) -> None:
     operation = api_of(service)[path]["POST"]
-    statuses: Counter[int] = Counter(ask(case) for case in edge_cases(operation))
+    statuses: Counter[int] = Counter(send(case) for case in edge_cases(operation))
     for mode in MODES:
 
         def count(case: Case) -> None:
-            statuses[ask(case)] += 1
+            statuses[send(case)] += 1
 
         DERANDOMIZED(given(case=operation.as_strategy(generation_mode=mode))(count))()
     assert statuses.total() >= CASES / len(POSTS), statuses
@@ -94,18 +92,16 @@ def test_whatever_is_sent_is_answered_as_the_document_says(
 
 
 @pytest.mark.parametrize("path", FEEDBACK)
-def test_whatever_is_said_of_a_prediction_is_answered_as_the_document_says(
-    service: Service, path: str, ask: Callable[[Case], int]
-) -> None:
+def test_feedback_answers_as_documented(service: Service, path: str, send: Callable[[Case], int]) -> None:
     one = service.post("/predict", RECORD)[1]["prediction_id"]
     operation = api_of(service)[path]["POST"]
     statuses: Counter[int] = Counter()
 
     def count(case: Case) -> None:
-        # Every other id is put in the place of one that could be, so that there is such a prediction.
+        # Every other id is replaced by that of a prediction.
         if statuses.total() % 2 and isinstance(case.body, dict) and could_be_an_id(case.body.get("prediction_id")):
             case.body["prediction_id"] = one
-        statuses[ask(case)] += 1
+        statuses[send(case)] += 1
 
     for case in edge_cases(operation):
         count(case)
@@ -121,22 +117,18 @@ def could_be_an_id(value: Any) -> bool:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_whatever_is_sent_to_the_form_is_answered_as_the_document_says(
-    service: Service, method: str, ask: Callable[[Case], int]
-) -> None:
-    statuses = {ask(case) for case in edge_cases(api_of(service)[FORM][method])}
+def test_the_form_answers_as_documented(service: Service, method: str, send: Callable[[Case], int]) -> None:
+    statuses = {send(case) for case in edge_cases(api_of(service)[FORM][method])}
     assert statuses == ({403, 405} if method == "GET" else {403, 405, 415}), statuses
 
 
 @pytest.mark.parametrize("path", GETS)
-def test_what_takes_no_body_answers_as_the_document_says(
-    service: Service, path: str, ask: Callable[[Case], int]
-) -> None:
-    assert {ask(case) for case in edge_cases(api_of(service)[path]["GET"])} == {200, 405}
+def test_routes_without_a_body_answer_as_documented(service: Service, path: str, send: Callable[[Case], int]) -> None:
+    assert {send(case) for case in edge_cases(api_of(service)[path]["GET"])} == {200, 405}
 
 
 def edge_cases(operation: APIOperation) -> Iterator[Case]:
-    """Each limit of each value, from both sides, each field left out, each other method, and so on."""
+    """Values at and beyond each limit, missing fields, other methods, and so on."""
     api = operation.schema
     found: Iterator[Case] = api.iter_coverage_cases(
         operation, generation_modes=list(MODES), generation_config=api.config.generation
@@ -148,7 +140,7 @@ def test_the_document_is_valid_openapi(service: Service) -> None:
     api_of(service).validate()
 
 
-def test_the_document_tells_every_route_and_its_statuses(service: Service) -> None:
+def test_the_document_lists_every_route_and_status(service: Service) -> None:
     document = service.get("/docs.json")
     assert set(document["paths"]) == {*POSTS, *FEEDBACK, FORM, *GETS}
     of_a_body = {"200", "401", "408", "413", "415", "422", "503"}
@@ -160,29 +152,35 @@ def test_the_document_tells_every_route_and_its_statuses(service: Service) -> No
     assert list(record["properties"]) == record["required"] == list(RECORD)
     assert record["additionalProperties"] is False
     assert record["properties"]["sepal_length"]["description"] == "seen in training: 4.3 to 7.9"
-    assert "security" not in document, "a local service is open"
+    assert "security" not in document, "a local service needs no key"
 
 
-def test_bentomls_own_schema_tells_the_same_bodies(service: Service) -> None:
+def test_the_schema_of_bentoml_describes_the_same_bodies(service: Service) -> None:
     document, routes = service.get("/docs.json"), service.get("/schema.json")["routes"]
     assert {route["route"]: route["input"] for route in routes} == {p: schema_of(document, p) for p in POSTS}
 
 
 @pytest.mark.parametrize("path", POSTS)
-def test_the_example_is_accepted_as_it_is(service: Service, path: str) -> None:
+def test_the_example_is_accepted(service: Service, path: str) -> None:
     content = service.get("/docs.json")["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     assert content["example"] == content["schema"]["example"]
     assert service.post(path, content["example"])[0] == 200
 
 
 def schema_of(document: dict[str, Any], path: str) -> dict[str, Any]:
-    found: dict[str, Any] = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    return resolved(document, document["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"])
+
+
+def resolved(document: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema, or the component that it refers to."""
+    name = schema.get("$ref", "").removeprefix("#/components/schemas/")
+    found: dict[str, Any] = document["components"]["schemas"][name] if name else schema
     return found
 
 
 @pytest.fixture(scope="module")
 def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Numbers and categories, with and without rules, and gaps in some."""
+    """A model of numbers and categories, with and without rules and missing values."""
     generator = np.random.default_rng(0)
     age = generator.uniform(18, 80, 200).round(1)
     plan = generator.choice(["basic", "plus", "pro"], 200)
@@ -198,12 +196,12 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 @pytest.mark.slow
-def test_the_document_follows_a_hot_swap_to_other_columns(
+def test_the_document_follows_a_swap_to_other_columns(
     served_settings: Settings,
     iris_models: tuple[Trained, Trained],
     churn: Trained,
     output: Path,
-    ask: Callable[[Case], int],
+    send: Callable[[Case], int],
 ) -> None:
     model = published(served_settings, iris_models[0]).model
     version = publish(served_settings, model, churn)
@@ -212,30 +210,30 @@ def test_the_document_follows_a_hot_swap_to_other_columns(
         ProductionPointer(served_settings, model).promote(version, "other columns", "test")
         service.until(lambda: {worker["version"] for worker in service.get("/health")["workers"]} == {version})
 
-        for _ in range(10):  # whichever worker is asked
+        for _ in range(10):  # by either worker
             document = service.get("/docs.json")
             record = schema_of(document, "/predict")
             assert list(record["properties"]) == ["age", "plan", "region"]
             assert record["required"] == ["region"]
             assert document["info"]["version"] == version
         answer = document["paths"]["/predict"]["post"]["responses"]["200"]["content"]["application/json"]["schema"]
-        assert answer["properties"]["prediction"]["enum"] == ["no", "yes"]
+        assert resolved(document, answer)["properties"]["prediction"]["enum"] == ["no", "yes"]
         for path in POSTS:
             assert service.post(path, schema_of(document, path)["example"])[0] == 200
         assert service.post("/predict", RECORD)[0] == 422
-        status, said = service.post("/predict", {"age": None, "region": "north"})
-        assert (status, said["model"]["version"]) == (200, version)
-        assert refused_fields(service, {"age": 131, "region": "west"}) == ["age", "region"]
+        status, reply = service.post("/predict", {"age": None, "region": "north"})
+        assert (status, reply["model"]["version"]) == (200, version)
+        assert wrong_fields(service, {"age": 131, "region": "west"}) == ["age", "region"]
 
         api = api_of(service)
         statuses: Counter[int] = Counter()
         for path in POSTS:
-            statuses.update(ask(case) for case in edge_cases(api[path]["POST"]))
+            statuses.update(send(case) for case in edge_cases(api[path]["POST"]))
         assert {200, 422} <= statuses.keys()
         api.validate()
 
 
-def refused_fields(service: Service, record: dict[str, Any]) -> list[str]:
-    status, _, body = service.ask("POST", "/predict", json.dumps(record).encode())
+def wrong_fields(service: Service, record: dict[str, Any]) -> list[str]:
+    status, _, body = service.request("POST", "/predict", json.dumps(record).encode())
     assert status == 422
     return [problem["field"] for problem in json.loads(body)["details"]]

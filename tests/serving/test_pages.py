@@ -1,4 +1,4 @@
-"""The documentation's page: everything that it needs comes from the service, and a browser shows the routes."""
+"""The pages of the service: model, health, probes, and the documentation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,62 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.running import Service
+from tests.serving.request_cases import discloses_internals
+from tests.serving.running import RECORD, Service
 
 CHROMIUM = Path("/usr/bin/chromium")
+
+
+def test_model_returns_signature_version_and_lineage(service: Service) -> None:
+    found = service.get("/model")
+    assert (found["version"], found["engine"]) == ("1", "onnx")
+    assert [field["name"] for field in found["signature"]["features"]] == list(RECORD)
+    assert found["signature"]["labels"] == ["setosa", "versicolor", "virginica"]
+    assert found["lineage"]["package_digest"] == found["digest"]
+    assert found["mlflow_run_id"]
+    assert {"metrics", "libraries"} <= set(found)
+
+
+def test_health_returns_status_version_workers_and_latency(service: Service) -> None:
+    service.post("/predict", RECORD)
+    service.until(lambda: service.get("/health")["latency_ms"]["requests"] > 0)
+    found = service.get("/health")
+    assert (found["status"], found["version"], found["store"]) == ("ok", "1", "up")
+    assert found["model"] == service.get("/model")["name"]
+    assert {worker["version"] for worker in found["workers"]} == {"1"}
+    assert len({worker["pid"] for worker in found["workers"]}) == 2
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", found["since"])
+    assert 0 < found["latency_ms"]["p50"] <= found["latency_ms"]["p95"] <= found["latency_ms"]["p99"]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+def test_probes_answer(service: Service, path: str) -> None:
+    status, headers, body = service.request("GET", path)
+    assert (status, headers["content-type"]) == (200, "text/plain; charset=utf-8")
+    assert not discloses_internals(body)
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type"),
+    [
+        ("/docs", "text/html; charset=utf-8"),
+        ("/docs.json", "application/json"),
+        ("/schema.json", "application/json"),
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
+        ("/model", "application/json"),
+        ("/health", "application/json"),
+    ],
+)
+def test_each_page_has_its_media_type(service: Service, path: str, media_type: str) -> None:
+    status, headers, body = service.request("GET", path)
+    assert (status, headers["content-type"]) == (200, media_type)
+    assert body
+    assert service.request("HEAD", path)[::2] == (200, b"")
+
+
+def test_the_root_redirects_to_the_documentation(service: Service) -> None:
+    status, headers, _ = service.request("GET", "/")
+    assert (status, headers["location"]) == (307, "docs")
 
 
 class Assets(HTMLParser):
@@ -32,41 +85,39 @@ class Assets(HTMLParser):
             self.inline.append(data)
 
 
-def test_all_that_the_page_names_comes_from_the_service(service: Service) -> None:
-    page = Assets(service.ask("GET", "/docs")[2].decode())
-    assert page.inline == [], "the page's policy allows no scripts of its own"
+def test_the_documentation_loads_everything_from_the_service(service: Service) -> None:
+    page = Assets(service.request("GET", "/docs")[2].decode())
+    assert page.inline == [], "the policy of the page allows no inline scripts"
     kinds = {"link": "text/css", "script": "javascript"}
     assert {tag for tag, _ in page.found} == set(kinds)
     for tag, address in page.found:
         assert re.fullmatch(r"static_content/[\w.-]+", address), "relative, so that it works behind a prefix"
-        status, headers, body = service.ask("GET", f"/{address}")
+        status, headers, body = service.request("GET", f"/{address}")
         assert (status, kinds[tag] in headers["content-type"]) == (200, True)
         assert body
 
 
-def test_the_page_reads_the_services_own_document(service: Service) -> None:
-    script = service.ask("GET", "/static_content/swagger-initializer.js")[2].decode()
+def test_the_documentation_shows_the_document_of_the_service(service: Service) -> None:
+    script = service.request("GET", "/static_content/swagger-initializer.js")[2].decode()
     [address] = re.findall(r'url:\s*"([^"]+)"', script)
-    status, headers, _ = service.ask("GET", "/" + address.removeprefix("./").removeprefix("/"))
+    status, headers, _ = service.request("GET", "/" + address.removeprefix("./").removeprefix("/"))
     assert (address.endswith("docs.json"), status, headers["content-type"]) == (True, 200, "application/json")
 
 
 @pytest.mark.slow
-def test_a_browser_shows_every_route_and_complains_of_nothing(service: Service) -> None:
+def test_a_browser_shows_every_route_without_errors(service: Service) -> None:
     from playwright.sync_api import sync_playwright
 
-    complaints: list[str] = []
+    errors: list[str] = []
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on(
-            "console", lambda said: complaints.append(said.text) if "Content Security Policy" in said.text else None
-        )
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda line: errors.append(line.text) if "Content Security Policy" in line.text else None)
         page.goto(f"http://127.0.0.1:{service.port}/docs")
         page.wait_for_selector(".opblock")
         shown = page.locator(".opblock-summary-path").all_text_contents()
         browser.close()
-    # Swagger UI puts a place to break before each slash.
+    # Swagger UI inserts a zero-width space before each slash.
     assert {text.replace("\u200b", "").strip() for text in shown} == set(service.get("/docs.json")["paths"])
-    assert complaints == []
+    assert errors == []

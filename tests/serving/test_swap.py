@@ -1,4 +1,4 @@
-"""Promotions and rollbacks under load: no request is lost, and all workers change their answers at one instant."""
+"""Promotions and rollbacks under load: no request is lost, and all workers swap at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ratchet.settings import Settings
 from tests.fitted import Trained
 from tests.serving.conftest import published
 from tests.serving.load import Request, load_on
-from tests.serving.running import Service, serving
+from tests.serving.running import serving
 
 POLL = 2.0
 OVERLAP = 0.1
@@ -46,28 +46,23 @@ def test_twenty_promotions_and_rollbacks_under_load(
     for request in load.answered:
         assert request.version in in_production(moves, request.sent - POLL, request.answered)
     assert longest_overlap(load.answered, moves) <= OVERLAP
-    assert skew == 2 * 1  # two workers, both back at version 1
+    assert skew == 2 * 1  # two workers with version 1
     assert swaps == 2 * 21
 
 
-def versions(service: Service) -> set[str]:
-    """What the workers say that they serve."""
-    return {worker["version"] for worker in service.get("/health")["workers"]}
-
-
 def in_production(moves: list[tuple[float, float, str]], since: float, until: float) -> set[str]:
-    """The versions that were in Production at some time of an interval."""
+    """The versions that were in Production within an interval."""
     spans = [(begun, later[1], version) for (begun, _, version), later in pairwise([*moves, (0.0, float("inf"), "")])]
     return {version for begun, ended, version in spans if begun <= until and ended >= since}
 
 
 def longest_overlap(answered: list[Request], moves: list[tuple[float, float, str]]) -> float:
-    """The longest time, in seconds, from the first answer of a new version to the last one of the old version."""
+    """The longest time, in seconds, from the first answer of a new version to the last answer of the old one."""
     overlaps = []
     for (_, _, old), (begun, _, new), (until, _, _) in zip(
         moves, moves[1:], [*moves[2:], (float("inf"), 0, "")], strict=False
     ):
-        # The next move shows NOTICE after it was begun at the earliest.
+        # The answers change at the earliest NOTICE after the start of the next move.
         window = [request for request in answered if begun <= request.sent and request.answered < until + NOTICE / 2]
         last = max(request.answered for request in window if request.version == old)
         first = min(request.answered for request in window if request.version == new)

@@ -17,7 +17,7 @@ from ratchet.inference.shapley import explain
 from ratchet.model.evaluation import evaluate_model
 from ratchet.model.package.sealed_package import Package, load_package, verify_package
 from ratchet.monitoring.drift.report import compare_window
-from serving.endpoints import describe
+from serving.predictions import describe_model
 from tests.fitted import Trained, baseline, fit, packaged
 
 Case = tuple[Trained, Package, Runtime]
@@ -135,7 +135,7 @@ def test_the_service_answers_as_the_model_did_and_says_why_without_onnx(case: Ca
 def test_an_answer_looks_as_its_task_says(case: Case) -> None:
     trained, _, runtime = case
     answer = runtime.predict(records_of(trained, runtime, 1))[0]
-    assert describe(runtime)["task"] == trained.config.task
+    assert describe_model(runtime)["task"] == trained.config.task
     if trained.schema.labels is None:
         assert (type(answer.prediction), answer.score, answer.probabilities) == (float, None, None)
     else:

@@ -1,0 +1,88 @@
+"""Log lines for predictions and feedback, as JSON on standard output.
+
+The lines are written in batches without the logging module, which takes longer for each than the rest of a request.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from ratchet.feedback.group_commit import Told
+from ratchet.feedback.table import Recorded
+from ratchet.inference.prediction_log import Rows
+
+
+class EventLog:
+    """Writes a line for each request with predictions, and for each new answer.
+
+    Parameters
+    ----------
+    enabled: whether to write anything.
+    include_features: whether the lines of predictions contain the features.
+    """
+
+    def __init__(self, *, enabled: bool, include_features: bool) -> None:
+        self._enabled = enabled
+        self._include_features = include_features
+        self._second = 0, ""
+
+    def log_predictions(self, requests: Sequence[Rows]) -> None:
+        """Write a line for each request whose predictions are durable."""
+        if self._enabled:
+            self._write([self._prediction(rows) for rows in requests])
+
+    def log_feedback(self, outcomes: Sequence[Told]) -> None:
+        """Write a line for each answer that is durable and not a repetition."""
+        if self._enabled:
+            results = (result for _, result in outcomes if isinstance(result, Recorded))
+            self._write([self._feedback(result) for result in results if result.status != "repeated"])
+
+    def _write(self, lines: Sequence[dict[str, Any]]) -> None:
+        if lines:
+            sys.stdout.buffer.write(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
+            sys.stdout.buffer.flush()
+
+    def _prediction(self, rows: Rows) -> dict[str, Any]:
+        row = rows[0]
+        line: dict[str, Any] = {
+            "time": self._timestamp(row["created_at"]),
+            "level": "info",
+            "event": "prediction" if len(rows) == 1 else "predictions",
+            "prediction_id": row["id"],
+            "model": row["model"],
+            "version": row["version"],
+            "latency_ms": round(row["latency"] * 1000, 3),
+        }
+        if len(rows) > 1:
+            line |= {"last_prediction_id": rows[-1]["id"], "count": len(rows)}
+        if self._include_features:
+            line["features"] = row["features"] if len(rows) == 1 else [each["features"] for each in rows]
+        return line
+
+    def _feedback(self, result: Recorded) -> dict[str, Any]:
+        standing = result.standing
+        return {
+            "time": self._timestamp(standing.created_at),
+            "level": "info",
+            "event": "feedback",
+            "prediction_id": standing.prediction_id,
+            "model": standing.model,
+            "version": standing.version,
+            "status": result.status,
+            "source": standing.source,
+            "revision": standing.revision,
+        }
+
+    def _timestamp(self, seconds: float) -> str:
+        """Return a time in ISO 8601 with milliseconds; formatting once a second is enough for the rest of it."""
+        whole = int(seconds)
+        second, text = self._second
+        if whole != second:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+            self._second = whole, text
+        return f"{text}.{int(seconds % 1 * 1000):03d}Z"

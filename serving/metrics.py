@@ -1,0 +1,242 @@
+"""Prometheus metrics of the service, summed over its workers.
+
+prometheus_client shares the counts of all processes through files in ``PROMETHEUS_MULTIPROC_DIR``. It reads this
+variable when it is imported, so that only worker processes may import this module.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Metric, generate_latest
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
+
+from ratchet.feedback.group_commit import Told
+from ratchet.feedback.table import ContradictionError, Recorded
+from ratchet.inference.prediction_log import Rows
+from serving.latency_window import LatencyWindow
+
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_TENTHS = tuple(round(0.1 * step, 1) for step in range(1, 11))
+# Further classes are counted together, since each class adds a series until the service restarts.
+_MAX_CLASSES = 100
+# The routes whose latency /health reports.
+_PREDICTION_ROUTES = ("/predict", "/predict_batch", "/explain")
+
+
+class _BatchHistogram:
+    """A histogram whose observations are kept in this process until they are flushed together.
+
+    prometheus_client's own histogram takes one observation a call, each of which writes to a mapped file. Here each
+    bucket and the sum are a counter, and `family` turns the counters of all processes into one histogram.
+    """
+
+    def __init__(self, name: str, documentation: str, label: str, bounds: Sequence[float]) -> None:
+        self.name = name
+        self._documentation = documentation
+        self._label = label
+        self._bounds = bounds
+        self._upper_bounds = [*map(str, bounds), "+Inf"]
+        self._buckets = Counter(f"{name}_bucket", documentation, [label, "le"])
+        self._sums = Counter(f"{name}_sum", documentation, [label])
+        self._pending: dict[str, list[float]] = {}
+
+    def observe(self, label: str, value: float) -> None:
+        """Add an observation."""
+        pending = self._pending.get(label)
+        if pending is None:
+            pending = self._pending[label] = [0] * (len(self._upper_bounds) + 1)
+        pending[bisect_left(self._bounds, value)] += 1
+        pending[-1] += value
+
+    def flush(self) -> None:
+        """Add the pending observations to the counters."""
+        pending, self._pending = self._pending, {}
+        for label, (*counts, total) in pending.items():
+            for bound, count in zip(self._upper_bounds, counts, strict=True):
+                self._buckets.labels(label, bound).inc(count)
+            self._sums.labels(label).inc(total)
+
+    def family(self, buckets: Metric, sums: Metric) -> HistogramMetricFamily:
+        """Return the histogram that the counters of its buckets and sums add up to."""
+        counts: dict[str, dict[str, float]] = defaultdict(dict)
+        for sample in _totals(buckets):
+            counts[sample.labels[self._label]][sample.labels["le"]] = sample.value
+        total = {sample.labels[self._label]: sample.value for sample in _totals(sums)}
+        family = HistogramMetricFamily(self.name, self._documentation, labels=[self._label])
+        for label, by_bound in counts.items():
+            cumulative = accumulate(by_bound.get(bound, 0.0) for bound in self._upper_bounds)
+            family.add_metric([label], list(zip(self._upper_bounds, cumulative, strict=True)), total.get(label, 0.0))
+        return family
+
+
+_requests = Counter("ratchet_requests", "Requests by route and status.", ["route", "status"])
+_latency = _BatchHistogram(
+    "ratchet_request_seconds", "Time from the arrival of a request to its response.", "route", _SECONDS
+)
+_in_flight = Gauge("ratchet_requests_in_flight", "Requests without a response yet.", multiprocess_mode="livesum")
+_errors = Counter("ratchet_errors", "Failed requests by kind of error.", ["kind"])
+_predictions = Counter("ratchet_predictions", "Predictions by version and class.", ["model", "version", "label"])
+_scores = _BatchHistogram("ratchet_prediction_score", "Probability of the predicted class.", "model", _TENTHS)
+_feedback = Counter("ratchet_feedback", "Durable and contradicting feedback.", ["model", "version", "source", "status"])
+_queue = Gauge("ratchet_log_queue_depth", "Predictions that are not durable yet.", multiprocess_mode="livesum")
+_store = Gauge("ratchet_store_down", "Workers that cannot reach the store of predictions.", multiprocess_mode="livesum")
+_version = Gauge("ratchet_served_version", "Version that a worker serves.", ["model"], multiprocess_mode="liveall")
+_swaps = Counter("ratchet_swaps", "Versions that workers have started to serve.", ["model"])
+_failures = Counter("ratchet_swap_failures", "Failures to follow the production pointer.", ["reason"])
+
+
+class Metrics:
+    """Counts what one worker does.
+
+    A step of a shared counter costs a write to a mapped file and a system call. Counts of the hot path are kept in
+    this process, and `flush` adds them to the shared counters once a second and before each export.
+    """
+
+    def __init__(self) -> None:
+        self.latency = LatencyWindow()
+        self.in_flight = 0
+        self._classes: set[str] = set()
+        self._requests: Tally[tuple[str, int]] = Tally()
+        self._predictions: Tally[tuple[str, str, str]] = Tally()
+        self._feedback: Tally[tuple[str, str, str, str]] = Tally()
+        # Predictions and feedback are counted by the threads that write them.
+        self._lock = threading.Lock()
+        for reason in ("package", "registry", "unexpected"):
+            _failures.labels(reason)
+        if folder := _shared_folder():
+            (folder / f"{os.getpid()}.pid").touch()
+
+    def count_request(self, route: str, status: int, seconds: float | None) -> None:
+        """Count a request; one without a time is not part of the latency."""
+        self._requests[route, status] += 1
+        if seconds is not None:
+            _latency.observe(route, seconds)
+            if status == 200 and route in _PREDICTION_ROUTES:
+                self.latency.add(seconds)
+
+    def count_error(self, kind: str) -> None:
+        """Count a request that failed."""
+        _errors.labels(kind).inc()
+
+    def set_version(self, model: str, version: str) -> None:
+        """Export the version that this worker serves from now on."""
+        _version.labels(model).set(int(version) if version.isdigit() else 0)
+        _swaps.labels(model).inc()
+
+    def count_swap_failure(self, reason: str) -> None:
+        """Count a failure to follow the production pointer."""
+        _failures.labels(reason).inc()
+
+    def set_state(self, *, depth: int, store_is_down: bool) -> None:
+        """Export the length of the queue and the state of the store."""
+        _queue.set(depth)
+        _in_flight.set(self.in_flight)
+        _store.set(store_is_down)
+
+    def count_predictions(self, requests: Sequence[Rows]) -> None:
+        """Count predictions that are durable."""
+        with self._lock:
+            for rows in requests:
+                for row in rows:
+                    self._predictions[row["model"], row["version"], self._class(row["prediction"])] += 1
+                    if row["score"] is not None:
+                        _scores.observe(row["model"], row["score"])
+
+    def count_feedback(self, outcomes: Sequence[Told]) -> None:
+        """Count feedback that is durable or contradicts durable feedback."""
+        with self._lock:
+            for feedback, result in outcomes:
+                if isinstance(result, Recorded | ContradictionError):
+                    status = result.status if isinstance(result, Recorded) else "contradicted"
+                    standing = result.standing
+                    self._feedback[standing.model, standing.version, feedback.source, status] += 1
+
+    def flush(self) -> None:
+        """Add the counts of this process to the shared counters; for the event loop's thread."""
+        requests, self._requests = self._requests, Tally()
+        for (route, status), count in requests.items():
+            _requests.labels(route, str(status)).inc(count)
+        _latency.flush()
+        with self._lock:
+            for prediction, count in self._predictions.items():
+                _predictions.labels(*prediction).inc(count)
+            self._predictions.clear()
+            for outcome, count in self._feedback.items():
+                _feedback.labels(*outcome).inc(count)
+            self._feedback.clear()
+            _scores.flush()
+
+    def _class(self, prediction: str | int | float) -> str:
+        if isinstance(prediction, float):
+            return "all"
+        label = str(prediction)
+        if label not in self._classes:
+            if len(self._classes) >= _MAX_CLASSES:
+                return "other"
+            self._classes.add(label)
+        return label
+
+
+def exposition(*collectors: Collector) -> bytes:
+    """Return the metrics of all workers in Prometheus' text format.
+
+    Parameters
+    ----------
+    collectors: further metrics, which do not depend on the worker.
+    """
+    registry = CollectorRegistry()
+    for collector in (_WorkersCollector(), *collectors):
+        registry.register(collector)
+    return generate_latest(registry)
+
+
+class _WorkersCollector(Collector):
+    """The metrics of this module, summed over the workers."""
+
+    def collect(self) -> Iterator[Metric]:
+        families = {family.name: family for family in _shared_families()}
+        for histogram in (_latency, _scores):
+            buckets, sums = (families.pop(f"{histogram.name}_{part}", None) for part in ("bucket", "sum"))
+            if buckets and sums:
+                yield histogram.family(buckets, sums)
+        yield from families.values()
+
+
+def _shared_families() -> Iterator[Metric]:
+    folder = _shared_folder()
+    if folder is None:
+        yield from REGISTRY.collect()
+        return
+    for path in folder.glob("*.pid"):
+        if not _is_alive(int(path.stem)):
+            mark_process_dead(int(path.stem), str(folder))
+            path.unlink(missing_ok=True)
+    yield from MultiProcessCollector(None, str(folder)).collect()
+
+
+def _totals(family: Metric) -> list[Sample]:
+    return [sample for sample in family.samples if sample.name.endswith("_total")]
+
+
+def _shared_folder() -> Path | None:
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    return Path(folder) if folder else None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,103 @@
+"""Handlers of the routes that take records, and the description of the served model."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import uuid_utils
+
+from ratchet.inference.runtime import Answer, Runtime
+from ratchet.inference.shapley import explain
+from ratchet.model.record_schema import Record
+from ratchet.model.tasks import task_of
+from ratchet.store.predictions import Prediction as PredictionRow
+from serving.responses import JsonResponse
+from serving.schemas import ModelVersion, Prediction
+from serving.worker import Worker
+
+
+class PredictionHandlers:
+    """Handlers of ``/predict``, ``/predict_batch`` and ``/explain``."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def predict(self, body: bytes, started: float) -> JsonResponse:
+        """Predict one record; returns when its row is durable."""
+        runtime = self._worker.runtime
+        record = runtime.reader.read(body)
+        answer = runtime.predict((record,))[0]
+        row = _row(runtime, record, answer, time.time(), time.perf_counter() - started)
+        await self._worker.log.write((row,))
+        return JsonResponse({**_prediction(row), "model": model_version(runtime)})
+
+    async def predict_batch(self, body: bytes, started: float) -> JsonResponse:
+        """Predict many records; returns when all rows are durable."""
+        runtime = self._worker.runtime
+        rows = await self._worker.compute(_rows, runtime, body, started)
+        await self._worker.log.write(rows)
+        return JsonResponse({"predictions": [_prediction(row) for row in rows], "model": model_version(runtime)})
+
+    async def explain(self, body: bytes, _: float) -> JsonResponse:
+        """Compute the contribution of each feature to the prediction of one record."""
+        runtime = self._worker.runtime
+        record = runtime.reader.read(body)
+        found = await self._worker.compute(explain, runtime, record)
+        explanation = {
+            "prediction": found.answer.prediction,
+            "probabilities": found.answer.probabilities,
+            "output": found.output,
+            "base": found.base,
+            "contributions": found.contributions,
+            "method": found.method,
+            "model": model_version(runtime),
+        }
+        return JsonResponse({name: value for name, value in explanation.items() if value is not None})
+
+
+def describe_model(runtime: Runtime) -> dict[str, Any]:
+    """Return the body of ``/model``: version, task, signature, lineage and metrics."""
+    schema = runtime.schema
+    features = [field.model_dump(mode="json", exclude_none=True, exclude_defaults=True) for field in schema.features]
+    return {
+        **model_version(runtime),
+        "digest": runtime.digest,
+        "engine": runtime.engine_name,
+        "task": task_of(schema).name,
+        "signature": {"features": features, "target": schema.target, "labels": schema.labels},
+        **runtime.details,
+    }
+
+
+def model_version(runtime: Runtime) -> ModelVersion:
+    """Return name and version of a model as responses contain them."""
+    return {"name": runtime.model, "version": runtime.version}
+
+
+def _rows(runtime: Runtime, body: bytes, started: float) -> list[PredictionRow]:
+    records = runtime.reader.read_many(body)
+    answers = runtime.predict(records)
+    now, latency = time.time(), time.perf_counter() - started
+    return [_row(runtime, record, answer, now, latency) for record, answer in zip(records, answers, strict=True)]
+
+
+def _row(runtime: Runtime, record: Record, answer: Answer, now: float, latency: float) -> PredictionRow:
+    return {
+        "id": str(uuid_utils.uuid7()),
+        "created_at": now,
+        "model": runtime.model,
+        "version": runtime.version,
+        "features": record,
+        "prediction": answer.prediction,
+        "score": answer.score,
+        "probabilities": answer.probabilities,
+        "latency": latency,
+    }
+
+
+def _prediction(row: PredictionRow) -> Prediction:
+    prediction: Prediction = {"prediction_id": row["id"], "prediction": row["prediction"]}
+    if row["probabilities"] is not None:
+        prediction["probabilities"] = row["probabilities"]
+    return prediction

@@ -1,0 +1,80 @@
+"""Request bodies: media type, size limit and time limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive
+
+JSON = b"application/json"
+FORM = b"application/x-www-form-urlencoded"
+# The rest of the body is not read, so that the connection cannot be used again.
+_CLOSE = {"connection": "close"}
+
+
+async def read_body(
+    headers: Iterable[tuple[bytes, bytes]], receive: Receive, max_bytes: int, timeout: float, media_type: bytes = JSON
+) -> bytes:
+    """Read the body of a request.
+
+    Parameters
+    ----------
+    headers, receive: from ASGI.
+    max_bytes: the largest body that is accepted.
+    timeout: in seconds.
+    media_type: what the content type has to be, if there is one.
+
+    Raises
+    ------
+    HTTPException: 415 for another content type, 413 for a body that is too large, 408 for one that is too late.
+    ClientDisconnect: the client closed the connection.
+    """
+    for name, value in headers:
+        if name == b"content-type":
+            require_media_type(value, media_type)
+        elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > max_bytes):
+            raise _too_large(max_bytes)
+    try:
+        async with asyncio.timeout(timeout):
+            return await _receive_all(receive, max_bytes)
+    except TimeoutError:
+        raise HTTPException(408, f"the request body did not arrive within {timeout:g} s", _CLOSE) from None
+
+
+def require_media_type(content_type: bytes, expected: bytes) -> None:
+    """Check the media type of a content type.
+
+    Raises
+    ------
+    HTTPException: 415.
+    """
+    got = content_type.partition(b";")[0].strip().lower()
+    if got != expected:
+        shown = got.decode("latin-1")[:80] or "nothing"
+        raise HTTPException(415, f"content-type: expected {expected.decode()}, got {shown}")
+
+
+async def _receive_all(receive: Receive, max_bytes: int) -> bytes:
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    if message.get("more_body"):
+        parts, size = [body], len(body)
+        while message.get("more_body"):
+            message = await receive()
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > max_bytes:
+                raise _too_large(max_bytes)
+        body = b"".join(parts)
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    if len(body) > max_bytes:
+        raise _too_large(max_bytes)
+    return body
+
+
+def _too_large(max_bytes: int) -> HTTPException:
+    return HTTPException(413, f"the body is larger than {max_bytes} bytes (RATCHET_MAX_BODY_BYTES)", _CLOSE)

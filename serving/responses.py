@@ -1,0 +1,107 @@
+"""JSON responses, security headers, and the mapping from errors to responses."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ratchet.errors import InputError, UnavailableError
+from ratchet.feedback.table import ContradictionError, UnknownPredictionError
+from ratchet.feedback.table import Standing as StandingFeedback
+from ratchet.store.timestamps import iso_utc
+from serving.schemas import Contradiction, Detail, ErrorBody, Standing
+
+logger = logging.getLogger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+
+SECURITY_HEADERS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
+# Pages send a policy of their own instead.
+DENY_ALL_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_JSON_HEADERS: Headers = [(b"content-type", b"application/json"), *SECURITY_HEADERS, DENY_ALL_POLICY]
+_RETRY_AFTER_SECONDS = "1"
+_KINDS = {401: "key", 403: "link", 410: "link", 408: "timeout", 413: "size", 415: "media_type", 503: "unavailable"}
+
+
+class JsonResponse(Response):
+    """A response with a JSON body and the security headers."""
+
+    def render(self, content: Any) -> bytes:
+        """Serialize the content."""
+        return orjson.dumps(content)
+
+    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
+        """Set the headers without the generic work of the base class, which costs more than the serialization."""
+        self.raw_headers = [*_JSON_HEADERS, (b"content-length", b"%d" % len(self.body))]
+        if headers:
+            self.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+class ErrorReply(NamedTuple):
+    """The reply to a request that failed.
+
+    Attributes
+    ----------
+    status: the HTTP status.
+    body: the body for JSON clients.
+    kind: the label of the error in the metrics.
+    headers: additional headers.
+    """
+
+    status: int
+    body: ErrorBody
+    kind: str
+    headers: Mapping[str, str] = {}
+
+    def as_response(self) -> JsonResponse:
+        """Return the reply as a JSON response."""
+        return JsonResponse(self.body, self.status, self.headers)
+
+
+def reply_to_error(error: Exception) -> ErrorReply:
+    """Return the reply to an error; it contains no internals, and an unexpected error is logged."""
+    match error:
+        case InputError():
+            details: list[Detail] = [{"field": problem.field, "message": problem.message} for problem in error.problems]
+            return ErrorReply(422, {"error": f"invalid input: {error}", "details": details}, "input")
+        case HTTPException():
+            kind = _KINDS.get(error.status_code, "input")
+            return ErrorReply(error.status_code, {"error": error.detail}, kind, error.headers or {})
+        case UnavailableError():
+            retry = {"retry-after": _RETRY_AFTER_SECONDS}
+            return ErrorReply(503, {"error": f"{error}; try again later"}, "unavailable", retry)
+        case UnknownPredictionError():
+            return ErrorReply(404, {"error": str(error)}, "unknown")
+        case ContradictionError():
+            contradiction: Contradiction = {"error": str(error), "standing": _standing(error.standing)}
+            return ErrorReply(409, contradiction, "contradiction")
+    logger.error("a request failed", exc_info=error)
+    return ErrorReply(500, {"error": "the service failed on this request; see its log"}, "internal")
+
+
+def with_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return headers with the missing security headers added and without the name of the server."""
+    present = [(name.lower(), value) for name, value in headers if name.lower() != b"server"]
+    names = {name for name, _ in present}
+    return present + [header for header in (*SECURITY_HEADERS, DENY_ALL_POLICY) if header[0] not in names]
+
+
+def _standing(standing: StandingFeedback) -> Standing:
+    return {
+        "prediction_id": standing.prediction_id,
+        "target": standing.target,
+        "correct": standing.correct,
+        "revision": standing.revision,
+        "source": standing.source,
+        "created_at": iso_utc(standing.created_at, "milliseconds"),
+    }

@@ -1,0 +1,202 @@
+"""Request and response bodies of the service, and their JSON Schemas for the model that is loaded.
+
+The handlers return these typed dictionaries. Request bodies are validated by ``ratchet.model.record_schema`` and
+``ratchet.feedback.requests``.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
+from typing_extensions import TypedDict
+
+from ratchet.feedback.requests import LONGEST_ID
+from ratchet.feedback.truth import Label, Source, Status
+from ratchet.inference.runtime import Runtime
+
+_closed = with_config(ConfigDict(extra="forbid"))
+_GivenId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")]
+_Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+_Probabilities = Annotated[dict[str, float], Field(description="By class.")]
+
+
+class ModelVersion(TypedDict):
+    """The model version that made the prediction."""
+
+    name: str
+    version: str
+
+
+class Prediction(TypedDict):
+    """A prediction and its id."""
+
+    prediction_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    prediction: Label
+    probabilities: NotRequired[_Probabilities]
+
+
+class Answer(Prediction):
+    """The prediction for one record."""
+
+    model: ModelVersion
+
+
+class BatchAnswer(TypedDict):
+    """The predictions for many records, in their order."""
+
+    predictions: list[Prediction]
+    model: ModelVersion
+
+
+class Explanation(TypedDict):
+    """A prediction and the contribution of each feature to it."""
+
+    prediction: Label
+    probabilities: NotRequired[_Probabilities]
+    output: Annotated[float, Field(description="The probability of the predicted class, or the predicted number.")]
+    base: Annotated[float, Field(description="The mean output over the background rows.")]
+    contributions: Annotated[dict[str, float], Field(description="By feature; their sum plus base is output.")]
+    method: Literal["exact", "sampled"]
+    model: ModelVersion
+
+
+@with_config(
+    ConfigDict(extra="forbid", json_schema_extra={"anyOf": [{"required": ["target"]}, {"required": ["correct"]}]})
+)
+class Feedback(TypedDict):
+    """Feedback on a prediction; target and correct have to agree."""
+
+    prediction_id: _GivenId
+    target: NotRequired[Label]
+    correct: NotRequired[Annotated[bool, Field(description="Whether the prediction is right.")]]
+    correction: NotRequired[Annotated[bool, Field(description="Whether to replace an answer that it contradicts.")]]
+
+
+@_closed
+class FeedbackBatch(TypedDict):
+    """Feedback on many predictions; an invalid item has its own result and does not affect the others."""
+
+    feedback: Annotated[list[Any], Field(min_length=1, description="Items as for /feedback.")]
+
+
+@_closed
+class LinkRequest(TypedDict):
+    """The prediction to create a link for."""
+
+    prediction_id: _GivenId
+
+
+class Link(TypedDict):
+    """A link to the feedback form."""
+
+    url: str
+    expires_at: _Time
+
+
+class FormFields(TypedDict):
+    """The fields that the feedback form sends; only the revision that the page showed is replaced, 0 for none."""
+
+    token: str
+    target: str
+    revision: NotRequired[Annotated[int, Field(ge=0, le=999_999_999)]]
+
+
+class _StoredAnswer(TypedDict):
+    prediction_id: str
+    target: Label | None
+    correct: bool | None
+    revision: Annotated[int, Field(ge=1)]
+
+
+class Recorded(_StoredAnswer):
+    """The answer that stands for a prediction, and how the feedback changed it."""
+
+    model: ModelVersion
+    status: Status
+
+
+class Standing(_StoredAnswer):
+    """The answer that stands for a prediction."""
+
+    source: Source
+    created_at: _Time
+
+
+class Detail(TypedDict):
+    """A field that is wrong."""
+
+    field: str
+    message: str
+
+
+class ErrorBody(TypedDict):
+    """The reason why a request was refused, and each field that is wrong."""
+
+    error: str
+    details: NotRequired[list[Detail]]
+
+
+class Contradiction(ErrorBody):
+    """Feedback that contradicts the answer that stands, and is not a correction."""
+
+    standing: Standing
+
+
+class ItemResult(TypedDict):
+    """The result of an item of a batch: the body that /feedback responds with, and its status as code."""
+
+    code: int
+
+
+class FeedbackResults(TypedDict):
+    """The result of each item in their order, and the number of items by outcome."""
+
+    results: list[ItemResult]
+    counts: dict[str, int]
+
+
+_BODIES: tuple[Any, ...] = (
+    *(Answer, BatchAnswer, Explanation, Feedback, FeedbackBatch, FeedbackResults, LinkRequest, Link, FormFields),
+    *(Recorded, Contradiction, ErrorBody),
+)
+
+
+def body_schemas(runtime: Runtime | None, max_batch_rows: int, ref_template: str) -> dict[str, Any]:
+    """Return the JSON Schemas of all bodies by name, with the labels and features of a model.
+
+    Parameters
+    ----------
+    runtime: the model; None while none is loaded.
+    max_batch_rows: the longest batch of feedback.
+    ref_template: the reference to a schema, which contains ``{model}``.
+    """
+    adapters: list[Any] = [(body.__name__, "validation", TypeAdapter(body)) for body in _BODIES]
+    _, definitions = TypeAdapter.json_schemas(adapters, ref_template=ref_template)
+    schemas: dict[str, Any] = definitions["$defs"]
+    properties = {name: schema["properties"] for name, schema in schemas.items()}
+    label = _label_schema(runtime)
+    for name in ("Prediction", "Answer", "Explanation"):
+        properties[name]["prediction"] = label
+        if not _gives_probabilities(runtime):
+            del properties[name]["probabilities"]
+    for name in ("Recorded", "Standing"):
+        properties[name]["target"] = {"anyOf": [{"type": label["type"]}, {"type": "null"}]}
+    properties["Feedback"]["target"] = label | {"description": "The true class or number."}
+    properties["FeedbackBatch"]["feedback"]["maxItems"] = max_batch_rows
+    features = runtime.schema.feature_names if runtime else []
+    properties["Explanation"]["contributions"]["properties"] = {name: {"type": "number"} for name in features}
+    return schemas
+
+
+def _label_schema(runtime: Runtime | None) -> dict[str, Any]:
+    labels = runtime.schema.labels if runtime else None
+    if not labels:
+        return {"type": "number"}
+    return {"type": "integer" if isinstance(labels[0], int) else "string", "enum": list(labels)}
+
+
+def _gives_probabilities(runtime: Runtime | None) -> bool:
+    if runtime is None or runtime.schema.labels is None:
+        return False
+    return runtime.golden is None or runtime.golden.probabilities is not None
