@@ -19,7 +19,6 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Metri
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
-from prometheus_client.samples import Sample
 
 from ratchet.feedback.group_commit import Told
 from ratchet.feedback.table import ContradictionError, Recorded
@@ -37,46 +36,43 @@ _PREDICTION_ROUTES = ("/predict", "/predict_batch", "/explain")
 class _BatchHistogram:
     """A histogram whose observations are kept in this process until they are flushed together.
 
-    prometheus_client's own histogram takes one observation a call, each of which writes to a mapped file. Here each
-    bucket and the sum are a counter, and `family` turns the counters of all processes into one histogram.
+    prometheus_client's own histogram takes one observation a call, each of which writes to a mapped file. Here a
+    counter has a series for each bucket and for the sum, and `family` makes the exported histogram from them.
     """
 
     def __init__(self, name: str, documentation: str, label: str, bounds: Sequence[float]) -> None:
         self.name = name
-        self._documentation = documentation
         self._label = label
+        self._counter = Counter(name, documentation, [label, "part"])
         self._bounds = bounds
-        self._upper_bounds = [*map(str, bounds), "+Inf"]
-        self._buckets = Counter(f"{name}_bucket", documentation, [label, "le"])
-        self._sums = Counter(f"{name}_sum", documentation, [label])
+        self._parts = [*map(str, bounds), "+Inf", "sum"]
         self._pending: dict[str, list[float]] = {}
 
     def observe(self, label: str, value: float) -> None:
         """Add an observation."""
         pending = self._pending.get(label)
         if pending is None:
-            pending = self._pending[label] = [0] * (len(self._upper_bounds) + 1)
+            pending = self._pending[label] = [0] * len(self._parts)
         pending[bisect_left(self._bounds, value)] += 1
         pending[-1] += value
 
     def flush(self) -> None:
-        """Add the pending observations to the counters."""
+        """Add the pending observations to the counter."""
         pending, self._pending = self._pending, {}
-        for label, (*counts, total) in pending.items():
-            for bound, count in zip(self._upper_bounds, counts, strict=True):
-                self._buckets.labels(label, bound).inc(count)
-            self._sums.labels(label).inc(total)
+        for label, values in pending.items():
+            for part, value in zip(self._parts, values, strict=True):
+                self._counter.labels(label, part).inc(value)
 
-    def family(self, buckets: Metric, sums: Metric) -> HistogramMetricFamily:
-        """Return the histogram that the counters of its buckets and sums add up to."""
-        counts: dict[str, dict[str, float]] = defaultdict(dict)
-        for sample in _totals(buckets):
-            counts[sample.labels[self._label]][sample.labels["le"]] = sample.value
-        total = {sample.labels[self._label]: sample.value for sample in _totals(sums)}
-        family = HistogramMetricFamily(self.name, self._documentation, labels=[self._label])
-        for label, by_bound in counts.items():
-            cumulative = accumulate(by_bound.get(bound, 0.0) for bound in self._upper_bounds)
-            family.add_metric([label], list(zip(self._upper_bounds, cumulative, strict=True)), total.get(label, 0.0))
+    def family(self, counter: Metric) -> HistogramMetricFamily:
+        """Return the histogram of a counter that is summed over the processes."""
+        series: dict[str, dict[str, float]] = defaultdict(dict)
+        for sample in counter.samples:
+            if sample.name.endswith("_total"):
+                series[sample.labels[self._label]][sample.labels["part"]] = sample.value
+        family = HistogramMetricFamily(self.name, counter.documentation, labels=[self._label])
+        for label, parts in series.items():
+            *counts, total = (parts.get(part, 0.0) for part in self._parts)
+            family.add_metric([label], list(zip(self._parts, accumulate(counts), strict=False)), total)
         return family
 
 
@@ -94,6 +90,7 @@ _store = Gauge("ratchet_store_down", "Workers that cannot reach the store of pre
 _version = Gauge("ratchet_served_version", "Version that a worker serves.", ["model"], multiprocess_mode="liveall")
 _swaps = Counter("ratchet_swaps", "Versions that workers have started to serve.", ["model"])
 _failures = Counter("ratchet_swap_failures", "Failures to follow the production pointer.", ["reason"])
+_HISTOGRAMS = {histogram.name: histogram for histogram in (_latency, _scores)}
 
 
 class Metrics:
@@ -205,12 +202,9 @@ class _WorkersCollector(Collector):
     """The metrics of this module, summed over the workers."""
 
     def collect(self) -> Iterator[Metric]:
-        families = {family.name: family for family in _shared_families()}
-        for histogram in (_latency, _scores):
-            buckets, sums = (families.pop(f"{histogram.name}_{part}", None) for part in ("bucket", "sum"))
-            if buckets and sums:
-                yield histogram.family(buckets, sums)
-        yield from families.values()
+        for family in _shared_families():
+            histogram = _HISTOGRAMS.get(family.name)
+            yield histogram.family(family) if histogram else family
 
 
 def _shared_families() -> Iterator[Metric]:
@@ -223,10 +217,6 @@ def _shared_families() -> Iterator[Metric]:
             mark_process_dead(int(path.stem), str(folder))
             path.unlink(missing_ok=True)
     yield from MultiProcessCollector(None, str(folder)).collect()
-
-
-def _totals(family: Metric) -> list[Sample]:
-    return [sample for sample in family.samples if sample.name.endswith("_total")]
 
 
 def _shared_folder() -> Path | None:

@@ -33,7 +33,7 @@ async def read_body(
     ClientDisconnect: the client closed the connection.
     """
     for name, value in headers:
-        if name == b"content-type":
+        if name == b"content-type" and value != media_type:
             require_media_type(value, media_type)
         elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > max_bytes):
             raise _too_large(max_bytes)

@@ -36,12 +36,11 @@ _KINDS = {401: "key", 403: "link", 410: "link", 408: "timeout", 413: "size", 415
 class JsonResponse(Response):
     """A response with a JSON body and the security headers."""
 
-    def render(self, content: Any) -> bytes:
-        """Serialize the content."""
-        return orjson.dumps(content)
-
-    def init_headers(self, headers: Mapping[str, str] | None = None) -> None:
-        """Set the headers without the generic work of the base class, which costs more than the serialization."""
+    def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
+        # Without the constructor of the base class, which takes longer than the serialization.
+        self.status_code = status_code
+        self.background = None
+        self.body = orjson.dumps(content)
         self.raw_headers = [*_JSON_HEADERS, (b"content-length", b"%d" % len(self.body))]
         if headers:
             self.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]

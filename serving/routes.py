@@ -11,11 +11,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from ratchet.errors import UnavailableError
-from serving import openapi
 from serving.feedback import FORM_PATH, FeedbackHandlers
 from serving.feedback_form import FeedbackForm
 from serving.json_endpoint import JsonEndpoint
 from serving.metrics import exposition
+from serving.openapi import document
 from serving.predictions import PredictionHandlers, describe_model
 from serving.responses import JsonResponse, reply_to_error
 from serving.worker import this_worker
@@ -85,7 +85,7 @@ async def show_metrics(_: Request) -> Response:
 
 async def show_openapi(_: Request) -> Response:
     """Return the OpenAPI document of the served model."""
-    return JsonResponse(openapi.document())
+    return JsonResponse(document(this_worker()))
 
 
 async def show_docs(_: Request) -> Response:

@@ -15,6 +15,10 @@ from ratchet.feedback.requests import LONGEST_ID
 from ratchet.feedback.truth import Label, Source, Status
 from ratchet.inference.runtime import Runtime
 
+Schema = dict[str, Any]
+Schemas = dict[str, Schema]
+
+_EXAMPLE_ID = "01a1fcb8-6a25-715a-ad2f-2a367b0863ac"
 _closed = with_config(ConfigDict(extra="forbid"))
 _GivenId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")]
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -162,7 +166,7 @@ _BODIES: tuple[Any, ...] = (
 )
 
 
-def body_schemas(runtime: Runtime | None, max_batch_rows: int, ref_template: str) -> dict[str, Any]:
+def body_schemas(runtime: Runtime | None, max_batch_rows: int, ref_template: str = "#/$defs/{model}") -> Schemas:
     """Return the JSON Schemas of all bodies by name, with the labels and features of a model.
 
     Parameters
@@ -172,31 +176,36 @@ def body_schemas(runtime: Runtime | None, max_batch_rows: int, ref_template: str
     ref_template: the reference to a schema, which contains ``{model}``.
     """
     adapters: list[Any] = [(body.__name__, "validation", TypeAdapter(body)) for body in _BODIES]
-    _, definitions = TypeAdapter.json_schemas(adapters, ref_template=ref_template)
-    schemas: dict[str, Any] = definitions["$defs"]
+    schemas: Schemas = TypeAdapter.json_schemas(adapters, ref_template=ref_template)[1]["$defs"]
+    schemas["FeedbackBatch"]["properties"]["feedback"]["maxItems"] = max_batch_rows
+    _set_labels_and_features(schemas, runtime)
+    return schemas | _record_schemas(runtime)
+
+
+def _set_labels_and_features(schemas: Schemas, runtime: Runtime | None) -> None:
     properties = {name: schema["properties"] for name, schema in schemas.items()}
-    label = _label_schema(runtime)
+    labels = list(runtime.schema.labels or ()) if runtime else []
+    label: Schema = {"type": "number"}
+    if labels:
+        label = {"type": "integer" if isinstance(labels[0], int) else "string", "enum": labels}
+    gives_probabilities = labels and runtime and (runtime.golden is None or runtime.golden.probabilities is not None)
     for name in ("Prediction", "Answer", "Explanation"):
         properties[name]["prediction"] = label
-        if not _gives_probabilities(runtime):
+        if not gives_probabilities:
             del properties[name]["probabilities"]
     for name in ("Recorded", "Standing"):
         properties[name]["target"] = {"anyOf": [{"type": label["type"]}, {"type": "null"}]}
     properties["Feedback"]["target"] = label | {"description": "The true class or number."}
-    properties["FeedbackBatch"]["feedback"]["maxItems"] = max_batch_rows
     features = runtime.schema.feature_names if runtime else []
     properties["Explanation"]["contributions"]["properties"] = {name: {"type": "number"} for name in features}
-    return schemas
+    feedback = {"prediction_id": _EXAMPLE_ID, "target": labels[-1] if labels else 1.5}
+    schemas["Feedback"]["example"] = feedback
+    schemas["FeedbackBatch"]["example"] = {"feedback": [feedback]}
+    schemas["LinkRequest"]["example"] = {"prediction_id": _EXAMPLE_ID}
 
 
-def _label_schema(runtime: Runtime | None) -> dict[str, Any]:
-    labels = runtime.schema.labels if runtime else None
-    if not labels:
-        return {"type": "number"}
-    return {"type": "integer" if isinstance(labels[0], int) else "string", "enum": list(labels)}
-
-
-def _gives_probabilities(runtime: Runtime | None) -> bool:
-    if runtime is None or runtime.schema.labels is None:
-        return False
-    return runtime.golden is None or runtime.golden.probabilities is not None
+def _record_schemas(runtime: Runtime | None) -> Schemas:
+    if runtime:
+        return {"Record": runtime.reader.json_schema(), "Records": runtime.reader.batch_schema()}
+    record: Schema = {"type": "object", "properties": {}, "title": "Record"}
+    return {"Record": record, "Records": {"type": "object", "properties": {"rows": {"type": "array", "items": record}}}}

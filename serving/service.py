@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import bentoml
@@ -11,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.middleware import ServiceMiddleware
-from serving.openapi import Json, batch_schema, record_schema, response_schema
 from serving.routes import json_endpoints, routes
+from serving.schemas import body_schemas
 from serving.worker import this_worker
 
 
@@ -35,19 +34,19 @@ class _ResponseBody(IODescriptor):
     media_type: ClassVar[str | None] = "application/json"
 
 
-def _with_schema(base: type[IODescriptor], name: str, schema: Callable[[], Json]) -> type[IODescriptor]:
+def _body_class(base: type[IODescriptor], name: str) -> type[IODescriptor]:
     """Return a body class whose JSON Schema depends on the model that is loaded."""
-    members = {"model_json_schema": classmethod(lambda cls, *args, **kwargs: schema()), "__module__": __name__}
-    return type(name, (base,), members)
+
+    def schema(cls: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        worker = this_worker()
+        schemas = body_schemas(worker.loaded, worker.settings.max_batch_rows)
+        return schemas[name] if base is _RequestBody else {**schemas[name], "$defs": schemas}
+
+    return type(name, (base,), {"model_json_schema": classmethod(schema), "__module__": __name__})
 
 
-def _response_class(name: str) -> type[IODescriptor]:
-    return _with_schema(_ResponseBody, name, lambda: response_schema(this_worker(), name))
-
-
-RECORD = _with_schema(_RequestBody, "Record", lambda: record_schema(this_worker().loaded))
-RECORDS = _with_schema(_RequestBody, "Records", lambda: batch_schema(this_worker().loaded))
-ANSWER, ANSWERS, EXPLANATION = map(_response_class, ("Answer", "BatchAnswer", "Explanation"))
+RECORD, RECORDS = (_body_class(_RequestBody, name) for name in ("Record", "Records"))
+ANSWER, ANSWERS, EXPLANATION = (_body_class(_ResponseBody, name) for name in ("Answer", "BatchAnswer", "Explanation"))
 
 
 @bentoml.service(

@@ -28,12 +28,11 @@ from ratchet.settings import Settings, load_settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc
 from serving.authentication import ApiKeys
-from serving.disk_metrics import DiskCollector
+from serving.collectors import DiskCollector, LoopCollector
 from serving.environment import prepare_environment
 from serving.event_log import EventLog
 from serving.json_logging import log_as_json
 from serving.latency_window import add_counts, percentiles
-from serving.loop_metrics import LoopCollector
 from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -98,9 +97,8 @@ class Worker:
         ------
         UnavailableError: none is loaded.
         """
-        # By the clock and not by the timer, which is late when the event loop is busy.
-        while self._scheduled and time.monotonic() >= self._scheduled[0][0]:
-            self._swap(self._scheduled.popleft()[1])
+        if self._scheduled:  # by the clock and not by the timer, which is late when the event loop is busy
+            self._swap_due()
         if self._runtime is None:
             raise UnavailableError("no model is in Production yet, or it is still being loaded")
         return self._runtime
@@ -245,14 +243,16 @@ class Worker:
     def _schedule(self, runtime: Runtime, at: float) -> None:
         """Serve a model from an instant on (``time.monotonic()``); called by the follower's thread."""
         self._scheduled.append((at, runtime))
-        self._loop.call_soon_threadsafe(self._swap_due)
+        self._loop.call_soon_threadsafe(self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._swap_due()
+        if self._scheduled:  # a timer may be early, too
+            self._loop.call_later(self._scheduled[0][0] - time.monotonic() + 0.001, self._on_timer)
 
     def _swap_due(self) -> None:
-        """Swap in the models that are due, and set a timer for the next one; a timer may be early as well as late."""
-        while self._scheduled and (left := self._scheduled[0][0] - time.monotonic()) <= 0:
+        while self._scheduled and time.monotonic() >= self._scheduled[0][0]:
             self._swap(self._scheduled.popleft()[1])
-        if self._scheduled:
-            self._loop.call_later(left + 0.001, self._swap_due)
 
     def _swap(self, runtime: Runtime) -> None:
         if self._runtime is None:

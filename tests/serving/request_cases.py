@@ -71,6 +71,7 @@ def refused(service: Service, path: str, body: bytes, media_type: str = "applica
     """The status and the named fields of an error reply, whose form is checked; the service still answers after it."""
     status, headers, content = service.request("POST", path, body, content_type=media_type)
     assert headers["content-type"] == "application/json"
+    assert headers["x-content-type-options"] == "nosniff"
     assert not discloses_internals(content), content
     assert len(content) < 5000
     reply = json.loads(content)

@@ -49,6 +49,7 @@ def test_a_local_service_with_a_key_requires_it() -> None:
 def test_each_key_is_accepted_in_either_header(key: str, name: str, prefix: str) -> None:
     headers = [header("host", "x"), header(name, prefix + key), header("accept", "*/*")]
     keys("production", FIRST, SECOND).authenticate(headers)
+    keys("production", FIRST, SECOND).authenticate([header("x-api-key", "wrong"), *headers])
 
 
 @pytest.mark.parametrize(

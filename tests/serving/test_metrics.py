@@ -38,10 +38,10 @@ def counted(
         assert running.post("/predict", RECORD, content_type="text/plain")[0] == 415
         assert running.post("/explain", {})[0] == 422
         assert running.request("GET", "/nothing/at/all")[0] == 404
-        running.until(lambda: total(running, "ratchet_requests_total", route="/predict") == ONE_BY_ONE + 4)
-        running.until(lambda: total(running, "ratchet_predictions_total") == ONE_BY_ONE + BATCHES * ROWS)
-        running.until(lambda: total(running, "ratchet_requests_total", route="/predict_batch") == BATCHES)
-        running.until(lambda: total(running, "ratchet_requests_total", route="/explain") == 2)
+        running.until(lambda: running.metric("ratchet_requests_total", route="/predict") == ONE_BY_ONE + 4)
+        running.until(lambda: running.metric("ratchet_predictions_total") == ONE_BY_ONE + BATCHES * ROWS)
+        running.until(lambda: running.metric("ratchet_requests_total", route="/predict_batch") == BATCHES)
+        running.until(lambda: running.metric("ratchet_requests_total", route="/explain") == 2)
         yield running
 
 
@@ -54,10 +54,6 @@ def families(service: Service) -> dict[str, Any]:
 def samples(service: Service, name: str, **labels: str) -> list[Any]:
     found = [sample for family in families(service).values() for sample in family.samples if sample.name == name]
     return [sample for sample in found if labels.items() <= sample.labels.items()]
-
-
-def total(service: Service, name: str, **labels: str) -> float:
-    return sum(sample.value for sample in samples(service, name, **labels))
 
 
 def test_each_prediction_is_logged_once(counted: Service) -> None:
@@ -115,7 +111,7 @@ def test_requests_are_counted_by_route_and_status(counted: Service) -> None:
         ("other", "404"): 1,
     }
     for (route, status), count in expected.items():
-        assert total(counted, "ratchet_requests_total", route=route, status=status) == count, (route, status)
+        assert counted.metric("ratchet_requests_total", route=route, status=status) == count, (route, status)
 
 
 def test_an_unknown_path_adds_no_series(counted: Service) -> None:
@@ -130,7 +126,7 @@ def test_predictions_are_counted_by_class(counted: Service) -> None:
     found = {s.labels["label"]: s.value for s in samples(counted, "ratchet_predictions_total")}
     assert found == {"setosa": setosa, "virginica": ONE_BY_ONE // 4 + BATCHES}
     model = counted.get("/model")["name"]
-    assert total(counted, "ratchet_predictions_total", model=model, version="1") == sum(found.values())
+    assert counted.metric("ratchet_predictions_total", model=model, version="1") == sum(found.values())
 
 
 def test_errors_are_counted_by_kind(counted: Service) -> None:
@@ -140,35 +136,35 @@ def test_errors_are_counted_by_kind(counted: Service) -> None:
 
 def test_the_latency_histogram_counts_every_request_once(counted: Service) -> None:
     for route, count in (("/predict", ONE_BY_ONE + 4), ("/predict_batch", BATCHES), ("/explain", 2)):
-        assert total(counted, "ratchet_request_seconds_count", route=route) == count
+        assert counted.metric("ratchet_request_seconds_count", route=route) == count
         buckets = samples(counted, "ratchet_request_seconds_bucket", route=route)
         values = [bucket.value for bucket in sorted(buckets, key=lambda bucket: float(bucket.labels["le"]))]
         assert values == sorted(values)
         assert values[-1] == count
-        assert 0 < total(counted, "ratchet_request_seconds_sum", route=route) < 30
+        assert 0 < counted.metric("ratchet_request_seconds_sum", route=route) < 30
 
 
 def test_the_score_histogram_counts_every_prediction_once(counted: Service) -> None:
     count = ONE_BY_ONE + BATCHES * ROWS
-    assert total(counted, "ratchet_prediction_score_count") == count
-    assert total(counted, "ratchet_prediction_score_bucket", le="+Inf") == count
-    assert total(counted, "ratchet_prediction_score_bucket", le="0.3") == 0, (
+    assert counted.metric("ratchet_prediction_score_count") == count
+    assert counted.metric("ratchet_prediction_score_bucket", le="+Inf") == count
+    assert counted.metric("ratchet_prediction_score_bucket", le="0.3") == 0, (
         "the most probable of three classes has at least a third"
     )
-    assert count / 3 <= total(counted, "ratchet_prediction_score_sum") <= count
+    assert count / 3 <= counted.metric("ratchet_prediction_score_sum") <= count
 
 
 def test_each_worker_exports_the_version_that_it_serves(counted: Service) -> None:
     found = samples(counted, "ratchet_served_version", model=counted.get("/model")["name"])
     assert {int(sample.labels["pid"]) for sample in found} == set(counted.workers)
     assert [sample.value for sample in found] == [1, 1]
-    assert total(counted, "ratchet_swaps_total") == 2
+    assert counted.metric("ratchet_swaps_total") == 2
 
 
 def test_an_idle_service_has_no_request_in_flight_and_an_empty_queue(counted: Service) -> None:
-    counted.until(lambda: total(counted, "ratchet_requests_in_flight") == 0)
-    counted.until(lambda: total(counted, "ratchet_log_queue_depth") == 0)
-    assert total(counted, "ratchet_store_down") == 0
+    counted.until(lambda: counted.metric("ratchet_requests_in_flight") == 0)
+    counted.until(lambda: counted.metric("ratchet_log_queue_depth") == 0)
+    assert counted.metric("ratchet_store_down") == 0
     failures = {s.labels["reason"]: s.value for s in samples(counted, "ratchet_swap_failures_total")}
     assert failures == {"package": 0, "registry": 0, "unexpected": 0}
 
@@ -180,7 +176,7 @@ def test_health_merges_the_latencies_of_both_workers(counted: Service) -> None:
 
     def answers() -> float:
         routes = ("/predict", "/predict_batch", "/explain")
-        return sum(total(counted, "ratchet_requests_total", route=route, status="200") for route in routes)
+        return sum(counted.metric("ratchet_requests_total", route=route, status="200") for route in routes)
 
     counted.until(lambda: counted.get("/health")["latency_ms"]["requests"] == answers() >= 60)
     latency = counted.get("/health")["latency_ms"]
@@ -234,7 +230,7 @@ def test_after_a_worker_was_killed_its_counts_remain_and_its_gauges_do_not(count
     names = ("ratchet_requests_total", "ratchet_request_seconds_count", "ratchet_request_seconds_sum")
 
     def counts() -> list[float]:
-        return [total(counted, name, route="/predict") for name in names]
+        return [counted.metric(name, route="/predict") for name in names]
 
     before, (victim, survivor) = counts(), counted.workers
     os.kill(victim, signal.SIGKILL)

@@ -1,9 +1,11 @@
-"""Prometheus metrics of continuous training, read from the store at each scrape and equal in all workers."""
+"""Prometheus metrics that are read from the store and the disk at each scrape, and are equal in all workers."""
 
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 from prometheus_client.core import GaugeMetricFamily
@@ -53,6 +55,28 @@ class LoopCollector(Collector):
             yield from [gauge for read in _READERS for gauge in read(store, model)]
         except RatchetError as error:
             logger.debug("the metrics of continuous training are not exported: %s", error)
+
+
+class DiskCollector(Collector):
+    """Gauges of the free space and the size of the file system that holds the home."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Return the bytes that an unprivileged user can write, and all bytes; nothing if the home is unreadable."""
+        try:
+            usage = shutil.disk_usage(self._home)
+        except OSError as error:
+            logger.debug("the metrics of the home are not exported: %s", error)
+            return
+        for name, text, value in (
+            ("ratchet_disk_free_bytes", "Free bytes on the file system of the home.", usage.free),
+            ("ratchet_disk_size_bytes", "Size of the file system of the home in bytes.", usage.total),
+        ):
+            family = GaugeMetricFamily(name, text, labels=["path"])
+            family.add_metric(["home"], value)
+            yield family
 
 
 def _drift(store: Store, model: str) -> list[GaugeMetricFamily]:

@@ -25,8 +25,7 @@ from ratchet.registry.promotion_ledger import Entry, Ledger
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import feedback
-from serving.disk_metrics import DiskCollector
-from serving.loop_metrics import LoopCollector
+from serving.collectors import DiskCollector, LoopCollector
 from tests.conftest import new_database
 from tests.labels import Stream, statements
 from tests.serving.running import Service
