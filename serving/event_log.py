@@ -6,7 +6,6 @@ The lines are written in batches without the logging module, which takes longer 
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import orjson
 from ratchet.feedback.group_commit import Told
 from ratchet.feedback.table import Recorded
 from ratchet.inference.prediction_log import Rows
+from ratchet.store.timestamps import iso_utc
 
 
 class EventLog:
@@ -29,7 +29,6 @@ class EventLog:
     def __init__(self, *, enabled: bool, include_features: bool) -> None:
         self._enabled = enabled
         self._include_features = include_features
-        self._second = 0, ""
 
     def log_predictions(self, requests: Sequence[Rows]) -> None:
         """Write a line for each request whose predictions are durable."""
@@ -50,7 +49,7 @@ class EventLog:
     def _prediction(self, rows: Rows) -> dict[str, Any]:
         row = rows[0]
         line: dict[str, Any] = {
-            "time": self._timestamp(row["created_at"]),
+            "time": _timestamp(row["created_at"]),
             "level": "info",
             "event": "prediction" if len(rows) == 1 else "predictions",
             "prediction_id": row["id"],
@@ -64,10 +63,11 @@ class EventLog:
             line["features"] = row["features"] if len(rows) == 1 else [each["features"] for each in rows]
         return line
 
-    def _feedback(self, result: Recorded) -> dict[str, Any]:
+    @staticmethod
+    def _feedback(result: Recorded) -> dict[str, Any]:
         standing = result.standing
         return {
-            "time": self._timestamp(standing.created_at),
+            "time": _timestamp(standing.created_at),
             "level": "info",
             "event": "feedback",
             "prediction_id": standing.prediction_id,
@@ -78,11 +78,6 @@ class EventLog:
             "revision": standing.revision,
         }
 
-    def _timestamp(self, seconds: float) -> str:
-        """Return a time in ISO 8601 with milliseconds; formatting once a second is enough for the rest of it."""
-        whole = int(seconds)
-        second, text = self._second
-        if whole != second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
-            self._second = whole, text
-        return f"{text}.{int(seconds % 1 * 1000):03d}Z"
+
+def _timestamp(seconds: float) -> str:
+    return iso_utc(seconds, "milliseconds").replace("+00:00", "Z")

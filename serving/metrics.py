@@ -29,8 +29,8 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2
 _TENTHS = tuple(round(0.1 * step, 1) for step in range(1, 11))
 # Further classes are counted together, since each class adds a series until the service restarts.
 _MAX_CLASSES = 100
-# The routes whose latency /health reports.
-_PREDICTION_ROUTES = ("/predict", "/predict_batch", "/explain")
+# The paths whose latency /health reports.
+PREDICTION_PATHS = ("/predict", "/predict_batch", "/explain")
 
 
 class _BatchHistogram:
@@ -119,7 +119,7 @@ class Metrics:
         self._requests[route, status] += 1
         if seconds is not None:
             _latency.observe(route, seconds)
-            if status == 200 and route in _PREDICTION_ROUTES:
+            if status == 200 and route in PREDICTION_PATHS:
                 self.latency.add(seconds)
 
     def count_error(self, kind: str) -> None:

@@ -8,9 +8,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.feedback import FORM_PATH
+from serving.metrics import PREDICTION_PATHS
 from serving.request_body import JSON, require_media_type
 from serving.responses import reply_to_error, with_security_headers
-from serving.routes import FEEDBACK_PATHS, PREDICTION_PATHS
+from serving.routes import FEEDBACK_PATHS
 from serving.worker import this_worker
 
 # Probes disclose nothing, and the form is authenticated by its token.

@@ -20,7 +20,6 @@ from serving.predictions import PredictionHandlers, describe_model
 from serving.responses import JsonResponse, reply_to_error
 from serving.worker import this_worker
 
-PREDICTION_PATHS = ("/predict", "/predict_batch", "/explain")
 FEEDBACK_PATHS = ("/feedback", "/feedback_batch", "/feedback/links")
 
 _DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
@@ -95,18 +94,13 @@ async def show_docs(_: Request) -> Response:
 
 async def feedback_form(request: Request) -> Response:
     """Show the feedback form, or record what it sends."""
-    form = _form()
+    form = FeedbackForm(this_worker())
     return await (form.submit(request) if request.method == "POST" else form.show(request))
 
 
 async def redirect_to_docs(_: Request) -> Response:
     """Redirect to the documentation."""
     return RedirectResponse("docs")
-
-
-@functools.cache
-def _form() -> FeedbackForm:
-    return FeedbackForm(this_worker())
 
 
 routes = Starlette(

@@ -15,6 +15,7 @@ from tests.serving.running import RECORD, Service
 RECORD_PATHS = ("/predict", "/explain")
 PREDICTION_PATHS = (*RECORD_PATHS, "/predict_batch")
 FEEDBACK_PATHS = ("/feedback", "/feedback_batch", "/feedback/links")
+JSON_PATHS = (*PREDICTION_PATHS, *FEEDBACK_PATHS)
 
 RECORD_BODY = json.dumps(RECORD).encode()
 LARGE_BODY = RECORD_BODY[:-1] + b" " * 10 * 2**20 + b"}"
@@ -82,7 +83,8 @@ def refused(service: Service, path: str, body: bytes, media_type: str = "applica
 
 def head(path: str, *lines: str) -> bytes:
     """The head of a POST request."""
-    lines = (f"POST {path} HTTP/1.1", "host: localhost", "content-type: application/json", *lines)
+    media_type = FORM if path == "/feedback/form" else "application/json"
+    lines = (f"POST {path} HTTP/1.1", "host: localhost", f"content-type: {media_type}", *lines)
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 

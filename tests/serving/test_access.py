@@ -13,7 +13,7 @@ from ratchet.settings import Settings
 from serving.responses import DENY_ALL_POLICY, SECURITY_HEADERS
 from tests.fitted import Trained
 from tests.serving.conftest import published
-from tests.serving.request_cases import FEEDBACK_PATHS, FORM, PREDICTION_PATHS, RECORD_BODY
+from tests.serving.request_cases import FORM, JSON_PATHS, RECORD_BODY
 from tests.serving.running import RECORD, Service, serving
 
 KEYS = ("first-key-0123456789", "second-key-0123456789")
@@ -24,7 +24,7 @@ PREFLIGHT = {"access_control_request_method": "POST", "access_control_request_he
 PROBES = ("/livez", "/readyz", "/healthz")
 PAGES = ("/", "/model", "/health", "/metrics", "/docs", "/docs.json", "/schema.json", "/static_content/swagger-ui.css")
 REQUESTS = [
-    *(("POST", path) for path in (*PREDICTION_PATHS, *FEEDBACK_PATHS, "/feedback/form/")),
+    *(("POST", path) for path in (*JSON_PATHS, "/feedback/form/")),
     *(("GET", path) for path in (*PAGES, "/predict", "/feedback", "/feedback/form/", "/nothing")),
     ("PUT", "/predict"),
     ("OPTIONS", "/predict"),

@@ -19,6 +19,7 @@ from tests.serving.conftest import publish
 from tests.serving.request_cases import (
     FEEDBACK_PATHS,
     FORM,
+    JSON_PATHS,
     PREDICTION_PATHS,
     RECORD_BODY,
     RECORD_PATHS,
@@ -34,11 +35,7 @@ pytestmark = pytest.mark.slow
 
 JSON = {"content_type": "application/json"}
 REQUESTS: list[tuple[str, str, bytes | None, dict[str, str]]] = [
-    *(
-        (method, path, None, {})
-        for path in (*PREDICTION_PATHS, *FEEDBACK_PATHS)
-        for method in ("GET", "PUT", "OPTIONS")
-    ),
+    *((method, path, None, {}) for path in JSON_PATHS for method in ("GET", "PUT", "OPTIONS")),
     *(
         ("GET", path, None, {})
         for path in ("/", "/docs", "/docs.json", "/schema.json", "/livez", "/readyz", "/nothing")
@@ -50,7 +47,7 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str]]] = [
     ("POST", "/predict_batch", json.dumps({"rows": [RECORD] * 3}).encode(), JSON),
     *(("POST", path, body, {}) for path in RECORD_PATHS for body, _ in WRONG_RECORDS.values()),
     *(("POST", "/predict_batch", as_row(body), {}) for body, _ in WRONG_RECORDS.values()),
-    *(("POST", path, body, {}) for path in (*PREDICTION_PATHS, *FEEDBACK_PATHS) for body in WRONG_BODIES.values()),
+    *(("POST", path, body, {}) for path in JSON_PATHS for body in WRONG_BODIES.values()),
     *(("POST", path, b"{}", {"content_type": kind}) for path in FEEDBACK_PATHS for kind in WRONG_MEDIA_TYPES),
     *(("POST", path, b'{"prediction_id": "nothing"}', {}) for path in FEEDBACK_PATHS),
     ("POST", "/feedback", b'{"prediction_id": "nothing", "correct": true}', {}),

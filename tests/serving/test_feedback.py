@@ -17,18 +17,8 @@ from tests.fitted import Trained
 from tests.locks import locked
 from tests.serving.conftest import published
 from tests.serving.feedback_rows import history, inserted, predicted
-from tests.serving.request_cases import (
-    FEEDBACK_PATHS,
-    FORM,
-    LARGE_BODY,
-    WRONG_BODIES,
-    WRONG_MEDIA_TYPES,
-    by_name,
-    head,
-    raw,
-    refused,
-)
-from tests.serving.running import RECORD, Service, serving
+from tests.serving.request_cases import refused
+from tests.serving.running import Service, serving
 from tests.store_rows import prediction
 
 
@@ -193,37 +183,6 @@ def test_a_batch_has_at_most_ten_thousand_items(service: Service, store: Store) 
     assert (status, reply["counts"]["recorded"]) == (200, 10_000)
     assert [result["prediction_id"] for result in reply["results"]] == ids
     assert refused(service, "/feedback_batch", json.dumps({"feedback": [*items, 1]}).encode()) == (422, ["feedback"])
-
-
-@pytest.mark.parametrize("path", FEEDBACK_PATHS)
-@pytest.mark.parametrize("body", by_name(WRONG_BODIES))
-def test_a_body_that_is_no_object_is_refused(service: Service, path: str, body: bytes) -> None:
-    status, fields = refused(service, path, body)
-    assert status == 422
-    assert set(fields) <= {"body", "feedback", "prediction_id", *RECORD}
-
-
-@pytest.mark.parametrize("path", FEEDBACK_PATHS)
-@pytest.mark.parametrize("media_type", WRONG_MEDIA_TYPES)
-def test_another_media_type_is_refused(service: Service, path: str, media_type: str) -> None:
-    assert refused(service, path, b"{}", media_type) == (415, [])
-
-
-@pytest.mark.parametrize("path", [*FEEDBACK_PATHS, "/feedback/form"])
-def test_a_body_of_ten_megabytes_is_refused(service: Service, path: str) -> None:
-    lines = head(path, f"content-length: {len(LARGE_BODY)}")
-    if path == "/feedback/form":
-        lines = lines.replace(b"application/json", FORM.encode())
-    assert raw(service, lines, LARGE_BODY)[0] == 413
-
-
-@pytest.mark.parametrize("path", FEEDBACK_PATHS)
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_another_method_is_not_allowed_and_is_counted(service: Service, path: str, method: str) -> None:
-    before = service.metric("ratchet_requests_total", route=path, status="405")
-    status, headers, _ = service.request(method, path)
-    assert (status, headers["allow"]) == (405, "POST")
-    service.until(lambda: service.metric("ratchet_requests_total", route=path, status="405") == before + 1)
 
 
 def test_feedback_is_counted_by_outcome(service: Service) -> None:

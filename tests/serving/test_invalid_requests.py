@@ -14,6 +14,7 @@ import pytest
 from ratchet.settings import Settings
 from tests.conftest import ROOT
 from tests.serving.request_cases import (
+    JSON_PATHS,
     LARGE_BODY,
     PICKLE,
     PREDICTION_PATHS,
@@ -64,13 +65,13 @@ def test_the_reply_to_a_wrong_batch_names_the_field(service: Service, body: byte
     assert refused(service, "/predict_batch", body) == (422, [field])
 
 
-@pytest.mark.parametrize("path", PREDICTION_PATHS)
+@pytest.mark.parametrize("path", JSON_PATHS)
 @pytest.mark.parametrize("body", by_name(WRONG_BODIES))
 def test_a_body_that_is_no_object_is_refused(service: Service, path: str, body: bytes) -> None:
     status, fields = refused(service, path, body)
     assert status == 422
     assert fields
-    assert set(fields) <= {"body", "\\ud800", *RECORD, "rows"}
+    assert set(fields) <= {"body", "\\ud800", *RECORD, "rows", "feedback", "prediction_id"}
 
 
 def test_the_reply_names_every_wrong_field(service: Service) -> None:
@@ -84,7 +85,7 @@ def test_the_reply_to_a_large_wrong_body_is_short(service: Service) -> None:
     assert refused(service, "/predict", json.dumps({**RECORD, "x" * 2**20: 1}).encode())[0] == 422
 
 
-@pytest.mark.parametrize("path", PREDICTION_PATHS)
+@pytest.mark.parametrize("path", JSON_PATHS)
 @pytest.mark.parametrize("media_type", WRONG_MEDIA_TYPES)
 def test_another_media_type_is_refused(service: Service, path: str, media_type: str) -> None:
     assert refused(service, path, RECORD_BODY, media_type) == (415, [])
@@ -110,7 +111,7 @@ def test_a_pickle_is_never_loaded(service: Service, path: str, media_type: str, 
     assert not (tmp_path / "created").exists()
 
 
-@pytest.mark.parametrize("path", PREDICTION_PATHS)
+@pytest.mark.parametrize("path", [*JSON_PATHS, "/feedback/form"])
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_of_ten_megabytes_is_refused(service: Service, path: str, chunked: bool) -> None:
     if chunked:
@@ -120,7 +121,7 @@ def test_a_body_of_ten_megabytes_is_refused(service: Service, path: str, chunked
     else:
         status, headers, body = raw_large(service, path)
     assert (status, headers["connection"]) == (413, "close")
-    assert "RATCHET_MAX_BODY_BYTES" in json.loads(body)["error"]
+    assert b"RATCHET_MAX_BODY_BYTES" in body
     assert service.post("/predict", RECORD)[0] == 200
 
 
@@ -144,15 +145,17 @@ def test_an_unknown_path_is_not_found(service: Service, method: str, path: str) 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        *((method, path) for path in PREDICTION_PATHS for method in ("GET", "PUT", "DELETE", "PATCH")),
+        *((method, path) for path in JSON_PATHS for method in ("GET", "PUT", "DELETE", "PATCH")),
         *((method, path) for path in PAGES for method in ("POST", "PUT")),
     ],
 )
-def test_another_method_is_not_allowed(service: Service, method: str, path: str) -> None:
+def test_another_method_is_not_allowed_and_is_counted(service: Service, method: str, path: str) -> None:
+    before = service.metric("ratchet_requests_total", route=path, status="405")
     status, headers, body = service.request(method, path)
     assert status == 405
-    assert ("POST" if path in PREDICTION_PATHS else "GET") in headers["allow"]
+    assert ("POST" if path in JSON_PATHS else "GET") in headers["allow"]
     assert not discloses_internals(body)
+    service.until(lambda: service.metric("ratchet_requests_total", route=path, status="405") == before + 1)
 
 
 def test_bytes_that_are_no_http_are_refused(service: Service) -> None:
@@ -174,9 +177,9 @@ def limited(service: Service, served_settings: Settings, tmp_path_factory: pytes
 
 
 @pytest.mark.parametrize("path", PREDICTION_PATHS)
-@pytest.mark.parametrize("begun", [b"", RECORD_BODY[:10]])
-def test_a_body_that_does_not_arrive_in_time_is_refused(limited: Service, path: str, begun: bytes) -> None:
-    status, headers, body = raw(limited, head(path, f"content-length: {len(RECORD_BODY)}"), begun)
+@pytest.mark.parametrize("sent", [b"", RECORD_BODY[:10]])
+def test_a_body_that_does_not_arrive_in_time_is_refused(limited: Service, path: str, sent: bytes) -> None:
+    status, headers, body = raw(limited, head(path, f"content-length: {len(RECORD_BODY)}"), sent)
     assert (status, headers["connection"]) == (408, "close")
     assert "did not arrive within 1 s" in json.loads(body)["error"]
     assert limited.post("/predict", RECORD)[0] == 200

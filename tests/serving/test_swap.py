@@ -31,9 +31,9 @@ def test_twenty_promotions_and_rollbacks_under_load(
         load_on(service.port, tmp_path / "load") as load,
     ):
         for turn in range(20):
-            begun = time.time()
+            started = time.time()
             entry = pointer.promote("2", "turn", "test") if turn % 2 == 0 else pointer.rollback("turn", "test")
-            moves.append((begun, time.time(), entry.to_version))
+            moves.append((started, time.time(), entry.to_version))
             service.until(
                 lambda version=entry.to_version: all(  # type: ignore[misc]
                     worker["version"] == version for worker in service.get("/health")["workers"]
@@ -52,18 +52,20 @@ def test_twenty_promotions_and_rollbacks_under_load(
 
 def in_production(moves: list[tuple[float, float, str]], since: float, until: float) -> set[str]:
     """The versions that were in Production within an interval."""
-    spans = [(begun, later[1], version) for (begun, _, version), later in pairwise([*moves, (0.0, float("inf"), "")])]
-    return {version for begun, ended, version in spans if begun <= until and ended >= since}
+    spans = [
+        (started, later[1], version) for (started, _, version), later in pairwise([*moves, (0.0, float("inf"), "")])
+    ]
+    return {version for started, ended, version in spans if started <= until and ended >= since}
 
 
 def longest_overlap(answered: list[Request], moves: list[tuple[float, float, str]]) -> float:
     """The longest time, in seconds, from the first answer of a new version to the last answer of the old one."""
     overlaps = []
-    for (_, _, old), (begun, _, new), (until, _, _) in zip(
+    for (_, _, old), (started, _, new), (until, _, _) in zip(
         moves, moves[1:], [*moves[2:], (float("inf"), 0, "")], strict=False
     ):
         # The answers change at the earliest NOTICE after the start of the next move.
-        window = [request for request in answered if begun <= request.sent and request.answered < until + NOTICE / 2]
+        window = [request for request in answered if started <= request.sent and request.answered < until + NOTICE / 2]
         last = max(request.answered for request in window if request.version == old)
         first = min(request.answered for request in window if request.version == new)
         overlaps.append(last - first)
