@@ -34,8 +34,8 @@ COLUMNS = 24
 _SHORTEST_DESCRIPTION = 40
 _METRIC = re.compile(r"\b(?:ratchet[_:][\w:]+|up)\b")
 _COUNTED_BY_STEP = re.compile(r"increase\(.*\[\$__(rate_)?interval\]")
-_COUNTED = re.compile(r'(Counter|_Tally|Gauge)\(\s*"(ratchet_\w+)"')
-_SAMPLES = {"Counter": ["_total"], "_Tally": ["_bucket", "_sum", "_count"], "Gauge": [""]}
+_COUNTED = re.compile(r'(Counter|_BatchHistogram|Gauge)\(\s*"(ratchet_\w+)"')
+_SAMPLES = {"Counter": ["_total"], "_BatchHistogram": ["_bucket", "_sum", "_count"], "Gauge": [""]}
 _EACH = pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
 
 
