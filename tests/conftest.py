@@ -36,7 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["RATCHET_HOME"] = f"{folder}/home"
     os.environ["RATCHET_MODELS_DIR"] = f"{folder}/models"
     os.environ["RATCHET_DATA_DIR"] = f"{folder}/data"
-    os.environ.setdefault(homes.TEMPLATE, str(folder))
+    (folder / "template").mkdir()
+    os.environ.setdefault(homes.TEMPLATE, str(folder / "template"))
     quiet_environment()
     if with_services:
         config.add_cleanup(services.started())
