@@ -111,7 +111,7 @@ def _history(settings: Settings, rounds: int) -> dict[str, list[float]]:
 
     times: dict[str, list[float]] = {"history": [], "bare_read": []}
     for _ in range(rounds):
-        for name, act in (("history", pointer.history), ("bare_read", bare_read)):
+        for name, act in (("history", pointer.ledger.history), ("bare_read", bare_read)):
             begun = time.perf_counter()
             act()
             times[name].append(time.perf_counter() - begun)

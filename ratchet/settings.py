@@ -34,7 +34,6 @@ class Settings(BaseSettings):
     database_url: str | None = None
     study_url: str | None = None
     store_timeout: float = Field(default=30.0, gt=0)
-    production_truth: Literal["stage", "alias"] = "stage"
     actor: str = Field(default_factory=getpass.getuser)
     lock_timeout: float = Field(default=600.0, ge=0)
     host: str = "127.0.0.1"

@@ -70,7 +70,7 @@ def lineage(settings: Settings, pointer: ProductionPointer, number: str) -> dict
         | {key: tags[key] for key in ("snapshot", "watermark", "reference_data_version", "warm_start") if key in tags},
         "config": {"hash": tags.get("config_hash"), "seed": tags.get("seed"), "content": record.config},
         "libraries": libraries,
-        "promotions": [_brief(entry) for entry in pointer.history() if entry.to_version == version.version],
+        "promotions": [_brief(entry) for entry in pointer.ledger.history() if entry.to_version == version.version],
     }
 
 
@@ -101,7 +101,7 @@ def prediction_lineage(settings: Settings, pointer: ProductionPointer, found: Pr
 
 def history(pointer: ProductionPointer, limit: int | None = None) -> list[dict[str, Any]]:
     """The ledger as plain values, newest first."""
-    return [{**asdict(entry), "when": entry.when} for entry in pointer.history(limit)]
+    return [{**asdict(entry), "when": entry.when} for entry in pointer.ledger.history(limit)]
 
 
 def _brief(entry: Entry) -> dict[str, Any]:

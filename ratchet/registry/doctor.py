@@ -1,25 +1,26 @@
-"""What is wrong with the production pointer, in words, and how it is mended."""
+"""Diagnosis and repair of the production pointer."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ratchet.errors import RatchetError, RegistryError, one_line
 from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.registry.promotion_ledger import Entry
 from ratchet.store import leases
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be.
+    """One fault.
 
     Attributes
     ----------
     code: short and stable, for programs.
-    explanation: what was found and how it came about.
-    repair: what ``doctor --repair`` does about it; empty where a person has to decide.
+    explanation: the fault and its cause.
+    repair: what ``doctor --repair`` does about it; empty where a user has to decide.
     """
 
     code: str
@@ -27,91 +28,118 @@ class Finding:
     repair: str
 
 
+@dataclass(frozen=True)
+class _State:
+    """What MLflow and the ledger hold: stage, alias, versions of the ledger with the newest last, open intents."""
+
+    production: list[str]
+    alias: list[str]
+    promoted: list[str]
+    unfinished: Sequence[Entry]
+
+    @property
+    def ledger_version(self) -> str | None:
+        return self.promoted[-1] if self.promoted else None
+
+
 def examine(pointer: ProductionPointer) -> list[Finding]:
-    """Compare truth, mirrors, ledger and lease with each other; changes nothing.
+    """Compare stage, alias, mirrors, ledger and lease, and verify the package in Production; change nothing.
 
     Raises
     ------
     RegistryError, StateError: MLflow or the store cannot be read.
     """
-    return list(_findings(pointer))
+    state = _read_state(pointer)
+    found = [*_unfinished(state), *_stage_faults(pointer, state)]
+    holder = leases.expired(pointer.store, pointer.lease_name)
+    if holder:
+        found.append(
+            Finding("lease_left", f"{holder} holds the lease and did not release it: it died or hangs", "take it over")
+        )
+    return found
 
 
 def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[Finding]]:
-    """Mend all that can be mended, under the lease, and write down what was decided.
+    """Repair what can be repaired, under the lease, and record it in the ledger.
 
     Parameters
     ----------
-    pointer: what to mend.
-    actor: who asked for it; kept in the ledger.
+    pointer: the pointer to repair.
+    actor: who requested it; kept in the ledger.
 
     Returns
     -------
-    What was found before, and what is left after.
+    The findings before the repair, and those after it.
 
     Raises
     ------
-    RegistryError: several versions are in Production and nothing says which was meant.
-    StateError: another process is changing the pointer right now.
+    RegistryError: several versions are in Production, and neither ledger nor alias names one of them.
+    StateError: another process is changing the pointer.
     """
     found = examine(pointer)
     with leases.held(pointer.store, pointer.lease_name) as lease, pointer.writing(lease):
         for entry in pointer.ledger.unfinished():
             pointer.settle(entry)
-        version = _decide(pointer)
+        state = _read_state(pointer)
+        version = _decide(pointer, state)
         if version is not None:
-            if pointer.truth() != [version] or any(_disagreements(pointer, version)):
-                pointer.point(version)
-            _record(pointer, version, actor, found, lease.token)
+            if state.production != [version] or any(_mirror_faults(pointer, state, version)):
+                pointer.move_to(version)
+            if state.ledger_version != version:
+                _record(pointer, state.ledger_version, version, actor, found, lease.token)
     return found, examine(pointer)
 
 
-def _findings(pointer: ProductionPointer) -> Iterator[Finding]:
-    truth, teeth = pointer.truth(), pointer.ledger.teeth()
-    for entry in pointer.ledger.unfinished():
-        became = "took effect" if truth == [entry.to_version] else "did not take effect"
-        move = f"a {entry.kind} of version {entry.from_version or 'none'} to {entry.to_version}"
+def _read_state(pointer: ProductionPointer) -> _State:
+    ledger = pointer.ledger
+    return _State(pointer.in_production(), pointer.with_alias(), ledger.promoted_versions(), ledger.unfinished())
+
+
+def _unfinished(state: _State) -> Iterator[Finding]:
+    for entry in state.unfinished:
+        effect = "took effect" if state.production == [entry.to_version] else "did not take effect"
+        change = f"a {entry.kind} of version {entry.from_version or 'none'} to {entry.to_version}"
         yield Finding(
             "unfinished",
-            f"{move} was interrupted, or is under way ({entry.when}, by {entry.actor}); it {became}",
-            "write down in the ledger what became of it, and bring the mirrors in line",
+            f"{change} was interrupted, or is under way ({entry.when}, by {entry.actor}); it {effect}",
+            "record the outcome in the ledger and update the mirrors",
         )
-    if len(truth) > 1:
+
+
+def _stage_faults(pointer: ProductionPointer, state: _State) -> Iterator[Finding]:
+    if len(state.production) == 1:
+        yield from _version_faults(pointer, state, state.production[0])
+    elif state.production:
         yield Finding(
             "many_in_production",
-            f"versions {', '.join(truth)} are all in Production: something beside Ratchet moved a stage",
-            "the one that the ledger or the alias names stays, the others go",
+            f"versions {', '.join(state.production)} are all in Production: a stage was changed outside Ratchet",
+            "keep the version that the ledger or the alias names, and archive the others",
         )
-    if not truth and teeth:
-        back = _newest_that_exists(pointer, teeth)
+    elif state.promoted:
+        restored = _newest_registered(pointer, state.promoted)
         yield Finding(
             "none_in_production",
-            f"nothing is in Production, the ledger says version {teeth[-1]}: something beside Ratchet took it out",
-            f"put version {back} back" if back else "",
+            f"nothing is in Production, the ledger has version {state.ledger_version}: the stage was changed"
+            " outside Ratchet",
+            f"put version {restored} back" if restored else "",
         )
-    if not truth and not teeth and pointer.shadow():
+    elif state.alias:
         yield Finding(
             "shadow_differs",
-            f"nothing was ever promoted, but stage or alias names version {', '.join(pointer.shadow())}:"
-            " something beside Ratchet set it",
+            f"no version was ever promoted, but the alias names version {state.alias[0]}: it was set outside Ratchet",
             "",
         )
-    if len(truth) == 1:
-        yield from _compare(pointer, truth[0], teeth)
-    holder = leases.expired(pointer.store, pointer.lease_name)
-    if holder:
-        yield Finding("lease_left", f"{holder} took the lease and never gave it back: it died or hangs", "take it over")
 
 
-def _compare(pointer: ProductionPointer, version: str, teeth: list[str]) -> Iterator[Finding]:
-    yield from _disagreements(pointer, version)
-    open_still = any(entry.to_version == version for entry in pointer.ledger.unfinished())
-    if not open_still and (not teeth or teeth[-1] != version):
+def _version_faults(pointer: ProductionPointer, state: _State, version: str) -> Iterator[Finding]:
+    yield from _mirror_faults(pointer, state, version)
+    is_unfinished = any(entry.to_version == version for entry in state.unfinished)
+    if not is_unfinished and state.ledger_version != version:
         yield Finding(
             "moved_by_hand",
-            f"version {version} is in Production, the ledger says {teeth[-1] if teeth else 'none'}:"
-            " something beside Ratchet moved it",
-            f"accept version {version} and write it down",
+            f"version {version} is in Production, the ledger has {state.ledger_version or 'none'}: the stage was"
+            " changed outside Ratchet",
+            f"accept version {version} and record it",
         )
     try:
         pointer.verify(version)
@@ -119,65 +147,58 @@ def _compare(pointer: ProductionPointer, version: str, teeth: list[str]) -> Iter
         yield Finding("package_broken", f"version {version} is in Production, but {error}", "")
 
 
-def _disagreements(pointer: ProductionPointer, version: str) -> Iterator[Finding]:
-    """Where something shows another version than the one that is in Production."""
-    shadow = pointer.shadow()
-    if shadow != [version]:
+def _mirror_faults(pointer: ProductionPointer, state: _State, version: str) -> Iterator[Finding]:
+    if state.alias != [version]:
         yield Finding(
             "shadow_differs",
-            f"version {version} is in Production, stage and alias do not agree: the other one says"
-            f" {', '.join(shadow) or 'none'}",
-            f"set both to version {version}",
+            f"version {version} is in Production, the alias names {', '.join(state.alias) or 'none'}",
+            f"set the alias to version {version}",
         )
     for mirror in pointer.mirrors:
         try:
             shown = mirror.read(pointer.model)
-        except Exception as error:  # a display that cannot be asked must not keep the rest from being mended
-            yield Finding("mirror_unreachable", f"{mirror.name} cannot be asked: {one_line(error)}", "")
+        except Exception as error:  # an unreachable mirror must not prevent the other repairs
+            yield Finding("mirror_unreachable", f"{mirror.name} cannot be read: {one_line(error)}", "")
             continue
         if shown != version:
             yield Finding(
                 "mirror_differs",
-                f"{mirror.name} shows version {shown or 'none'}, in Production is {version}",
-                f"have it show version {version}",
+                f"{mirror.name} shows version {shown or 'none'}, but version {version} is in Production",
+                f"set {mirror.name} to version {version}",
             )
 
 
-def _newest_that_exists(pointer: ProductionPointer, teeth: list[str]) -> str | None:
-    """The newest of the ledger's versions that was not deleted from MLflow."""
-    known = set(pointer.versions())
-    return next((version for version in reversed(teeth) if version in known), None)
+def _newest_registered(pointer: ProductionPointer, promoted: list[str]) -> str | None:
+    registered = set(pointer.versions())
+    return next((version for version in reversed(promoted) if version in registered), None)
 
 
-def _decide(pointer: ProductionPointer) -> str | None:
-    """The version that should be in Production: the one that is; else the ledger's; among several, the shadow's."""
-    truth, teeth = pointer.truth(), pointer.ledger.teeth()
-    if len(truth) == 1:
-        return truth[0]
-    if not truth:
-        return _newest_that_exists(pointer, teeth)
-    for candidate in (*teeth[-1:], *pointer.shadow()):
-        if candidate in truth:
+def _decide(pointer: ProductionPointer, state: _State) -> str | None:
+    """Return the version that belongs in Production: the current one, else the ledger's, or of several the alias's."""
+    if len(state.production) == 1:
+        return state.production[0]
+    if not state.production:
+        return _newest_registered(pointer, state.promoted)
+    for candidate in (state.ledger_version, *state.alias):
+        if candidate in state.production:
             return candidate
     raise RegistryError(
-        f"{pointer.model}: versions {', '.join(truth)} are all in Production and nothing says which was meant:"
-        " take all but the right one out in MLflow, then run doctor --repair"
+        f"{pointer.model}: versions {', '.join(state.production)} are all in Production, and neither ledger nor alias"
+        " names one of them: archive all but the right one in MLflow, then run doctor --repair"
     )
 
 
-def _record(pointer: ProductionPointer, version: str, actor: str, found: list[Finding], token: int) -> None:
-    """Write a repair into the ledger where it changed what the ledger says."""
-    teeth = pointer.ledger.teeth()
-    if teeth and teeth[-1] == version:
-        return
+def _record(
+    pointer: ProductionPointer, before: str | None, version: str, actor: str, found: list[Finding], token: int
+) -> None:
     pointer.ledger.record(
         "completed",
         operation_id=uuid.uuid4().hex,
         kind="repair",
-        from_version=teeth[-1] if teeth else None,
+        from_version=before,
         to_version=version,
         reason="doctor --repair: " + "; ".join(finding.code for finding in found),
         actor=actor,
         token=token,
-        **pointer.lineage(version),
+        **pointer.get(version).ledger_fields,
     )

@@ -1,4 +1,4 @@
-"""Bringing a registered version's package here, sealed as it was registered."""
+"""Download and verification of registered packages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ratchet.tracking import connect, download
 
 
 def fetch_package(settings: Settings, version: Version) -> Package:
-    """Download a version and load it, checked against the digest recorded at registration.
+    """Download and load a version's package, checked against the digest recorded at registration.
 
     Raises
     ------
@@ -26,21 +26,11 @@ def fetch_package(settings: Settings, version: Version) -> Package:
 
 
 def reference_package(settings: Settings, model: str) -> tuple[Package | None, str | None]:
-    """Return the champion's package and its version; Nones without a champion."""
+    """Return the champion's package and version number; ``(None, None)`` without a champion."""
     version = ProductionPointer(settings, model).current()
     return (None, None) if version is None else (fetch_package(settings, version), version.version)
 
 
-def verify_version(settings: Settings, version: Version) -> None:
-    """Bring a version here, check it against its digest, and have it reproduce its golden predictions.
-
-    Raises
-    ------
-    RegistryError, PackageError: it cannot be had, is not what was registered, or says something else now.
-    """
-    verify_package(fetch_package(settings, version))
-
-
 def production_pointer(settings: Settings, model: str, mirrors: Sequence[Mirror] = ()) -> ProductionPointer:
-    """The pointer as people and services use it: it verifies a version's package before it moves to it."""
-    return ProductionPointer(settings, model, lambda version: verify_version(settings, version), mirrors)
+    """Return a pointer that verifies a version's digest and golden predictions before it changes to it."""
+    return ProductionPointer(settings, model, lambda version: verify_package(fetch_package(settings, version)), mirrors)

@@ -1,4 +1,4 @@
-"""A registered version as the pointer knows it, and who else shows which one is in Production."""
+"""A registered version, and the protocol of other systems that show which version is in Production."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ratchet.tracking import DIGEST_TAG
+from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -21,7 +22,7 @@ class Version:
     run_id: the MLflow run that trained it.
     digest: the package's digest, as recorded at registration.
     stage: MLflow's stage.
-    tags: the version's tags, its lineage among them.
+    tags: the version's tags, with its lineage.
     created_at: seconds since the epoch.
     """
 
@@ -33,23 +34,33 @@ class Version:
     tags: dict[str, str] = field(default_factory=dict)
     created_at: float = 0.0
 
+    @property
+    def lineage(self) -> dict[str, str]:
+        """The lineage tags, without their prefix."""
+        return {key.removeprefix(PREFIX): value for key, value in self.tags.items() if key.startswith(PREFIX)}
+
+    @property
+    def ledger_fields(self) -> dict[str, Any]:
+        """The columns of the ledger that identify a version: its run, digest and data version."""
+        return {"run_id": self.run_id, "digest": self.digest, "data_version": self.lineage.get("data_version")}
+
 
 class Mirror(Protocol):
-    """Another system that shows what is in Production, such as ZenML's model stages."""
+    """Another system that shows which version is in Production, such as ZenML's model stages."""
 
     name: str
 
     def read(self, model: str) -> str | None:
-        """The version it shows, None for none."""
+        """Return the version that the system shows, or None."""
         ...
 
     def write(self, model: str, version: str) -> None:
-        """Have it show a version."""
+        """Make the system show a version."""
         ...
 
 
 def from_mlflow(found: ModelVersion) -> Version:
-    """MLflow's version as ours."""
+    """Convert MLflow's entity."""
     return Version(
         model=found.name,
         version=str(found.version),
@@ -59,9 +70,3 @@ def from_mlflow(found: ModelVersion) -> Version:
         tags=dict(found.tags),
         created_at=(found.creation_timestamp or 0) / 1000,
     )
-
-
-def ledger_fields(version: Version) -> dict[str, Any]:
-    """What the ledger keeps of a version: its run, digest and data version."""
-    data_version = version.tags.get("ratchet.data_version")
-    return {"run_id": version.run_id, "digest": version.digest, "data_version": data_version}

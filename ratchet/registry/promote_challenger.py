@@ -113,7 +113,7 @@ def _anchor(settings: Settings, pointer: ProductionPointer, champion: Version | 
     """The newest version before a champion that learned from production which learned from the reference alone."""
     if champion is None or SNAPSHOT_TAG not in champion.tags:
         return None
-    known = (pointer.get(number) for number in reversed(pointer.ledger.teeth()))
+    known = (pointer.get(number) for number in reversed(pointer.ledger.promoted_versions()))
     found = next((version for version in known if SNAPSHOT_TAG not in version.tags), None)
     return fetch_package(settings, found) if found else None
 

@@ -1,4 +1,4 @@
-"""The ledger: every change of what is in Production, its intent before and its completion after."""
+"""The ledger: a row for every change of what is in Production, written before the change and completed after it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Entry:
 
     Attributes
     ----------
-    id: its place in the ledger.
-    operation_id: the same however often the operation is tried; unique to the model.
+    id: the row's number; higher is newer.
+    operation_id: the same for every attempt at an operation; unique within the model.
     kind: promote, rollback, or repair.
-    state: intended (begun), completed, abandoned (it never came to be), or refused (by the gate).
-    from_version, to_version: what was and what should be in Production.
-    reason, actor: why and who.
+    state: intended (begun), completed, abandoned (it had no effect), or refused (by the gate).
+    from_version, to_version: the versions in Production before and after.
+    reason, actor: why, and who.
     run_id, data_version, digest: of the version that goes in.
-    gate: the gate's checks, each with name, figure, limit and verdict.
-    token: the fencing token of the lease it was done under.
+    gate: the gate's checks, each with name, figure, limit and result.
+    token: the fencing token of the lease that the change was made under.
     created_at, ended_at: seconds since the epoch.
     """
 
@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def when(self) -> str:
-        """When it was completed or, unfinished, begun: ISO 8601, UTC."""
+        """The time when it ended or, if unfinished, began: ISO 8601, UTC."""
         return iso_utc(self.ended_at or self.created_at)
 
 
@@ -62,7 +62,7 @@ class Ledger:
 
     Parameters
     ----------
-    store: where the table is.
+    store: the store with the table.
     model: the registered model's name.
     """
 
@@ -71,77 +71,72 @@ class Ledger:
         self._model = model
         self._mine = promotions.c.model == model
 
-    def intend(self, **values: Any) -> Entry:
-        """Write down what is about to be done; an abandoned attempt at the same operation makes room."""
-        return self._write("intended", None, values)
-
     def record(self, state: State, **values: Any) -> Entry:
-        """Write down at once what has happened: a refusal, or a repair."""
-        return self._write(state, 0.0, values)
+        """Add an entry: an intent, or a refusal or repair that has ended already.
+
+        An abandoned entry of the same operation is replaced.
+        """
+        with self._store.transaction() as connection:
+            now = self._store.now(connection)
+            ended = None if state == "intended" else now
+            same = sa.and_(self._mine, promotions.c.operation_id == values["operation_id"])
+            connection.execute(sa.delete(promotions).where(same, promotions.c.state == "abandoned"))
+            row = {"model": self._model, "state": state, "created_at": now, "ended_at": ended, **values}
+            connection.execute(sa.insert(promotions).values(**row))
+            return self._one(connection, same)
 
     def end(self, entry: Entry, state: State) -> Entry:
-        """Write down what became of an intent; one that was ended or tried again meanwhile is left as it is."""
+        """Set the final state of an intent; an entry that has ended or was replaced meanwhile stays as it is."""
         with self._store.transaction() as connection:
             where = promotions.c.id == entry.id
-            open_still = sa.and_(where, promotions.c.state == "intended", promotions.c.token == entry.token)
+            is_open = sa.and_(where, promotions.c.state == "intended", promotions.c.token == entry.token)
             ended = self._store.now(connection)
-            connection.execute(sa.update(promotions).where(open_still).values(state=state, ended_at=ended))
+            connection.execute(sa.update(promotions).where(is_open).values(state=state, ended_at=ended))
             return self._one(connection, where)
 
     def find(self, operation_id: str) -> Entry | None:
-        """The entry of an operation."""
-        return next(iter(self._all(promotions.c.operation_id == operation_id, limit=1)), None)
+        """Return the entry of an operation."""
+        return next(iter(self._select(promotions.c.operation_id == operation_id, limit=1)), None)
 
     def unfinished(self) -> Sequence[Entry]:
-        """Intents that were neither completed nor abandoned, as a crash leaves them, oldest first."""
-        return list(reversed(self._all(promotions.c.state == "intended")))
+        """Return the intents that a crash left neither completed nor abandoned, oldest first."""
+        return list(reversed(self._select(promotions.c.state == "intended")))
 
     def last_completed(self) -> Entry | None:
-        """The newest change that came to be."""
-        return next(iter(self._all(promotions.c.state == "completed", limit=1)), None)
+        """Return the newest completed change."""
+        return next(iter(self._select(promotions.c.state == "completed", limit=1)), None)
+
+    def history(self, limit: int | None = None) -> Sequence[Entry]:
+        """Return entries, newest first."""
+        return self._select(sa.true(), limit=limit)
 
     def counts(self, most: int) -> dict[tuple[Kind, State], int]:
-        """How many entries there are by kind and state, counted over the newest ``most``."""
+        """Return the number of entries by kind and state among the newest ``most``."""
         newest = sa.select(promotions.c.kind, promotions.c.state).where(self._mine)
         rows = newest.order_by(promotions.c.id.desc()).limit(most).subquery()
         counted = sa.select(rows.c.kind, rows.c.state, sa.func.count()).group_by(rows.c.kind, rows.c.state)
         with self._store.reading() as connection:
             return {(kind, state): count for kind, state, count in connection.execute(counted)}
 
-    def history(self, limit: int | None = None) -> Sequence[Entry]:
-        """Entries, newest first."""
-        return self._all(sa.true(), limit=limit)
+    def promoted_versions(self) -> list[str]:
+        """Return the versions that rollbacks lead through, oldest first; the last one is in Production.
 
-    def teeth(self) -> list[str]:
-        """The versions one can step back through, oldest first, the one in Production last.
-
-        A promotion adds a tooth, a rollback takes one off; a repair that put another version into Production
-        counts as a promotion, unless the version is the tooth below, which makes it a rollback.
+        A promotion appends a version, a rollback removes the last one. A repair counts as a rollback if it restored
+        the version before the last one, and else as a promotion.
         """
         done = sa.select(promotions.c.kind, promotions.c.to_version).where(
             self._mine, promotions.c.state == "completed"
         )
-        teeth: list[str] = []
+        promoted: list[str] = []
         with self._store.reading() as connection:
             for kind, version in connection.execute(done.order_by(promotions.c.id)):
-                if kind != "promote" and len(teeth) > 1 and teeth[-2] == version:
-                    teeth.pop()
-                elif not teeth or teeth[-1] != version:
-                    teeth.append(version)
-        return teeth
+                if kind != "promote" and promoted[-2:-1] == [version]:
+                    promoted.pop()
+                elif promoted[-1:] != [version]:
+                    promoted.append(version)
+        return promoted
 
-    def _write(self, state: State, ended: float | None, values: dict[str, Any]) -> Entry:
-        with self._store.transaction() as connection:
-            now = self._store.now(connection)
-            row = {"model": self._model, "state": state, "created_at": now, **values}
-            row["ended_at"] = None if ended is None else now
-            mine = sa.and_(self._mine, promotions.c.operation_id == values["operation_id"])
-            # An attempt that came to nothing makes room for the next one, which gets a place of its own.
-            connection.execute(sa.delete(promotions).where(mine, promotions.c.state == "abandoned"))
-            connection.execute(sa.insert(promotions).values(**row))
-            return self._one(connection, mine)
-
-    def _all(self, where: Any, limit: int | None = None) -> list[Entry]:
+    def _select(self, where: Any, limit: int | None = None) -> list[Entry]:
         statement = sa.select(promotions).where(self._mine, where).order_by(promotions.c.id.desc()).limit(limit)
         with self._store.reading() as connection:
             return [Entry(**row._mapping) for row in connection.execute(statement)]

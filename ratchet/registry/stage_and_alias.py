@@ -1,15 +1,12 @@
-"""How MLflow says what is in Production: the stage, and the alias.
+"""The stage ``Production`` and the alias ``champion`` in MLflow: the stage is the truth, the alias mirrors it.
 
-One of the two is the truth and the other its mirror, by ``RATCHET_PRODUCTION_TRUTH``. Only ``production_pointer`` uses
-this module.
+Only ``production_pointer`` uses this module.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
@@ -20,20 +17,19 @@ if TYPE_CHECKING:
 
 PRODUCTION = "Production"
 CHAMPION = "champion"
-Truth = Literal["stage", "alias"]
 
 
 def in_stage(client: MlflowClient, model: str) -> list[str]:
-    """The versions in the stage Production, lowest first.
+    """Return the versions in the stage Production, lowest first.
 
-    One query for up to ten thousand versions, so that a change is seen whole.
+    One query returns up to ten thousand versions, so that a change is read whole.
     """
     found = all_pages(lambda token: client.search_model_versions(f"name = '{model}'", page_token=token))
     return sorted((str(v.version) for v in found if v.current_stage == PRODUCTION), key=int)
 
 
 def with_alias(client: MlflowClient, model: str) -> list[str]:
-    """The version that has the alias champion, if any."""
+    """Return the version that has the alias champion, or an empty list."""
     try:
         return [str(client.get_model_version_by_alias(model, CHAMPION).version)]
     except MlflowException as error:
@@ -43,19 +39,13 @@ def with_alias(client: MlflowClient, model: str) -> list[str]:
 
 
 def set_stage(client: MlflowClient, model: str, version: str) -> None:
-    """Put a version into the stage Production as all others leave it: one transaction on MLflow's side."""
-    with _stages_are_deprecated():
+    """Move a version into the stage Production and archive all others, in one transaction of MLflow."""
+    with warnings.catch_warnings():
+        # MLflow warns at every use of a stage; docs/decisions/0001 has the reason to use them.
+        warnings.filterwarnings("ignore", category=FutureWarning, message=r".*deprecated since 2\.9")
         client.transition_model_version_stage(model, version, PRODUCTION, archive_existing_versions=True)
 
 
 def set_alias(client: MlflowClient, model: str, version: str) -> None:
-    """Give a version the alias champion, which whoever had it loses: one write."""
+    """Set the alias champion to a version, in one write."""
     client.set_registered_model_alias(model, CHAMPION, version)
-
-
-@contextmanager
-def _stages_are_deprecated() -> Iterator[None]:
-    """MLflow warns at every use of a stage; the decision to use them stands in docs/decisions."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, message=r".*deprecated since 2\.9")
-        yield

@@ -144,7 +144,7 @@ def test_a_rollback_takes_a_reason_and_is_done_once(clone: Clone) -> None:
     clone.job("rollback", REASON="worse", CI_PIPELINE_ID="77")
     assert clone.in_production() == first
     clone.job("rollback", REASON="worse", CI_PIPELINE_ID="77")
-    newest = clone.pointer.history(2)
+    newest = clone.pointer.ledger.history(2)
     assert [(entry.kind, entry.actor, entry.reason) for entry in newest] == [
         ("rollback", "ann", "worse"),
         ("promote", "ann", "to try it"),

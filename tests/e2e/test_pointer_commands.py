@@ -90,7 +90,7 @@ def test_an_operation_that_was_done_and_undone_since_is_not_told_as_done(shell: 
     ("words", "message"),
     [
         (["promote", "9", "--reason", "x"], "pointer has no version '9'; registered are: 2, 1"),
-        (["promote", "2", "--reason", ""], "a reason is needed"),
+        (["promote", "2", "--reason", ""], "a reason is required"),
         (["promote", "2", "--reason", "x", "--expected", "none"], "is in Production already"),
         (["promote", "1", "--reason", "x", "--expected", "none"], "expected version none in Production, found 2"),
         (["lineage", "9"], "pointer has no version '9'"),

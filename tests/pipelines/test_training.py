@@ -184,7 +184,7 @@ def test_a_better_challenger_replaces_the_champion_and_a_worse_one_does_not(
     current = pointer.current()
     assert current is not None
     assert current.version == strong.promotion.version
-    entries = pointer.history()
+    entries = pointer.ledger.history()
     assert [(e.state, e.to_version) for e in entries] == [("refused", "1"), ("completed", "2"), ("completed", "1")]
     assert all(len(entry.gate or []) == 7 for entry in entries)
     from zenml.client import Client
@@ -196,13 +196,16 @@ def test_a_promotion_that_is_lost_to_another_is_written_down(
     settings: Settings, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object, **__: object) -> None:
-        raise RegistryError("somebody else promoted meanwhile")
+        raise RegistryError("another process promoted a version meanwhile")
 
     monkeypatch.setattr(ProductionPointer, "promote", lost)
-    with pytest.raises(RegistryError, match="somebody else promoted meanwhile"):
+    with pytest.raises(RegistryError, match="another process promoted a version meanwhile"):
         train_in(settings, config_for(model))
-    (entry,) = ProductionPointer(settings, model).history()
-    assert (entry.state, entry.reason) == ("refused", "the gate passed, but somebody else promoted meanwhile")
+    (entry,) = ProductionPointer(settings, model).ledger.history()
+    assert (entry.state, entry.reason) == (
+        "refused",
+        "the gate passed, but another process promoted a version meanwhile",
+    )
     assert len(entry.gate or []) == 7
 
 

@@ -43,6 +43,14 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> No
         load_settings()
 
 
+def test_a_setting_that_was_removed_has_no_effect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".env").write_text("RATCHET_PRODUCTION_TRUTH=alias\nRATCHET_ACTOR=ann\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings().actor == "ann"
+    monkeypatch.setenv("RATCHET_PRODUCTION_TRUTH", "alias")
+    assert load_settings().actor == "ann"
+
+
 def test_a_home_under_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="cannot write to .*set RATCHET_HOME"):

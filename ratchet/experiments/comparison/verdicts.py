@@ -40,7 +40,7 @@ def verdicts(pointer: ProductionPointer, champion: str | None, runs: Iterable[Fi
     StateError: the store cannot be read.
     """
     newest: dict[str, Entry] = {}
-    for entry in pointer.history():
+    for entry in pointer.ledger.history():
         if entry.state in ("completed", "refused"):
             newest.setdefault(entry.to_version, entry)
     return [_verdict(run, champion, newest.get(run.version or "")) for run in runs]

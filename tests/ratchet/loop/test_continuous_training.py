@@ -179,7 +179,7 @@ def test_a_run_that_is_killed_is_picked_up_and_ends_as_if_it_had_not_been(
     current = pointer.current()
     assert current is not None
     assert current.version == ended.run.version
-    done = [entry.to_version for entry in pointer.history() if entry.state == "completed"]
+    done = [entry.to_version for entry in pointer.ledger.history() if entry.state == "completed"]
     assert done == [ended.run.version, "1"], "promoted once"
     record = json.loads((settings.models_dir / model / "metrics.json").read_text())
     assert (record["version"], record["outcome"]) == (ended.run.version, "promoted")

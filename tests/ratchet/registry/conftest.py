@@ -74,7 +74,7 @@ class Watcher:
     def _watch(self) -> None:
         try:
             while not self._done.is_set():
-                self.seen.append(tuple(self._pointer.truth()))
+                self.seen.append(tuple(self._pointer.in_production()))
         except BaseException as error:
             self._errors.append(error)
 

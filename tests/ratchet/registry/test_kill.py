@@ -32,9 +32,9 @@ PLACES = {
     "after_lease": (False, set()),
     "before_intent": (False, set()),
     "after_intent": (False, {"unfinished"}),
-    "before_truth": (False, {"unfinished"}),
-    "after_truth": (True, {"unfinished", "shadow_differs", "mirror_differs"}),
-    "after_shadow": (True, {"unfinished", "mirror_differs"}),
+    "before_stage": (False, {"unfinished"}),
+    "after_stage": (True, {"unfinished", "shadow_differs", "mirror_differs"}),
+    "after_alias": (True, {"unfinished", "mirror_differs"}),
     "after_mirrors": (True, {"unfinished"}),
     "after_completion": (True, set()),
     "after_release": (True, set()),
@@ -65,19 +65,18 @@ def test_unset_a_failpoint_is_nothing() -> None:
 
 
 CASES = [
-    *(("on_sqlite", "stage", place) for place in PLACES),
-    # The order of truth and mirror differs at these places alone; an advisory lock dies otherwise than a lock file.
-    *(("on_sqlite", "alias", place) for place in ("after_intent", "after_truth", "after_shadow")),
-    *(("on_postgresql", "stage", place) for place in ("after_lease", "after_truth")),
+    *(("on_sqlite", place) for place in PLACES),
+    # PostgreSQL releases an advisory lock where SQLite's is a lock file.
+    *(("on_postgresql", place) for place in ("after_lease", "after_stage")),
 ]
 
 
 @pytest.mark.parametrize("kind", ["promote", "rollback"])
-@pytest.mark.parametrize(("where", "truth", "place"), CASES)
+@pytest.mark.parametrize(("where", "place"), CASES)
 def test_a_killed_change_is_named_and_mended_and_never_seen_by_halves(
-    where: str, truth: str, place: str, kind: str, request: pytest.FixtureRequest
+    where: str, place: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
-    settings: Settings = request.getfixturevalue(where).model_copy(update={"production_truth": truth})
+    settings: Settings = request.getfixturevalue(where)
     model = register(settings, 3)
     pointer = ProductionPointer(settings, model, mirrors=[FileMirror(settings.home)])
     pointer.promote("1", "r", "test")
@@ -89,14 +88,14 @@ def test_a_killed_change_is_named_and_mended_and_never_seen_by_halves(
     took_effect, expected = PLACES[place]
     now = to if took_effect else "2"
     assert set(watcher.seen) <= {("2",), (to,)}
-    assert (watcher.seen[0], pointer.truth()) == (("2",), [now])
+    assert (watcher.seen[0], pointer.in_production()) == (("2",), [now])
     codes = {finding.code for finding in examine(pointer)}
     assert expected <= codes <= expected | {"lease_left"}
 
     assert repair(pointer, "doctor")[1] == []
     current = pointer.current()
     assert current is not None
-    assert [current.version] == [now] == pointer.shadow() == pointer.ledger.teeth()[-1:]
+    assert [current.version] == [now] == pointer.with_alias() == pointer.ledger.promoted_versions()[-1:]
     assert pointer.mirrors[0].read(model) == now
     # And the pointer goes on as if nothing had been.
     other = "3" if now == "2" else "2"
@@ -108,7 +107,6 @@ def run(program: str, settings: Settings, place: str, *words: str) -> subprocess
     env = {
         **os.environ,
         "RATCHET_HOME": str(settings.home),
-        "RATCHET_PRODUCTION_TRUTH": settings.production_truth,
         "RATCHET_DATABASE_URL": settings.store_url,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
         "RATCHET_FAILPOINT": place,
@@ -122,11 +120,11 @@ def test_a_change_that_was_killed_is_settled_by_the_next_one(on_sqlite: Settings
     pointer = ProductionPointer(on_sqlite, model)
     pointer.promote("1", "r", "test")
     pointer.promote("2", "r", "test")
-    run(PROGRAM, on_sqlite, "after_truth", model, "promote")
-    assert pointer.truth() == ["3"]
+    run(PROGRAM, on_sqlite, "after_stage", model, "promote")
+    assert pointer.in_production() == ["3"]
     assert pointer.rollback("r", "test").to_version == "2"
     assert examine(pointer) == []
-    assert [entry.state for entry in pointer.history()] == ["completed"] * 4
+    assert [entry.state for entry in pointer.ledger.history()] == ["completed"] * 4
 
 
 @pytest.mark.slow
@@ -138,6 +136,6 @@ def test_a_killed_operation_that_is_tried_again_is_done_once(on_sqlite: Settings
     for place, code in (("after_intent", -9), ("after_mirrors", -9), ("", 0), ("", 0)):
         victim = run(program, on_sqlite, place, model, "promote")
         assert victim.returncode == code, victim.stderr.decode()
-    assert pointer.truth() == ["2"]
-    assert len(pointer.history()) == 2
+    assert pointer.in_production() == ["2"]
+    assert len(pointer.ledger.history()) == 2
     assert examine(pointer) == []

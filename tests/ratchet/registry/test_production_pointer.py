@@ -1,4 +1,4 @@
-"""The contract of the production pointer, with the stage as the truth and with the alias as the truth."""
+"""The contract of the production pointer."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Display:
         self.shown[model] = version
 
 
-@pytest.fixture(params=["stage", "alias"])
-def settings(request: pytest.FixtureRequest, mlflow_settings: Settings) -> Settings:
-    return mlflow_settings.model_copy(update={"production_truth": request.param})
+@pytest.fixture
+def settings(mlflow_settings: Settings) -> Settings:
+    return mlflow_settings
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ def pointer(settings: Settings, client: MlflowClient, model_name: str, display: 
 
 
 def production(pointer: ProductionPointer) -> str | None:
-    """What is in Production, after looking at every place that says so."""
+    """Return the version in Production, after checking that every place names the same one."""
     current = pointer.current()
-    assert pointer.truth() == pointer.shadow()
+    assert pointer.in_production() == pointer.with_alias()
     if current:
         assert all(mirror.read(pointer.model) == current.version for mirror in pointer.mirrors)
-        assert pointer.ledger.teeth()[-1] == current.version
+        assert pointer.ledger.promoted_versions()[-1] == current.version
     assert not pointer.ledger.unfinished()
     return current.version if current else None
 
@@ -91,8 +91,8 @@ def test_a_promotion_is_seen_everywhere_and_written_down(pointer: ProductionPoin
     assert (entry.reason, entry.actor, entry.gate) == ("better", "bob", [{"name": "floor", "passed": True}])
     assert entry.ended_at is not None
     assert entry.created_at <= entry.ended_at
-    assert [e.id for e in pointer.history()] == [entry.id, entry.id - 1]
-    assert pointer.history(limit=1) == [entry]
+    assert [e.id for e in pointer.ledger.history()] == [entry.id, entry.id - 1]
+    assert pointer.ledger.history(limit=1) == [entry]
 
 
 def test_an_old_version_can_be_promoted_again_and_is_alone(pointer: ProductionPointer) -> None:
@@ -126,7 +126,7 @@ def test_there_is_nothing_before_the_beginning(pointer: ProductionPointer) -> No
     pointer.promote("1", "r", "a")
     pointer.promote("2", "r", "a")
     pointer.rollback("r", "a")
-    with pytest.raises(RegistryError, match="version 1 was the first; there is nothing to go back to"):
+    with pytest.raises(RegistryError, match="version 1 was the first; there is no version to roll back to"):
         pointer.rollback("r", "a")
     assert production(pointer) == "1"
 
@@ -136,7 +136,7 @@ def test_a_refused_challenger_is_no_step_to_go_back_to(pointer: ProductionPointe
     pointer.refuse("3", "too weak", "a", [{"name": "floor", "passed": False}])
     pointer.promote("2", "r", "a")
     assert pointer.rollback("r", "a").to_version == "1"
-    assert [(e.state, e.to_version) for e in pointer.history() if e.to_version == "3"] == [("refused", "3")]
+    assert [(e.state, e.to_version) for e in pointer.ledger.history() if e.to_version == "3"] == [("refused", "3")]
 
 
 @pytest.mark.parametrize(
@@ -147,19 +147,19 @@ def test_a_refused_challenger_is_no_step_to_go_back_to(pointer: ProductionPointe
         (lambda p: p.promote("1", "r", "a"), "version 1 is in Production already"),
         (lambda p: p.promote("9", "r", "a"), "has no version '9'; registered are: 4, 3, 2, 1"),
         (lambda p: p.promote("x", "r", "a"), "has no version 'x'"),
-        (lambda p: p.promote("2", " ", "a"), "a reason is needed"),
-        (lambda p: p.rollback("", "a"), "a reason is needed"),
+        (lambda p: p.promote("2", " ", "a"), "a reason is required"),
+        (lambda p: p.rollback("", "a"), "a reason is required"),
     ],
 )
 def test_what_cannot_be_done_says_why_and_changes_nothing(
     pointer: ProductionPointer, act: Callable[[ProductionPointer], Any], message: str
 ) -> None:
     pointer.promote("1", "r", "a")
-    before = pointer.history()
+    before = pointer.ledger.history()
     with pytest.raises(RegistryError, match=message):
         act(pointer)
     assert production(pointer) == "1"
-    assert pointer.history() == before
+    assert pointer.ledger.history() == before
 
 
 def test_a_version_of_another_model_is_unknown(pointer: ProductionPointer, client: MlflowClient) -> None:
@@ -175,9 +175,9 @@ def test_an_operation_id_stands_for_one_operation_of_one_model(
     pointer: ProductionPointer, settings: Settings, client: MlflowClient
 ) -> None:
     pointer.promote("1", "r", "a", operation_id="deploy")
-    with pytest.raises(RegistryError, match="the operation 'deploy' was a promote to version 1; give another one"):
+    with pytest.raises(RegistryError, match="the operation 'deploy' was a promote to version 1; use another id"):
         pointer.promote("2", "r", "a", operation_id="deploy")
-    with pytest.raises(RegistryError, match="give another one an id of its own"):
+    with pytest.raises(RegistryError, match="use another id for another operation"):
         pointer.rollback("r", "a", operation_id="deploy")
     with pytest.raises(RegistryError, match="an operation id has 1 to 64 characters, got 65"):
         pointer.promote("2", "r", "a", operation_id="x" * 65)
@@ -194,7 +194,7 @@ def test_an_attempt_that_came_to_nothing_takes_its_place_when_it_is_made_again(
 ) -> None:
     pointer.promote("1", "r", "a")
     values = {"kind": "promote", "from_version": "1", "to_version": "2", "reason": "r", "actor": "a", "token": 9}
-    pointer.ledger.intend(operation_id="crashed", **values)
+    pointer.ledger.record("intended", operation_id="crashed", **values)
     pointer.promote("3", "r", "a")
     pointer.promote("2", "r", "a", operation_id="crashed")
     assert production(pointer) == "2"
@@ -211,7 +211,7 @@ def test_a_holder_that_was_paused_does_not_undo_its_own_retry(settings: Settings
     with pytest.raises(StateError, match="was taken over"):
         slow.promote("2", "r", "a", operation_id="again")
     assert production(pointer) == "2"
-    assert [(e.operation_id, e.state) for e in pointer.history(1)] == [("again", "completed")]
+    assert [(e.operation_id, e.state) for e in pointer.ledger.history(1)] == [("again", "completed")]
 
 
 def test_a_version_is_the_same_however_its_number_is_written(pointer: ProductionPointer) -> None:
@@ -228,7 +228,7 @@ def test_the_same_operation_is_done_once(pointer: ProductionPointer) -> None:
     back = pointer.rollback("r", "a", operation_id=pointer.model + "-2")
     assert pointer.rollback("r", "a", operation_id=pointer.model + "-2") == back
     assert production(pointer) == "1"
-    assert len(pointer.history()) == 3
+    assert len(pointer.ledger.history()) == 3
 
 
 def test_a_version_that_does_not_verify_never_goes_in(settings: Settings, pointer: ProductionPointer) -> None:
@@ -244,32 +244,32 @@ def test_a_version_that_does_not_verify_never_goes_in(settings: Settings, pointe
     with pytest.raises(PackageError):
         strict.promote("1", "r", "a")
     assert production(pointer) == "2"
-    assert len(pointer.history()) == 2
+    assert len(pointer.ledger.history()) == 2
 
 
 def test_a_holder_that_was_paused_past_its_lease_writes_nothing(settings: Settings, pointer: ProductionPointer) -> None:
     pointer.promote("1", "r", "a")
 
     def stopped(version: Version) -> None:
-        """This holder is stopped for longer than its lease; meanwhile somebody else promotes."""
+        """This holder is stopped for longer than its lease; meanwhile another process promotes."""
         pointer.promote("3", "overtaking", "b")
 
     slow = ProductionPointer(settings, pointer.model, stopped, pointer.mirrors, lease_ttl=0.0)
     with pytest.raises(StateError, match=r"the lease on production of .* was taken over"):
         slow.promote("2", "r", "a")
     assert production(pointer) == "3"
-    assert [(e.to_version, e.state) for e in pointer.history()] == [
+    assert [(e.to_version, e.state) for e in pointer.ledger.history()] == [
         ("3", "completed"),
         ("1", "completed"),
     ]
 
 
-def test_a_display_that_cannot_be_told_does_not_stop_a_promotion(
+def test_an_unreachable_mirror_does_not_stop_a_promotion(
     pointer: ProductionPointer, display: Display, caplog: pytest.LogCaptureFixture
 ) -> None:
     display.broken = True
     pointer.promote("1", "r", "a")
-    assert "display could not be told of" in caplog.text
+    assert "display was not updated to" in caplog.text
     assert [finding.code for finding in examine(pointer)] == ["mirror_differs"]
     assert [finding.code for finding in repair(pointer, "doc")[1]] == ["mirror_differs"], "it is still broken"
     display.silent = True
@@ -287,7 +287,7 @@ def test_a_sound_pointer_has_no_findings(pointer: ProductionPointer) -> None:
 
 
 def move(pointer: ProductionPointer, client: MlflowClient, version: str, *, archive: bool = True) -> None:
-    """What somebody does in MLflow's own pages."""
+    """Change the stage as a user does in MLflow's own interface."""
     client.transition_model_version_stage(pointer.model, version, "Production", archive_existing_versions=archive)
 
 
@@ -295,69 +295,57 @@ deprecated = pytest.mark.filterwarnings("ignore:.*deprecated since 2.9.0:FutureW
 
 
 @deprecated
-def test_what_was_moved_by_hand_is_found_and_brought_in_line(
-    pointer: ProductionPointer, client: MlflowClient, settings: Settings
-) -> None:
+def test_a_stage_changed_by_hand_is_found_and_repaired(pointer: ProductionPointer, client: MlflowClient) -> None:
     pointer.promote("1", "r", "a")
     move(pointer, client, "2")
-    if settings.production_truth == "alias":
-        assert [f.code for f in examine(pointer)] == ["shadow_differs"]
-        repair(pointer, "doc")
-        assert production(pointer) == "1"
-        return
     assert {f.code for f in examine(pointer)} == {"moved_by_hand", "shadow_differs", "mirror_differs"}
-    with pytest.raises(RegistryError, match="somebody moved it by hand; run doctor --repair"):
+    with pytest.raises(RegistryError, match="the stage was changed by hand; run doctor --repair"):
         pointer.rollback("r", "a")
     repair(pointer, "doc")
     assert production(pointer) == "2"
-    assert pointer.history(1)[0].kind == "repair"
+    assert pointer.ledger.history(1)[0].kind == "repair"
     assert pointer.rollback("r", "a").to_version == "1"
 
 
-def test_an_alias_or_stage_that_nobody_promoted_is_named_and_left_alone(
+def test_an_alias_set_by_hand_before_any_promotion_is_reported_and_left_alone(
     pointer: ProductionPointer, client: MlflowClient
 ) -> None:
-    (stage_and_alias.set_alias if pointer._settings.production_truth == "stage" else stage_and_alias.set_stage)(
-        client, pointer.model, "2"
-    )
+    stage_and_alias.set_alias(client, pointer.model, "2")
     assert [(f.code, f.repair) for f in examine(pointer)] == [("shadow_differs", "")]
     repair(pointer, "doc")
     assert pointer.current() is None
-    assert pointer.history() == []
+    assert pointer.ledger.history() == []
 
 
 @deprecated
-def test_two_versions_in_production_are_never_resolved_and_can_be_mended(
-    pointer: ProductionPointer, client: MlflowClient, settings: Settings
+def test_two_versions_in_production_are_never_resolved_and_can_be_repaired(
+    pointer: ProductionPointer, client: MlflowClient
 ) -> None:
     pointer.promote("1", "r", "a")
     move(pointer, client, "2", archive=False)
-    if settings.production_truth == "stage":
-        with pytest.raises(RegistryError, match=r"versions 1, 2 are all in Production.*doctor --repair"):
-            pointer.current()
-        assert [f.code for f in examine(pointer)] == ["many_in_production"]
+    with pytest.raises(RegistryError, match=r"versions 1, 2 are all in Production.*doctor --repair"):
+        pointer.current()
+    assert [f.code for f in examine(pointer)] == ["many_in_production"]
     repair(pointer, "doc")
     assert production(pointer) == "1"
 
 
 @deprecated
-@pytest.mark.parametrize("settings", ["stage"], indirect=True)
-def test_a_choice_that_nothing_decides_is_left_to_a_person(pointer: ProductionPointer, client: MlflowClient) -> None:
+def test_several_versions_that_neither_ledger_nor_alias_names_are_left_to_a_user(
+    pointer: ProductionPointer, client: MlflowClient
+) -> None:
     for version in ("1", "2"):
         move(pointer, client, version, archive=False)
-    with pytest.raises(RegistryError, match="nothing says which was meant"):
+    with pytest.raises(RegistryError, match="neither ledger nor alias names one of them"):
         repair(pointer, "doc")
 
 
 @deprecated
-def test_what_was_taken_out_by_hand_is_put_back(
-    pointer: ProductionPointer, client: MlflowClient, settings: Settings
+def test_a_version_taken_out_of_production_by_hand_is_put_back(
+    pointer: ProductionPointer, client: MlflowClient
 ) -> None:
     pointer.promote("1", "r", "a")
-    if settings.production_truth == "stage":
-        client.transition_model_version_stage(pointer.model, "1", "None")
-    else:
-        client.delete_registered_model_alias(pointer.model, "champion")
+    client.transition_model_version_stage(pointer.model, "1", "None")
     assert "none_in_production" in {f.code for f in examine(pointer)}
     repair(pointer, "doc")
     assert production(pointer) == "1"
@@ -413,7 +401,7 @@ def test_a_registry_that_cannot_be_reached_is_told_and_nothing_changes(
         with pytest.raises(RegistryError, match=r"MLflow at http://127.0.0.1:9: "):
             act()
     assert production(pointer) == "1"
-    assert len(pointer.history()) == 1
+    assert len(pointer.ledger.history()) == 1
 
 
 def test_a_real_package_is_verified_before_it_goes_in(

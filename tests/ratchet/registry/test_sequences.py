@@ -35,7 +35,7 @@ from tests.ratchet.registry.conftest import register
 
 VERSIONS = st.sampled_from(["1", "2", "3", "4"])
 PLACES = st.sampled_from(
-    ["after_lease", "before_intent", "after_intent", "before_truth", "after_truth", "after_shadow", "after_mirrors"]
+    ["after_lease", "before_intent", "after_intent", "before_stage", "after_stage", "after_alias", "after_mirrors"]
 )
 
 
@@ -44,13 +44,13 @@ class Crash(BaseException):
 
 
 class Pointer(RuleBasedStateMachine):
-    """A pointer beside a list of the versions that were promoted and not rolled back: what it ought to be."""
+    """A pointer, compared with a list of the versions that were promoted and not rolled back."""
 
     home: ClassVar[Settings]
 
     def __init__(self) -> None:
         super().__init__()
-        self.teeth: list[str] = []
+        self.promoted: list[str] = []
         self.crashed = False
 
     @initialize()
@@ -59,18 +59,18 @@ class Pointer(RuleBasedStateMachine):
 
     @rule(version=VERSIONS)
     def promote(self, version: str) -> None:
-        if self.teeth[-1:] == [version]:
+        if self.promoted[-1:] == [version]:
             with pytest.raises(RegistryError, match="in Production already"):
                 self.pointer.promote(version, "r", "a")
         else:
-            entry = self.pointer.promote(version, "r", "a", expected=self.teeth[-1] if self.teeth else None)
+            entry = self.pointer.promote(version, "r", "a", expected=self.promoted[-1] if self.promoted else None)
             assert entry.state == "completed"
-            self.teeth.append(version)
+            self.promoted.append(version)
         self.crashed = False
 
     @rule(version=VERSIONS)
-    def promote_on_a_wrong_belief(self, version: str) -> None:
-        with pytest.raises(RegistryError, match="somebody else promoted|in Production already"):
+    def promote_with_a_wrong_expectation(self, version: str) -> None:
+        with pytest.raises(RegistryError, match="another process promoted|in Production already"):
             self.pointer.promote(version, "r", "a", expected="99")
         self.crashed = False
 
@@ -80,30 +80,30 @@ class Pointer(RuleBasedStateMachine):
 
     @rule()
     def rollback(self) -> None:
-        if len(self.teeth) < 2:
+        if len(self.promoted) < 2:
             with pytest.raises(RegistryError, match="nothing"):
                 self.pointer.rollback("r", "a")
         else:
-            assert self.pointer.rollback("r", "a").to_version == self.teeth[-2]
-            self.teeth.pop()
+            assert self.pointer.rollback("r", "a").to_version == self.promoted[-2]
+            self.promoted.pop()
         self.crashed = False
 
     @rule(version=VERSIONS, place=PLACES)
     def crash_in_a_promotion(self, version: str, place: str) -> None:
-        if self.teeth[-1:] == [version]:
+        if self.promoted[-1:] == [version]:
             return
         with self._dying_at(place):
             self.pointer.promote(version, "r", "a")
-        if self.pointer.truth() == [version]:
-            self.teeth.append(version)
+        if self.pointer.in_production() == [version]:
+            self.promoted.append(version)
 
-    @precondition(lambda self: len(self.teeth) > 1)
+    @precondition(lambda self: len(self.promoted) > 1)
     @rule(place=PLACES)
     def crash_in_a_rollback(self, place: str) -> None:
         with self._dying_at(place):
             self.pointer.rollback("r", "a")
-        if self.pointer.truth() == [self.teeth[-2]]:
-            self.teeth.pop()
+        if self.pointer.in_production() == [self.promoted[-2]]:
+            self.promoted.pop()
 
     @rule()
     def repair(self) -> None:
@@ -114,13 +114,13 @@ class Pointer(RuleBasedStateMachine):
     @invariant()
     def exactly_one_version_is_in_production(self) -> None:
         if hasattr(self, "pointer"):
-            assert self.pointer.truth() == self.teeth[-1:]
+            assert self.pointer.in_production() == self.promoted[-1:]
 
     @invariant()
     def without_a_crash_all_agree(self) -> None:
         if hasattr(self, "pointer") and not self.crashed:
-            assert self.pointer.shadow() == self.teeth[-1:]
-            assert self.pointer.ledger.teeth() == self.teeth
+            assert self.pointer.with_alias() == self.promoted[-1:]
+            assert self.pointer.ledger.promoted_versions() == self.promoted
             assert self.pointer.ledger.unfinished() == []
 
     @contextmanager
