@@ -13,7 +13,7 @@ from ratchet.config.files import load_config, parse_config
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
 from ratchet.errors import ConfigError
-from ratchet.monitoring.drift.domain_classifier import tell_apart
+from ratchet.monitoring.drift.domain_classifier import separate
 from simulation.rehearsal import load_simulation
 from simulation.stream import Example, Simulation
 from tests.fitted import CONFIGS, baseline
@@ -100,7 +100,7 @@ def test_numbers_have_as_many_decimals_as_in_the_data_set(plans: dict[str, Any])
 def test_before_a_drift_the_rows_are_not_told_from_those_of_the_data_set(flowers: pd.DataFrame) -> None:
     asked = load_config(CONFIGS / "simulate.yaml")
     undrifted = list(Simulation(asked, load_dataset(asked.dataset, asked.task)))[:300]
-    verdict = tell_apart(flowers[FEATURES], pd.DataFrame([example.record for example in undrifted]))
+    verdict = separate(flowers[FEATURES], pd.DataFrame([example.record for example in undrifted]))
     assert verdict.auc < 0.6
 
 

@@ -1,6 +1,6 @@
-"""A multivariate test: can a classifier tell new rows from training rows?
+"""A multivariate drift test: a classifier that separates new rows from training rows.
 
-It sees what no column shows by itself, such as two features that used to rise together and no longer do.
+It finds drift that no single column shows, such as two features whose correlation is lost.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import pandas as pd
 
 from ratchet.model.package.profiling import sample_rows
 
-# Rows a side: enough for an AUC of 0.6 to be significant, few enough for a tenth of a second.
+# Rows of each sample: enough for an AUC of 0.6 to be significant, few enough for a tenth of a second.
 MOST_ROWS = 500
 _TREES = 50
-_ROWS_A_LEAF = 5
+_ROWS_PER_LEAF = 5
 
 
-class Verdict(NamedTuple):
-    """How well the two were told apart (0.5 by chance, 1 without fault), and how often chance does so well."""
+class Separation(NamedTuple):
+    """The AUC of the classifier, 0.5 by chance and 1 if it is perfect, and its p-value."""
 
     auc: float
     p_value: float
 
 
-def tell_apart(sample: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) -> Verdict:
-    """Train a random forest to tell training rows from new ones, and test it on rows that it has not seen.
+def separate(sample: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) -> Separation:
+    """Train random forests to separate training rows from new ones, and test them on rows that they were not fitted on.
 
     Both samples are halved. A forest is fitted on each half and scores the other: the AUC there is a Mann–Whitney
     statistic, whose p-value is exact in level, since scores and rows are independent once the forest is fitted. The
-    smaller p-value counts twice (Bonferroni). Out-of-fold scores thrown together would depend on each other, and pass
-    a level of 0.05 up to three times as often as they may.
+    smaller p-value counts twice (Bonferroni). Pooled out-of-fold scores would depend on each other, and pass a level
+    of 0.05 up to three times as often as they may.
 
     The classifier two-sample test is of Lopez-Paz & Oquab (2017), with forests of Hediger, Michel & Näf (2022);
     Rabanser, Günnemann & Lipton (2019) compare it with other tests of drift.
@@ -50,17 +50,16 @@ def tell_apart(sample: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) -> Verdi
     features = _encoded(pd.concat([sample, new[sample.columns]], ignore_index=True))
     is_new = np.repeat([False, True], [len(sample), len(new)])
     half = _halves(is_new, seed)
-    verdicts = []
+    results = []
     for fitted_on in (half, ~half):
-        forest = RandomForestClassifier(_TREES, min_samples_leaf=_ROWS_A_LEAF, random_state=seed)
+        forest = RandomForestClassifier(_TREES, min_samples_leaf=_ROWS_PER_LEAF, random_state=seed)
         forest.fit(features[fitted_on], is_new[fitted_on])
-        verdicts.append(_mann_whitney(forest.predict_proba(features[~fitted_on])[:, 1], is_new[~fitted_on]))
-    auc = float(np.mean([verdict.auc for verdict in verdicts]))
-    return Verdict(auc, min(1.0, 2 * min(verdict.p_value for verdict in verdicts)))
+        results.append(_mann_whitney(forest.predict_proba(features[~fitted_on])[:, 1], is_new[~fitted_on]))
+    auc = float(np.mean([result.auc for result in results]))
+    return Separation(auc, min(1.0, 2 * min(result.p_value for result in results)))
 
 
 def _halves(is_new: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool_]:
-    """One half of either sample, drawn by the seed."""
     generator, half = np.random.default_rng(seed), np.zeros(len(is_new), dtype=bool)
     for side in (False, True):
         at = generator.permutation(np.flatnonzero(is_new == side))
@@ -68,18 +67,18 @@ def _halves(is_new: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool_]:
     return half
 
 
-def _mann_whitney(scores: npt.NDArray[np.float64], is_new: npt.NDArray[np.bool_]) -> Verdict:
-    """The AUC, and the one-sided p-value that new rows score higher (Bamber 1975: AUC = U / nm)."""
+def _mann_whitney(scores: npt.NDArray[np.float64], is_new: npt.NDArray[np.bool_]) -> Separation:
+    """Return the AUC, and the one-sided p-value that new rows score higher (Bamber 1975: AUC = U / nm)."""
     from scipy.stats import mannwhitneyu
 
     high, low = scores[is_new], scores[~is_new]
     result = mannwhitneyu(high, low, alternative="greater", method="asymptotic")
     p_value = float(result.pvalue)
-    return Verdict(float(result.statistic) / (len(high) * len(low)), p_value if np.isfinite(p_value) else 1.0)
+    return Separation(float(result.statistic) / (len(high) * len(low)), p_value if np.isfinite(p_value) else 1.0)
 
 
 def _encoded(rows: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Numbers as they are, categories as numbers in the order of their names; the forest takes gaps itself."""
+    """Encode categories by the order of their names; the forest accepts missing values."""
     columns = [
         values.to_numpy(dtype=np.float64)
         if pd.api.types.is_numeric_dtype(values)

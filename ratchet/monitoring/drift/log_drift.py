@@ -10,10 +10,7 @@ from ratchet.tracking import connect, log_metrics
 
 
 def record_drift(settings: Settings, model: str, run_id: str, report: DriftReport) -> None:
-    """Log every drift figure with its p-value, the share, the verdict, and the whole report as JSON.
-
-    MLflow has it with the run, and the store in the table that windows of production stand in too.
-    """
+    """Log a report to its MLflow run, as metrics and as ``drift.json``, and to the store's table of drift windows."""
     record_drift_of_training(open_store(settings), model, report, run_id)
     client = connect(settings)
     client.set_tag(run_id, "ratchet.drift", report.summary)
@@ -23,7 +20,7 @@ def record_drift(settings: Settings, model: str, run_id: str, report: DriftRepor
 
 
 def drift_metrics(report: DriftReport) -> dict[str, float]:
-    """A report as flat metrics: ``drift.<column>`` and ``drift_p.<column>``, for other groups with their names."""
+    """Return a report as flat metrics: ``drift.<column>``, ``drift_p.<column>``, and the other groups by their name."""
     metrics = {f"drift.{name}": figure for name, figure in report.figures.items()}
     metrics |= {f"drift_p.{name}": p_value for name, p_value in report.p_values.items()}
     for group, columns in {"embedded": report.embedded, "output": report.predictions}.items():

@@ -1,4 +1,4 @@
-"""What a person should know of some rows beside the drift figures: a line for each thing that is odd."""
+"""Notes on unusual rows, shown with the drift figures."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ if TYPE_CHECKING:
 
 
 def notes_on(counts: Counts, features: Sequence[FeatureProfile]) -> Iterator[str]:
-    """What is odd about counted rows: columns that are gone, constant or empty, and categories never seen.
+    """Yield a line for each column that is absent, constant or empty, or has categories never seen in training.
 
     Parameters
     ----------
-    counts: the rows; without any, there is nothing to say.
-    features: the columns that they were counted by.
+    counts: the rows; no rows give no notes.
+    features: the columns that the rows were counted by.
     """
     for feature in features if counts.n_rows else ():
         column = counts.columns.get(feature.name)
         if column is None:
-            yield f"{feature.name}: is gone, or is no {feature.type} any more; left out"
+            yield f"{feature.name}: absent, or not of type {feature.type}; not compared"
         else:
-            yield from _on_gaps(feature, column, counts.n_rows)
+            yield from _on_missing(feature, column, counts.n_rows)
             yield from _on_values(feature, column)
 
 
 def notes_on_package(package: Package) -> Iterator[str]:
-    """What cannot be compared, since the package was made before it was recorded."""
+    """Yield a line with the groups that an older package has no reference for."""
     parts = {
         "embedded features": package.profile.embedded,
         "predictions": package.profile.predictions,
         "domain classifier": package.sample is not None,
     }
-    missing = [name for name, there in parts.items() if not there]
+    missing = [name for name, recorded in parts.items() if not recorded]
     if missing:
-        yield f"left out, since the package is older: {', '.join(missing)}"
+        yield f"not compared, since the package is older: {', '.join(missing)}"
 
 
-def _on_gaps(feature: FeatureProfile, column: ColumnCounts, n_rows: int) -> Iterator[str]:
+def _on_missing(feature: FeatureProfile, column: ColumnCounts, n_rows: int) -> Iterator[str]:
     if column.missing == n_rows:
         yield f"{feature.name}: every value is missing"
     elif column.missing and not feature.missing:
-        yield f"{feature.name}: {_rows(column.missing)} without a value, in training there was none"
+        yield f"{feature.name}: {_rows(column.missing)} without a value, none in training"
 
 
 def _on_values(feature: FeatureProfile, column: ColumnCounts) -> Iterator[str]:

@@ -1,13 +1,13 @@
-"""Whether new rows still look like those a model was trained on.
+"""Comparison of new rows with the rows that a model was trained on.
 
-The reference is the profile that travels with the model, and the new rows are counted into its cells, so that a
-verdict needs neither the training rows nor any labels.
+The reference is the profile inside the model's package. The new rows are counted into its cells, so that a comparison
+needs neither the training rows nor labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,15 @@ from ratchet.data.schema import Schema
 from ratchet.model.package.histogram import Counts, as_numbers, count, no_rows
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import PREDICTION
-from ratchet.monitoring.drift.domain_classifier import Verdict, tell_apart
+from ratchet.monitoring.drift.domain_classifier import Separation, separate
 from ratchet.monitoring.drift.notes import notes_on, notes_on_package
-from ratchet.monitoring.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge
+from ratchet.monitoring.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge, reaches
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
 
 _BATCH_ROWS = 2**17
-# Bytes of a column read at a time; by default Arrow reads whole row groups, which may be the whole file.
+# Bytes of a column read at a time; by default Arrow reads whole row groups, which can be the whole file.
 _READ_AHEAD = 2**20
 
 
@@ -37,20 +37,20 @@ class DriftReport(BaseModel):
 
     Attributes
     ----------
-    reference: the model version whose profile was the reference; None where there was none yet.
+    reference: the model version whose profile is the reference; None without a champion.
     figures: the drift figure of each feature.
-    drifted: the features over the threshold, and beyond chance.
+    drifted: the features with a figure at the threshold or above it, and a p-value within the level.
     share: drifted features divided by all.
-    detected: whether ``share`` reaches the config's limit, the predictions drifted, or the domain classifier tells
+    detected: whether ``share`` reaches the config's limit, the predictions drifted, or the domain classifier separates
         the rows from training rows.
     n_rows: rows that were compared.
-    level: what a p-value has to keep: the config's alpha, divided among the groups that were tested.
+    level: the limit of a p-value: the config's alpha, divided among the groups that were tested.
     p_values: of each feature, after Benjamini–Hochberg.
-    embedded: the columns of the embedder's output; they explain, and do not decide.
+    embedded: the columns of the embedder's output; shown, without effect on ``detected``.
     predictions: the predicted label or number, as one column.
-    domain_auc, domain_p: of the domain classifier; None where it was left out.
-    domain_drifted: whether it tells the rows from training rows.
-    notes: what else a person should know, a line each.
+    domain_auc, domain_p: of the domain classifier; None if it did not run.
+    domain_drifted: whether the domain classifier separates the rows from training rows.
+    notes: unusual features of the rows, one line each.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,14 +73,14 @@ class DriftReport(BaseModel):
 
     @property
     def summary(self) -> str:
-        """One line for a person."""
+        """The verdict in one line."""
         if self.reference is None:
             return "no reference yet"
         verdict = "drift" if self.detected else "no drift"
-        said = [f"{len(self.drifted)} of {len(self.figures)} features over the limit"]
-        said += ["the predictions drifted"] if any(column.drifted for column in self.predictions) else []
-        said += [f"told from training rows with AUC {self.domain_auc:.2f}"] if self.domain_drifted else []
-        return f"{verdict} against version {self.reference}: {', '.join(said)}"
+        reasons = [f"{len(self.drifted)} of {len(self.figures)} features drifted"]
+        reasons += ["the predictions drifted"] if any(column.drifted for column in self.predictions) else []
+        reasons += [f"separable from training rows with AUC {self.domain_auc:.2f}"] if self.domain_drifted else []
+        return f"{verdict} against version {self.reference}: {', '.join(reasons)}"
 
 
 def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, version: str | None) -> DriftReport:
@@ -89,7 +89,7 @@ def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, versio
     Parameters
     ----------
     rows: shape (rows, >= features).
-    reference: the champion's profile; None where there is no champion.
+    reference: the champion's profile; None without a champion.
     config: the ``drift`` section.
     version: the champion's version, for the report.
     """
@@ -99,7 +99,7 @@ def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, versio
 def compare_batches(
     batches: Iterable[pd.DataFrame], reference: Profile | None, config: Drift, version: str | None
 ) -> DriftReport:
-    """Compare rows that come in parts, in the memory of one part.
+    """Compare rows that come in batches, in the memory of one batch.
 
     Parameters
     ----------
@@ -109,20 +109,20 @@ def compare_batches(
     if reference is None:
         return DriftReport(reference=None, method=config.method)
     points = config.method == "ks"
-    window = no_rows(reference.features, points=points)
+    total = no_rows(reference.features, points=points)
     for batch in batches:
-        window += count(batch, reference.features, points=points)
-    return _report(_Window(window), reference, config, version)
+        total += count(batch, reference.features, points=points)
+    return _report(_Window(total), reference, config, version)
 
 
 def compare_parquet(
     path: Path, reference: Profile | None, config: Drift, version: str | None, batch_rows: int = _BATCH_ROWS
 ) -> DriftReport:
-    """Compare the rows of a Parquet file, however large.
+    """Compare the rows of a Parquet file of any size.
 
     Parameters
     ----------
-    path: the file; its columns that are no features are not read.
+    path: the file; only its feature columns are read.
     reference, config, version: as for ``compare``.
     batch_rows: rows in memory at a time.
     """
@@ -137,61 +137,57 @@ def compare_window(
     config: Drift,
     version: str | None,
 ) -> DriftReport:
-    """Compare rows, what a model makes of them and what it says of them with its training rows.
+    """Compare rows, their embedded features and their predictions with those of the training rows.
 
     Parameters
     ----------
-    rows: records as they came, shape (rows, >= features); numbers may be integers, and None a gap.
-    predictions: what the service answered, a label or number a row; None has the model predict again.
-    package: the model, as it was loaded; None where there is none yet.
+    rows: records as they were received, shape (rows, >= features); numbers may be integers, a missing value None.
+    predictions: the service's answers, a label or number for each row; None makes the model predict.
+    package: the champion's package; None without a champion.
     config: the ``drift`` section.
-    version: the model's version, for the report.
+    version: the champion's version, for the report.
     """
     if package is None:
         return DriftReport(reference=None, method=config.method)
-    profile = package.profile
-    inputs = count(rows, profile.features, points=config.method == "ks")
-    window = _Window(inputs, notes=tuple(notes_on_package(package)))
-    if inputs.n_rows >= FEWEST_ROWS and len(inputs.columns) == len(profile.features):
-        window = _look_through(package, _typed(rows, package.schema), predictions, config, window)
+    profile, points = package.profile, config.method == "ks"
+    window = _Window(count(rows, profile.features, points=points), notes=tuple(notes_on_package(package)))
+    if not window.is_large_enough or len(window.inputs.columns) < len(profile.features):
+        return _report(window, profile, config, version)
+    features = _typed(rows, package.schema)
+    if profile.embedded:
+        window.embedded = count(_embedded(features, package), profile.embedded, points=points)
+    if profile.predictions:
+        answers = package.model.predict(features) if predictions is None else predictions
+        frame = pd.DataFrame({PREDICTION: np.asarray(answers).tolist()})
+        window.predictions = count(frame, profile.predictions, points=points)
+    if config.domain_auc is not None and package.sample is not None and len(package.sample) >= FEWEST_ROWS:
+        known, new = _separable(package.sample, package), _separable(features, package)
+        window.domain = separate(known, new) if known.shape[1] else None
     return _report(window, profile, config, version)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Window:
-    """All that is known of the new rows; what was left out is None."""
+    """Counts of the new rows; a group that is not compared is None."""
 
     inputs: Counts
     embedded: Counts | None = None
     predictions: Counts | None = None
-    domain: Verdict | None = None
+    domain: Separation | None = None
     notes: tuple[str, ...] = ()
 
-
-def _look_through(
-    package: Package, features: pd.DataFrame, predictions: Sequence[Any] | None, config: Drift, window: _Window
-) -> _Window:
-    """Add what the model makes of the rows, as far as the package has something to compare it with."""
-    profile, points = package.profile, config.method == "ks"
-    if profile.embedded:
-        window = replace(window, embedded=count(_embedded(features, package), profile.embedded, points=points))
-    if profile.predictions:
-        said = package.model.predict(features) if predictions is None else predictions
-        frame = pd.DataFrame({PREDICTION: np.asarray(said).tolist()})
-        window = replace(window, predictions=count(frame, profile.predictions, points=points))
-    if config.domain_auc is not None and package.sample is not None and len(package.sample) >= FEWEST_ROWS:
-        known, new = _to_tell_apart(package.sample, package), _to_tell_apart(features, package)
-        window = replace(window, domain=tell_apart(known, new) if known.shape[1] else None)
-    return window
+    @property
+    def is_large_enough(self) -> bool:
+        return self.inputs.n_rows >= FEWEST_ROWS
 
 
 def _report(window: _Window, profile: Profile, config: Drift, version: str | None) -> DriftReport:
     groups = (window.inputs, window.embedded, window.predictions, window.domain)
     level = config.alpha / sum(group is not None for group in groups)
     inputs = judge(window.inputs, profile.features, config, level)
-    embedded = judge(window.embedded, profile.embedded, config, level)
     predictions = judge(window.predictions, profile.predictions, config, level)
-    told_apart = _told_apart(window.domain, config, level)
+    domain = window.domain
+    separated = domain is not None and domain.p_value <= level and reaches(domain.auc, config.domain_auc)
     drifted = tuple(column.name for column in inputs if column.drifted)
     share = len(drifted) / len(inputs) if inputs else 0.0
     return DriftReport(
@@ -200,30 +196,23 @@ def _report(window: _Window, profile: Profile, config: Drift, version: str | Non
         figures={column.name: column.figure for column in inputs},
         drifted=drifted,
         share=share,
-        detected=share >= config.share or any(column.drifted for column in predictions) or told_apart,
+        detected=reaches(share, config.share) or any(column.drifted for column in predictions) or separated,
         n_rows=window.inputs.n_rows,
         level=level,
         p_values={column.name: column.p_value for column in inputs},
-        embedded=embedded,
+        embedded=judge(window.embedded, profile.embedded, config, level),
         predictions=predictions,
-        domain_auc=window.domain and window.domain.auc,
-        domain_p=window.domain and window.domain.p_value,
-        domain_drifted=told_apart,
+        domain_auc=domain and domain.auc,
+        domain_p=domain and domain.p_value,
+        domain_drifted=separated,
         notes=tuple(_notes(window, profile)),
     )
 
 
-def _told_apart(domain: Verdict | None, config: Drift, level: float) -> bool:
-    if domain is None or config.domain_auc is None:
-        return False
-    return domain.auc > config.domain_auc and domain.p_value <= level
-
-
 def _notes(window: _Window, profile: Profile) -> Iterator[str]:
-    n_rows = window.inputs.n_rows
-    if n_rows < FEWEST_ROWS:
-        has = f"has {n_rows} rows, {FEWEST_ROWS} are needed" if n_rows else "is empty"
-        yield f"the window {has}: nothing was compared"
+    if not window.is_large_enough:
+        n_rows = window.inputs.n_rows
+        yield f"too few rows: the window has {n_rows}, {FEWEST_ROWS} are required; nothing was compared"
     yield from notes_on(window.inputs, profile.features)
     if window.predictions:
         yield from notes_on(window.predictions, profile.predictions)
@@ -231,7 +220,7 @@ def _notes(window: _Window, profile: Profile) -> Iterator[str]:
 
 
 def _typed(rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """The features as the model takes them; a time that is not there is missing in every row."""
+    """Return the features in the model's types; an absent time is missing in every row."""
     columns: dict[str, Any] = {
         f.name: as_numbers(rows[f.name])
         if f.type == "number"
@@ -241,8 +230,8 @@ def _typed(rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     return schema.select(pd.DataFrame(columns, index=rows.index))
 
 
-def _to_tell_apart(features: pd.DataFrame, package: Package) -> pd.DataFrame:
-    """What the domain classifier sees: the features but a time, which is new in every row; texts as embedded."""
+def _separable(features: pd.DataFrame, package: Package) -> pd.DataFrame:
+    """Return the domain classifier's input: no time, which is new in every row, and texts embedded."""
     types = {field.name: field.type for field in package.schema.features}
     if "text" in types.values():
         return _embedded(features, package)

@@ -1,4 +1,4 @@
-"""The verdict on each column of a group: its effect against the threshold, and its p-value against the level."""
+"""The drift verdict on each column of a group: its effect against the threshold, its p-value against the level."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ratchet.model.package.histogram import ColumnCounts, Counts
 from ratchet.model.package.profile import FeatureProfile
 from ratchet.monitoring.drift.statistics import Result, benjamini_hochberg, measure
 
-# On fewer rows than this a comparison says nothing.
+# Fewer rows than this are not compared.
 FEWEST_ROWS = 10
 
 
@@ -21,9 +21,9 @@ class ColumnDrift(BaseModel):
 
     Attributes
     ----------
-    figure: the effect, in the method's unit.
-    threshold: what the figure has to pass; None where significance alone decides.
-    p_value: after Benjamini–Hochberg over the columns of its group.
+    figure: the effect size, in the method's unit.
+    threshold: the limit of the figure; None if significance alone decides.
+    p_value: adjusted by Benjamini–Hochberg over the columns of the group.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,17 +36,22 @@ class ColumnDrift(BaseModel):
     drifted: bool
 
 
+def reaches(figure: float, limit: float | None) -> bool:
+    """Return whether a drift figure is at its limit or above it, as Evidently decides too; None is no limit."""
+    return limit is None or figure >= limit
+
+
 def judge(
     counts: Counts | None, features: Sequence[FeatureProfile], config: Drift, level: float
 ) -> tuple[ColumnDrift, ...]:
-    """The verdict on each column of a group that both have; none on too few rows.
+    """Return the verdict on each column that both sides have; none for fewer than ``FEWEST_ROWS`` rows.
 
     Parameters
     ----------
-    counts: the new rows; None where the group was left out.
+    counts: the new rows; None if the group was left out.
     features: the group's columns in the reference.
     config: the ``drift`` section.
-    level: what a p-value has to keep.
+    level: the limit of a p-value.
     """
     if counts is None or counts.n_rows < FEWEST_ROWS:
         return ()
@@ -55,20 +60,20 @@ def judge(
     results = [_measure(f, counts.columns[f.name], method) for f, method in zip(shared, methods, strict=True)]
     adjusted = benjamini_hochberg([result.p_value for result in results])
     return tuple(
-        _verdict(f.name, method, result.figure, config.threshold_of(method), p_value, level)
-        for f, method, result, p_value in zip(shared, methods, results, adjusted, strict=True)
+        ColumnDrift(
+            name=feature.name,
+            method=method,
+            figure=result.figure,
+            threshold=config.threshold_of(method),
+            p_value=p_value,
+            drifted=p_value <= level and reaches(result.figure, config.threshold_of(method)),
+        )
+        for feature, method, result, p_value in zip(shared, methods, results, adjusted, strict=True)
     )
 
 
 def _measure(feature: FeatureProfile, column: ColumnCounts, method: str) -> Result:
-    """A missing value is a cell of its own, below all numbers: a column that begins to have gaps has drifted."""
+    # A missing value is a cell of its own below all numbers, so that a column with new gaps drifts.
     cells = feature.point_counts if method == "ks" and feature.points else feature.counts
     reference, current = np.array([feature.missing, *cells]), np.array([column.missing, *column.cells])
     return measure(method, reference, current, ordered=feature.ordered)
-
-
-def _verdict(
-    name: str, method: str, figure: float, threshold: float | None, p_value: float, level: float
-) -> ColumnDrift:
-    drifted = p_value <= level and (threshold is None or figure > threshold)
-    return ColumnDrift(name=name, method=method, figure=figure, threshold=threshold, p_value=p_value, drifted=drifted)

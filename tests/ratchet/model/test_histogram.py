@@ -127,7 +127,7 @@ def test_batches_and_a_file_give_the_report_of_the_whole(tmp_path: Path, method:
 
 def test_no_batch_at_all_is_an_empty_window() -> None:
     report = compare_batches([], PROFILE, Drift(), "1")
-    assert report.notes == ("the window is empty: nothing was compared",)
+    assert report.notes == ("too few rows: the window has 0, 10 are required; nothing was compared",)
     assert not report.detected
     assert report.model_dump()["figures"] == {}
 
@@ -135,7 +135,7 @@ def test_no_batch_at_all_is_an_empty_window() -> None:
 def test_a_file_without_a_feature_says_so(tmp_path: Path) -> None:
     pd.DataFrame({"age": np.zeros(20)}).to_parquet(tmp_path / "rows.parquet")
     report = compare_parquet(tmp_path / "rows.parquet", PROFILE, Drift(), "1")
-    assert "plan: is gone, or is no category any more; left out" in report.notes
+    assert "plan: absent, or not of type category; not compared" in report.notes
 
 
 def test_a_profile_of_nothing_judges_nothing() -> None:
@@ -155,6 +155,6 @@ def test_the_example_of_the_reference_runs(
     pd.DataFrame({"age": GENERATOR.normal(9, size=200), "plan": "new"}).to_parquet("rows.parquet")
     exec(example)
     assert capsys.readouterr().out.splitlines() == [
-        "drift against version 3: 2 of 2 features over the limit",
+        "drift against version 3: 2 of 2 features drifted",
         "plan: 200 rows with categories never seen ('new')",
     ]

@@ -38,14 +38,14 @@ def judged(package: Package, rows: pd.DataFrame, predictions: list[Any] | None =
 def test_an_empty_window_says_so(package: Package, method: str) -> None:
     report = judged(package, pd.DataFrame({"age": [], "plan": []}), [], method=method)
     assert (report.detected, report.figures) == (False, {})
-    assert report.notes == ("the window is empty: nothing was compared",)
+    assert report.notes == ("too few rows: the window has 0, 10 are required; nothing was compared",)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_window_of_a_few_rows_is_not_judged(package: Package, mixed: Trained, method: str) -> None:
     report = judged(package, mixed.holdout.head(9), method=method)
     assert (report.detected, report.n_rows) == (False, 9)
-    assert report.notes[0] == "the window has 9 rows, 10 are needed: nothing was compared"
+    assert report.notes[0] == "too few rows: the window has 9, 10 are required; nothing was compared"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -118,7 +118,7 @@ def test_gaps_where_training_had_none_are_named(iris: Trained, iris_package: tup
     rows = iris.train.copy()
     rows.loc[[3, 5], "sepal_width"] = np.nan
     report = judged(load_package(*iris_package), rows)
-    assert report.notes == ("sepal_width: 2 rows without a value, in training there was none",)
+    assert report.notes == ("sepal_width: 2 rows without a value, none in training",)
     assert not report.detected
 
 
@@ -144,7 +144,7 @@ def test_a_window_without_a_feature_is_compared_in_what_it_has(package: Package,
     report = judged(package, mixed.train[["age"]], ["no"] * len(mixed.train))
     assert list(report.figures) == ["age"]
     assert (report.embedded, report.predictions, report.domain_auc) == ((), (), None)
-    assert "plan: is gone, or is no category any more; left out" in report.notes
+    assert "plan: absent, or not of type category; not compared" in report.notes
 
 
 def test_numbers_may_be_predicted(diabetes: Trained, diabetes_package: tuple[Path, str]) -> None:
@@ -172,7 +172,9 @@ def test_an_older_package_is_compared_in_what_it_has(
     package = load_package(folder, file_sha256(folder / "manifest.json"))
     report = judged(package, iris.train, method="ks")
     assert (package.sample, report.embedded, report.predictions, report.domain_auc) == (None, (), (), None)
-    assert report.notes == ("left out, since the package is older: embedded features, predictions, domain classifier",)
+    assert report.notes == (
+        "not compared, since the package is older: embedded features, predictions, domain classifier",
+    )
     assert not report.detected
 
 

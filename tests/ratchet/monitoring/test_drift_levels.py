@@ -17,7 +17,7 @@ from ratchet.data.schema import Field, Schema
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_rows
 from ratchet.model.package.sealed_package import Package, load_package
-from ratchet.monitoring.drift.domain_classifier import tell_apart
+from ratchet.monitoring.drift.domain_classifier import separate
 from ratchet.monitoring.drift.report import compare, compare_window
 from tests.fitted import Trained, baseline, packaged
 
@@ -130,23 +130,23 @@ def correlated(correlation: float) -> Callable[[int, int], pd.DataFrame]:
 def test_the_domain_classifier_holds_its_level() -> None:
     trials = 30
     draw = correlated(0.8)
-    p_values = np.array([tell_apart(draw(seed, 120), draw(1000 + seed, 60)).p_value for seed in range(trials)])
+    p_values = np.array([separate(draw(seed, 120), draw(1000 + seed, 60)).p_value for seed in range(trials)])
     for level in (0.05, 0.0125):
         assert np.sum(p_values <= level) <= scipy.stats.binom.ppf(0.999, trials, level)
 
 
 def test_the_domain_classifier_sees_what_no_column_shows() -> None:
     for seed in range(8):
-        verdict = tell_apart(correlated(0.8)(seed, 400), correlated(0)(1000 + seed, 200))
+        verdict = separate(correlated(0.8)(seed, 400), correlated(0)(1000 + seed, 200))
         assert verdict.auc > 0.65
         assert verdict.p_value < 0.0125
 
 
 def test_the_domain_classifier_says_the_same_twice_and_0_5_where_nothing_varies() -> None:
     one, other = correlated(0)(0, 600), correlated(0.5)(1, 700)
-    assert tell_apart(one, other) == tell_apart(one, other)
+    assert separate(one, other) == separate(one, other)
     constant = pd.DataFrame({"a": np.zeros(30), "b": ["x"] * 30})
-    assert tell_apart(constant, constant) == (0.5, 1.0)
+    assert separate(constant, constant) == (0.5, 1.0)
 
 
 def test_an_alarm_of_the_domain_classifier_is_drift(iris: Trained, iris_package: tuple[Path, str]) -> None:
@@ -155,5 +155,5 @@ def test_an_alarm_of_the_domain_classifier_is_drift(iris: Trained, iris_package:
     report = compare_window(shuffled, None, load_package(*iris_package), Drift(), "1")
     assert report.drifted == ()
     assert (report.domain_drifted, report.detected) == (True, True)
-    assert "told from training rows with AUC 0.8" in report.summary
+    assert "separable from training rows with AUC 0.8" in report.summary
     assert not compare_window(shuffled, None, load_package(*iris_package), Drift(domain_auc=None), "1").drifted

@@ -15,6 +15,7 @@ from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_model, profile_rows
 from ratchet.model.package.sealed_package import load_package
 from ratchet.monitoring.drift.report import compare
+from ratchet.monitoring.drift.verdicts import reaches
 from tests.fitted import Trained, packaged
 
 
@@ -116,7 +117,7 @@ def test_without_a_champion_there_is_no_reference_yet(iris: Trained) -> None:
 
 def test_the_same_rows_have_not_drifted(iris: Trained) -> None:
     report = compare(iris.train, profile_rows(iris.train, iris.schema), Drift(), "3")
-    assert report.summary == "no drift against version 3: 0 of 4 features over the limit"
+    assert report.summary == "no drift against version 3: 0 of 4 features drifted"
     assert set(report.p_values.values()) == {1.0}
 
 
@@ -145,17 +146,21 @@ def test_a_column_has_drifted_only_beyond_the_threshold_and_beyond_chance(iris: 
     assert pure.drifted == ("sepal_width",)
 
 
+def test_a_figure_at_its_limit_counts_as_drift_and_no_limit_always_does() -> None:
+    assert [reaches(0.2, limit) for limit in (0.1, 0.2, 0.3, None)] == [True, True, False, True]
+
+
 def test_a_feature_that_is_gone_is_left_out_and_named(iris: Trained) -> None:
     report = compare(iris.train.drop(columns="sepal_width"), profile_rows(iris.train, iris.schema), Drift(), "1")
     assert len(report.figures) == 3
-    assert report.notes == ("sepal_width: is gone, or is no number any more; left out",)
+    assert report.notes == ("sepal_width: absent, or not of type number; not compared",)
 
 
 def test_a_feature_that_became_another_type_is_left_out_and_named(iris: Trained, mixed: Trained) -> None:
     rows = iris.train.assign(sepal_width="wide")
     assert len(compare(rows, profile_rows(iris.train, iris.schema), Drift(), "1").figures) == 3
     report = compare(mixed.train.assign(plan=1.5), profile_rows(mixed.train, mixed.schema), Drift(), "1")
-    assert report.notes == ("plan: is gone, or is no category any more; left out",)
+    assert report.notes == ("plan: absent, or not of type category; not compared",)
 
 
 def test_a_report_survives_json(iris: Trained) -> None:
