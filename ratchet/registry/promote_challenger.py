@@ -1,4 +1,4 @@
-"""The last step of a pipeline: register the challenger, put it before the gate, move the pointer."""
+"""The last step of a pipeline: register the challenger, run the gate, and promote it if it passes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.model_files import export_model
 from ratchet.model.package.sealed_package import Package
 from ratchet.registry.fetch_package import fetch_package
-from ratchet.registry.gates import Check, Trial, judge
+from ratchet.registry.gates import Check, GateInput, run_checks
 from ratchet.registry.model_version import Mirror, Version
 from ratchet.registry.production_pointer import PRODUCTION, ProductionPointer
 from ratchet.tracking import PackageRef, connect, log_metrics, register
-from ratchet.tracking.lineage import SNAPSHOT_TAG, Lineage
+from ratchet.tracking.lineage import Lineage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,15 +33,15 @@ _PASSED = "gate passed: "
 
 
 class Promotion(BaseModel):
-    """What became of a challenger.
+    """The decision about a challenger.
 
     Attributes
     ----------
     version: the challenger's registered version.
-    outcome: promoted; refused by the gate; or unchanged, when it is the champion already.
+    outcome: promoted; refused by the gate; or unchanged, if it is the champion already.
     stage: its stage now.
-    champion: the version in Production now, None for none.
-    reason: one line for a person.
+    champion: the version in Production now; None for none.
+    reason: the reason in one line.
     checks: every check of the gate.
     """
 
@@ -68,24 +68,24 @@ def promote_challenger(
     n_reference: int | None = None,
     operation_id: str | None = None,
 ) -> Promotion:
-    """Register a logged package, decide, move the pointer, and write the files for people.
+    """Register a logged package, run the gate, move the production pointer, and write the files in ``models/``.
 
     Parameters
     ----------
-    settings: where MLflow, the store and ``models/`` are.
+    settings: the addresses of MLflow, the store and ``models/``.
     config: the run's config.
-    run_id: the MLflow run that gets the gate's figures.
+    run_id: the MLflow run that the gate's figures are logged to.
     package: the challenger.
-    evaluation: its figures on the holdout.
+    evaluation: its metrics on the holdout.
     holdout: typed rows that it was not fitted on.
-    lineage: put on the registered version.
-    mirrors: other systems to tell of a promotion.
-    n_reference: how many rows of the holdout, the first, are of the reference; None for all.
+    lineage: set as tags on the registered version.
+    mirrors: other systems that show the version in Production.
+    n_reference: the number of holdout rows, the first ones, that come from the reference; None for all.
     operation_id: the same for every attempt at this decision, so that it is carried out once.
 
     Raises
     ------
-    RegistryError, PackageError, StateError: MLflow, a package or the store cannot be used; nothing moved.
+    RegistryError, PackageError, StateError: MLflow, a package or the store cannot be used; nothing changed.
     """
     client = connect(settings)
     version = str(register(client, config.model, package, lineage.tags()).version)
@@ -94,34 +94,37 @@ def promote_challenger(
     challenger = fetch_package(settings, pointer.get(version))
     done = pointer.ledger.find(operation_id) if operation_id else None
     if done and done.state in ("completed", "refused"):
-        decision = _decided(pointer, done, champion)
+        decision = _earlier_decision(pointer, done, champion)
     elif champion and champion.version == version:
-        decision = _unchanged(version)
+        reason = f"version {version} is in Production already: nothing changed that shapes the model"
+        decision = Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
     else:
         rival = fetch_package(settings, champion) if champion else None
         anchor = None if n_reference is None else _anchor(settings, pointer, champion)
-        checks = judge(Trial(config, challenger, rival, holdout, evaluation, n_reference, anchor))
+        checks = run_checks(GateInput(config, challenger, rival, holdout, evaluation, n_reference, anchor))
         _log_checks(client, run_id, checks)
         decision = _decide(pointer, version, champion, checks, settings.actor, operation_id)
-    _log(client, run_id, decision)
-    record = model_record(config, evaluation, decision, lineage, package)
+    client.log_dict(run_id, decision.model_dump(mode="json"), "gate.json")
+    for key, value in {"model_version": decision.version, "outcome": decision.outcome}.items():
+        client.set_tag(run_id, f"ratchet.{key}", value)
+    record = _model_record(config, evaluation, decision, lineage, package)
     export_model(settings.models_dir / config.model, challenger.model, challenger.schema, record)
     return decision
 
 
 def _anchor(settings: Settings, pointer: ProductionPointer, champion: Version | None) -> Package | None:
-    """The newest version before a champion that learned from production which learned from the reference alone."""
-    if champion is None or SNAPSHOT_TAG not in champion.tags:
+    """Return the newest promoted version that was trained on the reference alone, if the champion was not."""
+    if champion is None or "snapshot" not in champion.lineage:
         return None
-    known = (pointer.get(number) for number in reversed(pointer.ledger.promoted_versions()))
-    found = next((version for version in known if SNAPSHOT_TAG not in version.tags), None)
+    promoted = (pointer.get(number) for number in reversed(pointer.ledger.promoted_versions()))
+    found = next((version for version in promoted if "snapshot" not in version.lineage), None)
     return fetch_package(settings, found) if found else None
 
 
-def model_record(
+def _model_record(
     config: TrainingConfig, evaluation: Evaluation, decision: Promotion, lineage: Lineage, package: PackageRef
 ) -> dict[str, Any]:
-    """What ``metrics.json`` says of a model: figures, decision, and all that is needed to train it again."""
+    """Return the content of ``metrics.json``: metrics, decision and lineage."""
     return {
         "model": config.model,
         "version": decision.version,
@@ -137,8 +140,8 @@ def model_record(
     }
 
 
-def _decided(pointer: ProductionPointer, entry: Entry, champion: Version | None) -> Promotion:
-    """What an earlier attempt at the same decision came to, before it was killed."""
+def _earlier_decision(pointer: ProductionPointer, entry: Entry, champion: Version | None) -> Promotion:
+    """Return the decision of an earlier attempt that was killed after it had decided."""
     return Promotion(
         version=entry.to_version,
         outcome="promoted" if entry.state == "completed" else "refused",
@@ -149,11 +152,6 @@ def _decided(pointer: ProductionPointer, entry: Entry, champion: Version | None)
     )
 
 
-def _unchanged(version: str) -> Promotion:
-    reason = f"version {version} is in Production already: nothing changed that shapes the model"
-    return Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
-
-
 def _decide(
     pointer: ProductionPointer,
     version: str,
@@ -162,7 +160,7 @@ def _decide(
     actor: str,
     operation_id: str | None,
 ) -> Promotion:
-    """Move the pointer if every check passed; write the verdict into the ledger either way."""
+    """Promote the version if every check passed, and record the decision in the ledger either way."""
     before = champion.version if champion else None
     gate = [check.model_dump() for check in checks]
     failed = [check for check in checks if not check.passed]
@@ -182,12 +180,6 @@ def _decide(
 
 
 def _log_checks(client: MlflowClient, run_id: str, checks: tuple[Check, ...]) -> None:
-    """Before anything moves, so that the figures are there however the move ends."""
+    # Logged before the promotion, so that the figures exist even if it fails.
     figures = {f"gate.{c.name}.figure": c.figure for c in checks if c.figure is not None}
     log_metrics(client, run_id, figures | {f"gate.{c.name}.passed": float(c.passed) for c in checks})
-
-
-def _log(client: MlflowClient, run_id: str, decision: Promotion) -> None:
-    client.log_dict(run_id, decision.model_dump(mode="json"), "gate.json")
-    for key, value in {"model_version": decision.version, "outcome": decision.outcome}.items():
-        client.set_tag(run_id, f"ratchet.{key}", value)

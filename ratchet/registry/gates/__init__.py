@@ -1,7 +1,6 @@
-"""What a challenger has to show before it may enter Production.
+"""The gate: the checks that a challenger has to pass before it is promoted.
 
-Every check is a small class that takes the same trial and answers with a figure, a limit and a verdict. All of
-them run, also after one has failed, so that a refusal says everything at once.
+All checks run even after a failure, so that a refusal lists every reason.
 """
 
 from __future__ import annotations
@@ -10,34 +9,10 @@ from collections.abc import Sequence
 
 from ratchet.errors import RatchetError, one_line
 from ratchet.registry.gates.champion import AgainstChampion, ReferenceKept
-from ratchet.registry.gates.comparison import paired_interval, unseen_rows
-from ratchet.registry.gates.contract import Check, GateCheck, Trial
-from ratchet.registry.gates.package import (
-    Floor,
-    GoldenStable,
-    LatencyBudget,
-    OnnxParity,
-    SignatureCompatible,
-    incompatibilities,
-)
+from ratchet.registry.gates.contract import Check, GateCheck, GateInput
+from ratchet.registry.gates.package import Floor, GoldenStable, LatencyBudget, OnnxParity, SignatureCompatible
 
-__all__ = [
-    "CHECKS",
-    "AgainstChampion",
-    "Check",
-    "Floor",
-    "GateCheck",
-    "GoldenStable",
-    "LatencyBudget",
-    "OnnxParity",
-    "ReferenceKept",
-    "SignatureCompatible",
-    "Trial",
-    "incompatibilities",
-    "judge",
-    "paired_interval",
-    "unseen_rows",
-]
+__all__ = ["CHECKS", "Check", "GateCheck", "GateInput", "run_checks"]
 
 CHECKS: tuple[GateCheck, ...] = (
     Floor(),
@@ -50,14 +25,15 @@ CHECKS: tuple[GateCheck, ...] = (
 )
 
 
-def judge(trial: Trial, checks: Sequence[GateCheck] = CHECKS) -> tuple[Check, ...]:
-    """The verdict of every check."""
-    return tuple(_judged(check, trial) for check in checks)
+def run_checks(given: GateInput, checks: Sequence[GateCheck] = CHECKS) -> tuple[Check, ...]:
+    """Run every check; a check that raises has failed, with the error as its reason."""
+    return tuple(_run(check, given) for check in checks)
 
 
-def _judged(check: GateCheck, trial: Trial) -> Check:
+def _run(check: GateCheck, given: GateInput) -> Check:
     try:
-        return check.judge(trial)
-    except (RatchetError, KeyError, ValueError) as error:
-        reason = f"the holdout has no column {error}" if isinstance(error, KeyError) else one_line(error)
-        return Check(name=check.name, figure=None, limit=None, passed=False, reason=reason)
+        return check.run(given)
+    except KeyError as error:
+        return check.result(False, f"the holdout has no column {error}")
+    except (RatchetError, ValueError) as error:
+        return check.result(False, one_line(error))

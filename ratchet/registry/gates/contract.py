@@ -1,9 +1,10 @@
-"""What a check of the gate looks at, and how it answers."""
+"""The input of the gate's checks, and their result."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
@@ -14,15 +15,15 @@ from ratchet.model.package.sealed_package import Package
 
 
 class Check(BaseModel):
-    """One figure beside its limit.
+    """The result of one check.
 
     Attributes
     ----------
-    name: what was checked.
-    figure: what was found, None where there is nothing to measure.
-    limit: what was asked for, None where nothing was.
-    passed: the verdict.
-    reason: the verdict in words.
+    name: the check.
+    figure: the measured value; None if nothing was measured.
+    limit: the limit of the figure; None if there is none.
+    passed: whether the challenger passed.
+    reason: the result in words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -35,18 +36,19 @@ class Check(BaseModel):
 
 
 @dataclass(frozen=True)
-class Trial:
-    """All that the checks look at.
+class GateInput:
+    """The input of all checks.
 
     Attributes
     ----------
-    config: what was asked for.
-    challenger: the package that wants in, as it comes back from the registry.
-    champion: the package in Production; None where there is none.
+    config: the run's config.
+    challenger: the challenger's package, as loaded from the registry.
+    champion: the package in Production; None if there is none.
     holdout: typed rows that the challenger was not fitted on, features and target.
-    evaluation: the challenger's figures on them.
-    n_reference: how many of them, the first, are of the reference, the others of production; None for all.
-    anchor: the newest version before the champion that learned from the reference alone; None where the champion did.
+    evaluation: the challenger's metrics on the holdout.
+    n_reference: the number of holdout rows, the first ones, that come from the reference data set, where the others
+        come from production; None for all.
+    anchor: the newest version before the champion that was trained on the reference alone; None if the champion was.
     """
 
     config: TrainingConfig
@@ -58,11 +60,15 @@ class Trial:
     anchor: Package | None = None
 
 
-class GateCheck(Protocol):
-    """One thing that is asked of a challenger."""
+class GateCheck(ABC):
+    """One requirement on a challenger."""
 
-    name: str
+    name: ClassVar[str]
 
-    def judge(self, trial: Trial) -> Check:
-        """Measure and decide; a ``RatchetError`` counts as a failure with its message as the reason."""
-        ...
+    @abstractmethod
+    def run(self, given: GateInput) -> Check:
+        """Measure and decide."""
+
+    def result(self, passed: bool, reason: str, figure: float | None = None, limit: float | None = None) -> Check:
+        """Return the result under the check's name."""
+        return Check(name=self.name, figure=figure, limit=limit, passed=passed, reason=reason)

@@ -1,10 +1,10 @@
-"""The challenger by itself: its figure, its package, its exports, its speed, and whether clients can use it."""
+"""Checks of the challenger alone: its metric, its package, its ONNX export, its latency, and its signature."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from typing import Any
+from collections.abc import Callable
 
 import pandas as pd
 
@@ -13,90 +13,81 @@ from ratchet.data.schema import Schema
 from ratchet.model.package.golden_predictions import TOLERANCE, golden_gap
 from ratchet.model.package.onnx import PROBABILITY_TOLERANCE, check_parity, onnx_inputs, open_session
 from ratchet.model.package.sealed_package import Package
-from ratchet.registry.gates.contract import Check, Trial
+from ratchet.registry.gates.contract import Check, GateCheck, GateInput
 
 _LATENCY_CALLS = 30
 
 
-class Floor:
-    """The primary metric against the absolute floor of the config, or its ceiling for a loss."""
+class Floor(GateCheck):
+    """The primary metric against the config's minimum, or for a loss its maximum."""
 
     name = "floor"
 
-    def judge(self, trial: Trial) -> Check:
+    def run(self, given: GateInput) -> Check:
         """Compare the holdout's figure with the limit."""
-        config, figure = trial.config.evaluate, trial.evaluation.primary
+        config, figure = given.config.evaluate, given.evaluation.primary
         loss = config.primary_metric in LOSSES
         limit = config.maximum if loss else config.minimum
         if limit is None:
-            return Check(name=self.name, figure=figure, limit=None, passed=True, reason="the config sets no floor")
+            return self.result(True, "the config sets no floor", figure)
         passed = figure <= limit if loss else figure >= limit
         reason = f"{config.primary_metric} {figure:.4f}, needed at {'most' if loss else 'least'} {limit:g}"
-        return Check(name=self.name, figure=figure, limit=limit, passed=passed, reason=reason)
+        return self.result(passed, reason, figure, limit)
 
 
-class SignatureCompatible:
-    """Whether what clients send to the champion suits the challenger."""
+class SignatureCompatible(GateCheck):
+    """Whether the challenger accepts the requests of the champion's clients."""
 
     name = "signature"
 
-    def judge(self, trial: Trial) -> Check:
+    def run(self, given: GateInput) -> Check:
         """Count the differences that would break a client."""
-        broken = incompatibilities(trial.champion.schema, trial.challenger.schema) if trial.champion else []
-        reason = "; ".join(broken) or "clients need not change"
-        return Check(name=self.name, figure=float(len(broken)), limit=0.0, passed=not broken, reason=reason)
+        broken = incompatibilities(given.champion.schema, given.challenger.schema) if given.champion else []
+        return self.result(not broken, "; ".join(broken) or "clients need not change", float(len(broken)), 0.0)
 
 
-class GoldenStable:
-    """Whether the package, back from the registry, still says what the model said when it was made."""
+class GoldenStable(GateCheck):
+    """Whether the package, loaded from the registry, reproduces its golden predictions."""
 
     name = "golden"
 
-    def judge(self, trial: Trial) -> Check:
+    def run(self, given: GateInput) -> Check:
         """Predict the golden rows again."""
-        package = trial.challenger
+        package = given.challenger
         gap = golden_gap(package.model, package.golden, package.schema)
         reason = f"golden predictions differ by {gap:.2g} after a reload, allowed is {TOLERANCE:g}"
-        return Check(name=self.name, figure=min(gap, 1e300), limit=TOLERANCE, passed=gap <= TOLERANCE, reason=reason)
+        return self.result(gap <= TOLERANCE, reason, min(gap, 1e300), TOLERANCE)
 
 
-class OnnxParity:
-    """Whether the ONNX export, where there is one, agrees with scikit-learn on rows it was not checked on yet."""
+class OnnxParity(GateCheck):
+    """Whether the ONNX export, if there is one, agrees with scikit-learn on the holdout."""
 
     name = "onnx_parity"
 
-    def judge(self, trial: Trial) -> Check:
-        """Compare both on the holdout."""
-        package = trial.challenger
+    def run(self, given: GateInput) -> Check:
+        """Compare the predictions of both on the holdout."""
+        package = given.challenger
         if package.onnx is None:
-            return Check(name=self.name, figure=None, limit=None, passed=True, reason="there is no ONNX export")
-        features = package.schema.select(trial.holdout)
-        report = check_parity(package.onnx, package.model, features, package.schema)
+            return self.result(True, "there is no ONNX export")
+        report = check_parity(package.onnx, package.model, package.schema.select(given.holdout), package.schema)
         reason = report.reason or f"differs by {report.max_difference or 0:.2g} at most"
-        return Check(
-            name=self.name,
-            figure=report.max_difference,
-            limit=PROBABILITY_TOLERANCE,
-            passed=report.exported,
-            reason=reason,
-        )
+        return self.result(report.exported, reason, report.max_difference, PROBABILITY_TOLERANCE)
 
 
-class LatencyBudget:
-    """The median time of one row, through ONNX where the service would take that."""
+class LatencyBudget(GateCheck):
+    """The median time of a prediction of one row, with ONNX Runtime if the service would use it."""
 
     name = "latency"
 
-    def judge(self, trial: Trial) -> Check:
-        """Time some single rows; the first, which warms up, does not count."""
-        limit = trial.config.promote.latency_ms
-        figure = _median_latency(trial.challenger, trial.holdout.head(1))
-        reason = f"{figure:.3f} ms a row, allowed are {limit:g} ms"
-        return Check(name=self.name, figure=figure, limit=limit, passed=figure <= limit, reason=reason)
+    def run(self, given: GateInput) -> Check:
+        """Time single rows; the first call, which warms up, does not count."""
+        limit = given.config.promote.latency_ms
+        figure = _median_latency(given.challenger, given.holdout.head(1))
+        return self.result(figure <= limit, f"{figure:.3f} ms a row, allowed are {limit:g} ms", figure, limit)
 
 
 def incompatibilities(before: Schema, after: Schema) -> list[str]:
-    """What would break a client that sends what the first schema asks for and reads its labels."""
+    """List the changes that break a client which sends the first schema's features and reads its labels."""
     known, broken = {field.name: field for field in before.features}, []
     for field in after.features:
         old = known.get(field.name)
@@ -106,11 +97,12 @@ def incompatibilities(before: Schema, after: Schema) -> list[str]:
             broken.append(f"{field.name!r} was a {old.type}, is a {field.type}")
     if (before.labels is None) != (after.labels is None):
         broken.append("labels became numbers, or numbers labels")
-    gone = set(before.labels or ()) - set(after.labels or ())
-    return broken + [f"the label {label!r} is gone" for label in sorted(gone, key=str)]
+    removed = set(before.labels or ()) - set(after.labels or ())
+    return broken + [f"the label {label!r} was removed" for label in sorted(removed, key=str)]
 
 
 def _median_latency(package: Package, row: pd.DataFrame) -> float:
+    """Return milliseconds."""
     features = package.schema.select(row)
     if package.onnx is not None:
         session = open_session(package.onnx)
@@ -119,11 +111,11 @@ def _median_latency(package: Package, row: pd.DataFrame) -> float:
     return _median_ms(lambda: package.model.predict(features))
 
 
-def _median_ms(call: Any) -> float:
+def _median_ms(call: Callable[[], object]) -> float:
     call()
     times = []
     for _ in range(_LATENCY_CALLS):
-        begun = time.perf_counter()
+        start = time.perf_counter()
         call()
-        times.append((time.perf_counter() - begun) * 1000)
+        times.append((time.perf_counter() - start) * 1000)
     return statistics.median(times)

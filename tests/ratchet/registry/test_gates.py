@@ -20,9 +20,10 @@ from ratchet.model import metrics
 from ratchet.model.evaluation import Evaluation, evaluate_model
 from ratchet.model.metrics import ClassificationScores, RegressionScores
 from ratchet.model.package.sealed_package import Package, load_package
-from ratchet.registry import gates
-from ratchet.registry.gates import Check, Trial, incompatibilities, judge, paired_interval, unseen_rows
-from ratchet.registry.gates.comparison import both_scores
+from ratchet.registry.gates import Check, GateCheck, GateInput, run_checks
+from ratchet.registry.gates.champion import AgainstChampion, ReferenceKept
+from ratchet.registry.gates.comparison import both_scores, paired_interval, unseen_rows
+from ratchet.registry.gates.package import Floor, incompatibilities
 from tests.fitted import Trained, baseline
 
 
@@ -43,10 +44,10 @@ def weak(package: Package, blind: Any) -> Package:
     return replace(package, model=blind)
 
 
-def trial(iris: Trained, challenger: Package, champion: Package | None, **asked: Any) -> Trial:
+def given(iris: Trained, challenger: Package, champion: Package | None, **asked: Any) -> GateInput:
     config = iris.config.model_copy(update={"promote": iris.config.promote.model_copy(update=asked)})
     evaluation = evaluate_model(challenger.model, iris.holdout, iris.schema, config.evaluate, seed=1)
-    return Trial(config, challenger, champion, iris.holdout, evaluation)
+    return GateInput(config, challenger, champion, iris.holdout, evaluation)
 
 
 def named(checks: tuple[Check, ...]) -> dict[str, Check]:
@@ -54,7 +55,7 @@ def named(checks: tuple[Check, ...]) -> dict[str, Check]:
 
 
 def test_a_first_version_passes_every_check(iris: Trained, package: Package) -> None:
-    checks = judge(trial(iris, package, None))
+    checks = run_checks(given(iris, package, None))
     assert [check.name for check in checks] == [
         "floor",
         "against_champion",
@@ -69,7 +70,7 @@ def test_a_first_version_passes_every_check(iris: Trained, package: Package) -> 
 
 
 def test_all_checks_run_even_after_one_has_failed(iris: Trained, package: Package, weak: Package) -> None:
-    checks = judge(trial(iris, weak, package, latency_ms=1e-9))
+    checks = run_checks(given(iris, weak, package, latency_ms=1e-9))
     assert len(checks) == 7
     assert {check.name for check in checks if not check.passed} == {
         "floor",
@@ -96,12 +97,12 @@ def test_a_score_has_a_floor_and_a_loss_a_ceiling(
     evaluate = iris.config.evaluate.model_copy(update={"primary_metric": metric, "minimum": None, **limit})
     evaluation = Evaluation(metrics={metric: value}, primary_metric=metric, low=0, high=1, confidence=0.95, n_rows=30)
     config = iris.config.model_copy(update={"evaluate": evaluate})
-    check = gates.Floor().judge(Trial(config, package, None, iris.holdout, evaluation))
+    check = Floor().run(GateInput(config, package, None, iris.holdout, evaluation))
     assert check.passed == passed
 
 
 def against(iris: Trained, challenger: Package, champion: Package, **asked: Any) -> Check:
-    return gates.AgainstChampion().judge(trial(iris, challenger, champion, **asked))
+    return AgainstChampion().run(given(iris, challenger, champion, **asked))
 
 
 def test_what_is_clearly_better_wins_and_what_is_clearly_worse_loses(
@@ -178,7 +179,7 @@ def test_clients_of_the_champion_must_not_be_broken(iris: Trained) -> None:
     )
     assert incompatibilities(before, retyped) == ["'sepal_length' was a number, is a category"]
     fewer = before.model_copy(update={"labels": ("setosa", "versicolor")})
-    assert incompatibilities(before, fewer) == ["the label 'virginica' is gone"]
+    assert incompatibilities(before, fewer) == ["the label 'virginica' was removed"]
     assert "labels became numbers" in incompatibilities(before, before.model_copy(update={"labels": None}))[0]
 
 
@@ -194,35 +195,35 @@ def test_the_order_of_columns_hides_no_row(iris: Trained, package: Package) -> N
 
 
 def test_a_metric_that_is_not_defined_on_the_rows_is_a_refusal(iris: Trained, package: Package, weak: Package) -> None:
-    asked = trial(iris, package, weak)
+    asked = given(iris, package, weak)
     evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
     config = asked.config.model_copy(update={"evaluate": evaluate})
-    check = gates.AgainstChampion().judge(replace(asked, config=config, holdout=one_class))
+    check = AgainstChampion().run(replace(asked, config=config, holdout=one_class))
     assert (check.passed, check.figure) == (False, None)
     assert "roc_auc is not defined on the 10 rows new to both" in check.reason
 
 
 def test_a_check_that_cannot_be_made_has_failed(iris: Trained, package: Package) -> None:
-    class Broken:
+    class Broken(GateCheck):
         name = "broken"
 
-        def judge(self, trial: Trial) -> Check:
+        def run(self, given: GateInput) -> Check:
             raise DataError("no rows")
 
-    class Gone:
-        name = "gone"
+    class Incomplete(GateCheck):
+        name = "incomplete"
 
-        def judge(self, trial: Trial) -> Check:
+        def run(self, given: GateInput) -> Check:
             raise KeyError("petal_area")
 
-    broken, gone = judge(trial(iris, package, None), [Broken(), Gone()])
+    broken, incomplete = run_checks(given(iris, package, None), [Broken(), Incomplete()])
     assert (broken.passed, broken.reason) == (False, "no rows")
-    assert (gone.passed, gone.reason) == (False, "the holdout has no column 'petal_area'")
+    assert (incomplete.passed, incomplete.reason) == (False, "the holdout has no column 'petal_area'")
 
 
 def test_a_package_without_onnx_is_timed_and_let_through(iris: Trained, package: Package) -> None:
-    checks = named(judge(trial(iris, replace(package, onnx=None), None)))
+    checks = named(run_checks(given(iris, replace(package, onnx=None), None)))
     assert checks["onnx_parity"].reason == "there is no ONNX export"
     assert checks["latency"].passed
 
@@ -244,13 +245,13 @@ FLIP = {"versicolor": "virginica", "virginica": "versicolor"}
 
 def with_production(
     iris: Trained, package: Package, flip: dict[str, str], n_production: int = 60, **asked: Any
-) -> Trial:
+) -> GateInput:
     """A champion, and a challenger that was taught otherwise by production, where it is right."""
     production = iris.holdout.sample(n_production, replace=True, random_state=0)
     production = production.assign(sepal_length=production["sepal_length"] + 0.001)
     production["species"] = Flipped(package.model, flip).predict(iris.schema.select(production))
     challenger = replace(package, model=Flipped(package.model, flip), onnx=None)
-    asked_for = trial(iris, package, package, **asked)
+    asked_for = given(iris, package, package, **asked)
     holdout = pd.concat([iris.holdout, production], ignore_index=True)
     return replace(asked_for, challenger=challenger, holdout=holdout, n_reference=len(iris.holdout))
 
@@ -258,7 +259,7 @@ def with_production(
 def test_a_challenger_that_unlearned_the_reference_is_refused_by_name(iris: Trained, package: Package) -> None:
     """Labels that were wrong on purpose win on production's rows, and would win on both together."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
-    checks = named(judge(poisoned, [gates.AgainstChampion(), gates.ReferenceKept()]))
+    checks = named(run_checks(poisoned, [AgainstChampion(), ReferenceKept()]))
     assert checks["against_champion"].passed
     refused = checks["reference_holdout"]
     assert not refused.passed
@@ -273,35 +274,35 @@ def test_many_small_losses_cost_no_more_than_the_margin_in_all(iris: Trained, pa
     """The champion has unlearned most of it already; what counts is the version before production was learned from."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
     taught = replace(poisoned, champion=poisoned.challenger)
-    assert gates.ReferenceKept().judge(taught).passed, "no worse than the champion"
-    check = gates.ReferenceKept().judge(replace(taught, anchor=package))
+    assert ReferenceKept().run(taught).passed, "no worse than the champion"
+    check = ReferenceKept().run(replace(taught, anchor=package))
     assert not check.passed
-    assert "before production was learned from" in check.reason
+    assert "by the last version trained without production data" in check.reason
 
 
 def test_what_production_may_cost_on_the_reference_is_the_margin(iris: Trained, package: Package) -> None:
     worse = with_production(iris, package, FLIP)
-    figure = gates.ReferenceKept().judge(worse).figure
+    figure = ReferenceKept().run(worse).figure
     assert figure is not None
     for margin, passed in ((-figure - 1e-6, False), (-figure, True), (-figure + 1e-6, True)):
-        check = gates.ReferenceKept().judge(with_production(iris, package, FLIP, reference_margin=margin))
+        check = ReferenceKept().run(with_production(iris, package, FLIP, reference_margin=margin))
         assert (check.passed, check.figure) == (passed, figure)
 
 
 def test_a_challenger_that_kept_the_reference_may_pass(iris: Trained, package: Package, weak: Package) -> None:
-    kept = gates.ReferenceKept().judge(with_production(iris, package, {}, reference_margin=0))
+    kept = ReferenceKept().run(with_production(iris, package, {}, reference_margin=0))
     assert (kept.figure, kept.limit, kept.passed) == (0.0, 0.0, True)
     assert kept.reason.endswith("a change of +0.0000, allowed down to 0")
     better = replace(with_production(iris, package, {}, reference_margin=0), champion=weak)
-    assert gates.ReferenceKept().judge(better).passed
+    assert ReferenceKept().run(better).passed
 
 
 def test_the_reference_is_judged_by_a_loss_too(iris: Trained, package: Package, weak: Package) -> None:
     evaluate = iris.config.evaluate.model_copy(update={"primary_metric": "log_loss", "minimum": None})
     asked = with_production(iris, package, {})
     asked = replace(asked, config=asked.config.model_copy(update={"evaluate": evaluate}))
-    worse = gates.ReferenceKept().judge(replace(asked, challenger=weak, champion=package))
-    better = gates.ReferenceKept().judge(replace(asked, challenger=package, champion=weak))
+    worse = ReferenceKept().run(replace(asked, challenger=weak, champion=package))
+    better = ReferenceKept().run(replace(asked, challenger=package, champion=weak))
     assert worse.figure is not None
     assert better.figure == -worse.figure > 0.1
     assert (worse.passed, better.passed) == (False, True)
@@ -312,20 +313,20 @@ def test_the_reference_is_judged_by_a_loss_too(iris: Trained, package: Package, 
     [
         ({"n_reference": None}, {}, "there is no production data in this run"),
         ({"champion": None}, {}, "there is no production data in this run"),
-        ({}, {"reference_margin": None}, "the config does not look at it (reference_margin: null)"),
+        ({}, {"reference_margin": None}, "the config does not check it (reference_margin: null)"),
     ],
 )
 def test_where_nothing_is_asked_of_the_reference_it_is_let_through(
     iris: Trained, package: Package, changes: dict[str, Any], asked: dict[str, Any], reason: str
 ) -> None:
-    check = gates.ReferenceKept().judge(replace(with_production(iris, package, FLIP, **asked), **changes))
+    check = ReferenceKept().run(replace(with_production(iris, package, FLIP, **asked), **changes))
     assert (check.passed, check.figure, check.reason) == (True, None, reason)
 
 
 def test_a_reference_that_either_was_fitted_on_cannot_be_kept(iris: Trained, package: Package) -> None:
     asked = with_production(iris, package, {})
     cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout.head(21)])))
-    check = gates.ReferenceKept().judge(replace(asked, champion=cheat))
+    check = ReferenceKept().run(replace(asked, champion=cheat))
     assert (check.passed, check.figure) == (False, None)
     assert check.reason == "9 rows of the reference are new to both models, 10 are needed"
 
@@ -336,7 +337,7 @@ def test_a_metric_that_the_reference_cannot_give_is_a_refusal(iris: Trained, pac
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
     changes = {"holdout": one_class, "n_reference": len(one_class), "challenger": package}
     config = asked.config.model_copy(update={"evaluate": evaluate})
-    check = gates.ReferenceKept().judge(replace(asked, config=config, **changes))
+    check = ReferenceKept().run(replace(asked, config=config, **changes))
     assert (check.passed, check.figure) == (False, None)
     assert check.reason == "roc_auc is not defined on the 10 rows of the reference that are new to both models"
 
@@ -388,7 +389,7 @@ def test_both_models_are_measured_by_the_costs_and_the_positive_class_of_the_cha
     before = schema.model_copy(update={"costs": Costs(false_negative=1, false_positive=1), "positive": "no"})
     after = schema.model_copy(update={"costs": Costs(false_negative=50, false_positive=1)})
     champion, challenger = (SimpleNamespace(model=model, schema=one) for one in (before, after))
-    mine, theirs = both_scores(SimpleNamespace(challenger=challenger), champion, rows)  # type: ignore[arg-type]
+    mine, theirs = both_scores(challenger, champion, rows)  # type: ignore[arg-type]
     assert [metrics.point("cost", scores) for scores in (mine, theirs)] == [25.0, 25.0]
 
 

@@ -133,10 +133,10 @@ def test_equal_inputs_go_on_to_equal_models(kind: str) -> None:
 def test_a_class_that_only_one_of_champion_and_rows_knows_is_refused(kind: str) -> None:
     champion = trained_by(kind)
     hybrids = pd.concat([champion.train, moved(champion).assign(species="hybrid")], ignore_index=True)
-    with pytest.raises(TrainingError, match="could not be fitted further: the class 'hybrid' is known to the rows"):
+    with pytest.raises(TrainingError, match="could not be fitted further: the class 'hybrid' is only in the rows"):
         go_on(champion, hybrids, package_of(champion))
     fewer = champion.train[champion.train["species"] != "virginica"]
-    with pytest.raises(TrainingError, match="the class 'virginica' is known to the champion alone; set train.mode"):
+    with pytest.raises(TrainingError, match="the class 'virginica' is only in the champion; set train.mode"):
         go_on(champion, fewer, package_of(champion))
 
 
@@ -156,7 +156,7 @@ def test_what_can_go_on_is_let_through(kind: str) -> None:
     ("estimator", "reason"),
     [
         ("sklearn.tree.DecisionTreeClassifier", "has neither the parameter warm_start nor partial_fit; set train.mode"),
-        ("sklearn.ensemble.HistGradientBoostingClassifier", "can go on with the same rows only, as scikit-learn says"),
+        ("sklearn.ensemble.HistGradientBoostingClassifier", "can continue on the same rows only, as scikit-learn documents"),
     ],
 )
 def test_what_cannot_go_on_is_refused_in_one_line(iris: Trained, estimator: str, reason: str) -> None:
