@@ -13,7 +13,7 @@ from ratchet.model import evaluation
 from ratchet.model.evaluation import Evaluation
 from ratchet.settings import load_settings
 from ratchet.tracking.lineage import Lineage
-from ratchet.tracking.log_run import record_figures, record_result
+from ratchet.tracking.log_run import log_training_run
 from steps.run_context import in_this_run
 
 
@@ -30,7 +30,6 @@ def evaluate(
     """Score the model on held-out rows, and log figures, parameters and lineage."""
     result = evaluation.evaluate_model(model, holdout_rows, schema, config.evaluate, config.seed)
     run = tracking.active_run_id()
-    client = record_result(load_settings(), run, config, in_this_run(lineage), package, result)
-    record_figures(client, run, model, holdout_rows, schema, result)
+    log_training_run(load_settings(), run, config, in_this_run(lineage), package, result, model, holdout_rows, schema)
     log_metadata({"metrics": result.metrics, "data_version": lineage.data_version}, infer_artifact=True)
     return result

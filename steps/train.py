@@ -13,7 +13,7 @@ from ratchet.model import training
 from ratchet.registry import warm_start
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
-from ratchet.tracking.log_package import log_packaged
+from ratchet.tracking.log_package import log_package
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 
@@ -42,4 +42,4 @@ def train(
     model = warm_start.fit_challenger(estimator, embedder, features, train_rows, schema.target, base)
     log_metrics(connect(settings), run, {TRAINING_SECONDS: time.perf_counter() - begun})
     seen = base.training_rows if base else None
-    return model, log_packaged(settings, run, model_name, model, train_rows, schema, config.estimator, seen)
+    return model, log_package(settings, run, model_name, model, train_rows, schema, config.estimator, seen)

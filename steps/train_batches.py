@@ -14,7 +14,7 @@ from ratchet.model import training
 from ratchet.model.batches import fit_model
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
-from ratchet.tracking.log_package import log_packaged
+from ratchet.tracking.log_package import log_package
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 
@@ -45,5 +45,5 @@ def train_batches(
     fitted = fit_model(estimator, embedder, schema, file, split, seed, config.epochs)
     log_metrics(connect(settings), run, {TRAINING_SECONDS: time.perf_counter() - begun})
     rows, seen = train_rows, fitted.training_rows
-    package = log_packaged(settings, run, model_name, fitted.model, rows, schema, config.estimator, seen)
+    package = log_package(settings, run, model_name, fitted.model, rows, schema, config.estimator, seen)
     return fitted.model, package

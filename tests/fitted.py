@@ -20,7 +20,7 @@ from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
-from ratchet.tracking.log_package import log_packaged
+from ratchet.tracking.log_package import log_package
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -76,7 +76,7 @@ def registered(settings: Settings, name: str, trained: Trained, metrics: dict[st
     log_metrics(client, run, metrics or {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        ref = log_packaged(
+        ref = log_package(
             settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
         )
     version = str(register(client, name, ref, {}).version)

@@ -1,24 +1,14 @@
-"""MLflow: runs, logged models and registered versions. With ``registry.py``, the only part that knows it."""
+"""MLflow: experiments, runs, logged models and registered versions."""
 
 from ratchet.tracking.connection import active_run_id, all_pages, connect, ensure_experiment, reachable
-from ratchet.tracking.models import (
-    DIGEST_TAG,
-    PackageRef,
-    choose_model,
-    download,
-    log_package,
-    register,
-    registered_models,
-)
+from ratchet.tracking.models import DIGEST_TAG, PackageRef, choose_model, download, register, registered_models
 from ratchet.tracking.runs import (
     PACKAGE_BYTES,
     TRAINING_SECONDS,
     ChildRun,
     RunRecord,
     child_runs,
-    flat,
     log_child_run,
-    log_evaluation,
     log_inputs,
     log_metrics,
     run_record,
@@ -38,12 +28,9 @@ __all__ = [
     "connect",
     "download",
     "ensure_experiment",
-    "flat",
     "log_child_run",
-    "log_evaluation",
     "log_inputs",
     "log_metrics",
-    "log_package",
     "reachable",
     "register",
     "registered_models",

@@ -1,4 +1,4 @@
-"""Where MLflow is, and what it says when it cannot be used."""
+"""Connection to MLflow, its errors in one line, and its experiments."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def connect(settings: Settings) -> MlflowClient:
-    """A client of the tracking server and registry that the settings name.
+    """Return a client of the tracking server and registry in the settings.
 
-    The process's own tracking URI is set too: MLflow resolves ``models:/<id>`` through it, whatever the client's is.
+    The process's own tracking URI is set too: MLflow resolves ``models:/<id>`` with it, whatever the client's is.
     """
     mlflow.set_tracking_uri(settings.tracking_uri)
     return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
@@ -27,11 +27,11 @@ def connect(settings: Settings) -> MlflowClient:
 
 @contextmanager
 def reachable(settings: Settings) -> Iterator[None]:
-    """Turn what MLflow raises, when it cannot be reached or refuses, into one line that names the place.
+    """Turn MLflow's errors into one line with its address.
 
     Raises
     ------
-    RegistryError: MLflow raised something.
+    RegistryError: MLflow raised an error.
     """
     try:
         yield
@@ -40,24 +40,24 @@ def reachable(settings: Settings) -> Iterator[None]:
 
 
 def ensure_experiment(settings: Settings, name: str) -> str:
-    """The id of an experiment, made on first use with artifacts where the settings put them.
+    """Return the id of an experiment, created at first use with the artifact location of the settings.
 
     Raises
     ------
-    RegistryError: MLflow cannot be reached, or the experiment was deleted.
+    RegistryError: MLflow is unreachable, or the experiment was deleted.
     """
-    client = connect(settings)
+    client, root = connect(settings), settings.mlflow_artifacts
     with reachable(settings):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            return str(client.create_experiment(name, artifact_location=_artifact_location(settings, name)))
+            return str(client.create_experiment(name, artifact_location=f"{root}/{name}" if root else None))
     if experiment.lifecycle_stage == "deleted":
         raise RegistryError(f"the MLflow experiment {name!r} is deleted: restore it, or choose another model name")
     return str(experiment.experiment_id)
 
 
 def active_run_id() -> str:
-    """The run that the pipeline's experiment tracker opened for the current step.
+    """Return the run that the pipeline's experiment tracker opened for the current step.
 
     Raises
     ------
@@ -65,16 +65,16 @@ def active_run_id() -> str:
     """
     run = mlflow.active_run()
     if run is None:
-        raise RegistryError("the active ZenML stack opened no MLflow run: give it an MLflow experiment tracker")
+        raise RegistryError("the active ZenML stack opened no MLflow run: add an MLflow experiment tracker to it")
     return str(run.info.run_id)
 
 
 def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
-    """Everything that a paged search finds.
+    """Return the results of all pages of a search.
 
     Parameters
     ----------
-    search: takes the token of a page, None for the first, and returns it.
+    search: takes the token of a page, None for the first, and returns the page.
     """
     page = search(None)
     found = list(page)
@@ -82,8 +82,3 @@ def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
         page = search(page.token)
         found += page
     return found
-
-
-def _artifact_location(settings: Settings, experiment: str) -> str | None:
-    root = settings.mlflow_artifacts
-    return f"{root}/{experiment}" if root else None

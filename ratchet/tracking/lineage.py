@@ -1,4 +1,4 @@
-"""Where a model came from: code, data, config, libraries and pipeline run, as MLflow tags."""
+"""The lineage of a model: code, data, config, libraries and pipeline run, as MLflow tags."""
 
 from __future__ import annotations
 
@@ -15,21 +15,19 @@ from ratchet.config import TrainingConfig, config_hash
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow", "zenml", "onnxruntime", "skl2onnx")
 PREFIX = "ratchet."
-# On versions that learned from production.
-SNAPSHOT_TAG = f"{PREFIX}snapshot"
 _BUILT = re.compile(r"(?P<commit>[0-9a-f]{40})(?P<dirty>-dirty)?$")
 
 
 class Lineage(BaseModel):
-    """What has to be known to train the same model again.
+    """The inputs that are needed to train the same model again.
 
     Attributes
     ----------
-    data_version: the content hash of the rows: the data set's, or in continuous training the snapshot's.
+    data_version: the content hash of the rows: of the data set, or in continuous training of the snapshot.
     snapshot, watermark, reference_data_version: in continuous training, the hash of the snapshot of reference and
-        production rows, the newest feedback in it, and the hash of the reference data set alone.
-    warm_start: the version that the fit went on from.
-    study, trial: the study of hyper-parameters and the number of the trial in it that the config is of.
+        production rows, the newest feedback in it, and the hash of the reference data set.
+    warm_start: the version that the fit continued from.
+    study, trial: the tuning study and trial number that the config comes from.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,7 +48,7 @@ class Lineage(BaseModel):
     trial: int | None = None
 
     def tags(self) -> dict[str, str]:
-        """The lineage as flat MLflow tags, each beginning with ``ratchet.``."""
+        """Return the lineage as flat MLflow tags with the prefix ``ratchet.``."""
         flat = self.model_dump(exclude={"versions"}, exclude_none=True)
         tags = {
             f"{PREFIX}{key}": str(value).lower() if isinstance(value, bool) else str(value)
@@ -60,7 +58,7 @@ class Lineage(BaseModel):
 
 
 def collect(config: TrainingConfig, data_version: str, folder: Path) -> Lineage:
-    """The lineage of a run that is about to start; the pipeline run's own ids are added inside it.
+    """Collect the lineage of a run that is about to start; the run adds the ids of its pipeline run.
 
     Parameters
     ----------
@@ -80,7 +78,7 @@ def collect(config: TrainingConfig, data_version: str, folder: Path) -> Lineage:
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of Python and of every library that shapes a model; one that is not installed is left out."""
+    """Return the versions of Python and of the installed libraries that shape a model."""
     versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
@@ -91,10 +89,10 @@ def library_versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> tuple[str, bool]:
-    """The checked-out commit, and whether the tree differs from it.
+    """Return the checked-out commit, and whether the tree differs from it.
 
-    Outside a repository, as in an image, ``RATCHET_COMMIT`` says what was built: ``git describe --always --dirty
-    --abbrev=40 --exclude '*'`` of the checkout. Without it the answer is ``("unknown", True)``.
+    Outside a repository, as in an image, they come from ``RATCHET_COMMIT``, the output of ``git describe --always
+    --dirty --abbrev=40 --exclude '*'`` at build time. Without it the result is ``("unknown", True)``.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")

@@ -1,8 +1,6 @@
-"""What a pipeline run leaves in its MLflow run."""
+"""Log a training run to MLflow: parameters, lineage, metrics and figures."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -13,50 +11,46 @@ from ratchet.model.embedding import embed
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.profiling import profile_rows
 from ratchet.settings import Settings
-from ratchet.tracking import PackageRef, connect, log_evaluation, log_inputs
-from ratchet.tracking.lineage import Lineage
+from ratchet.tracking import PackageRef, connect, log_inputs, log_metrics
+from ratchet.tracking.lineage import PREFIX, Lineage
 from ratchet.tracking.run_figures import confusion_figure, features_figure
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
-
-def record_result(
+def log_training_run(
     settings: Settings,
     run_id: str,
     config: TrainingConfig,
     lineage: Lineage,
     package: PackageRef,
     evaluation: Evaluation,
-) -> MlflowClient:
-    """Log what went in and what came out: parameters, lineage, data set, metrics.
-
-    A run whose model came from the cache carries the tag ``ratchet.trained_by_run``; its metrics then show on the
-    run alone, since the logged model has them already.
-    """
-    client = connect(settings)
-    tags = lineage.tags()
-    trained_here = package.run_id == run_id
-    if not trained_here:
-        tags["ratchet.trained_by_run"] = package.run_id
-    log_inputs(client, run_id, config, tags, lineage.data_version)
-    log_evaluation(client, run_id, evaluation, package.model_id if trained_here else None)
-    return client
-
-
-def record_figures(
-    client: MlflowClient, run_id: str, model: Pipeline, rows: pd.DataFrame, schema: Schema, evaluation: Evaluation
+    model: Pipeline,
+    rows: pd.DataFrame,
+    schema: Schema,
 ) -> None:
-    """Log the figures as PNG and the profile of the rows as JSON.
+    """Log the inputs of a run, its metrics with the interval of the primary one, figures, and a profile of the holdout.
+
+    The metrics are logged to the run and to its logged model. A run whose model came from the cache gets the tag
+    ``ratchet.trained_by_run``, and logs to itself alone, since the logged model has its metrics already.
 
     Parameters
     ----------
-    client, run_id: the run.
-    model: the fitted pipeline, whose embedder places the rows.
+    settings: the address of MLflow.
+    run_id: the run.
+    config, lineage: its inputs.
+    package: the model's package in MLflow.
+    evaluation: the model's metrics on the rows.
+    model: the fitted pipeline.
     rows: held-out rows, features and target.
-    schema: which column is what.
-    evaluation: the model's figures on these rows.
+    schema: their columns.
     """
+    client = connect(settings)
+    trained_here = package.run_id == run_id
+    tags = lineage.tags() | ({} if trained_here else {f"{PREFIX}trained_by_run": package.run_id})
+    log_inputs(client, run_id, config, tags, lineage.data_version)
+    primary = evaluation.primary_metric
+    interval = {f"{primary}_low": evaluation.low, f"{primary}_high": evaluation.high}
+    log_metrics(client, run_id, evaluation.metrics | interval, package.model_id if trained_here else None)
+
     features = embed(model.named_steps["embed"], rows, schema)
     client.log_figure(run_id, features_figure(features, rows[schema.target]), "figures/features.png")
     if evaluation.confusion:

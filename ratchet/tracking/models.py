@@ -1,4 +1,4 @@
-"""Logged models, and the versions that are registered of them."""
+"""Logged models and registered versions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlflow.entities import LoggedModelOutput
 from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
@@ -23,14 +22,14 @@ DIGEST_TAG = "ratchet.package_digest"
 
 
 class PackageRef(BaseModel):
-    """Where a logged package is.
+    """A package logged to MLflow.
 
     Attributes
     ----------
     model_id: MLflow's id of the logged model.
     run_id: the run that trained it.
     digest: SHA-256 of its manifest.
-    onnx: whether it holds a verified ONNX export.
+    onnx: whether it has a verified ONNX export.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,39 +45,15 @@ class PackageRef(BaseModel):
         return f"models:/{self.model_id}"
 
 
-def log_package(
-    client: MlflowClient, run_id: str, name: str, folder: Path, digest: str, *, estimator: str, onnx: bool
-) -> PackageRef:
-    """Log a package folder as the run's logged model.
-
-    Parameters
-    ----------
-    client, run_id: the run.
-    name: the logged model's name.
-    folder: a package.
-    digest: its digest, recorded as a tag of the logged model.
-    estimator: the estimator's dotted path, shown as the model's type.
-    onnx: whether the package holds a verified export.
-    """
-    experiment = client.get_run(run_id).info.experiment_id
-    logged = client.create_logged_model(
-        experiment, name=name, source_run_id=run_id, tags={DIGEST_TAG: digest}, model_type=estimator
-    )
-    client.log_model_artifacts(logged.model_id, str(folder))
-    client.finalize_logged_model(logged.model_id, "READY")
-    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
-    return PackageRef(model_id=logged.model_id, run_id=run_id, digest=digest, onnx=onnx)
-
-
 def register(client: MlflowClient, model: str, package: PackageRef, tags: Mapping[str, str]) -> ModelVersion:
-    """The registered version of a package; made on the first call, found on every later one.
+    """Return the registered version of a package, created at the first call.
 
     Parameters
     ----------
     client: the registry.
-    model: the registered model's name, made if it is new.
+    model: the registered model's name, created if it is new.
     package: a logged package.
-    tags: put on the version when it is made, beside the digest.
+    tags: set on a new version, with the digest.
 
     Raises
     ------
@@ -88,7 +63,7 @@ def register(client: MlflowClient, model: str, package: PackageRef, tags: Mappin
         client.get_logged_model(package.model_id)
     except MlflowException:
         raise RegistryError(
-            f"the package {package.model_id} that an earlier run cached is no longer in MLflow: run with --no-cache"
+            f"the package {package.model_id} of an earlier run's cache is no longer in MLflow: run with --no-cache"
         ) from None
     if not client.search_registered_models(f"name = '{model}'", max_results=1):
         client.create_registered_model(model)
@@ -105,39 +80,38 @@ def register(client: MlflowClient, model: str, package: PackageRef, tags: Mappin
 
 
 def registered_models(settings: Settings) -> list[str]:
-    """The names of all registered models, in their order.
+    """Return the names of all registered models, sorted.
 
     Raises
     ------
-    RegistryError: MLflow cannot be reached.
+    RegistryError: MLflow is unreachable.
     """
+    client = connect(settings)
     with reachable(settings):
-        client = connect(settings)
-        return sorted(
-            found.name for found in all_pages(lambda token: client.search_registered_models(page_token=token))
-        )
+        found = all_pages(lambda token: client.search_registered_models(page_token=token))
+    return sorted(model.name for model in found)
 
 
 def choose_model(settings: Settings, model: str | None) -> str:
-    """The registered model that is meant, which need not be named where there is only one.
+    """Return a registered model's name: the given one, or the only one.
 
     Raises
     ------
-    ConfigError: there is no such model, or several and none is named.
-    RegistryError: none is registered, or MLflow cannot be reached.
+    ConfigError: there is no such model, or there are several and none is given.
+    RegistryError: no model is registered, or MLflow is unreachable.
     """
     known = registered_models(settings)
     if not known:
         raise RegistryError("no model is registered yet: train one with python run.py --config baseline.yaml")
     if model is None and len(known) > 1:
-        raise ConfigError(f"several models are registered ({', '.join(known)}): say which with --model")
+        raise ConfigError(f"several models are registered ({', '.join(known)}): choose one with --model")
     if model is not None and model not in known:
         raise ConfigError(f"there is no model {model!r}; registered are: {', '.join(known)}")
     return model or known[0]
 
 
 def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:
-    """Bring a registered version's package to a local folder.
+    """Download a registered version's package to a local folder.
 
     Raises
     ------

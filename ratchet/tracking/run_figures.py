@@ -1,4 +1,4 @@
-"""The figures that a run logs: drawn without a display and without pyplot's global state."""
+"""The figures of a run, drawn without a display and without pyplot's global state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
     from ratchet.model.evaluation import Evaluation
 
-# Points beyond this add ink and no information.
+# More points do not make the figure clearer.
 MOST_POINTS = 2000
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
 def confusion_figure(evaluation: Evaluation) -> Figure:
-    """The confusion matrix of a classification, counts written into the cells."""
+    """Draw the confusion matrix of a classification, with the counts in the cells."""
     counts = np.array(evaluation.confusion)
     labels = [str(label) for label in evaluation.labels or ()]
     side = max(3.6, 0.7 * len(labels) + 1.8)
@@ -40,7 +40,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
 
 
 def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
-    """Rows on the first two embedded features, coloured by target."""
+    """Draw rows by their first two embedded features, coloured by target."""
     shown = features.iloc[:MOST_POINTS]
     values = target.iloc[:MOST_POINTS]
     x, y = shown.columns[0], shown.columns[min(1, shown.shape[1] - 1)]

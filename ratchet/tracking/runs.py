@@ -1,4 +1,4 @@
-"""Runs: what they start from, their figures, the runs inside them, and what is read back of them."""
+"""MLflow runs: their inputs, metrics, child runs, and the record of a finished run."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ from ratchet.tracking.connection import all_pages, connect
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from ratchet.model.evaluation import Evaluation
-
-
-# What a model costs, logged by the run that trained it: the fit in seconds, and its package in bytes.
+# Metrics of the run that trained a model: the seconds of the fit, and the bytes of the package.
 TRAINING_SECONDS, PACKAGE_BYTES = "training_seconds", "package_bytes"
 _LONGEST_PARAM = 6000
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
@@ -33,12 +30,12 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
 def log_inputs(
     client: MlflowClient, run_id: str, config: TrainingConfig, tags: Mapping[str, str], data_version: str
 ) -> None:
-    """Write down what a run starts from: parameters, lineage tags, the config and the data set.
+    """Log the inputs of a run: parameters, lineage tags, the config and the data set.
 
     Parameters
     ----------
     client, run_id: the run.
-    config: logged flat as parameters and whole as ``config.yaml``.
+    config: logged as flat parameters and as ``config.yaml``.
     tags: the lineage.
     data_version: the data set's content hash.
     """
@@ -50,21 +47,10 @@ def log_inputs(
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
-def log_evaluation(
-    client: MlflowClient, run_id: str, evaluation: Evaluation, model_id: str | None, prefix: str = ""
-) -> None:
-    """Log every metric and the interval of the primary one, on the run and on the logged model."""
-    figures = evaluation.metrics | {
-        f"{evaluation.primary_metric}_low": evaluation.low,
-        f"{evaluation.primary_metric}_high": evaluation.high,
-    }
-    log_metrics(client, run_id, {f"{prefix}{name}": value for name, value in figures.items()}, model_id)
-
-
 def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
-    """Log figures in one call; with ``model_id`` they show on the logged model too.
+    """Log metrics in one call; with ``model_id`` to the logged model too.
 
-    Characters that MLflow does not take in a metric's name, as a column's name may have, become underscores.
+    Characters that MLflow does not accept in a metric's name, as a column's name can have, become underscores.
     """
     now = int(time.time() * 1000)
     metrics = [
@@ -75,13 +61,13 @@ def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float],
 
 
 class ChildRun(BaseModel):
-    """A run inside another, whole: it is logged when all of it is known.
+    """A finished run inside another.
 
     Attributes
     ----------
-    steps: by metric, its value at each step.
+    steps: the values of each metric, step by step.
     began, ended: Unix time in seconds.
-    finished: or else it failed.
+    finished: whether it finished; otherwise it failed.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -97,7 +83,7 @@ class ChildRun(BaseModel):
 
 
 def child_runs(client: MlflowClient, parent: str, tag: str, value: str) -> dict[str, Any]:
-    """The runs of the parent's experiment that carry a tag with a value, by their name; the newest of each."""
+    """Return the child runs of the parent's experiment with a tag's value, by name; the newest of each name."""
     experiment = client.get_run(parent).info.experiment_id
     which = f"tags.`{tag}` = '{value}' AND tags.`mlflow.parentRunId` LIKE '%'"
     found = all_pages(lambda token: client.search_runs([experiment], which, max_results=1000, page_token=token))
@@ -105,13 +91,13 @@ def child_runs(client: MlflowClient, parent: str, tag: str, value: str) -> dict[
 
 
 def log_child_run(client: MlflowClient, parent: str, child: ChildRun, known: Any = None) -> None:
-    """Log a run inside another; what an earlier process has logged of it is completed, and put under this parent.
+    """Log a run inside another, or complete the one that an earlier process logged in part.
 
     Parameters
     ----------
-    client, parent: the run that it is inside of.
+    client, parent: the outer run.
     child: the run.
-    known: MLflow's run of the same name, where there is one.
+    known: MLflow's run of the same name, if there is one; its parent is updated.
     """
     began, ended = int(child.began * 1000), int(child.ended * 1000)
     if known is not None and known.info.status in ("FINISHED", "FAILED"):
@@ -130,7 +116,7 @@ def log_child_run(client: MlflowClient, parent: str, child: ChildRun, known: Any
 
 
 class RunRecord(BaseModel):
-    """What a finished run says of itself."""
+    """The metrics, data set and config of a finished run."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -142,7 +128,7 @@ class RunRecord(BaseModel):
 
     @property
     def quality(self) -> dict[str, float]:
-        """How good the model is on its holdout: the metrics without drift, gate and costs."""
+        """The metrics on the holdout, without those of drift, gate, training time and package size."""
         costs = (TRAINING_SECONDS, PACKAGE_BYTES)
         return {
             name: value
@@ -152,11 +138,11 @@ class RunRecord(BaseModel):
 
 
 def run_record(settings: Settings, run_id: str) -> RunRecord:
-    """Read back what a training run logged.
+    """Read what a training run logged.
 
     Raises
     ------
-    RegistryError: MLflow cannot be reached, or the run is gone.
+    RegistryError: MLflow is unreachable, or the run was deleted.
     """
     client = connect(settings)
     try:
@@ -164,7 +150,7 @@ def run_record(settings: Settings, run_id: str) -> RunRecord:
         config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/config.yaml")
         experiment = client.get_experiment(run.info.experiment_id).name
     except (MlflowException, OSError) as error:
-        raise RegistryError(f"the run {run_id} cannot be read back: {one_line(error)}") from None
+        raise RegistryError(f"the run {run_id} cannot be read: {one_line(error)}") from None
     datasets = run.inputs.dataset_inputs if run.inputs else []
     return RunRecord(
         name=run.info.run_name or run_id,
@@ -176,7 +162,7 @@ def run_record(settings: Settings, run_id: str) -> RunRecord:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as dotted keys: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
+    """Flatten nested mappings to dotted keys: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:

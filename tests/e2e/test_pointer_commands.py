@@ -184,4 +184,4 @@ def test_what_came_out_differently_and_what_has_changed_is_named(shell: Shell, t
 def test_a_version_whose_run_is_gone_cannot_be_trained_again(shell: Shell, trained: Settings) -> None:
     run = ProductionPointer(trained, MODEL).get("2").run_id
     artifacts.of_run(trained, run).delete_artifacts("config.yaml")
-    assert "cannot be read back" in refused(shell("reproduce", "2"))
+    assert "cannot be read" in refused(shell("reproduce", "2"))

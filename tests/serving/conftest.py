@@ -13,7 +13,7 @@ from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.tracking import connect, ensure_experiment, register
-from ratchet.tracking.log_package import log_packaged
+from ratchet.tracking.log_package import log_package
 from tests.conftest import new_database
 from tests.fitted import Trained, baseline
 from tests.homes import prepared
@@ -60,7 +60,7 @@ def publish(settings: Settings, model: str, trained: Trained) -> str:
     """Log and register a package, and return its version."""
     client = connect(settings)
     run = client.create_run(ensure_experiment(settings, model)).info.run_id
-    package = log_packaged(settings, run, model, trained.model, trained.train, trained.schema, "x")
+    package = log_package(settings, run, model, trained.model, trained.train, trained.schema, "x")
     return str(register(client, model, package, {}).version)
 
 

@@ -14,7 +14,7 @@ from ratchet.inference.package_cache import PackageCache
 from ratchet.registry.model_version import Version, from_mlflow
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
-from ratchet.tracking.log_package import log_packaged
+from ratchet.tracking.log_package import log_package
 from tests import artifacts
 from tests.fitted import Trained
 
@@ -31,7 +31,7 @@ def published(mlflow_settings: Settings, iris: Trained) -> Version:
     client.log_metric(run, "f1_macro", 0.9)
     client.log_metric(run, "drift_share", 0.1)
     client.log_metric(run, "gate.floor", 0.1)
-    package = log_packaged(mlflow_settings, run, model, iris.model, iris.train, iris.schema, "x")
+    package = log_package(mlflow_settings, run, model, iris.model, iris.train, iris.schema, "x")
     tags = {"ratchet.git_commit": "abc", "ratchet.version.numpy": "2.0"}
     return from_mlflow(client.get_model_version(model, str(register(client, model, package, tags).version)))
 

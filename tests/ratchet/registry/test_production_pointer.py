@@ -407,11 +407,11 @@ def test_a_registry_that_cannot_be_reached_is_told_and_nothing_changes(
 def test_a_real_package_is_verified_before_it_goes_in(
     mlflow_settings: Settings, model_name: str, iris: Trained, tmp_path: Path
 ) -> None:
-    from ratchet.tracking.log_package import log_packaged
+    from ratchet.tracking.log_package import log_package
 
     client = connect(mlflow_settings)
     run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id
-    package = log_packaged(mlflow_settings, run, model_name, iris.model, iris.train, iris.schema, "x")
+    package = log_package(mlflow_settings, run, model_name, iris.model, iris.train, iris.schema, "x")
     client.create_registered_model(model_name)
     for _ in range(2):
         client.create_model_version(model_name, package.uri, run, tags={DIGEST_TAG: package.digest})

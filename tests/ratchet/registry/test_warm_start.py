@@ -156,7 +156,10 @@ def test_what_can_go_on_is_let_through(kind: str) -> None:
     ("estimator", "reason"),
     [
         ("sklearn.tree.DecisionTreeClassifier", "has neither the parameter warm_start nor partial_fit; set train.mode"),
-        ("sklearn.ensemble.HistGradientBoostingClassifier", "can continue on the same rows only, as scikit-learn documents"),
+        (
+            "sklearn.ensemble.HistGradientBoostingClassifier",
+            "can continue on the same rows only, as scikit-learn documents",
+        ),
     ],
 )
 def test_what_cannot_go_on_is_refused_in_one_line(iris: Trained, estimator: str, reason: str) -> None:

@@ -17,10 +17,10 @@ from ratchet.tracking import (
     connect,
     download,
     ensure_experiment,
-    flat,
     register,
 )
-from ratchet.tracking.log_package import log_packaged
+from ratchet.tracking.log_package import log_package
+from ratchet.tracking.runs import flat
 from tests.fitted import Trained
 
 
@@ -32,7 +32,7 @@ def client(mlflow_settings: Settings) -> MlflowClient:
 def log(settings: Settings, name: str, trained: Trained) -> PackageRef:
     client = connect(settings)
     run = client.create_run(ensure_experiment(settings, name)).info.run_id
-    return log_packaged(
+    return log_package(
         settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
     )
 
@@ -98,7 +98,7 @@ def test_artifacts_that_are_gone_are_told(
 
 
 def test_a_step_without_a_tracker_is_told() -> None:
-    with pytest.raises(RegistryError, match="give it an MLflow experiment tracker"):
+    with pytest.raises(RegistryError, match="add an MLflow experiment tracker"):
         active_run_id()
 
 
