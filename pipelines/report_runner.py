@@ -1,4 +1,4 @@
-"""From the config of a report to a finished run, and what there is to say of it."""
+"""Run the reporting pipeline, and summarise the report."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 from pipelines.progress import Listener
 from pipelines.runner import execute
 from ratchet.config.reporting import ReportingConfig
+from ratchet.monitoring.production_rows import newest_predictions
 from ratchet.monitoring.reports.record_files import export_records
-from ratchet.monitoring.reports.report import Report, champion, has_answered
+from ratchet.monitoring.reports.report import Report
+from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import choose_model
 
@@ -20,7 +22,7 @@ _MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """A report that was drawn, and where it is."""
+    """A drawn report, and where it was logged."""
 
     report: Report
     method: str
@@ -32,11 +34,10 @@ class ReportSummary:
 
     @property
     def lines(self) -> Iterator[str]:
-        """What a person reads at the end."""
+        """The summary for the console."""
         report = self.report
         yield _line(
-            report.model,
-            f"version {report.version}: {report.predictions} predictions, {report.labelled} with a known truth",
+            report.model, f"version {report.version}: {report.predictions} predictions, {report.labelled} labelled"
         )
         for name, (value, holdout) in report.figures.items():
             yield _line(name, f"{value:.4f}" + ("" if holdout is None else f"  (holdout {holdout:.4f})"))
@@ -47,7 +48,7 @@ class ReportSummary:
         yield _line("files", report.records)
         yield _line("MLflow run", f"{self.mlflow_run_id} in {self.tracking_uri}: report.html, report.json")
         yield _line("ZenML run", f"{self.run_name} ({self.zenml_run_id})")
-        yield _line("look at it", "python run.py ui evidently")
+        yield _line("pages", "python run.py ui evidently")
 
     @property
     def _drift(self) -> str:
@@ -55,13 +56,13 @@ class ReportSummary:
         strongest = sorted(drifted, key=drift.__getitem__, reverse=True)[:_MOST_NAMED]
         named = ", ".join(f"{name} {drift[name]:.3f}" for name in strongest)
         more = ", …" if len(drifted) > _MOST_NAMED else ""
-        limit = f"{len(drifted)} of {len(drift)} columns at {self.method} {self.threshold:g} or over"
+        limit = f"{len(drifted)} of {len(drift)} columns at {self.method} {self.threshold:g} or above"
         return f"{limit}: {named}{more}" if drifted else limit
 
 
 @dataclass(frozen=True)
-class NothingYet:
-    """There is a champion, and nobody has asked it anything."""
+class NoPredictions:
+    """A champion without predictions, of which no report can be drawn."""
 
     model: str
     version: str
@@ -69,31 +70,32 @@ class NothingYet:
 
     @property
     def lines(self) -> Iterator[str]:
-        """What a person reads at the end."""
-        yield f"{self.model} version {self.version} has answered nothing yet: there is nothing to report on"
+        """The summary for the console."""
+        yield f"{self.model} version {self.version} has no predictions yet: there is nothing to report on"
         yield _line("files", self.records)
 
 
 def run_reporting(
     config: ReportingConfig, settings: Settings, *, label: str, verbose: bool, listener: Listener
-) -> ReportSummary | NothingYet:
-    """Draw a report on the champion, where it has answered anything.
+) -> ReportSummary | NoPredictions:
+    """Draw a report on the champion, if it has predictions.
 
     Parameters
     ----------
-    config: what to draw.
+    config: the report's config.
     settings, label, verbose, listener: as for ``pipelines.runner.run_training``.
 
     Raises
     ------
     ConfigError: there are several models, and the config names none.
-    RegistryError: nothing is in Production, or MLflow cannot be reached.
+    RegistryError: nothing is in Production, or MLflow is unreachable.
     RatchetError: the report could not be drawn.
     """
     model = choose_model(settings, config.model)
-    version = champion(settings, model)
-    if not has_answered(settings, version):
-        return NothingYet(model, version.version, export_records(settings, model, version.version).summary)
+    pointer = ProductionPointer(settings, model)
+    version = pointer.require_current()
+    if not newest_predictions(pointer.store, model, version.version, 1):
+        return NoPredictions(model, version.version, export_records(settings, pointer.store, version).summary)
 
     def start(configured: Any) -> Any:
         return configured(config, model)

@@ -29,7 +29,7 @@ from ratchet.monitoring.production_rows import (
     nth_label,
     watermark,
 )
-from ratchet.monitoring.windows import Span, drift_windows, quality_windows, record_drift_window, record_quality
+from ratchet.monitoring.windows import drift_windows, quality_windows, record_drift_window, record_quality
 from ratchet.store.database import Store
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class DriftSeen:
             report = drift.compare_window(
                 features, [row.prediction for row in rows], view.package(), view.config.drift, view.version
             )
-            span = Span(first=rows[-1].prediction_id, last=rows[0].prediction_id)
-            record_drift_window(view.store, view.model, view.version, report, span)
+            first, last = rows[-1].prediction_id, rows[0].prediction_id
+            record_drift_window(view.store, view.model, view.version, report, first, last)
             windows = drift_windows(view.store, view.model, view.version, asked.n)
             note = report.summary
         counted = [window for window in windows if window["created_at"] > view.begun]

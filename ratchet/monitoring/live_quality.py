@@ -1,4 +1,4 @@
-"""How good the champion is in production: measured where labels have come, estimated while they are late."""
+"""Live quality: metrics of the champion on labelled production rows, and their estimate before labels arrive."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ratchet.model.evaluation import interval
 from ratchet.model.tasks import dependent_block
 from ratchet.monitoring.production_rows import Label, LabelledRow, PredictedRow
 
-# Metrics that follow from a confusion matrix, and so from an expected one.
+# Metrics of a confusion matrix, which can be computed from an expected one.
 ESTIMABLE = ("accuracy", "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")
-# A class that is predicted and never occurs in a window would count as 0: four mistakes in 200 rows would halve F1.
+# A class that is predicted but never occurs would count as 0: four mistakes in 200 rows would halve a macro F1.
 _LEAST_SUPPORT = 1.0
 _LEAST_EXPECTED_SUPPORT = 0.5
 _CONFIDENCE = 0.95
@@ -29,19 +29,19 @@ _RESAMPLES = 500
 
 
 class Quality(BaseModel):
-    """A version's figures on a window of labelled production rows.
+    """A version's metrics on a window of labelled production rows.
 
     Attributes
     ----------
-    version: the version that answered them.
-    metric: the one that decides.
-    value: its value on the window; None where there is no verdict.
+    version: the version that predicted the rows.
+    metric: the metric that decides.
+    value: its value on the window; None without a verdict.
     low, high: its 95 % bootstrap interval.
-    baseline: its value on the holdout, when the version was made.
-    dropped: whether the window shows a fall of the size that was asked for.
+    baseline: its value on the version's holdout.
+    dropped: whether the metric dropped by the configured amount.
     n_rows: rows in the window.
     metrics: every metric that is defined on the window.
-    estimate: the metric as it is expected from the probabilities alone, over the newest predictions.
+    estimate: the metric expected from the probabilities alone, over the newest predictions.
     reason: the verdict in words.
     """
 
@@ -62,21 +62,20 @@ class Quality(BaseModel):
 
 @dataclass(frozen=True)
 class ExpectedScores(metrics.ClassificationScores):
-    """Predictions beside probabilities in place of the truth: the counts of rows are expected ones.
+    """Predictions with probabilities in place of the truth: counts of rows are expected counts.
 
-    A row that was answered with class p counts in the cell (t, p) with the probability of t. Confidence-based
-    performance estimation (CBPE; NannyML's documentation, "Confidence-based Performance Estimation"). It holds as far
-    as the probabilities are calibrated on what production sends: it follows a drift of the features within what the
-    model knows, and is blind to a change of what the features mean.
+    A row predicted as class p counts in the cell (t, p) with the probability of t. Confidence-based performance
+    estimation (CBPE; NannyML's documentation, "Confidence-based Performance Estimation"). It requires probabilities
+    that are calibrated on production rows: it follows drift of the features within the training distribution, and
+    does not detect concept drift.
 
-    A class of which less than half a row is expected does not count in a macro metric: the most likely window has no
-    row of it.
+    A class with an expected count below half a row is left out of a macro metric: most likely, no row belongs to it.
     """
 
     least_support: float | None = _LEAST_EXPECTED_SUPPORT
 
     def margins(self, weights: metrics.Floats) -> metrics.Margins:
-        """The expected counts of rows by class."""
+        """Return the expected counts of rows by class."""
         if self.probabilities is None:
             raise ValueError("an estimate needs probabilities")
         predicted = metrics.one_hot(self.predicted, self.n_classes)
@@ -99,56 +98,53 @@ def measure(
     *,
     in_order: bool = False,
 ) -> Quality:
-    """Measure a version on a window, and say whether it has fallen.
+    """Measure a version on a window, and decide whether its quality dropped.
 
-    It has fallen when the metric is worse than the baseline by at least ``drop``, and the whole interval is worse than
-    the baseline. A macro metric is the mean over the classes that occur in the window: one that is predicted here and
-    there, and of which no row came, does not count as 0.
+    It dropped if the metric is worse than the baseline by ``drop`` or more, and the whole interval is worse than the
+    baseline. A macro metric is the mean over the classes that occur in the window.
 
     Parameters
     ----------
-    rows: labelled rows that the version answered.
+    rows: labelled rows that the version predicted.
     unlabelled: its newest predictions, for the estimate.
     version: the version.
-    metric: which metric decides.
+    metric: the metric that decides.
     asked: sizes and limits.
-    baseline: the metric on the version's holdout, None where it is not known.
+    baseline: the metric on the version's holdout; None if it is unknown.
     seed: of the bootstrap.
     task: of the version.
     positive, costs: as for ``scores_of``.
-    in_order: whether time orders the rows: those that follow each other are alike, and the bootstrap draws them
-        together, as on the holdout.
+    in_order: whether time orders the rows: neighbours are then alike, and the bootstrap draws blocks of them, as on
+        the holdout.
     """
     estimate = estimated(unlabelled, metric)
     scores = scores_of(rows, task, positive, costs)
-    if scores is None or len(scores) < asked.minimum_rows:
-        found = 0 if scores is None else len(scores)
-        reason = f"{found} labelled rows, {asked.minimum_rows} are needed"
-        return Quality(version=version, metric=metric, n_rows=found, estimate=estimate, reason=reason)
-    figures = {name: metrics.point(name, scores) for name in metrics.available(scores)}
-    figures = {name: value for name, value in figures.items() if not math.isnan(value)}
-    if metric not in figures:
-        reason = f"{metric} is not defined on this window of {len(scores)} rows"
-        return Quality(
-            version=version, metric=metric, n_rows=len(scores), metrics=figures, estimate=estimate, reason=reason
-        )
-    value = figures[metric]
-    block = dependent_block(len(scores)) if in_order else 1
-    low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed, block)
-    dropped, reason = _verdict(metric, value, (low, high), baseline, asked.drop, len(scores))
-    return Quality(
+    n_rows = 0 if scores is None else len(scores)
+    if scores is None or n_rows < asked.minimum_rows:
+        reason = f"{n_rows} labelled rows, {asked.minimum_rows} are needed"
+        return Quality(version=version, metric=metric, n_rows=n_rows, estimate=estimate, reason=reason)
+    figures = defined_metrics(scores)
+    found = Quality(
         version=version,
         metric=metric,
-        value=value,
-        low=low,
-        high=high,
-        baseline=baseline,
-        dropped=dropped,
-        n_rows=len(scores),
+        n_rows=n_rows,
         metrics=figures,
         estimate=estimate,
-        reason=reason,
+        reason=f"{metric} is not defined on this window of {n_rows} rows",
     )
+    if metric not in figures:
+        return found
+    block = dependent_block(n_rows) if in_order else 1
+    low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed, block)
+    dropped, reason = _verdict(metric, figures[metric], (low, high), baseline, asked.drop, n_rows)
+    update = {"value": figures[metric], "low": low, "high": high, "baseline": baseline, "dropped": dropped}
+    return found.model_copy(update=update | {"reason": reason})
+
+
+def defined_metrics(scores: metrics.Scores) -> dict[str, float]:
+    """Return every metric that is defined on some rows, by name."""
+    figures = {name: metrics.point(name, scores) for name in metrics.available(scores)}
+    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def scores_of(
@@ -157,15 +153,15 @@ def scores_of(
     positive: Label | None = None,
     costs: Costs | None = None,
 ) -> metrics.Scores | None:
-    """Labelled rows as scores; None where there is nothing to score.
+    """Return labelled rows as scores, or None if no row can be scored.
 
-    Macro metrics of them are averaged over the classes that occur.
+    Their macro metrics are averaged over the classes that occur.
 
     Parameters
     ----------
-    rows: as the store gives them; a whole number may be an integer there, whatever the task.
+    rows: rows from the store, which can return a whole number as an integer, whatever the task.
     task: of the model.
-    positive, costs: of a model with two classes, as its schema has them.
+    positive, costs: of a model with two classes, from its schema.
     """
     judged = truth_of(rows, task)
     if not judged:
@@ -187,16 +183,15 @@ def scores_of(
 
 
 def truth_of(rows: Sequence[LabelledRow], task: TaskName) -> list[LabelledRow]:
-    """The rows that can be scored, each with a target.
+    """Return the rows that can be scored, each with a target.
 
-    Of a row that is only known to be wrong, the truth is taken to be the class that the model thought the most likely
-    of the others, or, of a model without probabilities, the one that was most often the truth: leaving such rows out
-    would make the model look better than it is.
+    If feedback only marks a prediction as wrong, the target is the most probable other class, or, for a model without
+    probabilities, the most frequent one. Leaving such rows out would overestimate the model's quality.
 
     Parameters
     ----------
-    rows: as the store gives them.
-    task: of the model; of a regression nothing is known without a target.
+    rows: rows from the store.
+    task: of the model; a regression row without a target is left out.
     """
     if task not in LABELLED:
         return [row for row in rows if row.target is not None]
@@ -206,13 +201,12 @@ def truth_of(rows: Sequence[LabelledRow], task: TaskName) -> list[LabelledRow]:
 
 
 def estimated(rows: Sequence[PredictedRow], metric: str) -> float | None:
-    """What a metric is expected to be on rows whose labels have not come; None where that cannot be said.
+    """Return the expected value of a metric on rows without labels, or None if it cannot be estimated.
 
     Parameters
     ----------
     rows: predictions with probabilities.
-    metric: one that follows from a confusion matrix; a macro metric also needs a class of which at least half a row is
-        expected.
+    metric: one of ``ESTIMABLE``; a macro metric also needs a class with an expected count of half a row or more.
     """
     if metric not in ESTIMABLE or not rows:
         return None
@@ -229,14 +223,14 @@ def estimated(rows: Sequence[PredictedRow], metric: str) -> float | None:
 def _verdict(
     metric: str, value: float, ends: tuple[float, float], baseline: float | None, drop: float, n_rows: int
 ) -> tuple[bool, str]:
-    said = f"{metric} {value:.3f} (95 % interval {ends[0]:.3f} to {ends[1]:.3f}, {n_rows} rows)"
+    measured = f"{metric} {value:.3f} (95 % interval {ends[0]:.3f} to {ends[1]:.3f}, {n_rows} rows)"
     if baseline is None:
-        return False, f"{said}, the holdout's figure is not known"
+        return False, f"{measured}, the holdout's figure is not known"
     if metric in LOSSES:
         dropped = value >= baseline + drop and ends[0] > baseline
     else:
         dropped = value <= baseline - drop and ends[1] < baseline
-    return dropped, f"{said}, {baseline:.3f} on the holdout"
+    return dropped, f"{measured}, {baseline:.3f} on the holdout"
 
 
 def _truth(row: LabelledRow, usual: Sequence[str]) -> Label | None:
@@ -249,14 +243,13 @@ def _truth(row: LabelledRow, usual: Sequence[str]) -> Label | None:
 
 
 def _most_frequent(rows: Sequence[LabelledRow]) -> list[str]:
-    """All classes that were a truth or a prediction: the most frequent truth first, ties in the names' order."""
+    """Return all targets and predictions: the most frequent target first, ties by name."""
     truths = Counter(str(row.target) for row in rows if row.target is not None)
     names = sorted(set(truths) | {str(row.prediction) for row in rows})
     return sorted(names, key=truths.__getitem__, reverse=True)
 
 
 def _classes(rows: Sequence[PredictedRow | LabelledRow], truths: Sequence[Label]) -> list[str]:
-    """The names of all classes that a row knows of."""
     names = {str(row.prediction) for row in rows} | {str(truth) for truth in truths}
     for row in rows:
         names.update(row.probabilities or ())

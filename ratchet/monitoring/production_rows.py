@@ -1,7 +1,6 @@
-"""What production has to say, as read from the store: what was predicted, and what turned out to be so.
+"""Predictions and feedback of production, read from the store.
 
-Every reader here starts from an index and reads no more rows than it is asked for, so that what a question costs does
-not depend on how much was ever stored.
+Every query here uses an index and has a row limit, so that its cost does not grow with the size of the tables.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ Label = str | int | float
 
 
 class PredictedRow(NamedTuple):
-    """A row that was answered.
+    """A predicted row.
 
     Attributes
     ----------
     prediction_id: ids sort by time.
-    version: the version that answered.
-    features: the record as it came.
+    version: the version that predicted it.
+    features: the record as it was received.
     prediction: the label or number.
     probabilities: by class name, or None.
     """
@@ -37,15 +36,15 @@ class PredictedRow(NamedTuple):
 
 
 class LabelledRow(NamedTuple):
-    """A row that was answered, and what is known of the truth.
+    """A predicted row with its feedback.
 
     Attributes
     ----------
     prediction_id, version, features, prediction, probabilities: as for ``PredictedRow``.
-    target: the truth; None where it is only known whether the answer was right.
-    correct: whether the answer was right; None for a regression.
+    target: the true label or number; None if the feedback only has ``correct``.
+    correct: whether the prediction was right; None for a regression.
     seq: the number of the feedback, in the order of commits.
-    created_at: when the feedback came, in seconds since the epoch.
+    created_at: the time of the feedback, in seconds since the epoch.
     """
 
     prediction_id: str
@@ -60,19 +59,19 @@ class LabelledRow(NamedTuple):
 
 
 def watermark(store: Store, model: str) -> int:
-    """The number of the newest feedback for a model; 0 where there is none."""
+    """Return the number of a model's newest feedback, or 0."""
     newest = sa.select(feedback.c.seq).where(feedback.c.model == model).order_by(feedback.c.seq.desc()).limit(1)
     with store.reading() as connection:
         return int(connection.scalar(newest) or 0)
 
 
 def count_labels(store: Store, model: str, after: int, most: int) -> int:
-    """How many rows got a known truth after a watermark, counted no further than ``most``; corrections do not count."""
+    """Count the rows that got their first target after a watermark, up to ``most``; corrections do not count."""
     return _count(store, _new_labels(model, after), most)
 
 
 def count_judged(store: Store, model: str, version: str, after: int, most: int) -> int:
-    """How many rows of a version were judged for the first time after a watermark: right, wrong, or by a truth."""
+    """Count the rows of a version that got their first feedback of any kind after a watermark, up to ``most``."""
     new = sa.select(feedback.c.seq).where(
         feedback.c.model == model,
         feedback.c.version == version,
@@ -83,41 +82,36 @@ def count_judged(store: Store, model: str, version: str, after: int, most: int) 
 
 
 def nth_label(store: Store, model: str, after: int, n: int) -> int:
-    """The number of the n-th label after a watermark.
+    """Return the feedback number of the n-th label after a watermark.
 
     Parameters
     ----------
-    n: from 1; there have to be so many.
+    n: from 1; that many labels have to exist.
     """
     new = _new_labels(model, after).order_by(feedback.c.seq)
     with store.reading() as connection:
         return int(connection.execute(new.offset(n - 1).limit(1)).scalar_one())
 
 
-def labelled_rows(store: Store, model: str, version: str, limit: int, *, up_to: int | None = None) -> list[LabelledRow]:
-    """The newest labelled rows that one version answered, newest first; superseded labels are left out.
+def labelled_rows(store: Store, model: str, version: str, limit: int) -> list[LabelledRow]:
+    """Return the newest labelled rows of a version, newest first, without superseded labels.
 
     Parameters
     ----------
-    limit: the most rows.
-    up_to: a watermark; None for now.
+    limit: the maximum of rows.
     """
-    return _labelled(store, sa.and_(feedback.c.model == model, feedback.c.version == version), limit, up_to)
+    return _labelled(store, sa.and_(feedback.c.model == model, feedback.c.version == version), limit)
 
 
 def labels_up_to(store: Store, model: str, up_to: int, limit: int) -> list[LabelledRow]:
-    """The newest rows with a known truth as they stood at a watermark, whichever version answered, oldest first.
+    """Return the newest rows with a target at a watermark, of any version, in the order of their predictions.
 
-    The same watermark gives the same rows for ever: a correction that came later does not count.
+    The same watermark always gives the same rows: later corrections do not count.
 
     Parameters
     ----------
     up_to: the watermark.
-    limit: the most rows, by the order in which the labels came.
-
-    Returns
-    -------
-    Rows in the order of their predictions.
+    limit: the maximum of rows; those with the newest labels are kept.
     """
     rows = _labelled(store, sa.and_(feedback.c.model == model, feedback.c.target.is_not(None)), limit, up_to)
     return sorted(rows, key=lambda row: row.prediction_id)
@@ -126,13 +120,13 @@ def labels_up_to(store: Store, model: str, up_to: int, limit: int) -> list[Label
 def newest_predictions(
     store: Store, model: str, version: str | None, limit: int, *, after: str | None = None
 ) -> list[PredictedRow]:
-    """The newest rows that were answered, newest first.
+    """Return the newest predicted rows, newest first.
 
     Parameters
     ----------
-    version: by this version alone; None for any.
-    limit: the most rows.
-    after: only those with a higher id.
+    version: the version that predicted them; None for any.
+    limit: the maximum of rows.
+    after: only rows with a higher prediction id.
     """
     table = predictions.c
     statement = sa.select(table.id, table.version, table.features, table.prediction, table.probabilities).where(
@@ -146,7 +140,7 @@ def newest_predictions(
 
 
 def first_id(at: float) -> str:
-    """An id that is below those of all predictions from an instant on (UUID version 7: RFC 9562, section 5.7).
+    """Return an id below those of all predictions from an instant on (UUID version 7: RFC 9562, section 5.7).
 
     Parameters
     ----------
@@ -173,11 +167,11 @@ def _new_labels(model: str, after: int) -> Any:
     return new.where(feedback.c.target.is_not(None), first)
 
 
-def _labelled(store: Store, where: Any, limit: int, up_to: int | None) -> list[LabelledRow]:
-    standing: Any = feedback.c.superseded_by.is_(None)
+def _labelled(store: Store, where: Any, limit: int, up_to: int | None = None) -> list[LabelledRow]:
+    current: Any = feedback.c.superseded_by.is_(None)
     if up_to is not None:
-        standing = sa.and_(feedback.c.seq <= up_to, sa.or_(standing, feedback.c.superseded_by > up_to))
-    newest = sa.select(feedback).where(where, standing).order_by(feedback.c.seq.desc()).limit(limit).subquery("newest")
+        current = sa.and_(feedback.c.seq <= up_to, sa.or_(current, feedback.c.superseded_by > up_to))
+    newest = sa.select(feedback).where(where, current).order_by(feedback.c.seq.desc()).limit(limit).subquery("newest")
     table = predictions.c
     statement = (
         sa.select(

@@ -1,8 +1,7 @@
-"""What was found on windows of production rows, kept in the store so that a restart forgets nothing."""
+"""Stored verdicts on windows of production rows: drift and live quality."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,46 +12,37 @@ from ratchet.store.database import Store
 from ratchet.store.tables import drift_results, quality_results
 
 
-@dataclass(frozen=True)
-class Span:
-    """Where a window lies: the lowest and the highest id of its predictions."""
+def record_drift_window(store: Store, model: str, version: str, report: DriftReport, first: str, last: str) -> bool:
+    """Store the verdict on a window of production rows; return whether it was not stored before.
 
-    first: str
-    last: str
-
-
-def record_drift_window(store: Store, model: str, version: str, report: DriftReport, span: Span) -> bool:
-    """Write down the verdict on a window of production; whether nobody else had."""
-    return _record_drift(
-        store, model, version, report, kind="production", first_prediction=span.first, last_prediction=span.last
-    )
+    Parameters
+    ----------
+    first, last: the lowest and the highest prediction id in the window.
+    """
+    return _record_drift(store, model, version, report, kind="production", first_prediction=first, last_prediction=last)
 
 
 def record_drift_of_training(store: Store, model: str, report: DriftReport, run_id: str) -> None:
-    """Write down how the rows of a training run compare with the champion's; nothing where there was none."""
+    """Store the drift of a training run's rows against the champion; nothing is stored without a champion."""
     if report.reference is not None:
         _record_drift(store, model, report.reference, report, kind="training", run_id=run_id)
 
 
 def drift_windows(store: Store, model: str, version: str | None, limit: int) -> list[dict[str, Any]]:
-    """The newest windows of production, newest first.
+    """Return the newest drift windows of production, newest first.
 
     Parameters
     ----------
-    version: judged against this version; None for any.
-    limit: the most rows.
+    version: the version they were compared with; None for any.
+    limit: the maximum of windows.
     """
-    table = drift_results.c
-    where = sa.and_(table.model == model, table.kind == "production")
-    if version is not None:
-        where = sa.and_(where, table.version == version)
-    return _rows(store, sa.select(drift_results).where(where).order_by(table.id.desc()).limit(limit))
+    return _newest(store, drift_results, limit, model=model, kind="production", version=version)
 
 
 def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> bool:
-    """Write down the quality on a window of labelled rows; whether nobody else had."""
+    """Store the quality on a window of labelled rows; return whether it was not stored before."""
     if found.value is None or found.low is None or found.high is None:
-        raise ValueError("a window without a verdict is not written down")
+        raise ValueError("a window without a verdict is not stored")
     with store.transaction() as connection:
         return store.insert_new(
             connection,
@@ -75,20 +65,14 @@ def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> b
 def quality_windows(
     store: Store, model: str, version: str | None, limit: int, *, metric: str | None = None
 ) -> list[dict[str, Any]]:
-    """The newest windows of labelled rows, newest first.
+    """Return the newest quality windows, newest first.
 
     Parameters
     ----------
     version, limit: as for ``drift_windows``.
-    metric: judged by this metric; None for any.
+    metric: the metric that decided; None for any.
     """
-    table = quality_results.c
-    where: Any = table.model == model
-    if version is not None:
-        where = sa.and_(where, table.version == version)
-    if metric is not None:
-        where = sa.and_(where, table.metric == metric)
-    return _rows(store, sa.select(quality_results).where(where).order_by(table.id.desc()).limit(limit))
+    return _newest(store, quality_results, limit, model=model, version=version, metric=metric)
 
 
 def _record_drift(store: Store, model: str, version: str, report: DriftReport, **values: Any) -> bool:
@@ -107,6 +91,9 @@ def _record_drift(store: Store, model: str, version: str, report: DriftReport, *
         )
 
 
-def _rows(store: Store, statement: Any) -> list[dict[str, Any]]:
+def _newest(store: Store, table: sa.Table, limit: int, **values: str | None) -> list[dict[str, Any]]:
+    """Return the newest rows whose columns have the values; None is any value."""
+    where = [table.c[name] == value for name, value in values.items() if value is not None]
+    statement = sa.select(table).where(*where).order_by(table.c.id.desc()).limit(limit)
     with store.reading() as connection:
         return [dict(row._mapping) for row in connection.execute(statement)]

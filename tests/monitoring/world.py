@@ -15,7 +15,7 @@ from ratchet.loop.training_runs import TrainingRuns
 from ratchet.monitoring.drift.report import DriftReport
 from ratchet.monitoring.live_quality import Quality
 from ratchet.monitoring.production_rows import watermark
-from ratchet.monitoring.windows import Span, record_drift_window, record_quality
+from ratchet.monitoring.windows import record_drift_window, record_quality
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store
@@ -99,7 +99,7 @@ def judge(store: Store, model: str, version: str, *, drifted: bool = False, drop
     report = DriftReport(
         reference=version, method="psi", figures=figures, share=share, detected=drifted, n_rows=200, level=0.01
     )
-    assert record_drift_window(store, model, version, report, Span(now, now))
+    assert record_drift_window(store, model, version, report, now, now)
     value = 0.6 if dropped else 0.93
     found = Quality(
         version=version,

@@ -1,4 +1,4 @@
-"""The reporting pipeline on real stores: one report, looked at from all sides."""
+"""The reporting pipeline on real stores: one report and everything that it writes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from pipelines.report_runner import NothingYet, ReportSummary, run_reporting
+from pipelines.report_runner import NoPredictions, ReportSummary, run_reporting
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data import row_hashes
 from ratchet.errors import RegistryError
@@ -43,19 +43,19 @@ ROWS = 90
 
 @dataclass(frozen=True)
 class Reported:
-    """A champion before and after it had answered, and its report."""
+    """A champion before and after its predictions, and its report."""
 
     settings: Settings
     subject: VersionRows
-    before: ReportSummary | NothingYet
+    before: ReportSummary | NoPredictions
     summary: ReportSummary
 
 
-def answer(settings: Settings, subject: VersionRows) -> None:
-    """Have the store hold answers of a version to rows of its data set, two of three with their truth."""
+def store_predictions(settings: Settings, subject: VersionRows) -> None:
+    """Store predictions of a version for rows of its data set, two of three with their label."""
     rows = pd.concat([subject.train, subject.holdout]).head(ROWS)
     features = subject.schema.select(rows).assign(sepal_width=lambda frame: frame["sepal_width"] + 2)
-    said = subject.model.predict(features)
+    predicted = subject.model.predict(features)
     common: dict[str, Any] = {"model": MODEL, "version": subject.version.version, "created_at": time.time()}
     store = open_store(settings)
     insert_predictions(
@@ -65,7 +65,7 @@ def answer(settings: Settings, subject: VersionRows) -> None:
                 **common,
                 "id": f"{at:036d}",
                 "features": features.iloc[at].to_dict(),
-                "prediction": said[at],
+                "prediction": predicted[at],
                 "score": None,
                 "probabilities": None,
                 "latency": 0.001,
@@ -82,13 +82,13 @@ def answer(settings: Settings, subject: VersionRows) -> None:
         connection.execute(sa.insert(feedback), truths)
 
 
-def run(settings: Settings) -> ReportSummary | NothingYet:
+def run(settings: Settings) -> ReportSummary | NoPredictions:
     return run_reporting(CONFIG, settings, label="test", verbose=False, listener=lambda *event: None)
 
 
 @pytest.fixture(scope="module")
 def reported(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reported]:
-    """A champion that has answered, and one report on it."""
+    """A champion with predictions, and one report on it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RATCHET_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         here = load_settings()
@@ -98,28 +98,28 @@ def reported(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
         subject = load_version_rows(here, champion)
         before = run(here)
         assert not workspace(here).exists()
-        answer(here, subject)
+        store_predictions(here, subject)
         summary = run(here)
         assert isinstance(summary, ReportSummary)
         yield Reported(here, subject, before, summary)
 
 
-def test_before_anybody_asked_there_is_nothing_to_report(reported: Reported) -> None:
-    assert isinstance(reported.before, NothingYet)
-    said, files = reported.before.lines
-    assert said == "reported version 1 has answered nothing yet: there is nothing to report on"
+def test_a_champion_without_predictions_has_nothing_to_report(reported: Reported) -> None:
+    assert isinstance(reported.before, NoPredictions)
+    line, files = reported.before.lines
+    assert line == "reported version 1 has no predictions yet: there is nothing to report on"
     assert "prod_data.csv (0 rows)" in files
 
 
-def test_the_report_says_what_there_is_to_say(reported: Reported) -> None:
+def test_the_summary_has_quality_drift_and_the_columns_that_drifted(reported: Reported) -> None:
     report = reported.summary.report
     assert (report.predictions, report.labelled) == (90, 60)
     assert report.drifted == ("sepal_width",)
     assert report.drift_share == 0.25
     lines = "\n".join(reported.summary.lines)
-    assert "version 1: 90 predictions, 60 with a known truth" in lines
+    assert "version 1: 90 predictions, 60 labelled" in lines
     assert f"f1_macro               {report.figures['f1_macro'][0]:.4f}  (holdout 0.9333)" in lines
-    assert "1 of 4 columns at psi 0.2 or over: sepal_width" in lines
+    assert "1 of 4 columns at psi 0.2 or above: sepal_width" in lines
 
 
 def test_the_page_and_the_figures_are_in_mlflow(reported: Reported) -> None:
@@ -143,27 +143,28 @@ def test_the_page_and_the_figures_are_artifacts_of_zenml(reported: Reported) -> 
     assert content["drifted"] == ["sepal_width"]
 
 
-def test_evidently_was_imported_by_nobody_here(reported: Reported) -> None:
-    assert "evidently" not in sys.modules
+def test_only_the_worker_process_imports_evidently() -> None:
+    program = "import sys, pipelines.report_runner, pipelines.reporting\nsys.exit('evidently' in sys.modules)"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, check=True)
 
 
-def test_the_training_rows_are_those_that_the_package_was_fitted_on(reported: Reported, tmp_path: Path) -> None:
+def test_the_training_rows_are_those_that_the_package_was_fitted_on(reported: Reported) -> None:
     package = fetch_package(reported.settings, reported.subject.version)
     train, _ = training_rows(reported.settings, reported.subject.version)
     assert np.array_equal(np.sort(row_hashes(train)), package.training_rows)
 
 
-def test_the_files_of_record_go_through_the_embedder_of_the_version(reported: Reported) -> None:
+def test_the_record_files_hold_the_features_of_the_versions_embedder(reported: Reported) -> None:
     production = pd.read_csv(reported.settings.data_dir / "prod_data.csv")
     assert list(production.columns) == ["PCA_1", "PCA_2", "PCA_3", "target", "prediction"]
     estimator = reported.subject.model.named_steps["model"]
     assert estimator.predict(production.filter(like="PCA").to_numpy()).tolist() == production["prediction"].tolist()
-    files = export_records(reported.settings, MODEL, "1")
+    files = export_records(reported.settings, open_store(reported.settings), reported.subject.version)
     assert (files.reference_rows, files.production_rows) == (120, 60)
     assert pd.read_csv(files.production).equals(production)
 
 
-def test_nothing_is_left_in_the_home(reported: Reported) -> None:
+def test_no_temporary_folder_is_left_in_the_home(reported: Reported) -> None:
     assert not list(reported.settings.home.glob(".report-*"))
 
 
@@ -207,8 +208,8 @@ def pages() -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        said, complained = process.communicate(timeout=30)
-    assert (process.returncode, said, complained) == (0, "", f"{url} until Ctrl-C\n")
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (0, "", f"{url} until Ctrl-C\n")
 
 
 def wait_for(url: str, process: subprocess.Popen[str]) -> None:

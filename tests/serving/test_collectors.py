@@ -20,7 +20,7 @@ from ratchet.loop.heartbeat import beat
 from ratchet.loop.training_runs import TRIGGER_NAMES, TrainingRuns
 from ratchet.monitoring.drift.report import DriftReport
 from ratchet.monitoring.live_quality import Quality
-from ratchet.monitoring.windows import Span, record_drift_window, record_quality
+from ratchet.monitoring.windows import record_drift_window, record_quality
 from ratchet.registry.promotion_ledger import Entry, Ledger
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
@@ -78,7 +78,7 @@ def test_without_a_served_model_there_are_no_series(store: Store) -> None:
 
 def test_the_newest_windows_and_runs_are_exported(store: Store) -> None:
     report = DriftReport(reference="3", method="psi", figures={"petal_width": 0.5}, share=0.25, n_rows=120)
-    record_drift_window(store, "iris", "3", report, Span("a", "b"))
+    record_drift_window(store, "iris", "3", report, "a", "b")
     figures = {"value": 0.8, "low": 0.7, "high": 0.9, "estimate": 0.85}
     found = Quality(version="3", metric="f1_macro", n_rows=50, reason="r", dropped=True, **figures)
     record_quality(store, "iris", found, 7)

@@ -1,4 +1,4 @@
-"""What the reader of a report has to know of its rows: a line for each thing that is out of the ordinary."""
+"""Notes on the rows of a report: one line for each unusual property."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import pandas as pd
 from ratchet.data.schema import MISSING, Field
 from ratchet.monitoring.production_rows import LabelledRow
 
-# More of a kind than this are counted and not named.
+# The number of unknown categories that are named.
 _MOST_NAMED = 3
 
 
-def label_notes(labelled: Sequence[LabelledRow], judged: Sequence[LabelledRow], *, classes: bool) -> list[str]:
-    """What is to be said of the labelled rows.
+def label_notes(labelled: Sequence[LabelledRow], scored: Sequence[LabelledRow], *, classes: bool) -> list[str]:
+    """Return the notes on labelled rows.
 
     Parameters
     ----------
-    labelled: rows that feedback has come for.
-    judged: those of them that can be scored, with what is taken to be right.
+    labelled: rows with feedback.
+    scored: those that can be scored, each with a known or assumed target.
     classes: whether the model predicts classes.
     """
-    targets = [row.target for row in judged]
-    guessed = len(targets) - sum(row.target is not None for row in labelled)
+    targets = [row.target for row in scored]
+    assumed = len(targets) - sum(row.target is not None for row in labelled)
     notes = []
     if not targets:
-        notes.append("no prediction has a known truth yet: nothing is said of quality")
+        notes.append("no prediction has a label yet: quality is not measured")
     elif classes and len(set(targets)) == 1:
         notes.append(f"all {len(targets)} labelled rows are of one class, {targets[0]!r}")
-    if guessed:
-        notes.append(f"{guessed} rows are only known to be wrong: the likeliest other class stands for what is right")
+    if assumed:
+        notes.append(f"{assumed} rows are only marked as wrong: the most probable other class is taken as their label")
     if len(targets) < len(labelled):
-        notes.append(f"{len(labelled) - len(targets)} rows are left out: what is right is not known of them")
+        notes.append(f"{len(labelled) - len(targets)} rows are left out: their label is unknown")
     return notes
 
 
 def column_notes(field: Field, reference: pd.Series, current: pd.Series) -> tuple[bool, list[str]]:
-    """Whether a feature can be compared, and what is to be said of it.
+    """Return whether a feature can be compared, and the notes on it.
 
     Parameters
     ----------
     field: the feature.
-    reference, current: its values in training and in production, as the model takes them.
+    reference, current: its values in training and in production, in the model's types.
     """
     for where, values in {"in training": reference, "in production": current}.items():
         if not _present(values).any():

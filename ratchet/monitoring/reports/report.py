@@ -1,4 +1,4 @@
-"""Reports for people: drawn by Evidently in a process of its own, kept in its workspace and in MLflow."""
+"""Reports on the champion: drawn by Evidently in its own process, kept in its workspace and in MLflow."""
 
 from __future__ import annotations
 
@@ -8,45 +8,46 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config.reporting import ReportingConfig
-from ratchet.errors import DataError, RatchetError, RegistryError
+from ratchet.errors import DataError, RatchetError
+from ratchet.monitoring.drift.verdicts import reaches
 from ratchet.monitoring.production_rows import labelled_rows, newest_predictions
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.job import PREDICTION
 from ratchet.monitoring.reports.record_files import MOST_ROWS, RecordFiles, write_records
 from ratchet.monitoring.reports.rows import ReportRows, report_rows
 from ratchet.monitoring.reports.version_rows import load_version_rows
-from ratchet.registry.model_version import Version
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
 from ratchet.tracking.lineage import PREFIX
 
-# A report takes 5 to 15 s; a hundred columns of 5,000 rows may take a minute.
+# Seconds; a report takes 5 to 15 s, one of a hundred columns and 5,000 rows up to a minute.
 TIMEOUT = 300.0
 ROOT = Path(__file__).resolve().parents[3]
 
 
 class Report(BaseModel):
-    """A report that was drawn.
+    """A drawn report.
 
     Attributes
     ----------
-    model, version: on which version.
+    model, version: the version that the report is about.
     predictions, labelled: rows in the windows.
-    figures: quality on the labelled rows, and on the holdout.
+    figures: metrics on the labelled rows, and on the holdout.
     drift: the drift figure of each column that was compared.
-    prediction_drift: that of what was predicted.
-    drifted: the columns at the limit or over it.
-    drift_share: the share of the columns that are.
-    notes: what a reader has to know of the rows.
-    records: where the CSVs of record are, and how many rows are in them.
-    content: all that Evidently computed, metric by metric.
+    prediction_drift: the drift figure of the predictions.
+    drifted: the columns at the limit or above it.
+    drift_share: their share of all columns.
+    notes: unusual properties of the rows.
+    records: the paths of the record files, and their numbers of rows.
+    content: everything that Evidently computed, metric by metric.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -65,31 +66,12 @@ class Report(BaseModel):
     content: tuple[dict[str, Any], ...]
 
 
-def champion(settings: Settings, model: str) -> Version:
-    """The version that a report is on.
-
-    Raises
-    ------
-    RegistryError: nothing is in Production, or MLflow cannot be reached.
-    """
-    found = ProductionPointer(settings, model).current()
-    if found is None:
-        raise RegistryError(f"{model}: nothing is in Production yet: train it, or promote a version")
-    return found
-
-
-def has_answered(settings: Settings, version: Version) -> bool:
-    """Whether a version has answered anything that a report could be drawn of."""
-    store = ProductionPointer(settings, version.model).store
-    return bool(newest_predictions(store, version.model, version.version, 1))
-
-
 def make_report(settings: Settings, config: ReportingConfig, model: str) -> tuple[Report, str]:
-    """Draw a report on the champion, add it to the workspace, and write the CSVs of record.
+    """Draw a report on the champion, add it to the workspace, and write the record files.
 
     Parameters
     ----------
-    settings: where everything is.
+    settings: the home, and the addresses of MLflow and the store.
     config: windows, budget of rows, limits of drift.
     model: the registered model's name.
 
@@ -99,16 +81,16 @@ def make_report(settings: Settings, config: ReportingConfig, model: str) -> tupl
 
     Raises
     ------
-    RegistryError: nothing is in Production, or MLflow cannot be reached.
-    DataError: nothing was predicted yet, or the training rows are gone.
-    RatchetError: the drawing failed, or took too long.
+    RegistryError: nothing is in Production, or MLflow is unreachable.
+    DataError: there are no predictions yet, or the training rows are unavailable.
+    RatchetError: drawing failed, or took too long.
     """
-    version = champion(settings, model)
-    store = ProductionPointer(settings, model).store
-    predicted = newest_predictions(store, model, version.version, config.window)
+    pointer = ProductionPointer(settings, model)
+    version = pointer.require_current()
+    predicted = newest_predictions(pointer.store, model, version.version, config.window)
     if not predicted:
-        raise DataError(f"{model} version {version.version} has answered nothing yet: there is nothing to report on")
-    labelled = labelled_rows(store, model, version.version, MOST_ROWS)
+        raise DataError(f"{model} version {version.version} has no predictions yet: there is nothing to report on")
+    labelled = labelled_rows(pointer.store, model, version.version, MOST_ROWS)
     subject = load_version_rows(settings, version)
     rows = report_rows(subject, predicted, labelled[: config.window], config)
     with tempfile.TemporaryDirectory(dir=prepare_home(settings), prefix=".report-") as scratch:
@@ -122,16 +104,16 @@ def make_report(settings: Settings, config: ReportingConfig, model: str) -> tupl
 
 
 def draw(folder: Path, timeout: float = TIMEOUT) -> None:
-    """Have a report drawn from the job in a folder, into the same folder.
+    """Draw a report from the job in a folder, into the same folder, in another process.
 
     Parameters
     ----------
-    folder: what ``ReportRows.write`` has filled.
-    timeout: seconds after which the drawing is given up.
+    folder: filled by ``ReportRows.write``.
+    timeout: seconds after which the process is killed.
 
     Raises
     ------
-    RatchetError: it failed or took too long; says why.
+    RatchetError: drawing failed or took too long.
     """
     command = [sys.executable, "-m", "ratchet.monitoring.reports.worker", str(folder)]
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -163,10 +145,9 @@ def record_report(settings: Settings, run_id: str, report: Report, page: str) ->
 
 def _read(folder: Path, rows: ReportRows, records: RecordFiles) -> Report:
     job = rows.job
-    metrics = json.loads((folder / report_job.CONTENT).read_text())["metrics"]
-    drift = {found["config"]["column"]: found["value"] for found in metrics if _is_drift(found)}
+    content = json.loads((folder / report_job.CONTENT).read_text())["metrics"]
+    drift = {found["config"]["column"]: found["value"] for found in _of_type(content, "ValueDrift")}
     prediction_drift = drift.pop(PREDICTION)
-    drifted = tuple(name for name, figure in drift.items() if figure >= job.drift.threshold)
     return Report(
         model=job.model,
         version=job.version,
@@ -175,16 +156,16 @@ def _read(folder: Path, rows: ReportRows, records: RecordFiles) -> Report:
         figures=job.figures,
         drift=drift,
         prediction_drift=prediction_drift,
-        drifted=drifted,
-        drift_share=len(drifted) / len(drift) if drift else 0.0,
+        drifted=tuple(name for name, figure in drift.items() if reaches(figure, job.drift.threshold)),
+        drift_share=next((found["value"]["share"] for found in _of_type(content, "DriftedColumnsCount")), 0.0),
         notes=rows.notes,
         records=records.summary,
-        content=tuple(metrics),
+        content=tuple(content),
     )
 
 
-def _is_drift(metric: dict[str, Any]) -> bool:
-    return bool(metric["config"]["type"].endswith(":ValueDrift"))
+def _of_type(content: list[dict[str, Any]], metric: str) -> Iterator[dict[str, Any]]:
+    return (found for found in content if found["config"]["type"].endswith(f":{metric}"))
 
 
 def _reason(error: subprocess.CalledProcessError) -> str:
@@ -195,12 +176,12 @@ def _reason(error: subprocess.CalledProcessError) -> str:
 
 
 def _publish(made: Path, target: Path) -> None:
-    """Move what was drawn into the workspace: a file or a folder appears there whole, or not at all."""
+    """Move what was drawn into the workspace; each file or folder is moved atomically."""
     target.mkdir(exist_ok=True)
     for project in made.iterdir():
-        there = target / project.name
-        if not there.exists():
-            project.rename(there)
+        existing = target / project.name
+        if not existing.exists():
+            project.rename(existing)
             continue
-        for snapshot in (project / "snapshots").iterdir():  # the panels are the user's by now
-            snapshot.rename(there / "snapshots" / snapshot.name)
+        for snapshot in (project / "snapshots").iterdir():  # the user can have changed the panels
+            snapshot.rename(existing / "snapshots" / snapshot.name)

@@ -1,7 +1,7 @@
-"""Draws a report with Evidently: ``python -m ratchet.monitoring.reports.worker FOLDER``, a process of its own.
+"""The process that draws a report with Evidently: ``python -m ratchet.monitoring.reports.worker FOLDER``.
 
-Importing Evidently takes seconds, and nobody else pays for it. What it reads and writes is in the folder
-(``ratchet.monitoring.reports.job``); the parent puts it where people find it.
+Only this process imports Evidently, which takes seconds. It reads and writes the folder alone
+(``ratchet.monitoring.reports.job``); its parent moves the results to the workspace.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from evidently.ui.workspace import Workspace
 
 from ratchet.errors import one_line
 from ratchet.monitoring.reports import job as report_job
-from ratchet.monitoring.reports.job import PREDICTION, TARGET, Job, read_frames
+from ratchet.monitoring.reports.job import PREDICTION, TARGET, Job
 
 _TAB = "Production"
-# Names a project by its model, so that it is made once, whoever comes first.
+# The namespace of the projects' ids, which follow from the model's name, so that a project is created once.
 _PROJECTS = uuid.UUID("6d2b1d5e-4e0c-5a52-9d0c-0a6f1e0c7a11")
 _TITLES = {
     "f1_macro": "F1 (macro)",
@@ -46,72 +46,72 @@ _PANELS_OF_NUMBERS = ("mae", "rmse", "r2")
 
 
 class Figure(SingleValueMetric):
-    """A figure of quality as the rest of the project computes it, beside the one on the holdout.
+    """A quality metric as Ratchet computes it, with its value on the holdout.
 
-    Evidently's own change their meaning with the number of classes that happen to be in a window, and fail on two.
+    Evidently's own metrics depend on the number of classes in a window, and fail on two.
     """
 
     figure: str
 
 
 class FigureCalculation(SingleValueCalculation[Figure]):
-    """Looks the figure up in the frame ``figures``."""
+    """Read the metric from the frame ``figures``."""
 
     def calculate(
         self, context: Context, current_data: Dataset, reference_data: Dataset | None
     ) -> SingleValue | tuple[SingleValue, SingleValue]:
-        """The figure in production, and on the holdout where it is defined there."""
+        """Return the value in production, and on the holdout if it is defined there."""
         figures = context.additional_data["figures"].as_dataframe().set_index("figure")
         current, holdout = figures.loc[self.metric.figure]
         return self.result(current) if pd.isna(holdout) else (self.result(current), self.result(holdout))
 
     def display_name(self) -> str:
-        """As in the panel."""
+        """Return the title of the panel."""
         return _title(self.metric.figure)
 
 
 class Mistakes(SingleValueMetric):
-    """How many labelled rows got a wrong class, with the confusion matrix."""
+    """The number of labelled rows with a wrong prediction, and the confusion matrix."""
 
 
 class MistakesCalculation(SingleValueCalculation[Mistakes]):
-    """Counts them, and draws truth by prediction."""
+    """Count wrong predictions, and draw the confusion matrix."""
 
     def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> SingleValue:
-        """The number of wrong answers."""
+        """Return the number of wrong predictions."""
         rows = current_data.as_dataframe()
         found: SingleValue = self.result(int((rows[TARGET] != rows[PREDICTION]).sum()))
         found.widget = [plotly_figure(title="Labelled rows: truth by prediction", figure=_confusion(rows))]
         return found
 
     def display_name(self) -> str:
-        """For the table of metrics."""
-        return "Wrong answers"
+        """Return the title in the table of metrics."""
+        return "Wrong predictions"
 
 
 class Bias(SingleValueMetric):
-    """By how much predicted numbers are too high on the mean, with each of them beside the truth."""
+    """The mean error of predicted numbers, and predictions over targets."""
 
 
 class BiasCalculation(SingleValueCalculation[Bias]):
-    """Subtracts, and draws prediction over truth."""
+    """Compute the mean error, and draw predictions over targets."""
 
     def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> SingleValue:
-        """Prediction minus truth, on the mean, in the target's unit."""
+        """Return the mean of prediction minus target, in the target's unit."""
         rows = current_data.as_dataframe()
         found: SingleValue = self.result(float((rows[PREDICTION] - rows[TARGET]).mean()))
         found.widget = [plotly_figure(title="Labelled rows: prediction over truth", figure=_scatter(rows))]
         return found
 
     def display_name(self) -> str:
-        """For the table of metrics."""
+        """Return the title in the table of metrics."""
         return "Mean error"
 
 
 def draw(folder: Path) -> None:
     """Draw the report of a folder: HTML, JSON, and a workspace with one snapshot of one project."""
     job = Job.model_validate_json((folder / report_job.JOB).read_text())
-    parts = (_quality(job, folder), _drift(job, folder), _answers(job, folder))
+    parts = (_quality(job, folder), _drift(job, folder), _predictions(job, folder))
     snapshot = _joined(job, [part for part in parts if part is not None])
     snapshot.save_html(str(folder / report_job.HTML))
     (folder / report_job.CONTENT).write_text(snapshot.json())
@@ -124,7 +124,7 @@ def draw(folder: Path) -> None:
         )
     )
     panels = _panels(job)
-    # At once: added one by one, each would be in its tab twice.
+    # Saved at once: a panel that is added alone is in its tab twice.
     tab = DashboardTabModel(title=_TAB, panels=[panel.id for panel in panels])
     workspace.save_dashboard(project.id, DashboardModel(tabs=[tab], panels=panels))
     workspace.add_run(project.id, snapshot, name=f"{job.model} version {job.version}")
@@ -146,7 +146,7 @@ def _quality(job: Job, folder: Path) -> Snapshot | None:
     else:
         items.append(Bias())
         definition = DataDefinition(numerical_columns=[TARGET, PREDICTION])
-    # No reference: with one, a class that it lacks is a KeyError in Evidently.
+    # Without reference data: a class that they lack is a KeyError in Evidently.
     return Report(items, include_tests=False).run(
         Dataset.from_pandas(pd.read_parquet(folder / report_job.LABELLED), definition),
         timestamp=job.created_at,
@@ -159,7 +159,6 @@ def _drift(job: Job, folder: Path) -> Snapshot | None:
     if not columns:
         return None
     definition = DataDefinition(numerical_columns=list(job.numbers), categorical_columns=list(job.categories))
-    reference, current = read_frames(folder, report_job.FEATURES)
     preset = DataDriftPreset(
         columns=columns,
         method=job.drift.method,
@@ -167,10 +166,10 @@ def _drift(job: Job, folder: Path) -> Snapshot | None:
         drift_share=job.drift.share,
         include_tests=False,
     )
-    return _run([preset], reference, current, definition, job)
+    return _run([preset], folder, report_job.FEATURES, definition, job)
 
 
-def _answers(job: Job, folder: Path) -> Snapshot:
+def _predictions(job: Job, folder: Path) -> Snapshot:
     kind = "categorical_columns" if job.classes else "numerical_columns"
     items: list[MetricOrContainer] = [
         RowCount(),
@@ -178,24 +177,20 @@ def _answers(job: Job, folder: Path) -> Snapshot:
     ]
     if job.classes:
         items.append(UniqueValueCount(column=PREDICTION))
-    return _run(items, *read_frames(folder, report_job.PREDICTIONS), DataDefinition(**{kind: [PREDICTION]}), job)
+    return _run(items, folder, report_job.PREDICTIONS, DataDefinition(**{kind: [PREDICTION]}), job)
 
 
 def _run(
-    items: list[MetricOrContainer],
-    reference: pd.DataFrame,
-    current: pd.DataFrame,
-    definition: DataDefinition,
-    job: Job,
+    items: list[MetricOrContainer], folder: Path, names: tuple[str, str], definition: DataDefinition, job: Job
 ) -> Snapshot:
-    data = (Dataset.from_pandas(frame, definition) for frame in (current, reference))
-    return Report(items, include_tests=False).run(*data, timestamp=job.created_at)
+    reference, current = (Dataset.from_pandas(pd.read_parquet(folder / name), definition) for name in names)
+    return Report(items, include_tests=False).run(current, reference, timestamp=job.created_at)
 
 
 def _joined(job: Job, parts: list[Snapshot]) -> Snapshot:
-    """Several reports, each on rows of its own, as one: a point in every panel, and one page behind it."""
+    """Join reports on different rows to one, so that every panel gets a point with the same page."""
     models = [part.to_snapshot_model() for part in parts]
-    whole = models[0].copy(
+    joined = models[0].copy(
         update={
             "metadata": {"model": job.model, "version": job.version},
             "tags": [f"version {job.version}"],
@@ -204,7 +199,7 @@ def _joined(job: Job, parts: list[Snapshot]) -> Snapshot:
             "widgets": [widget for model in models for widget in model.widgets],
         }
     )
-    return Snapshot.load_model(whole)
+    return Snapshot.load_model(joined)
 
 
 def _panels(job: Job) -> list[DashboardPanelPlot]:
@@ -256,5 +251,5 @@ if __name__ == "__main__":
     try:
         draw(Path(sys.argv[1]))
     except Exception as error:
-        # The parent shows one line, whatever went wrong in here.
+        # The parent shows one line for any error.
         sys.exit(f"{type(error).__name__}: {one_line(error)}")

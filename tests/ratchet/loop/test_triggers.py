@@ -31,7 +31,6 @@ from ratchet.monitoring.drift.report import DriftReport
 from ratchet.monitoring.live_quality import Quality
 from ratchet.monitoring.production_rows import watermark
 from ratchet.monitoring.windows import (
-    Span,
     drift_windows,
     quality_windows,
     record_drift_of_training,
@@ -414,10 +413,10 @@ def quality_found(**changes: Any) -> Quality:
 
 
 def test_a_window_is_written_down_once_by_whoever_comes_first(store: Store) -> None:
-    report, span = DriftReport(reference="1", method="psi", n_rows=60, detected=True), Span("a", "b")
-    assert record_drift_window(store, "iris", "1", report, span)
-    assert not record_drift_window(store, "iris", "1", report, span)
-    assert record_drift_window(store, "iris", "2", report, span)
+    report = DriftReport(reference="1", method="psi", n_rows=60, detected=True)
+    assert record_drift_window(store, "iris", "1", report, "a", "b")
+    assert not record_drift_window(store, "iris", "1", report, "a", "b")
+    assert record_drift_window(store, "iris", "2", report, "a", "b")
     assert record_quality(store, "iris", quality_found(), last_seq=7)
     assert not record_quality(store, "iris", quality_found(), last_seq=7)
     assert record_quality(store, "iris", quality_found(metric="f1_macro"), last_seq=7)

@@ -100,14 +100,6 @@ def test_labelled_rows_are_the_newest_of_one_version_as_they_stand(stream: Strea
     assert rows[0].created_at == pytest.approx(time.time(), abs=60)
 
 
-def test_labelled_rows_can_be_read_as_they_stood_at_a_watermark(stream: Stream) -> None:
-    ids = stream.answer([ROW] * 2, "a")
-    seqs = stream.label(ids, "a")
-    stream.label(ids, "b")
-    rows = production_rows.labelled_rows(stream.store, "iris", "1", 10, up_to=seqs[-1])
-    assert [(row.seq, row.target) for row in rows] == [(seqs[1], "a"), (seqs[0], "a")]
-
-
 def test_a_row_that_is_only_known_to_be_wrong_is_judged_but_not_trained_on(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a")
     seqs = stream.label(ids[:1], None, correct=False) + stream.label(ids[1:], "a", correct=True)

@@ -117,7 +117,7 @@ def test_nothing_labelled_leaves_quality_out(iris: Trained) -> None:
     predicted, _ = answered(iris, iris.holdout)
     rows = report_rows(subject(iris), predicted, [], CONFIG)
     assert rows.job.figures == {}
-    assert rows.notes == ("no prediction has a known truth yet: nothing is said of quality",)
+    assert rows.notes == ("no prediction has a label yet: quality is not measured",)
 
 
 def test_rows_that_are_only_known_to_be_wrong_count_as_wrong(iris: Trained) -> None:
@@ -129,14 +129,14 @@ def test_rows_that_are_only_known_to_be_wrong_count_as_wrong(iris: Trained) -> N
     frame = rows.frames[report_job.LABELLED]
     assert ((frame[report_job.TARGET] != frame[report_job.PREDICTION]).sum(), len(frame)) == (12, 120)
     assert (rows.predictions, rows.labelled) == (120, 108)
-    assert rows.notes == ("12 rows are only known to be wrong: the likeliest other class stands for what is right",)
+    assert rows.notes == ("12 rows are only marked as wrong: the most probable other class is taken as their label",)
 
 
 def test_rows_of_which_nothing_is_known_are_left_out(diabetes: Trained) -> None:
     predicted, labelled = answered(diabetes, diabetes.holdout)
     wrong = labelled[0]._replace(target=None, correct=False)
     assert report_rows(subject(diabetes), predicted, [wrong, *labelled[1:]], CONFIG).notes == (
-        "1 rows are left out: what is right is not known of them",
+        "1 rows are left out: their label is unknown",
     )
 
 

@@ -50,9 +50,7 @@ def test_a_data_set_that_changed_is_told(mlflow_settings: Settings, iris: Traine
     config = load_config(CONFIGS / "baseline.yaml", [f"dataset={{source: csv, path: {path}, target: species}}"])
     version = registered(mlflow_settings, config, data_version=dataset_version(config.dataset))
     iris.holdout.to_csv(path, index=False)
-    with pytest.raises(
-        DataError, match="iris version 1 was trained on data .* bring the old file back, or train again"
-    ):
+    with pytest.raises(DataError, match="iris version 1 was trained on data .* restore the old file, or train again"):
         training_rows(mlflow_settings, version)
 
 
