@@ -51,20 +51,20 @@ def history(
 ) -> None:
     """List what was done to Production: when, from, to, who, why, and the gate's figures."""
     from commands.console import runs
-    from ratchet.loop import overview
+    from ratchet.loop import production_status
 
     _, pointer = _open(model, mirrored=False)
-    entries = overview.history(pointer, limit)
+    entries = production_status.history(pointer, limit)
     runs.print_json(entries) if as_json else runs.print_history(entries)
 
 
 def status(model: Model = None, as_json: AsJson = False) -> None:
     """Say what is in Production, since when, how good it is, and what it was trained on."""
     from commands.console import runs
-    from ratchet.loop.overview import status as standing
+    from ratchet.loop import production_status
 
     settings, pointer = _open(model, mirrored=False)
-    found = standing(settings, pointer)
+    found = production_status.status(settings, pointer)
     runs.print_json(found) if as_json else runs.print_fields(found)
 
 
@@ -94,7 +94,7 @@ def lineage(
 ) -> None:
     """Go from a version or a prediction back to everything that made it."""
     from commands.console import runs
-    from ratchet.loop import overview
+    from ratchet.loop.version_lineage import prediction_lineage, version_lineage
     from ratchet.settings import load_settings
     from ratchet.store.database import open_store
     from ratchet.store.predictions import find_prediction
@@ -102,9 +102,9 @@ def lineage(
     prediction = find_prediction(open_store(load_settings()), version) if len(version) == 36 else None
     settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)
     if prediction:
-        found = overview.prediction_lineage(settings, pointer, prediction)
+        found = prediction_lineage(settings, pointer, prediction)
     else:
-        found = overview.lineage(settings, pointer, version)
+        found = version_lineage(settings, pointer, version)
     runs.print_json(found) if as_json else runs.print_fields(found)
 
 

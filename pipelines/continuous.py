@@ -97,7 +97,7 @@ def run_continuous(
             how: dict[str, Any] = {"label": label, "cache": cache, "verbose": verbose, "listener": listener}
             return _run(runs, run, store, config, settings, how)
         except (RegistryError, StateError):
-            runs.put_off(run)  # what is away now may be back at the next attempt
+            runs.postpone(run)  # MLflow or the store can be available at the next attempt
             raise
         except RatchetError as error:
             runs.end(run, "failed", str(error))
@@ -132,7 +132,7 @@ def _run(
 ) -> ContinuousSummary:
     plan_training(config)
     snapshot = build_snapshot(settings, config, store, run.watermark)
-    runs.note(run, snapshot=snapshot.version)
+    runs.update(run, snapshot=snapshot.version)
     share_snapshot(settings, snapshot.version, ROOT)
     failpoint("after_snapshot")
     _settle(settings, config.model)

@@ -1,7 +1,7 @@
-"""The scheduler on one machine: looks at the store again and again, and runs continuous training when it is time.
+"""The scheduler on one machine: checks the triggers at an interval, and runs continuous training when one fires.
 
-A run is a process of its own, the very command that a person would type. Whatever of the two is killed, the other one
-goes on: what is to be done stands in the store.
+A run is a process of its own, started with the command that a user would type. The open run is in the store, so that
+the run and the watcher can be killed independently of each other.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import RatchetError, StateError, one_line
@@ -25,55 +24,55 @@ from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRun
 from ratchet.settings import Settings, prepare_home
 
-# Seconds for a run to end when watch is told to stop.
+# Seconds that a child process has to end after SIGTERM.
 _GRACE = 20.0
-# Seconds until a line that differs in its numbers alone is told again.
-_SAME_AGAIN = 60.0
-# Seconds between attempts at a run that MLflow or the store keeps from its end.
+# Seconds until a line is printed again that differs in its numbers alone.
+_REPEAT_AFTER = 60.0
+# The longest pause, in seconds, after a run that ended with an error.
 _LONGEST_PAUSE = 60.0
 
 
-def say(line: str) -> None:
-    """Tell a person, with the time."""
-    sys.stdout.write(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}\n")
-    sys.stdout.flush()
+def print_line(line: str) -> None:
+    """Print a line with the time."""
+    print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}", flush=True)  # noqa: T201
 
 
 @dataclass
-class _Job:
-    """A process that was begun, and the file for what it prints."""
+class _Child:
+    """A child process and its log file."""
 
     name: str
     process: subprocess.Popen[bytes]
-    output: Path
-    file: IO[bytes]
+    log: Path
 
-    def end(self) -> None:
-        """Have the process end, gently at first."""
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(_GRACE)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.file.close()
+    @property
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
     def last_line(self) -> str:
-        lines = self.output.read_text(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("error: ") if lines else "it said nothing"
+        lines = self.log.read_text(errors="replace").strip().splitlines()
+        return lines[-1].removeprefix("error: ") if lines else "no output"
 
 
 class Watcher:
-    """Looks, and runs what is wanted, one run at a time.
+    """Checks the triggers, and starts at most one run at a time.
 
     Parameters
     ----------
     config: triggers and limits.
-    settings: where things are.
-    command: the words that run the pipeline once, and those that write a report.
-    tell: takes a line for a person.
-    interval: seconds from one look to the next, as the heartbeat promises it; 0 promises none.
+    settings: the home, and the addresses of MLflow and the store.
+    command: the command of one run.
+    report: the command of a report.
+    log: receives the lines for the user.
+    interval: seconds between checks, stored with the heartbeat; 0 for a single check.
     """
 
     def __init__(
@@ -82,127 +81,124 @@ class Watcher:
         settings: Settings,
         command: Sequence[str],
         report: Sequence[str],
-        tell: Callable[[str], None] = say,
+        log: Callable[[str], None] = print_line,
         interval: float = 0.0,
     ) -> None:
         self._config = config
         self._folder = prepare_home(settings) / "watch"
         self._folder.mkdir(exist_ok=True)
-        self._command, self._report = list(command), list(report)
-        self._tell, self._interval = tell, interval
-        self._said, self._again, self._promised = "", 0.0, False
-        self._pause, self._failures = 0.0, 0
+        self._command, self._report = command, report
+        self._log, self._interval = log, interval
+        self._last_line, self._repeat_at, self._has_started = "", 0.0, False
+        self._paused_until, self._failures = 0.0, 0
         self._decider = Decider(config, settings)
         self._run: TrainingRun | None = None
-        self._training: _Job | None = None
-        self._reporting: _Job | None = None
+        self._training: _Child | None = None
+        self._reporting: _Child | None = None
 
-    def look(self) -> None:
-        """Look once; what is in the way, as a registry that is down, is told and looked at again next time."""
+    def check(self) -> None:
+        """Check once; an error that a user can fix, such as an unreachable registry, is logged."""
         try:
-            self.step()
+            self.check_or_raise()
         except RatchetError as error:
-            self._say_once(f"{self._config.model}: {one_line(error)}; tried again later")
+            self._log_once(f"{self._config.model}: {one_line(error)}; will retry")
 
-    def step(self) -> None:
-        """Look once, and begin a run where one is wanted.
+    def check_or_raise(self) -> None:
+        """Check once, and start a run if one is wanted.
 
         Raises
         ------
         RatchetError: MLflow or the store cannot be read; nothing was decided.
         """
-        if self._interval and not self._promised:
-            self._promised = True
-            self._decider.beat(self._interval, looked=False)
+        if self._interval and not self._has_started:
+            self._has_started = True
+            self._decider.beat(self._interval, checked=False)
         self._reap()
-        if self._training is not None or time.monotonic() < self._pause:
+        if self._training is not None or time.monotonic() < self._paused_until:
             self._decider.beat(self._interval)
             return
         decision = self._decider.decide()
-        # Only now: of a watcher that cannot decide, as without MLflow, nobody shall think that it watches.
+        # After the decision: a watcher that cannot decide, as without MLflow, must not appear to work.
         self._decider.beat(self._interval)
-        self._say_once(decision.line)
+        self._log_once(decision.line)
         if decision.run is not None:
             self._run = decision.run
-            self._training = self._begin(f"run {decision.run.id}", [*self._command, "--run", str(decision.run.id)])
+            number = str(decision.run.id)
+            self._training = self._start(f"run {number}", [*self._command, "--run", number])
 
     def wait(self) -> bool:
-        """Wait for the run that was begun, and its report; whether all went well."""
-        for job in (self._training, self._reporting):
-            if job is not None:
-                job.process.wait()
-                self._reap()
-        if self._reporting is not None:
-            self._reporting.process.wait()
+        """Wait for the run and its report; return whether neither failed."""
+        while child := self._training or self._reporting:
+            child.process.wait()
             self._reap()
-        run = self._run and self._decider.runs.get(self._run.id)
+        run = self._current_run()
         if run is not None and run.state == "open":
-            return self._decider.holder() is not None  # somebody else makes it
+            return self._decider.holder() is not None  # another process makes it
         return run is None or run.state != "failed"
 
     def stop(self) -> None:
-        """End what was begun; a run that is ended here is picked up by the next who watches."""
-        for job in (self._training, self._reporting):
-            if job is not None:
-                job.end()
+        """Stop the child processes; the next watcher resumes the run."""
+        for child in (self._training, self._reporting):
+            if child is not None:
+                child.stop()
         self._training = self._reporting = None
 
-    def _reap(self) -> None:
-        """Say how a run that has ended went, and begin its report."""
-        if self._training is not None and self._training.process.poll() is not None:
-            job, self._training = self._training, None
-            job.file.close()
-            self._tell_end(job)
-        if self._reporting is not None and self._reporting.process.poll() is not None:
-            job, self._reporting = self._reporting, None
-            job.file.close()
-            status = job.process.returncode
-            self._tell(f"{self._config.model}: {'the report is written' if status == 0 else job.last_line()}")
+    def _current_run(self) -> TrainingRun | None:
+        return self._run and self._decider.runs.get(self._run.id)
 
-    def _tell_end(self, job: _Job) -> None:
-        model, status = self._config.model, job.process.returncode
-        run = self._run and self._decider.runs.get(self._run.id)
+    def _reap(self) -> None:
+        """Log the end of child processes, and start the report of a run."""
+        if self._training is not None and self._training.has_ended:
+            child, self._training = self._training, None
+            self._end_run(child)
+        if self._reporting is not None and self._reporting.has_ended:
+            child, self._reporting = self._reporting, None
+            outcome = "the report was drawn" if child.process.returncode == 0 else child.last_line()
+            self._log(f"{self._config.model}: {outcome}")
+
+    def _end_run(self, child: _Child) -> None:
+        model, status, run = self._config.model, child.process.returncode, self._current_run()
         if run is None or run.state == "open":
-            how = f"was killed by signal {-status}" if status < 0 else f"did not end: {job.last_line()}"
-            self._tell(f"{model}: {job.name} {how}; it is picked up again")
-            # One that was killed goes on at once; what was in the way of the other may take a while.
+            cause = f"was killed by signal {-status}" if status < 0 else f"stopped: {child.last_line()}"
+            self._log(f"{model}: {child.name} {cause}; it will be resumed")
+            # A killed run is resumed at once; the cause of an error can last.
             self._failures = 0 if status < 0 else self._failures + 1
-            self._pause = time.monotonic() + min(2.0**self._failures - 1, _LONGEST_PAUSE)
+            self._paused_until = time.monotonic() + min(2.0**self._failures - 1, _LONGEST_PAUSE)
             return
         self._failures = 0
-        self._tell(f"{model}: run {run.id} {run.state} version {run.version or 'none'}: {run.outcome}")
+        self._log(f"{model}: run {run.id} {run.state} version {run.version or 'none'}: {run.outcome}")
         if self._config.report and run.state in ("promoted", "refused") and self._reporting is None:
-            self._reporting = self._begin(f"report {run.id}", self._report)
+            self._reporting = self._start(f"report {run.id}", self._report)
 
-    def _begin(self, name: str, command: Sequence[str]) -> _Job:
-        output = self._folder / f"{name.replace(' ', '-')}.log"
+    def _start(self, name: str, command: Sequence[str]) -> _Child:
+        log = self._folder / f"{name.replace(' ', '-')}.log"
         try:
-            file = output.open("ab")
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)  # noqa: S603
+            with log.open("ab") as output:
+                process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
         except OSError as error:
-            raise StateError(f"{name} cannot be begun ({output}): {error.strerror}") from None
-        return _Job(name, process, output, file)
+            raise StateError(f"{name} cannot be started ({log}): {error.strerror}") from None
+        return _Child(name, process, log)
 
-    def _say_once(self, line: str) -> None:
-        """Tell a line if it says something else than the one before, or only other numbers, and that a minute later."""
-        said = re.sub(r"\d[\d.]*", "#", line)
-        if said != self._said or time.monotonic() > self._again:
-            self._tell(line)
-            self._said, self._again = said, time.monotonic() + _SAME_AGAIN
+    def _log_once(self, line: str) -> None:
+        """Log a line, unless the last one was the same; if only numbers differ, log it a minute later."""
+        without_numbers = re.sub(r"\d[\d.]*", "#", line)
+        if without_numbers != self._last_line or time.monotonic() > self._repeat_at:
+            self._log(line)
+            self._last_line, self._repeat_at = without_numbers, time.monotonic() + _REPEAT_AFTER
 
 
 def watch(
     config: ContinuousTrainingConfig, settings: Settings, command: Sequence[str], report: Sequence[str], *, once: bool
 ) -> bool:
-    """Watch until told to stop, or look once and wait for what that began.
+    """Watch until SIGTERM or Ctrl-C, or check once and wait for the run that this starts.
 
     Returns
     -------
-    Whether all went well.
+    Whether no run failed.
 
     Raises
     ------
-    RatchetError: looking once, what is in the way.
+    RatchetError: the single check failed.
     """
     from apscheduler.schedulers.blocking import BlockingScheduler
     from apscheduler.triggers.interval import IntervalTrigger
@@ -210,20 +206,20 @@ def watch(
     interval = 0.0 if once else config.triggers.interval
     watcher = Watcher(config, settings, command, report, interval=interval)
     if once:
-        watcher.step()
+        watcher.check_or_raise()
         return watcher.wait()
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
     scheduler: Any = BlockingScheduler()
-    every = IntervalTrigger(seconds=config.triggers.interval)
-    scheduler.add_job(watcher.look, every, next_run_time=datetime.now().astimezone(), coalesce=True)
+    every = IntervalTrigger(seconds=interval)
+    scheduler.add_job(watcher.check, every, next_run_time=datetime.now().astimezone(), coalesce=True)
     signal.signal(signal.SIGTERM, _interrupt)
-    say(f"watching {config.model} every {config.triggers.interval:g} s (process {os.getpid()}); Ctrl-C ends it")
+    print_line(f"watching {config.model} every {interval:g} s (process {os.getpid()}); Ctrl-C stops it")
     try:
         scheduler.start()
     except (KeyboardInterrupt, SystemExit):
-        say("told to stop")
+        print_line("stopping")
     finally:
-        # A look that is under way may still begin a run, which then has to be ended too.
+        # A check in progress can still start a run, which then has to be stopped too.
         if scheduler.running:
             scheduler.shutdown()
         watcher.stop()

@@ -13,15 +13,13 @@ from prometheus_client.registry import Collector
 
 from ratchet.errors import RatchetError
 from ratchet.loop.heartbeat import last_beat
-from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version
-from ratchet.monitoring.production_rows import count_labels
+from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version, labels_waiting
 from ratchet.monitoring.windows import drift_windows, quality_windows
 from ratchet.registry.promotion_ledger import Kind, Ledger
 from ratchet.store.database import Store
 
 logger = logging.getLogger(__name__)
 
-_MAX_LABELS = 10_000
 _MAX_RUNS = 50
 # The newest runs and ledger entries that are counted, so that the cost of a scrape is bounded.
 _MAX_COUNTED = 10_000
@@ -114,11 +112,11 @@ def _quality(store: Store, model: str) -> list[GaugeMetricFamily]:
 def _newest_runs(store: Store, model: str) -> list[GaugeMetricFamily]:
     runs = TrainingRuns(store, model).history(_MAX_RUNS)
     waiting = _gauge("ratchet_labels_waiting", "Labels since the newest training run.")
-    waiting.add_metric([model], count_labels(store, model, runs[0].watermark if runs else 0, _MAX_LABELS))
+    waiting.add_metric([model], labels_waiting(store, model, runs[0] if runs else None))
     ended = _gauge("ratchet_training_run_timestamp_seconds", "End of the newest run in this state.", "state")
     for state in sorted({run.state for run in runs}):
         newest = next(run for run in runs if run.state == state)
-        ended.add_metric([model, state], newest.ended_at or newest.created_at)
+        ended.add_metric([model, state], newest.changed_at)
     return [waiting, ended]
 
 

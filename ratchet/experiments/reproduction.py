@@ -20,7 +20,7 @@ from ratchet.data.fingerprint import file_version
 from ratchet.data.located import located, needed_variables
 from ratchet.data.snapshots import bring_snapshot, snapshot_path
 from ratchet.errors import DataError, RegistryError
-from ratchet.loop import overview
+from ratchet.loop.version_lineage import version_lineage
 from ratchet.model.package.golden_predictions import golden_gap
 from ratchet.model.package.sealed_package import Package
 from ratchet.registry.fetch_package import fetch_package
@@ -70,7 +70,7 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
     DataError: its training rows are neither in this home nor on the DVC remote.
     ConfigError, StateError: the DVC remote is not configured, or does not answer.
     """
-    past = overview.lineage(settings, pointer, number)
+    past = version_lineage(settings, pointer, number)
     version = pointer.get(number)
     if not past["config"]["content"]:
         raise RegistryError(f"{pointer.model} version {number} has no config in its run: it cannot be trained again")

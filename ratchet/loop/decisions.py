@@ -1,4 +1,4 @@
-"""Whether to train again now: one look at the store, cheap where there is nothing to do."""
+"""The decision whether to train again, from the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import StateError
 from ratchet.loop.heartbeat import beat
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
-from ratchet.loop.triggers import TRIGGERS, Finding, View, held_back, wanted_watermark
+from ratchet.loop.triggers import TRIGGERS, TriggerInput, TriggerResult, blocking_reason, target_watermark
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
@@ -28,12 +28,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided.
+    """A decision.
 
     Attributes
     ----------
-    line: what, and why, in one line.
-    run: the run to make; None where there is nothing to do.
+    line: the decision and its reason in one line.
+    run: the run to make; None for none.
     """
 
     line: str
@@ -41,12 +41,12 @@ class Decision:
 
 
 class Decider:
-    """Looks at one model again and again; what belongs to one champion is fetched once.
+    """Decides for one model, repeatedly; the champion's package and metrics are read once for each champion.
 
     Parameters
     ----------
     config: triggers and limits.
-    settings: where things are.
+    settings: the home, and the addresses of MLflow and the store.
     """
 
     def __init__(self, config: ContinuousTrainingConfig, settings: Settings) -> None:
@@ -55,31 +55,30 @@ class Decider:
         self._pointer = ProductionPointer(settings, config.model)
         self._packages: dict[str, Package] = {}
         self._metrics: dict[str, dict[str, float]] = {}
-        self._unwritten = ""
+        self._beat_error = ""
 
     @cached_property
     def runs(self) -> TrainingRuns:
         """The model's runs."""
         return TrainingRuns(self._pointer.store, self._config.model)
 
-    def beat(self, interval: float, *, looked: bool = True) -> None:
-        """Write down that somebody has looked, or will; the watcher goes on where that cannot be done.
+    def beat(self, interval: float, *, checked: bool = True) -> None:
+        """Store the heartbeat; an error is logged once, and the watcher continues.
 
         Parameters
         ----------
-        interval: seconds to the next look; 0 where there is none.
-        looked: whether somebody has looked; if not, it is a promise alone.
+        interval, checked: as for ``ratchet.loop.heartbeat.beat``.
         """
-        said, self._unwritten = self._unwritten, ""
+        before, self._beat_error = self._beat_error, ""
         try:
-            beat(self._pointer.store, self._config.model, interval, looked=looked)
+            beat(self._pointer.store, self._config.model, interval, checked=checked)
         except StateError as error:
-            self._unwritten = str(error)
-            if said != self._unwritten:  # once, and not at each look
-                logger.warning("that somebody watches %s is not written down: %s", self._config.model, error)
+            self._beat_error = str(error)
+            if before != self._beat_error:
+                logger.warning("the heartbeat of the watcher of %s was not stored: %s", self._config.model, error)
 
     def decide(self) -> Decision:
-        """Look once, and open a run where a trigger fires and nothing holds it back.
+        """Check all triggers once, and open a run if one fires and nothing blocks it.
 
         Raises
         ------
@@ -91,51 +90,52 @@ class Decider:
             holder = self.holder()
             if holder:
                 return Decision(f"{model}: run {run.id} (watermark {run.watermark}) is under way by {holder}")
-            again = "picked up where it was left" if run.attempts else "begun"
-            return Decision(f"{model}: run {run.id} (watermark {run.watermark}) is {again}: {run.reason}", run)
+            action = "resumes" if run.attempts else "starts"
+            return Decision(f"{model}: run {run.id} (watermark {run.watermark}) {action}: {run.reason}", run)
         champion = self._pointer.current()
         if champion is None:
-            return Decision(f"{model}: no champion yet, so that there is nothing to watch: train one first")
-        return self._look(self._view(champion))
+            return Decision(f"{model}: no champion yet, so there is nothing to watch: train one first")
+        return self._check_triggers(self._input(champion))
 
     def holder(self) -> str | None:
-        """Who makes a run of this model just now; None for nobody."""
+        """Return the process that makes a run of this model, or None."""
         return leases.holder(self._pointer.store, self.runs.lease_name)
 
-    def _look(self, view: View) -> Decision:
-        findings = [found for trigger in TRIGGERS if (found := trigger.look(view)) is not None]
-        fired = [finding for finding in findings if finding.fires]
+    def _check_triggers(self, given: TriggerInput) -> Decision:
+        subject = f"{given.model} version {given.version}"
+        results = [found for trigger in TRIGGERS if (found := trigger.check(given)) is not None]
+        fired = [result for result in results if result.fires]
         if not fired:
-            said = "; ".join(finding.line for finding in findings) or "no trigger is set"
-            return Decision(f"{view.model} version {view.version}: nothing to do: {said}")
-        reason = "; ".join(f"{finding.trigger}: {finding.line}" for finding in fired)
-        held = held_back(view)
-        if held:
-            return Decision(f"{view.model} version {view.version}: {reason}; but {held}")
-        return self._open(view, fired, reason)
+            progress = "; ".join(result.line for result in results) or "no trigger is set"
+            return Decision(f"{subject}: nothing to do: {progress}")
+        reason = "; ".join(f"{result.trigger}: {result.line}" for result in fired)
+        blocked = blocking_reason(given)
+        if blocked:
+            return Decision(f"{subject}: {reason}; but {blocked}")
+        return self._open(given, fired, reason)
 
-    def _open(self, view: View, fired: list[Finding], reason: str) -> Decision:
-        mark = wanted_watermark(view, fired)
-        names = [finding.trigger for finding in fired]
-        after = view.last.id if view.last else 0
+    def _open(self, given: TriggerInput, fired: list[TriggerResult], reason: str) -> Decision:
+        mark = target_watermark(given, fired)
+        names = [result.trigger for result in fired]
+        after = given.last.id if given.last else 0
         run = self.runs.open(mark, config_hash(self._config), reason, triggers=names, after=after)
         if run is None:
-            why = f"watermark {mark} has had its run, or somebody began another just now"
-            return Decision(f"{view.model}: {reason}; but {why}")
-        return Decision(f"{view.model} version {view.version}: run {run.id} (watermark {mark}) begins: {reason}", run)
+            blocked = f"watermark {mark} has had its run, or another process opened a run meanwhile"
+            return Decision(f"{given.model}: {reason}; but {blocked}")
+        return Decision(f"{given.model} version {given.version}: run {run.id} (watermark {mark}) starts: {reason}", run)
 
-    def _view(self, champion: Version) -> View:
-        return View(
+    def _input(self, champion: Version) -> TriggerInput:
+        return TriggerInput(
             store=self._pointer.store,
             config=self._config,
             version=champion.version,
-            since=self._since(champion),
+            since=self._promoted_at(champion),
             last=self.runs.last(),
             package=lambda: self._package(champion),
             holdout_metrics=lambda: self._holdout_metrics(champion),
         )
 
-    def _since(self, champion: Version) -> float:
+    def _promoted_at(self, champion: Version) -> float:
         entry = self._pointer.ledger.last_completed()
         if entry is None or entry.to_version != champion.version:
             return champion.created_at

@@ -1,4 +1,4 @@
-"""When a watcher last looked at a model, so that one that is gone can be told from one that has nothing to do."""
+"""The heartbeat of a watcher: the time of its last check, so that a dead watcher differs from an idle one."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from ratchet.store.tables import heartbeats
 
 
 class Heartbeat(NamedTuple):
-    """A watcher's newest look.
+    """A watcher's last check.
 
     Attributes
     ----------
-    at: when, in seconds since the epoch, by the store's clock; of a watcher that has not looked yet, when it began.
-    interval: seconds from one look to the next; 0 for a watcher that looks once, which promises no other.
+    at: its time, in seconds since the epoch, by the store's clock; before the first check, the watcher's start.
+    interval: seconds between checks; 0 for a watcher that checks once.
     """
 
     at: float
     interval: float
 
 
-def beat(store: Store, model: str, interval: float, *, looked: bool = True) -> None:
-    """Write down that a watcher has looked at a model now, in place of the look before.
+def beat(store: Store, model: str, interval: float, *, checked: bool = True) -> None:
+    """Store the heartbeat of a model's watcher, in place of the last one.
 
-    A look that promises no other leaves a promise that stands alone: it would hide that a watcher is gone. So does a
-    watcher that begins and has not looked yet: one that begins again and again would hide that it never gets there.
+    A single check does not replace the heartbeat of a continuous watcher: it would hide that the watcher died. Nor
+    does a watcher's start: a watcher that restarts in a loop would hide that it never checks.
 
     Parameters
     ----------
-    interval: seconds to the next look; 0 where there is none.
-    looked: whether it has looked; if not, it only promises to.
+    interval: seconds to the next check; 0 if there is none.
+    checked: whether the watcher has checked; if not, it has only started.
 
     Raises
     ------
@@ -41,14 +41,14 @@ def beat(store: Store, model: str, interval: float, *, looked: bool = True) -> N
     with store.transaction() as connection:
         values = {"looked_at": store.now(connection), "interval": interval}
         if not store.insert_new(connection, heartbeats, model=model, **values):
-            standing = sa.update(heartbeats).where(heartbeats.c.model == model)
-            if interval == 0 or not looked:
-                standing = standing.where(heartbeats.c.interval == 0)
-            connection.execute(standing.values(**values))
+            replaced = sa.update(heartbeats).where(heartbeats.c.model == model)
+            if interval == 0 or not checked:
+                replaced = replaced.where(heartbeats.c.interval == 0)
+            connection.execute(replaced.values(**values))
 
 
 def last_beat(store: Store, model: str) -> Heartbeat | None:
-    """The newest look at a model; None where nobody has ever looked.
+    """Return the heartbeat of a model's watcher, or None if no watcher ever ran.
 
     Raises
     ------

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config.continuous import ContinuousTrainingConfig
@@ -19,20 +21,19 @@ from ratchet.store.database import Store
 
 
 def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: Store, watermark: int) -> Snapshot:
-    """Write the snapshot of a watermark, unless it is there already.
+    """Write the snapshot of a watermark, if it does not exist.
 
-    The reference is split as in training, so that its holdout is the one that the champion was not fitted on. The
-    newest labelled rows of production are held out too: by their own time where the data set has one, else by that of
-    their prediction. A row that is held out is
-    in no training part, also where production has sent it a second time; and where production has sent a training row
-    of the reference, it is not held out.
+    The reference is split as in training, so that the champion was not fitted on its holdout. The newest labelled
+    production rows are held out too, by their time column if the data set has one, else by the time of prediction. A
+    held-out row is in no training part, even if production sent it twice, and a production row that equals a training
+    row of the reference is not held out.
 
     Parameters
     ----------
     settings: the home that snapshots are kept in.
-    config: data set, split, and the share of production that is held out.
-    store: where the labels are.
-    watermark: the number of the newest feedback to take.
+    config: data set, split, and the share of production rows that is held out.
+    store: the store with the labels.
+    watermark: the number of the newest feedback to use.
 
     Raises
     ------
@@ -41,12 +42,12 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     reference = load_dataset(config.dataset, config.task)
     train, holdout = TASKS[config.task].split(reference.frame, reference.schema, config.split, config.seed)
     production = as_frame(labels_up_to(store, config.model, watermark, config.production.most_rows), reference.schema)
-    if reference.schema.time is not None:  # clients may send the past later than the present
+    if reference.schema.time is not None:  # a client can send an earlier time after a later one
         production = production.sort_values(reference.schema.time, kind="stable", ignore_index=True)
     newest = len(production) - int(len(production) * config.production.holdout)
-    older, newer = production.iloc[:newest], _without(production.iloc[newest:], set(row_hashes(train).tolist()))
-    held = set(row_hashes(holdout).tolist()) | set(row_hashes(newer).tolist())
-    parts = dict(zip(PARTS, (train, _without(older, held), holdout, newer), strict=True))
+    older, newer = production.iloc[:newest], _without(production.iloc[newest:], row_hashes(train))
+    held_out = np.concatenate([row_hashes(holdout), row_hashes(newer)])
+    parts = dict(zip(PARTS, (train, _without(older, held_out), holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
     return Snapshot(
         version=write_snapshot(settings, frame),
@@ -57,16 +58,12 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
 
 
 def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
-    """Labelled rows of production in the columns and types of a data set.
+    """Return labelled production rows in the columns and types of a data set, shape (rows, features + 1).
 
     Parameters
     ----------
-    rows: with a target each.
+    rows: rows with a target.
     schema: of the reference.
-
-    Returns
-    -------
-    shape (rows, features + 1).
     """
     columns: dict[str, Any] = {}
     for field in schema.features:
@@ -77,6 +74,5 @@ def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _without(rows: pd.DataFrame, hashes: set[int]) -> pd.DataFrame:
-    keep = [value not in hashes for value in row_hashes(rows).tolist()]
-    return rows[keep]
+def _without(rows: pd.DataFrame, hashes: npt.NDArray[np.uint64]) -> pd.DataFrame:
+    return rows[~np.isin(row_hashes(rows), hashes)]

@@ -1,4 +1,4 @@
-"""The runs of continuous training: at most one for each watermark, and one that crashed is picked up again."""
+"""The runs of continuous training: at most one for each watermark and config; a crashed run is resumed."""
 
 from __future__ import annotations
 
@@ -8,36 +8,39 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from ratchet.monitoring.production_rows import count_labels
 from ratchet.registry.promotion_ledger import Ledger
 from ratchet.store.database import Store
 from ratchet.store.tables import feedback, training_runs
 from ratchet.store.timestamps import iso_utc
 
 RunState = Literal["open", "promoted", "refused", "unchanged", "failed"]
-# Feedback that a look for the newest label goes through.
-_MOST_FEEDBACK = 10_000
-# What can begin a run by itself (``ratchet.loop.triggers``, which needs more than a service has).
+# The triggers of ``ratchet.loop.triggers``, which imports more than a service needs.
 TRIGGER_NAMES = ("every_k_labels", "drift", "quality_drop", "cron")
-# A run that was begun so often without an end, since it was killed again and again, is given up.
+# A run that was killed this many times has failed.
 MOST_ATTEMPTS = 20
+# Feedback rows that the search for the newest label reads.
+_MOST_FEEDBACK = 10_000
+# Labels that are counted for the status.
+_MOST_LABELS = 10_000
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One run, begun for the labels up to a watermark.
+    """One run, on the labels up to a watermark.
 
     Attributes
     ----------
     id: its number.
-    watermark: the number of the newest feedback that it takes.
-    config_hash: of the config that it runs.
-    state: open until it has ended: promoted, refused, unchanged (nothing new came out), or failed.
-    reason: what began it.
-    triggers: the names of those that fired, separated by commas; empty where a person began it.
-    attempts: how often it was begun.
+    watermark: the number of the newest feedback that it uses.
+    config_hash: of its config.
+    state: open until it has ended: promoted, refused, unchanged (no new version), or failed.
+    reason: why it was started.
+    triggers: the names of the triggers that fired, separated by commas; empty if a user started it.
+    attempts: the number of times that it was started.
     snapshot: the hash of its training rows.
-    version, run_id: the registered version and the MLflow run that came of it.
-    outcome: how it ended, in words.
+    version, run_id: its registered version and MLflow run.
+    outcome: its end in words.
     created_at, ended_at: seconds since the epoch.
     """
 
@@ -58,30 +61,40 @@ class TrainingRun:
 
     @property
     def operation_id(self) -> str:
-        """The id of its one change of what is in Production."""
+        """The operation id of its promotion."""
         return f"continuous-training-{self.id}"
 
     @property
+    def changed_at(self) -> float:
+        """The time when it ended or, if open, was created: seconds since the epoch."""
+        return self.ended_at or self.created_at
+
+    @property
     def when(self) -> str:
-        """When it ended or, open, was begun: ISO 8601, UTC."""
-        return iso_utc(self.ended_at or self.created_at)
+        """``changed_at`` as ISO 8601, UTC."""
+        return iso_utc(self.changed_at)
+
+
+def labels_waiting(store: Store, model: str, last: TrainingRun | None) -> int:
+    """Count the labels since the newest run, up to 10,000."""
+    return count_labels(store, model, last.watermark if last else 0, _MOST_LABELS)
 
 
 def label_to_version(store: Store, model: str) -> float | None:
-    """How long the loop took when it last promoted: from the newest label that the run took to the completed promotion.
+    """Return the seconds from the newest label of the newest promoted run to its promotion.
 
     Returns
     -------
-    Seconds; None where no run has promoted yet, or there is no label among the newest feedback that it took.
+    None if no run was promoted yet, or its newest feedback has no label.
     """
     run = TrainingRuns(store, model).newest("promoted")
     if run is None:
         return None
-    taken = sa.select(feedback.c.created_at, feedback.c.target, feedback.c.seq).where(
+    used = sa.select(feedback.c.created_at, feedback.c.target, feedback.c.seq).where(
         feedback.c.model == model, feedback.c.seq <= run.watermark
     )
-    # What only says right or wrong is no label; where there is nothing else, the search has to end.
-    newest = taken.order_by(feedback.c.seq.desc()).limit(_MOST_FEEDBACK).subquery()
+    # Feedback without a target is no label; the limit ends the search if there is only such feedback.
+    newest = used.order_by(feedback.c.seq.desc()).limit(_MOST_FEEDBACK).subquery()
     labels = sa.select(newest.c.created_at).where(newest.c.target.is_not(None)).order_by(newest.c.seq.desc())
     entry = Ledger(store, model).find(run.operation_id)
     with store.reading() as connection:
@@ -96,7 +109,7 @@ class TrainingRuns:
 
     Parameters
     ----------
-    store: where the table is.
+    store: the store with the table.
     model: the registered model's name.
     """
 
@@ -107,7 +120,7 @@ class TrainingRuns:
 
     @property
     def lease_name(self) -> str:
-        """The lease that runs are made under."""
+        """The name of the lease that runs are made under."""
         return f"continuous training of {self._model}"
 
     def open(
@@ -119,49 +132,47 @@ class TrainingRuns:
         triggers: Sequence[str] = (),
         after: int | None = None,
     ) -> TrainingRun | None:
-        """Write down that a run is wanted; None where there was one for this watermark and config already.
+        """Add an open run; return None if there is a run of this watermark and config.
 
         Parameters
         ----------
-        triggers: the names of those that fired; none where a person begins it.
-        after: the number of the newest run that the wish rests upon, 0 for none; None too where there is a newer one.
+        triggers: the names of the triggers that fired; none if a user starts the run.
+        after: the number of the newest run that the decision is based on, 0 for none; a newer run returns None too.
         """
         key = {"model": self._model, "watermark": watermark, "config_hash": config_hash}
         newest = sa.select(sa.func.max(training_runs.c.id)).where(self._mine)
         with self._store.exclusive(f"opening of {self.lease_name}"), self._store.transaction() as connection:
             if after is not None and (connection.scalar(newest) or 0) != after:
                 return None
-            now = self._store.now(connection)
             new = {**key, "state": "open", "reason": reason, "triggers": ",".join(triggers)}
-            new |= {"attempts": 0, "created_at": now}
+            new |= {"attempts": 0, "created_at": self._store.now(connection)}
             if not self._store.insert_new(connection, training_runs, **new):
                 return None
-            where = sa.and_(*(training_runs.c[name] == value for name, value in key.items()))
-            return TrainingRun(**connection.execute(sa.select(training_runs).where(where)).one()._mapping)
+            return self._one(connection, *(training_runs.c[name] == value for name, value in key.items()))
 
     def unfinished(self) -> TrainingRun | None:
-        """The oldest run that has not ended."""
+        """Return the oldest open run."""
         return self._first(training_runs.c.state == "open", training_runs.c.id)
 
     def last(self) -> TrainingRun | None:
-        """The newest run, ended or not."""
+        """Return the newest run, open or not."""
         return self._first(sa.true(), training_runs.c.id.desc())
 
+    def newest(self, state: RunState) -> TrainingRun | None:
+        """Return the newest run in a state."""
+        return self._first(training_runs.c.state == state, training_runs.c.id.desc())
+
     def find(self, watermark: int, config_hash: str) -> TrainingRun | None:
-        """The run of a watermark and config."""
+        """Return the run of a watermark and config."""
         where = sa.and_(training_runs.c.watermark == watermark, training_runs.c.config_hash == config_hash)
         return self._first(where, training_runs.c.id)
 
     def get(self, number: int) -> TrainingRun | None:
-        """A run by its number."""
+        """Return a run by its number."""
         return self._first(training_runs.c.id == number, training_runs.c.id)
 
-    def newest(self, state: RunState) -> TrainingRun | None:
-        """The newest run in a state."""
-        return self._first(training_runs.c.state == state, training_runs.c.id.desc())
-
     def counts(self, most: int) -> list[tuple[RunState, tuple[str, ...], int]]:
-        """How many runs there are by state and by the triggers that fired, counted over the newest ``most``."""
+        """Return the number of runs by state and triggers among the newest ``most``."""
         newest = sa.select(training_runs.c.state, training_runs.c.triggers).where(self._mine)
         rows = newest.order_by(training_runs.c.id.desc()).limit(most).subquery()
         counted = sa.select(rows.c.state, rows.c.triggers, sa.func.count()).group_by(rows.c.state, rows.c.triggers)
@@ -172,55 +183,51 @@ class TrainingRuns:
             ]
 
     def history(self, limit: int) -> list[TrainingRun]:
-        """The newest runs, newest first."""
-        statement = sa.select(training_runs).where(self._mine).order_by(training_runs.c.id.desc()).limit(limit)
-        with self._store.reading() as connection:
-            return [TrainingRun(**row._mapping) for row in connection.execute(statement)]
+        """Return the newest runs, newest first."""
+        return self._select(sa.true(), training_runs.c.id.desc(), limit)
 
     def reopen(self, run: TrainingRun) -> TrainingRun:
-        """Make a run that failed open again, since somebody has mended what was wrong."""
+        """Open a failed run again, after its cause was fixed."""
         with self._store.transaction() as connection:
-            one = sa.and_(training_runs.c.id == run.id, training_runs.c.state == "failed")
-            connection.execute(sa.update(training_runs).where(one).values(state="open", attempts=0, ended_at=None))
-            return self._one(connection, run.id)
-
-    def put_off(self, run: TrainingRun) -> TrainingRun:
-        """Take an attempt back that could not be made, since MLflow or the store was away."""
-        return self._update(run, attempts=training_runs.c.attempts - 1)
+            failed = sa.and_(training_runs.c.id == run.id, training_runs.c.state == "failed")
+            connection.execute(sa.update(training_runs).where(failed).values(state="open", attempts=0, ended_at=None))
+            return self._one(connection, training_runs.c.id == run.id)
 
     def begin(self, run: TrainingRun, config_hash: str) -> TrainingRun:
-        """Count an attempt, by the config that it is made with: an earlier one may have been made with another.
+        """Count an attempt, and store the config that it is made with, which can differ from an earlier attempt's.
 
-        A run that turns into one which was made already has failed.
+        The run has failed if there is another run of that config.
         """
         other = self.find(run.watermark, config_hash)
         if other is not None and other.id != run.id:
             return self.end(run, "failed", f"its config was changed before its end; run {other.id} had the new one")
-        return self._update(run, attempts=training_runs.c.attempts + 1, config_hash=config_hash)
+        return self.update(run, attempts=training_runs.c.attempts + 1, config_hash=config_hash)
 
-    def note(self, run: TrainingRun, **values: Any) -> TrainingRun:
-        """Write down what is known of a run by now."""
-        return self._update(run, **values)
+    def postpone(self, run: TrainingRun) -> TrainingRun:
+        """Take back an attempt that failed since MLflow or the store was unavailable."""
+        return self.update(run, attempts=training_runs.c.attempts - 1)
 
     def end(self, run: TrainingRun, state: RunState, outcome: str, **values: Any) -> TrainingRun:
-        """Write down how a run ended; one that has ended is left as it is."""
-        return self._update(run, state=state, outcome=outcome, ended_at=..., **values)
+        """Set the final state of an open run."""
+        with self._store.reading() as connection:
+            ended = self._store.now(connection)
+        return self.update(run, state=state, outcome=outcome, ended_at=ended, **values)
 
-    def _update(self, run: TrainingRun, **values: Any) -> TrainingRun:
-        one = training_runs.c.id == run.id
+    def update(self, run: TrainingRun, **values: Any) -> TrainingRun:
+        """Set columns of an open run; a run that has ended stays as it is."""
+        where = training_runs.c.id == run.id
         with self._store.transaction() as connection:
-            if values.get("ended_at") is ...:
-                values["ended_at"] = self._store.now(connection)
-            connection.execute(sa.update(training_runs).where(one, training_runs.c.state == "open").values(**values))
-            return self._one(connection, run.id)
+            connection.execute(sa.update(training_runs).where(where, training_runs.c.state == "open").values(**values))
+            return self._one(connection, where)
 
     @staticmethod
-    def _one(connection: sa.Connection, number: int) -> TrainingRun:
-        row = connection.execute(sa.select(training_runs).where(training_runs.c.id == number)).one()
-        return TrainingRun(**row._mapping)
+    def _one(connection: sa.Connection, *where: sa.ColumnElement[bool]) -> TrainingRun:
+        return TrainingRun(**connection.execute(sa.select(training_runs).where(*where)).one()._mapping)
 
     def _first(self, where: Any, order: Any) -> TrainingRun | None:
-        statement = sa.select(training_runs).where(self._mine, where).order_by(order).limit(1)
+        return next(iter(self._select(where, order, 1)), None)
+
+    def _select(self, where: Any, order: Any, limit: int) -> list[TrainingRun]:
+        statement = sa.select(training_runs).where(self._mine, where).order_by(order).limit(limit)
         with self._store.reading() as connection:
-            row = connection.execute(statement).one_or_none()
-            return None if row is None else TrainingRun(**row._mapping)
+            return [TrainingRun(**row._mapping) for row in connection.execute(statement)]

@@ -1,6 +1,6 @@
-"""What begins a run of continuous training. Everything is read from the store, so that a restart forgets nothing.
+"""The triggers of continuous training; their state is in the store, so that it survives a restart.
 
-A trigger looks at what is new since it looked last, writes down the windows that are full, and says whether it fires.
+A trigger reads what is new since its last check, stores the verdicts on full windows, and returns whether it fires.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pandas as pd
 
-from ratchet.config.continuous import ContinuousTrainingConfig, Debounce
+from ratchet.config.continuous import ContinuousTrainingConfig, Debounce, QualityDrop
 from ratchet.config.cron import next_time
 from ratchet.config.tasks import POSITIVE_METRICS
 from ratchet.loop.training_runs import TrainingRun
@@ -35,23 +35,23 @@ from ratchet.store.database import Store
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
 
-# Labels are counted no further than this; a run takes them all the same.
+# Labels that are counted for a watermark.
 _MOST_COUNTED = 1_000_000
 
 
 @dataclass(frozen=True)
-class View:
-    """What triggers look at.
+class TriggerInput:
+    """The input of the triggers.
 
     Attributes
     ----------
-    store: where production is written down.
-    config: what was asked for.
+    store: the store with predictions and feedback.
+    config: the config of continuous training.
     version: the champion.
-    since: when it came into Production, in seconds since the epoch.
-    last: the newest run of continuous training, None where there was none.
-    package: loads the champion's package, once for a version.
-    holdout_metrics: reads the champion's figures on its holdout, once for a version.
+    since: the time of its promotion, in seconds since the epoch.
+    last: the newest run of continuous training; None for none.
+    package: loads the champion's package, once for each version.
+    holdout_metrics: reads the champion's metrics on its holdout, once for each version.
     """
 
     store: Store
@@ -74,19 +74,19 @@ class View:
 
     @cached_property
     def begun(self) -> float:
-        """From when on windows count: the end of the newest run, or the champion's promotion."""
-        return max(self.since, (self.last.ended_at or self.last.created_at) if self.last else 0.0)
+        """The time from which on windows count: the end of the newest run, or the champion's promotion."""
+        return max(self.since, self.last.changed_at if self.last else 0.0)
 
 
-class Finding(NamedTuple):
-    """What a trigger says.
+class TriggerResult(NamedTuple):
+    """The result of a trigger.
 
     Attributes
     ----------
     trigger: its name.
     fires: whether a run is wanted.
-    line: why, or how far it is.
-    every: the run takes the labels up to the last multiple of so many; None for all.
+    line: the reason, or the progress.
+    every: the run uses the labels up to the last multiple of this number; None for all labels.
     """
 
     trigger: str
@@ -96,140 +96,155 @@ class Finding(NamedTuple):
 
 
 class Trigger(Protocol):
-    """One reason to train again."""
+    """A reason to train again, with one of ``TRIGGER_NAMES``."""
 
-    def look(self, view: View) -> Finding | None:
-        """What there is to say; None where the config leaves the trigger out."""
+    name: str
+
+    def check(self, given: TriggerInput) -> TriggerResult | None:
+        """Return the result, or None if the config does not have the trigger."""
         ...
 
 
 class EveryKLabels:
-    """So many new labels; the run takes them up to the last multiple of k, so that runs do not depend on timing."""
+    """K new labels; the run uses them up to the last multiple of k, so that runs do not depend on timing."""
 
-    def look(self, view: View) -> Finding | None:
+    name = "every_k_labels"
+
+    def check(self, given: TriggerInput) -> TriggerResult | None:
         """Count the labels since the newest run."""
-        k = view.config.triggers.every_k_labels
+        k = given.config.triggers.every_k_labels
         if k is None:
             return None
-        found = count_labels(view.store, view.model, view.consumed, k)
+        found = count_labels(given.store, given.model, given.consumed, k)
         if found < k:
-            return Finding("every_k_labels", False, f"{found} of {k} labels")
-        return Finding("every_k_labels", True, f"{k} new labels and more", k)
+            return TriggerResult(self.name, False, f"{found} of {k} labels")
+        return TriggerResult(self.name, True, f"{k} or more new labels", k)
 
 
-class DriftSeen:
-    """Windows of production rows that have drifted, labels or not."""
+class DriftDetected:
+    """Windows of production rows that have drifted; they need no labels."""
 
-    def look(self, view: View) -> Finding | None:
-        """Judge the newest window if enough has come since the last one."""
-        asked = view.config.triggers.drift
+    name = "drift"
+
+    def check(self, given: TriggerInput) -> TriggerResult | None:
+        """Compare the newest window, if it is full, with the training rows."""
+        asked = given.config.triggers.drift
         if asked is None:
             return None
-        windows = drift_windows(view.store, view.model, view.version, asked.n)
-        after = windows[0]["last_prediction"] if windows else first_id(view.since)
-        rows = newest_predictions(view.store, view.model, view.version, asked.window, after=after)
+        windows = drift_windows(given.store, given.model, given.version, asked.n)
+        after = windows[0]["last_prediction"] if windows else first_id(given.since)
+        rows = newest_predictions(given.store, given.model, given.version, asked.window, after=after)
         note = f"{len(rows)} of {asked.window} rows to the next window"
         if len(rows) >= asked.window:
-            features = pd.DataFrame.from_records([row.features for row in rows])
-            report = drift.compare_window(
-                features, [row.prediction for row in rows], view.package(), view.config.drift, view.version
+            features, answers = (
+                pd.DataFrame.from_records([row.features for row in rows]),
+                [row.prediction for row in rows],
             )
+            report = drift.compare_window(features, answers, given.package(), given.config.drift, given.version)
             first, last = rows[-1].prediction_id, rows[0].prediction_id
-            record_drift_window(view.store, view.model, view.version, report, first, last)
-            windows = drift_windows(view.store, view.model, view.version, asked.n)
+            record_drift_window(given.store, given.model, given.version, report, first, last)
+            windows = drift_windows(given.store, given.model, given.version, asked.n)
             note = report.summary
-        counted = [window for window in windows if window["created_at"] > view.begun]
-        seen = sum(window["detected"] for window in counted)
-        return Finding("drift", seen >= asked.k, _debounced("drift", seen, len(counted), asked, note))
+        return _debounced(self.name, "drift", "detected", windows, given, asked, note)
 
 
-class QualityFell:
-    """Windows of labelled rows on which the champion is worse than it was."""
+class QualityDropped:
+    """Windows of labelled rows on which the champion is worse than on its holdout."""
 
-    def look(self, view: View) -> Finding | None:
-        """Measure the newest window if enough labels have come since the last one."""
-        asked = view.config.triggers.quality_drop
+    name = "quality_drop"
+
+    def check(self, given: TriggerInput) -> TriggerResult | None:
+        """Measure the newest window, if enough labels are new."""
+        asked = given.config.triggers.quality_drop
         if asked is None:
             return None
-        metric = asked.metric or view.config.evaluate.primary_metric
-        windows = quality_windows(view.store, view.model, view.version, asked.n, metric=metric)
+        metric = asked.metric or given.config.evaluate.primary_metric
+        windows = quality_windows(given.store, given.model, given.version, asked.n, metric=metric)
         after = windows[0]["last_seq"] if windows else 0
         step = asked.step or asked.window
-        new = count_judged(view.store, view.model, view.version, after, step)
-        note = windows[0]["report"]["reason"] if windows else f"{new} of {step} labels of version {view.version}"
+        new = count_judged(given.store, given.model, given.version, after, step)
+        note = windows[0]["report"]["reason"] if windows else f"{new} of {step} labels of version {given.version}"
         if new >= step:
-            found, last = self._measure(view, metric)
+            found, last = self._measure(given, asked, metric)
             note = found.reason
             if found.value is not None:
-                record_quality(view.store, view.model, found, last)
-                windows = quality_windows(view.store, view.model, view.version, asked.n, metric=metric)
-        counted = [window for window in windows if window["created_at"] > view.begun]
-        seen = sum(window["dropped"] for window in counted)
-        return Finding("quality_drop", seen >= asked.k, _debounced("quality", seen, len(counted), asked, note))
+                record_quality(given.store, given.model, found, last)
+                windows = quality_windows(given.store, given.model, given.version, asked.n, metric=metric)
+        return _debounced(self.name, "quality", "dropped", windows, given, asked, note)
 
     @staticmethod
-    def _measure(view: View, metric: str) -> tuple[live_quality.Quality, int]:
-        asked = view.config.triggers.quality_drop
-        if asked is None:
-            raise ValueError("the trigger is off")
-        rows = labelled_rows(view.store, view.model, view.version, asked.window)
-        newest = newest_predictions(view.store, view.model, view.version, asked.window, after=first_id(view.since))
-        baseline = view.holdout_metrics().get(metric)
-        two_classes = metric in POSITIVE_METRICS or view.config.dataset.positive is not None
-        schema = view.package().schema if two_classes else None
+    def _measure(given: TriggerInput, asked: QualityDrop, metric: str) -> tuple[live_quality.Quality, int]:
+        rows = labelled_rows(given.store, given.model, given.version, asked.window)
+        newest = newest_predictions(given.store, given.model, given.version, asked.window, after=first_id(given.since))
+        two_classes = metric in POSITIVE_METRICS or given.config.dataset.positive is not None
+        schema = given.package().schema if two_classes else None
         found = live_quality.measure(
             rows,
             newest,
-            view.version,
+            given.version,
             metric,
             asked,
-            baseline,
-            view.config.seed,
-            view.config.task,
+            given.holdout_metrics().get(metric),
+            given.config.seed,
+            given.config.task,
             schema.positive if schema else None,
             schema.costs if schema else None,
-            in_order=view.config.dataset.time is not None,
+            in_order=given.config.dataset.time is not None,
         )
         return found, rows[0].seq if rows else 0
 
 
 class CronDue:
-    """A time of the clock that has passed since the newest run."""
+    """A time of a cron expression that has passed since the newest run."""
 
-    def look(self, view: View) -> Finding | None:
-        """Look whether a time lies between the newest run, or the champion's promotion, and now."""
-        expression = view.config.triggers.cron
+    name = "cron"
+
+    def check(self, given: TriggerInput) -> TriggerResult | None:
+        """Compare the next time after the newest run, or the champion's promotion, with the clock."""
+        expression = given.config.triggers.cron
         if expression is None:
             return None
-        due = next_time(expression, max(view.since, view.last.created_at if view.last else 0.0))
-        said = f"{datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M} UTC ({expression})"
-        return Finding("cron", due <= time.time(), f"due at {said}")
+        due = next_time(expression, max(given.since, given.last.created_at if given.last else 0.0))
+        line = f"due at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M} UTC ({expression})"
+        return TriggerResult(self.name, due <= time.time(), line)
 
 
-TRIGGERS: tuple[Trigger, ...] = (EveryKLabels(), DriftSeen(), QualityFell(), CronDue())
+TRIGGERS: tuple[Trigger, ...] = (EveryKLabels(), DriftDetected(), QualityDropped(), CronDue())
 
 
-def held_back(view: View) -> str | None:
-    """Why no run may begin just now, whatever fires; None where one may."""
-    asked = view.config.triggers
-    if view.last and view.last.ended_at:
-        ends = view.last.ended_at + asked.cooldown
+def blocking_reason(given: TriggerInput) -> str | None:
+    """Return why no run can begin, whatever fires: the cool-down, or too few labels; None if one can."""
+    asked = given.config.triggers
+    if given.last and given.last.ended_at:
+        ends = given.last.ended_at + asked.cooldown
         if ends > time.time():
             return f"cooling down until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    found = count_labels(view.store, view.model, view.consumed, asked.minimum_labels)
+    found = count_labels(given.store, given.model, given.consumed, asked.minimum_labels)
     if found < asked.minimum_labels:
         return f"{found} of at least {asked.minimum_labels} new labels since the last run"
     return None
 
 
-def wanted_watermark(view: View, fired: list[Finding]) -> int:
-    """Up to which feedback a run is to take: the newest, unless labels alone began it."""
+def target_watermark(given: TriggerInput, fired: list[TriggerResult]) -> int:
+    """Return the watermark of a run: the newest feedback, unless ``every_k_labels`` alone fired."""
     every = fired[0].every if len(fired) == 1 else None
     if every is None:
-        return watermark(view.store, view.model)
-    found = count_labels(view.store, view.model, view.consumed, _MOST_COUNTED)
-    return nth_label(view.store, view.model, view.consumed, found - found % every)
+        return watermark(given.store, given.model)
+    found = count_labels(given.store, given.model, given.consumed, _MOST_COUNTED)
+    return nth_label(given.store, given.model, given.consumed, found - found % every)
 
 
-def _debounced(what: str, seen: int, counted: int, asked: Debounce, note: Any) -> str:
-    return f"{what} in {seen} of the last {counted} windows, {asked.k} of {asked.n} count ({note})"
+def _debounced(
+    trigger: str,
+    what: str,
+    verdict: str,
+    windows: list[dict[str, Any]],
+    given: TriggerInput,
+    asked: Debounce,
+    note: str,
+) -> TriggerResult:
+    """Fire if k of the last n windows, as far as they count, have the verdict."""
+    counted = [window for window in windows if window["created_at"] > given.begun]
+    positive = sum(window[verdict] for window in counted)
+    line = f"{what} in {positive} of the last {len(counted)} windows, {asked.k} of {asked.n} are required ({note})"
+    return TriggerResult(trigger, positive >= asked.k, line)

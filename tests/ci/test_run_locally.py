@@ -154,7 +154,7 @@ def test_a_rollback_takes_a_reason_and_is_done_once(clone: Clone) -> None:
 
 def test_the_schedule_trains_and_the_second_look_finds_nothing_to_do(clone: Clone) -> None:
     said = clone.job(CI_PIPELINE_SOURCE="schedule")
-    assert "begins: every_k_labels" in said
+    assert "starts: every_k_labels" in said
     run = TrainingRuns(open_store(clone.settings), MODEL).last()
     assert run is not None
     assert run.state in ("promoted", "refused")

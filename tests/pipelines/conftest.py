@@ -1,4 +1,4 @@
-"""What tests of pipelines share."""
+"""Fixtures of the pipelines' tests."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pytest
 
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from tests.pipelines.desk import Desk
+from tests.pipelines.watched_model import WatchedModel
 from tests.training_runs import config_for
 
 
 @pytest.fixture
-def desk(settings: Settings, tmp_path: Path, model: str) -> Iterator[Desk]:
-    """The registry is the session's; the store, the home and the processes are this test's."""
+def watched(settings: Settings, tmp_path: Path, model: str) -> Iterator[WatchedModel]:
+    """A model in the session's registry, with the test's own store, home and processes."""
     own = settings.model_copy(
         update={
             "home": tmp_path,
@@ -25,7 +25,7 @@ def desk(settings: Settings, tmp_path: Path, model: str) -> Iterator[Desk]:
         }
     )
     config: Any = config_for(model, name="continuous_training")
-    made = Desk(own, config, open_store(own))
+    made = WatchedModel(own, config, open_store(own))
     yield made
     for watcher in made.watchers:
         watcher.stop()

@@ -1,4 +1,4 @@
-"""How a watcher's children and the watcher itself end, with small processes in place of runs."""
+"""The end of a watcher and of its child processes, with small processes in place of runs."""
 
 from __future__ import annotations
 
@@ -11,81 +11,82 @@ import pytest
 
 from ratchet.errors import ConfigError
 from tests.conftest import ROOT
-from tests.pipelines.desk import SLEEP, Desk, child_of, is_alive, looked_until, python, until
+from tests.pipelines.watched_model import SLEEP, WatchedModel, check_until, child_of, is_alive, python, until
 
 
-def test_a_child_that_was_killed_is_told_and_its_run_picked_up(desk: Desk) -> None:
-    run = desk.opened()
-    watcher = desk.watcher(SLEEP)
-    watcher.look()
+def test_a_killed_run_is_logged_and_resumed(watched: WatchedModel) -> None:
+    run = watched.opened()
+    watcher = watched.watcher(SLEEP)
+    watcher.check()
     killed = child_of(watcher)
-    desk.runs.begin(run, run.config_hash)
+    watched.runs.begin(run, run.config_hash)
     os.kill(killed, signal.SIGKILL)
-    looked_until(watcher, lambda: watcher._training is not None and child_of(watcher) != killed)
-    model = desk.config.model
-    assert desk.said[1:] == [
-        f"{model}: run {run.id} was killed by signal 9; it is picked up again",
-        f"{model}: run {run.id} (watermark 200) is picked up where it was left: 200 new labels",
+    check_until(watcher, lambda: watcher._training is not None and child_of(watcher) != killed)
+    model = watched.config.model
+    assert watched.lines[1:] == [
+        f"{model}: run {run.id} was killed by signal 9; it will be resumed",
+        f"{model}: run {run.id} (watermark 200) resumes: 200 new labels",
     ]
 
 
-def test_a_child_that_gives_up_is_told_by_its_last_line_and_tried_again(desk: Desk) -> None:
-    run = desk.opened()
-    watcher = desk.watcher(python("print('error: MLflow is down'); raise SystemExit(2)"))
-    watcher.look()
+def test_a_run_that_stops_is_logged_with_its_last_line_and_retried(watched: WatchedModel) -> None:
+    run = watched.opened()
+    watcher = watched.watcher(python("print('error: MLflow is down'); raise SystemExit(2)"))
+    watcher.check()
     assert not watcher.wait()
-    assert desk.said[1] == f"{desk.config.model}: run {run.id} did not end: MLflow is down; it is picked up again"
-    watcher.look()
-    assert len(desk.said) == 2, "what was in the way may still be: it pauses"
-    looked_until(watcher, lambda: len(desk.said) > 2)
-    log = desk.settings.home / "watch" / f"run-{run.id}.log"
+    assert watched.lines[1] == f"{watched.config.model}: run {run.id} stopped: MLflow is down; it will be resumed"
+    watcher.check()
+    assert len(watched.lines) == 2, "it pauses, since the cause can last"
+    check_until(watcher, lambda: len(watched.lines) > 2)
+    log = watched.settings.home / "watch" / f"run-{run.id}.log"
     watcher.wait()
-    assert log.read_text().splitlines() == ["error: MLflow is down"] * 2, "what both attempts said is kept"
+    assert log.read_text().splitlines() == ["error: MLflow is down"] * 2, "the output of both attempts is kept"
 
 
-def test_a_child_that_says_nothing_is_told_so(desk: Desk) -> None:
-    desk.opened()
-    watcher = desk.watcher(python("raise SystemExit(3)"))
-    watcher.look()
+def test_a_run_that_stops_without_output_is_logged_as_such(watched: WatchedModel) -> None:
+    watched.opened()
+    watcher = watched.watcher(python("raise SystemExit(3)"))
+    watcher.check()
     assert not watcher.wait()
-    assert desk.said[1].endswith("did not end: it said nothing; it is picked up again")
+    assert watched.lines[1].endswith("stopped: no output; it will be resumed")
 
 
-def test_being_told_to_stop_ends_the_children_and_the_next_watcher_goes_on(desk: Desk) -> None:
-    run = desk.opened()
-    watcher = desk.watcher(SLEEP)
-    watcher.look()
+def test_stopping_ends_the_child_processes_and_the_next_watcher_resumes_the_run(watched: WatchedModel) -> None:
+    run = watched.opened()
+    watcher = watched.watcher(SLEEP)
+    watcher.check()
     child = child_of(watcher)
     assert is_alive(child)
     watcher.stop()
     assert not is_alive(child)
     watcher.stop()
-    after_restart = desk.watcher(desk.ending("promoted"))
-    after_restart.look()
+    after_restart = watched.watcher(watched.ending("promoted"))
+    after_restart.check()
     assert after_restart.wait()
-    found = desk.runs.find(run.watermark, run.config_hash)
+    found = watched.runs.find(run.watermark, run.config_hash)
     assert found is not None
     assert found.state == "promoted"
 
 
-def test_a_child_that_does_not_listen_is_ended_all_the_same(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_ignores_sigterm_is_killed(watched: WatchedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipelines.watch._GRACE", 0.1)
-    desk.opened()
-    deaf = (
-        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
+    watched.opened()
+    program = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        " print('ready', flush=True); time.sleep(600)"
     )
-    watcher = desk.watcher(python(deaf))
-    watcher.look()
+    watcher = watched.watcher(python(program))
+    watcher.check()
     child = child_of(watcher)
-    log = desk.settings.home / "watch" / "run-1.log"
-    looked_until(watcher, lambda: log.read_text() == "deaf\n")
+    log = watched.settings.home / "watch" / "run-1.log"
+    check_until(watcher, lambda: log.read_text() == "ready\n")
     watcher.stop()
     assert not is_alive(child)
 
 
-def test_what_is_in_the_way_is_told_once_and_looked_at_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.opened()
-    watcher = desk.watcher(desk.ending("promoted"))
+def test_an_error_is_logged_once_and_retried(watched: WatchedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched.opened()
+    watcher = watched.watcher(watched.ending("promoted"))
 
     def refuse() -> None:
         raise ConfigError("MLflow is\nnot there")
@@ -93,13 +94,13 @@ def test_what_is_in_the_way_is_told_once_and_looked_at_again(desk: Desk, monkeyp
     with monkeypatch.context() as broken:
         broken.setattr(watcher._decider, "decide", refuse)
         for _ in range(3):
-            watcher.look()
+            watcher.check()
         with pytest.raises(ConfigError):
-            watcher.step()
-    assert desk.said == [f"{desk.config.model}: MLflow is not there; tried again later"]
-    watcher.look()
+            watcher.check_or_raise()
+    assert watched.lines == [f"{watched.config.model}: MLflow is not there; will retry"]
+    watcher.check()
     assert watcher.wait()
-    assert desk.said[-1] == f"{desk.config.model}: the report is written"
+    assert watched.lines[-1] == f"{watched.config.model}: the report was drawn"
 
 
 WATCH = """
@@ -113,26 +114,26 @@ watch(config, load_settings(), sys.argv[3:], [], once=False)
 """
 
 
-def test_a_watch_that_is_told_to_stop_leaves_no_process_behind(desk: Desk) -> None:
-    run = desk.opened()
+def test_sigterm_leaves_no_process_behind(watched: WatchedModel) -> None:
+    run = watched.opened()
     config = ROOT / "configs" / "continuous_training.yaml"
     own = {
-        "RATCHET_HOME": str(desk.settings.home),
-        "RATCHET_DATABASE_URL": desk.settings.store_url,
-        "MLFLOW_TRACKING_URI": desk.settings.tracking_uri,
+        "RATCHET_HOME": str(watched.settings.home),
+        "RATCHET_DATABASE_URL": watched.settings.store_url,
+        "MLFLOW_TRACKING_URI": watched.settings.tracking_uri,
     }
-    command = [sys.executable, "-c", WATCH, str(config), desk.config.model]
+    command = [sys.executable, "-c", WATCH, str(config), watched.config.model]
     child = python("import os, time; print(os.getpid(), flush=True); time.sleep(600)")
     watching = subprocess.Popen(
         [*command, *child], cwd=ROOT, env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    log = desk.settings.home / "watch" / f"run-{run.id}.log"
+    log = watched.settings.home / "watch" / f"run-{run.id}.log"
     until(lambda: log.exists() and log.read_text().endswith("\n"), 60)
     process = int(log.read_text())
     assert is_alive(process)
     watching.send_signal(signal.SIGTERM)
-    said = watching.communicate(timeout=60)[0].splitlines()
-    assert watching.returncode == 0, said
+    lines = watching.communicate(timeout=60)[0].splitlines()
+    assert watching.returncode == 0, lines
     assert not is_alive(process)
-    assert "told to stop" in said[-1]
-    assert len(said) == 3, "the beginning, the run, the end"
+    assert "stopping" in lines[-1]
+    assert len(lines) == 3, "start, run, end"

@@ -16,8 +16,8 @@ from ratchet.data import load_dataset, row_hashes
 from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError
 from ratchet.experiments.reproduction import reproduce
-from ratchet.loop.overview import lineage
 from ratchet.loop.training_runs import TrainingRuns
+from ratchet.loop.version_lineage import version_lineage
 from ratchet.monitoring.production_rows import labelled_rows
 from ratchet.registry.fetch_package import reference_package
 from ratchet.registry.production_pointer import ProductionPointer
@@ -114,7 +114,7 @@ def test_the_training_rows_are_the_reference_and_the_older_production_and_the_ne
 
 def test_the_lineage_of_the_new_champion_names_snapshot_and_watermark(recovered: Recovered, settings: Settings) -> None:
     config, summary, _ = recovered
-    found = lineage(settings, ProductionPointer(settings, config.model), str(summary.run.version))
+    found = version_lineage(settings, ProductionPointer(settings, config.model), str(summary.run.version))
     assert found["data"]["snapshot"] == summary.run.snapshot == found["data"]["version"]
     assert found["data"]["watermark"] == str(summary.run.watermark)
     assert found["config"]["content"]["pipeline"] == "continuous_training"
@@ -250,5 +250,5 @@ def test_a_warm_start_goes_on_from_the_champion_and_keeps_its_embedder(
     assert rows is not None
     assert np.array_equal(before.model["embed"].transform(rows), after.model["embed"].transform(rows))
     assert set(before.training_rows) < set(after.training_rows)
-    found = lineage(settings, ProductionPointer(settings, model), "2")
+    found = version_lineage(settings, ProductionPointer(settings, model), "2")
     assert found["data"]["warm_start"] == "1"

@@ -40,17 +40,17 @@ def test_a_single_look_does_not_speak_for_a_watcher_that_promised_to_look_again(
 
 
 def test_a_watcher_that_begins_promises_to_look_and_leaves_the_promise_that_another_has_not_kept(store: Store) -> None:
-    beat(store, "iris", 10.0, looked=False)
+    beat(store, "iris", 10.0, checked=False)
     promised = last_beat(store, "iris")
     assert promised is not None
     assert promised.interval == 10.0
-    beat(store, "iris", 20.0, looked=False)
+    beat(store, "iris", 20.0, checked=False)
     assert last_beat(store, "iris") == promised
 
 
 def test_a_watcher_that_begins_takes_the_place_of_a_single_look(store: Store) -> None:
     beat(store, "iris", 0.0)
-    beat(store, "iris", 10.0, looked=False)
+    beat(store, "iris", 10.0, checked=False)
     found = last_beat(store, "iris")
     assert found is not None
     assert found.interval == 10.0
@@ -75,7 +75,7 @@ def test_a_heartbeat_that_cannot_be_written_is_told_and_keeps_nobody_from_lookin
         decider.beat(10.0)
         decider.beat(10.0)
         line = decider.decide().line
-    assert caplog.text.count(f"that somebody watches {model} is not written down") == 1
+    assert caplog.text.count(f"the heartbeat of the watcher of {model} was not stored") == 1
     assert "no champion yet" in line
     decider.beat(10.0)
     assert last_beat(other, model) is not None

@@ -71,7 +71,7 @@ def test_a_run_that_failed_may_be_made_again_and_no_other(runs: TrainingRuns) ->
 def test_an_attempt_that_could_not_be_made_does_not_count(runs: TrainingRuns) -> None:
     run = opened(runs, 200)
     for _ in range(25):
-        run = runs.put_off(runs.begin(run, "config"))
+        run = runs.postpone(runs.begin(run, "config"))
     assert (run.state, run.attempts) == ("open", 0)
 
 
@@ -102,7 +102,7 @@ def test_models_have_runs_of_their_own(runs: TrainingRuns, store: Store) -> None
 def test_what_becomes_of_a_run_is_written_down_step_by_step(runs: TrainingRuns) -> None:
     run = runs.begin(runs.begin(opened(runs, 200), "config"), "config")
     assert run.attempts == 2
-    assert runs.note(run, snapshot="abc").snapshot == "abc"
+    assert runs.update(run, snapshot="abc").snapshot == "abc"
     ended = runs.end(run, "promoted", "better by 0.1", version="4", run_id="r1")
     assert (ended.state, ended.outcome, ended.version, ended.run_id) == ("promoted", "better by 0.1", "4", "r1")
     assert (ended.attempts, ended.snapshot) == (2, "abc"), "what was known before stays"
@@ -118,7 +118,7 @@ def test_a_run_ends_once_and_nothing_changes_it_afterwards(runs: TrainingRuns, s
     ended = runs.end(run, state, "so it is", version="4")
     assert runs.end(run, "failed", "too late", version="5") == ended
     assert runs.begin(run, run.config_hash) == ended
-    assert runs.note(run, snapshot="abc") == ended
+    assert runs.update(run, snapshot="abc") == ended
     assert runs.last() == ended
 
 

@@ -18,13 +18,13 @@ from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import (
     CronDue,
-    DriftSeen,
+    DriftDetected,
     EveryKLabels,
-    Finding,
-    QualityFell,
-    View,
-    held_back,
-    wanted_watermark,
+    QualityDropped,
+    TriggerInput,
+    TriggerResult,
+    blocking_reason,
+    target_watermark,
 )
 from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.monitoring.drift.report import DriftReport
@@ -69,21 +69,21 @@ def never() -> Any:
     raise AssertionError("this was not to be read")
 
 
-def seen(
+def given(
     stream: Stream,
     config: ContinuousTrainingConfig,
     since: float | None = None,
     package: Callable[[], Package] = never,
     metrics: dict[str, float] | None = None,
     version: str = "1",
-) -> View:
+) -> TriggerInput:
     """What triggers see now; the champion came half an hour ago."""
     since = time.time() - 1800 if since is None else since
     last = TrainingRuns(stream.store, stream.model).last()
-    return View(stream.store, config, version, since, last, package, lambda: metrics or {})
+    return TriggerInput(stream.store, config, version, since, last, package, lambda: metrics or {})
 
 
-def found(finding: Finding | None) -> Finding:
+def found(finding: TriggerResult | None) -> TriggerResult:
     assert finding is not None
     return finding
 
@@ -101,34 +101,36 @@ def ran(stream: Stream, mark: int, digest: str = "config") -> TrainingRun:
     return runs.end(run, "refused", "no better")
 
 
-@pytest.mark.parametrize("trigger", [EveryKLabels(), DriftSeen(), QualityFell(), CronDue()])
+@pytest.mark.parametrize("trigger", [EveryKLabels(), DriftDetected(), QualityDropped(), CronDue()])
 def test_a_trigger_that_is_left_out_says_nothing_and_reads_nothing(trigger: Any, stream: Stream) -> None:
     labels(stream, 300)
-    assert trigger.look(seen(stream, only())) is None
+    assert trigger.check(given(stream, only())) is None
 
 
 def test_labels_fire_at_every_multiple_of_k_and_the_run_takes_no_more(stream: Stream) -> None:
-    view = seen(stream, only(every_k_labels=10))
+    view = given(stream, only(every_k_labels=10))
     seqs = labels(stream, 9)
-    assert found(EveryKLabels().look(view)) == Finding("every_k_labels", False, "9 of 10 labels")
+    assert found(EveryKLabels().check(view)) == TriggerResult("every_k_labels", False, "9 of 10 labels")
     seqs += labels(stream, 1)
-    fired = found(EveryKLabels().look(view))
-    assert fired == Finding("every_k_labels", True, "10 new labels and more", 10)
-    assert wanted_watermark(view, [fired]) == seqs[9]
+    fired = found(EveryKLabels().check(view))
+    assert fired == TriggerResult("every_k_labels", True, "10 or more new labels", 10)
+    assert target_watermark(view, [fired]) == seqs[9]
     seqs += labels(stream, 15)
-    assert found(EveryKLabels().look(view)) == fired, "it counts no further than it has to"
-    assert wanted_watermark(view, [fired]) == seqs[19], "at the last multiple, whenever one looks"
+    assert found(EveryKLabels().check(view)) == fired, "it counts no further than it has to"
+    assert target_watermark(view, [fired]) == seqs[19], "at the last multiple, whenever one looks"
 
 
 def test_labels_that_a_run_took_do_not_fire_again(stream: Stream) -> None:
     config = only(every_k_labels=10)
     seqs = labels(stream, 15)
     ran(stream, seqs[9])
-    assert found(EveryKLabels().look(seen(stream, config))) == Finding("every_k_labels", False, "5 of 10 labels")
+    assert found(EveryKLabels().check(given(stream, config))) == TriggerResult(
+        "every_k_labels", False, "5 of 10 labels"
+    )
     seqs += labels(stream, 5)
-    view = seen(stream, config)
-    again = found(EveryKLabels().look(view))
-    assert (again.fires, wanted_watermark(view, [again])) == (True, seqs[19])
+    view = given(stream, config)
+    again = found(EveryKLabels().check(view))
+    assert (again.fires, target_watermark(view, [again])) == (True, seqs[19])
 
 
 def test_corrections_and_bare_verdicts_are_no_labels_to_fire_on(stream: Stream) -> None:
@@ -136,7 +138,7 @@ def test_corrections_and_bare_verdicts_are_no_labels_to_fire_on(stream: Stream) 
     stream.label(ids[:5], "setosa")
     stream.label(ids[:5], "virginica")
     stream.label(ids[5:], None, correct=False)
-    finding = found(EveryKLabels().look(seen(stream, only(every_k_labels=6))))
+    finding = found(EveryKLabels().check(given(stream, only(every_k_labels=6))))
     assert (finding.fires, finding.line) == (False, "5 of 6 labels")
 
 
@@ -166,24 +168,24 @@ def count(store: Store, table: sa.Table) -> int:
 
 
 def test_drift_fires_in_k_of_the_last_n_windows(stream: Stream, champion: Package, iris: Trained) -> None:
-    view = seen(stream, only(drift=DRIFT), package=lambda: champion)
+    view = given(stream, only(drift=DRIFT), package=lambda: champion)
     fired = []
     for window in (usual(iris), unusual(iris), usual(iris, 1), unusual(iris, 1), usual(iris, 2), usual(iris, 3)):
         sent(stream, champion, window)
-        fired.append(found(DriftSeen().look(view)).fires)
+        fired.append(found(DriftDetected().check(view)).fires)
     assert fired == [False, False, False, True, False, False]
     windows = drift_windows(stream.store, "iris", "1", 10)
     assert [window["detected"] for window in windows] == [False, False, True, False, True, False]
 
 
 def test_a_finding_of_drift_says_how_far_it_is(stream: Stream, champion: Package, iris: Trained) -> None:
-    view = seen(stream, only(drift=DRIFT), package=lambda: champion)
+    view = given(stream, only(drift=DRIFT), package=lambda: champion)
     sent(stream, champion, unusual(iris))
-    line = found(DriftSeen().look(view)).line
-    assert line.startswith("drift in 1 of the last 1 windows, 2 of 3 count (drift against version 1: ")
+    line = found(DriftDetected().check(view)).line
+    assert line.startswith("drift in 1 of the last 1 windows, 2 of 3 are required (drift against version 1: ")
     assert "\n" not in line
     sent(stream, champion, usual(iris)[:20])
-    assert found(DriftSeen().look(view)).line.endswith("(20 of 60 rows to the next window)")
+    assert found(DriftDetected().check(view)).line.endswith("(20 of 60 rows to the next window)")
 
 
 def test_no_window_is_judged_twice_or_before_it_is_full(stream: Stream, champion: Package, iris: Trained) -> None:
@@ -193,16 +195,16 @@ def test_no_window_is_judged_twice_or_before_it_is_full(stream: Stream, champion
         loaded.append(1)
         return champion
 
-    view = seen(stream, only(drift=DRIFT), package=load)
+    view = given(stream, only(drift=DRIFT), package=load)
     first = sent(stream, champion, usual(iris)[:-1])
-    DriftSeen().look(view)
+    DriftDetected().check(view)
     assert (count(stream.store, drift_results), loaded) == (0, [])
     first += sent(stream, champion, usual(iris)[-1:])
     for _ in range(3):
-        DriftSeen().look(view)
+        DriftDetected().check(view)
         assert (count(stream.store, drift_results), loaded) == (1, [1])
     second = sent(stream, champion, usual(iris, 1))
-    DriftSeen().look(view)
+    DriftDetected().check(view)
     newest, oldest = drift_windows(stream.store, "iris", "1", 10)
     assert (oldest["first_prediction"], oldest["last_prediction"]) == (first[0], first[-1])
     assert (newest["first_prediction"], newest["last_prediction"]) == (second[0], second[-1])
@@ -214,16 +216,16 @@ def test_what_another_version_answered_is_not_drift_of_this_one(
 ) -> None:
     config = only(drift={**DRIFT, "k": 1})
     sent(stream, champion, unusual(iris), version="2")
-    assert not found(DriftSeen().look(seen(stream, config))).fires
-    assert found(DriftSeen().look(seen(stream, config, package=lambda: champion, version="2"))).fires
-    assert not found(DriftSeen().look(seen(stream, config))).fires, "nor are its windows"
+    assert not found(DriftDetected().check(given(stream, config))).fires
+    assert found(DriftDetected().check(given(stream, config, package=lambda: champion, version="2"))).fires
+    assert not found(DriftDetected().check(given(stream, config))).fires, "nor are its windows"
 
 
 def test_what_the_champion_answered_before_it_came_back_is_not_looked_at(
     stream: Stream, champion: Package, iris: Trained
 ) -> None:
     sent(stream, champion, unusual(iris), at=time.time() - 3600)
-    finding = found(DriftSeen().look(seen(stream, only(drift={**DRIFT, "k": 1}))))
+    finding = found(DriftDetected().check(given(stream, only(drift={**DRIFT, "k": 1}))))
     assert not finding.fires
     assert finding.line.endswith("(0 of 60 rows to the next window)")
 
@@ -232,21 +234,21 @@ def test_windows_of_drift_before_the_last_run_do_not_count(stream: Stream, champ
     config = only(drift=DRIFT)
     for seed in (0, 1):
         sent(stream, champion, unusual(iris, seed))
-        DriftSeen().look(seen(stream, config, package=lambda: champion))
-    assert found(DriftSeen().look(seen(stream, config))).fires
+        DriftDetected().check(given(stream, config, package=lambda: champion))
+    assert found(DriftDetected().check(given(stream, config))).fires
     ran(stream, 0)
-    assert not found(DriftSeen().look(seen(stream, config))).fires
+    assert not found(DriftDetected().check(given(stream, config))).fires
     sent(stream, champion, unusual(iris, 2))
-    after = found(DriftSeen().look(seen(stream, config, package=lambda: champion)))
+    after = found(DriftDetected().check(given(stream, config, package=lambda: champion)))
     assert not after.fires
-    assert after.line.startswith("drift in 1 of the last 1 windows, 2 of 3 count")
+    assert after.line.startswith("drift in 1 of the last 1 windows, 2 of 3 are required")
 
 
 def test_windows_of_drift_before_the_promotion_do_not_count(stream: Stream, champion: Package, iris: Trained) -> None:
     config = only(drift={**DRIFT, "k": 1})
     sent(stream, champion, unusual(iris))
-    assert found(DriftSeen().look(seen(stream, config, package=lambda: champion))).fires
-    assert not found(DriftSeen().look(seen(stream, config, since=time.time() + 5))).fires
+    assert found(DriftDetected().check(given(stream, config, package=lambda: champion))).fires
+    assert not found(DriftDetected().check(given(stream, config, since=time.time() + 5))).fires
 
 
 QUALITY = {"drop": 0.05, "window": 40, "step": 20, "minimum_rows": 30, "metric": "accuracy", "k": 2, "n": 3}
@@ -254,11 +256,11 @@ GOOD = {"accuracy": 1.0, "f1_macro": 1.0}
 
 
 def test_quality_fires_in_k_of_the_last_n_windows(stream: Stream) -> None:
-    view = seen(stream, only(quality_drop=QUALITY), metrics=GOOD)
+    view = given(stream, only(quality_drop=QUALITY), metrics=GOOD)
     fired = []
     for truth in ("setosa", "setosa", "virginica", "virginica", "setosa", "setosa", "setosa", "setosa"):
         labels(stream, 20, truth=truth)
-        fired.append(found(QualityFell().look(view)).fires)
+        fired.append(found(QualityDropped().check(view)).fires)
     windows = quality_windows(stream.store, "iris", "1", 10)
     assert [window["dropped"] for window in windows[::-1]] == [False, True, True, True, False, False, False]
     assert fired == [False, False, False, True, True, True, False, False]
@@ -266,36 +268,36 @@ def test_quality_fires_in_k_of_the_last_n_windows(stream: Stream) -> None:
 
 
 def test_a_finding_of_quality_says_the_figure(stream: Stream) -> None:
-    view = seen(stream, only(quality_drop=QUALITY), metrics=GOOD)
+    view = given(stream, only(quality_drop=QUALITY), metrics=GOOD)
     labels(stream, 10)
-    assert found(QualityFell().look(view)).line == (
-        "quality in 0 of the last 0 windows, 2 of 3 count (10 of 20 labels of version 1)"
+    assert found(QualityDropped().check(view)).line == (
+        "quality in 0 of the last 0 windows, 2 of 3 are required (10 of 20 labels of version 1)"
     )
     labels(stream, 10)
-    assert found(QualityFell().look(view)).line.endswith("(20 labelled rows, 30 are needed)")
+    assert found(QualityDropped().check(view)).line.endswith("(20 labelled rows, 30 are needed)")
     labels(stream, 20, truth="virginica")
-    line = found(QualityFell().look(view)).line
-    assert line.startswith("quality in 1 of the last 1 windows, 2 of 3 count (accuracy 0.500 (95 % interval ")
+    line = found(QualityDropped().check(view)).line
+    assert line.startswith("quality in 1 of the last 1 windows, 2 of 3 are required (accuracy 0.500 (95 % interval ")
     assert line.endswith("40 rows), 1.000 on the holdout)")
 
 
 def test_without_enough_new_labels_nothing_is_measured_again(stream: Stream) -> None:
     config = only(quality_drop=QUALITY)
     seqs = labels(stream, 40)
-    QualityFell().look(seen(stream, config, metrics=GOOD))
+    QualityDropped().check(given(stream, config, metrics=GOOD))
     assert quality_windows(stream.store, "iris", "1", 10)[0]["last_seq"] == seqs[-1]
     labels(stream, 19)
     for _ in range(3):
-        QualityFell().look(seen(stream, config, metrics=GOOD))
+        QualityDropped().check(given(stream, config, metrics=GOOD))
         assert count(stream.store, quality_results) == 1
     labels(stream, 1)
-    QualityFell().look(seen(stream, config, metrics=GOOD))
+    QualityDropped().check(given(stream, config, metrics=GOOD))
     assert count(stream.store, quality_results) == 2
 
 
 def test_a_window_keeps_what_was_found_on_it(stream: Stream) -> None:
     labels(stream, 40, truth="virginica")
-    QualityFell().look(seen(stream, only(quality_drop=QUALITY), metrics=GOOD))
+    QualityDropped().check(given(stream, only(quality_drop=QUALITY), metrics=GOOD))
     window = quality_windows(stream.store, "iris", "1", 1)[0]
     assert (window["metric"], window["value"], window["low"], window["high"]) == ("accuracy", 0.0, 0.0, 0.0)
     assert window["estimate"] == pytest.approx(0.8), "what the probabilities alone would have said"
@@ -306,7 +308,7 @@ def test_a_window_keeps_what_was_found_on_it(stream: Stream) -> None:
 def test_rows_that_are_only_known_to_be_wrong_are_a_fall_too(stream: Stream) -> None:
     shares = {"setosa": 0.8, "versicolor": 0.15, "virginica": 0.05}
     stream.label(stream.answer([FLOWER] * 40, "setosa", probabilities=shares), None, correct=False)
-    finding = found(QualityFell().look(seen(stream, only(quality_drop={**QUALITY, "k": 1}), metrics=GOOD)))
+    finding = found(QualityDropped().check(given(stream, only(quality_drop={**QUALITY, "k": 1}), metrics=GOOD)))
     assert finding.fires
 
 
@@ -314,27 +316,27 @@ def test_corrections_alone_make_no_new_window(stream: Stream) -> None:
     config = only(quality_drop={**QUALITY, "k": 1})
     ids = stream.answer([FLOWER] * 40, "setosa")
     stream.label(ids, "setosa")
-    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
     for truth in ("virginica", "setosa", "virginica"):
         stream.label(ids[:20], truth)
-    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
     assert count(stream.store, quality_results) == 1
 
 
 def test_windows_do_not_overlap_unless_a_step_is_set(stream: Stream) -> None:
     config = only(quality_drop={key: value for key, value in QUALITY.items() if key != "step"})
     labels(stream, 39)
-    QualityFell().look(seen(stream, config, metrics=GOOD))
+    QualityDropped().check(given(stream, config, metrics=GOOD))
     assert count(stream.store, quality_results) == 0
     for _ in range(2):
         labels(stream, 40)
-        QualityFell().look(seen(stream, config, metrics=GOOD))
+        QualityDropped().check(given(stream, config, metrics=GOOD))
     assert count(stream.store, quality_results) == 2
 
 
 def test_without_a_figure_of_the_holdout_nothing_has_fallen(stream: Stream) -> None:
     labels(stream, 40, truth="virginica")
-    finding = found(QualityFell().look(seen(stream, only(quality_drop={**QUALITY, "k": 1}))))
+    finding = found(QualityDropped().check(given(stream, only(quality_drop={**QUALITY, "k": 1}))))
     assert not finding.fires
     assert finding.line.endswith(" rows), the holdout's figure is not known)")
 
@@ -342,7 +344,7 @@ def test_without_a_figure_of_the_holdout_nothing_has_fallen(stream: Stream) -> N
 def test_the_primary_metric_decides_where_none_is_named(stream: Stream) -> None:
     labels(stream, 40)
     asked = {key: value for key, value in QUALITY.items() if key != "metric"}
-    QualityFell().look(seen(stream, only(quality_drop=asked), metrics=GOOD))
+    QualityDropped().check(given(stream, only(quality_drop=asked), metrics=GOOD))
     assert quality_windows(stream.store, "iris", "1", 1)[0]["metric"] == "f1_macro"
 
 
@@ -350,61 +352,61 @@ def test_windows_by_another_metric_or_of_another_version_do_not_count(stream: St
     config = only(quality_drop={**QUALITY, "k": 1})
     other = only(quality_drop={**QUALITY, "k": 1, "metric": "f1_macro"})
     labels(stream, 40, truth="virginica")
-    assert found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
-    assert found(QualityFell().look(seen(stream, other, metrics={"f1_macro": 0.0}))).fires is False
-    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD, version="2"))).fires
+    assert found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
+    assert found(QualityDropped().check(given(stream, other, metrics={"f1_macro": 0.0}))).fires is False
+    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD, version="2"))).fires
 
 
 def test_windows_of_quality_before_the_last_run_do_not_count(stream: Stream) -> None:
     config = only(quality_drop={**QUALITY, "k": 1})
     seqs = labels(stream, 40, truth="virginica")
-    assert found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
     ran(stream, seqs[-1])
-    assert not found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
     labels(stream, 20, truth="virginica")
-    assert found(QualityFell().look(seen(stream, config, metrics=GOOD))).fires
+    assert found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
 
 
 def test_the_clock_fires_once_a_time_has_passed_since_the_promotion_or_the_last_run(stream: Stream) -> None:
     hourly = f"{datetime.now(UTC).minute} * * * *"  # it was due when this minute began
     config = only(cron=hourly)
-    due = found(CronDue().look(seen(stream, config, since=time.time() - 1800)))
+    due = found(CronDue().check(given(stream, config, since=time.time() - 1800)))
     assert due.fires
     assert due.line.startswith("due at ")
     assert due.line.endswith(f" UTC ({hourly})")
     assert due.every is None
-    assert not found(CronDue().look(seen(stream, config, since=time.time()))).fires
+    assert not found(CronDue().check(given(stream, config, since=time.time()))).fires
     ran(stream, 0)
-    assert not found(CronDue().look(seen(stream, config, since=time.time() - 1800))).fires
+    assert not found(CronDue().check(given(stream, config, since=time.time() - 1800))).fires
 
 
 def test_a_run_waits_for_its_cool_down(stream: Stream) -> None:
     labels(stream, 30)
-    assert held_back(seen(stream, only(cooldown=3600))) is None, "there was no run yet"
+    assert blocking_reason(given(stream, only(cooldown=3600))) is None, "there was no run yet"
     ended = ran(stream, 0).ended_at
     assert ended is not None
     until = f"{datetime.fromtimestamp(ended + 3600, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    assert held_back(seen(stream, only(cooldown=3600))) == f"cooling down until {until}"
-    assert held_back(seen(stream, only(cooldown=0))) is None
+    assert blocking_reason(given(stream, only(cooldown=3600))) == f"cooling down until {until}"
+    assert blocking_reason(given(stream, only(cooldown=0))) is None
 
 
 def test_a_run_needs_new_labels_whatever_fires(stream: Stream) -> None:
     seqs = labels(stream, 30)
     config = only(minimum_labels=20, cooldown=0)
-    assert held_back(seen(stream, config)) is None
+    assert blocking_reason(given(stream, config)) is None
     ran(stream, seqs[14])
-    assert held_back(seen(stream, config)) == "15 of at least 20 new labels since the last run"
+    assert blocking_reason(given(stream, config)) == "15 of at least 20 new labels since the last run"
     labels(stream, 5)
-    assert held_back(seen(stream, config)) is None
+    assert blocking_reason(given(stream, config)) is None
 
 
 def test_a_run_takes_the_newest_labels_unless_they_alone_began_it(stream: Stream) -> None:
     seqs = labels(stream, 15)
-    view = seen(stream, only(every_k_labels=10))
-    by_labels, by_drift = Finding("every_k_labels", True, "", 10), Finding("drift", True, "")
-    assert wanted_watermark(view, [by_labels]) == seqs[9]
-    assert wanted_watermark(view, [by_drift]) == seqs[-1]
-    assert wanted_watermark(view, [by_labels, by_drift]) == seqs[-1]
+    view = given(stream, only(every_k_labels=10))
+    by_labels, by_drift = TriggerResult("every_k_labels", True, "", 10), TriggerResult("drift", True, "")
+    assert target_watermark(view, [by_labels]) == seqs[9]
+    assert target_watermark(view, [by_drift]) == seqs[-1]
+    assert target_watermark(view, [by_labels, by_drift]) == seqs[-1]
 
 
 def quality_found(**changes: Any) -> Quality:
@@ -468,7 +470,7 @@ def test_without_a_champion_there_is_nothing_to_watch(settings: Settings, any_st
     labels(stream, 50)
     decision = decider(settings, stream, every_k_labels=10).decide()
     assert decision.run is None
-    assert decision.line == f"{model_name}: no champion yet, so that there is nothing to watch: train one first"
+    assert decision.line == f"{model_name}: no champion yet, so there is nothing to watch: train one first"
 
 
 def test_without_a_trigger_people_begin_runs(settings: Settings, lived: Stream) -> None:
@@ -488,8 +490,8 @@ def test_what_fires_opens_one_run_and_says_why(settings: Settings, lived: Stream
     assert decision.run.config_hash == config_hash(looking._config)
     assert decision.run.triggers == "every_k_labels"
     assert decision.line == (
-        f"{lived.model} version 1: run {decision.run.id} (watermark {seqs[2]}) begins:"
-        " every_k_labels: 10 new labels and more"
+        f"{lived.model} version 1: run {decision.run.id} (watermark {seqs[2]}) starts:"
+        " every_k_labels: 10 or more new labels"
     )
     assert looking.runs.history(10) == [decision.run]
 
@@ -503,12 +505,12 @@ def test_a_run_that_was_opened_is_begun_and_one_that_died_is_picked_up_by_whoeve
     after_restart = decider(settings, lived, every_k_labels=10)
     again = after_restart.decide()
     assert again.run == run
-    assert f"run {run.id} (watermark {run.watermark}) is begun: every_k_labels: 10 new labels" in again.line
+    assert f"run {run.id} (watermark {run.watermark}) starts: every_k_labels: 10 or more new labels" in again.line
     after_restart.runs.begin(run, run.config_hash)
     picked_up = after_restart.decide()
     assert picked_up.run is not None
     assert picked_up.run.attempts == 1
-    assert f"run {run.id} (watermark {run.watermark}) is picked up where it was left: " in picked_up.line
+    assert f"run {run.id} (watermark {run.watermark}) resumes: " in picked_up.line
 
 
 def test_a_run_that_somebody_makes_is_left_to_them(settings: Settings, lived: Stream) -> None:
@@ -539,18 +541,18 @@ def test_what_was_taken_is_not_taken_again_after_a_restart(settings: Settings, l
     assert second.id != run.id
 
 
-def test_what_fires_is_held_back_until_its_time(settings: Settings, lived: Stream) -> None:
+def test_a_trigger_that_fires_is_blocked_until_the_cool_down_ends(settings: Settings, lived: Stream) -> None:
     labels(lived, 10)
     ran(lived, watermark(lived.store, lived.model))
     labels(lived, 10)
     held = decider(settings, lived, every_k_labels=10, cooldown=3600).decide()
     assert held.run is None
-    assert ": every_k_labels: 10 new labels and more; but cooling down until " in held.line
+    assert ": every_k_labels: 10 or more new labels; but cooling down until " in held.line
     assert decider(settings, lived, every_k_labels=10, cooldown=3600).decide() == held, "it is told once"
     assert decider(settings, lived, every_k_labels=10, cooldown=0).decide().run is not None
 
 
-def test_the_clock_without_new_labels_is_held_back(settings: Settings, lived: Stream) -> None:
+def test_the_clock_without_new_labels_is_blocked(settings: Settings, lived: Stream) -> None:
     with lived.store.transaction() as connection:  # the champion came an hour ago
         connection.execute(sa.text("UPDATE promotions SET ended_at = ended_at - 3600"))
     looking = decider(settings, lived, cron="* * * * *", minimum_labels=5)
@@ -574,10 +576,12 @@ def test_a_watermark_that_had_its_run_is_told(
     monkeypatch.setattr(looking.runs, "last", lambda: None)
     decision = looking.decide()
     assert decision.run is None
-    assert decision.line.endswith(f"; but watermark {seqs[-1]} has had its run, or somebody began another just now")
+    assert decision.line.endswith(
+        f"; but watermark {seqs[-1]} has had its run, or another process opened a run meanwhile"
+    )
 
 
-def test_the_champions_package_and_figures_are_read_once_and_drift_without_labels_is_held_back(
+def test_the_champions_package_and_figures_are_read_once_and_drift_without_labels_is_blocked(
     settings: Settings, any_store: Store, model_name: str, iris: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ratchet.loop import decisions
@@ -592,7 +596,9 @@ def test_the_champions_package_and_figures_are_read_once_and_drift_without_label
     stream.answer(unusual(iris), "virginica", version=version)
     decision = looking.decide()
     assert decision.run is None
-    assert f"{model_name} version {version}: drift: drift in 1 of the last 1 windows, 1 of 3 count" in decision.line
+    assert (
+        f"{model_name} version {version}: drift: drift in 1 of the last 1 windows, 1 of 3 are required" in decision.line
+    )
     assert decision.line.endswith("; but 0 of at least 5 new labels since the last run")
     assert decider(settings, stream, drift={**DRIFT, "k": 1}).decide().line.endswith("new labels since the last run")
 

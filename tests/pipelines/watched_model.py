@@ -1,4 +1,4 @@
-"""A model that is watched, and small processes in place of the runs that its watcher begins."""
+"""A model with watchers, and small processes in place of the runs that they start."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.store_rows import url_of
 
 
 def python(program: str, *words: str) -> list[str]:
-    """A command that takes milliseconds to begin."""
+    """Return a Python command that starts in milliseconds."""
     return [sys.executable, "-I", "-S", "-c", program, *words]
 
 
-# A run of continuous training, as far as the store shows it.
+# Ends a run of continuous training in the store.
 END = """
 import sys, time
 url, state, outcome, _, number = sys.argv[1:]
@@ -43,13 +43,13 @@ REPORT = python("print('a report')")
 
 
 @dataclass
-class Desk:
-    """A model that is watched, in a home of its own, and what was told of it."""
+class WatchedModel:
+    """A model in its own home, its watchers, and the lines that they logged."""
 
     settings: Settings
     config: ContinuousTrainingConfig
     store: Store
-    said: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
     watchers: list[Watcher] = field(default_factory=list)
 
     @property
@@ -57,35 +57,35 @@ class Desk:
         return TrainingRuns(self.store, self.config.model)
 
     def watcher(self, command: list[str], report: list[str] = REPORT, interval: float = 0.0) -> Watcher:
-        made = Watcher(self.config, self.settings, command, report, self.said.append, interval)
+        made = Watcher(self.config, self.settings, command, report, self.lines.append, interval)
         self.watchers.append(made)
         return made
 
     def opened(self, watermark: int = 200) -> TrainingRun:
-        """A run that a trigger has asked for."""
+        """Open a run, as a trigger does."""
         run = self.runs.open(watermark, "config", "200 new labels")
         assert run is not None
         return run
 
-    def ending(self, state: str, outcome: str = "so it is") -> list[str]:
-        """A command that ends the oldest open run."""
+    def ending(self, state: str, outcome: str = "as expected") -> list[str]:
+        """Return a command that ends its run in a state."""
         return [sys.executable, *(["-I", "-S"] * self.store.is_sqlite), "-c", END, url_of(self.store), state, outcome]
 
 
-def looked_until(watcher: Watcher, condition: Callable[[], object]) -> None:
-    """Look again and again, as the scheduler does, until something is so."""
+def check_until(watcher: Watcher, condition: Callable[[], object]) -> None:
+    """Check repeatedly, as the scheduler does, until a condition holds."""
 
-    def looked() -> object:
-        watcher.look()
+    def check() -> object:
+        watcher.check()
         return condition()
 
-    until(looked, 20)
+    until(check, 20)
 
 
 def until(condition: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
+        assert time.monotonic() < deadline, "the condition did not hold in time"
         time.sleep(0.02)
 
 

@@ -1,0 +1,69 @@
+"""The lineage of a version or a prediction, from MLflow, the ledger and the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ratchet.feedback.table import feedback_of
+from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.store.timestamps import iso_utc
+from ratchet.tracking import run_record
+
+if TYPE_CHECKING:
+    from ratchet.settings import Settings
+    from ratchet.store.predictions import Prediction
+
+
+def version_lineage(settings: Settings, pointer: ProductionPointer, number: str) -> dict[str, Any]:
+    """Return the ids of everything that produced a version, and its promotions.
+
+    Raises
+    ------
+    RegistryError: there is no such version, or MLflow cannot be read.
+    """
+    version = pointer.get(number)
+    record = run_record(settings, version.run_id)
+    tags = version.lineage
+    data = {key: tags[key] for key in ("snapshot", "watermark", "reference_data_version", "warm_start") if key in tags}
+    entry_fields = ("when", "kind", "state", "from_version", "reason", "actor")
+    return {
+        "model": version.model,
+        "version": version.version,
+        "stage": version.stage,
+        "digest": version.digest,
+        "mlflow_run": {"id": version.run_id, "name": record.name, "experiment": record.experiment},
+        "zenml_run": {"id": tags.get("zenml_run_id"), "name": tags.get("zenml_run_name")},
+        "git": {"commit": tags.get("git_commit"), "dirty": tags.get("git_dirty") == "true"},
+        "data": {"name": record.dataset, "version": tags.get("data_version")} | data,
+        "config": {"hash": tags.get("config_hash"), "seed": tags.get("seed"), "content": record.config},
+        "libraries": {key.removeprefix("version."): tags[key] for key in sorted(tags) if key.startswith("version.")},
+        "promotions": [
+            {name: getattr(entry, name) for name in entry_fields}
+            for entry in pointer.ledger.history()
+            if entry.to_version == version.version
+        ],
+    }
+
+
+def prediction_lineage(settings: Settings, pointer: ProductionPointer, found: Prediction) -> dict[str, Any]:
+    """Return a prediction, its feedback, and the lineage of the version that made it.
+
+    Raises
+    ------
+    RegistryError, StateError: the version was deleted, or MLflow or the store cannot be read.
+    """
+    return {
+        "prediction": {
+            "id": found["id"],
+            "when": iso_utc(found["created_at"]),
+            "features": found["features"],
+            "prediction": found["prediction"],
+            "score": found["score"],
+        },
+        "feedback": [
+            {"when": iso_utc(row["created_at"])}
+            | {key: row[key] for key in ("revision", "target", "correct", "source")}
+            for row in feedback_of(pointer.store, found["id"])
+        ],
+        **version_lineage(settings, pointer, found["version"]),
+    }
