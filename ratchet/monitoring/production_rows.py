@@ -5,13 +5,15 @@ Every query here uses an index and has a row limit, so that its cost does not gr
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
-from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
 from ratchet.store.tables import feedback, predictions
+
+if TYPE_CHECKING:
+    from ratchet.model.record_schema import Record
 
 Label = str | int | float
 

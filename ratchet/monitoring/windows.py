@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ratchet.monitoring.drift.report import DriftReport
-from ratchet.monitoring.live_quality import Quality
 from ratchet.store.database import Store
 from ratchet.store.tables import drift_results, quality_results
+
+if TYPE_CHECKING:  # the service and the status read windows without the libraries that compute them
+    from ratchet.monitoring.drift.report import DriftReport
+    from ratchet.monitoring.live_quality import Quality
 
 
 def record_drift_window(store: Store, model: str, version: str, report: DriftReport, first: str, last: str) -> bool:

@@ -175,7 +175,7 @@ def test_without_a_champion_there_is_no_report(settings: Settings, model: str) -
         run_reporting(config, settings, label="test", verbose=False, listener=lambda *event: None)
 
 
-def test_evidentlys_own_pages_have_a_point_in_every_panel_and_the_report_behind_it(reported: Reported) -> None:
+def test_evidentlys_pages_have_a_point_in_every_panel_and_the_report(reported: Reported) -> None:
     with pages() as url:
         (project,) = [found for found in ask(f"{url}/api/projects/") if found["name"] == MODEL]
         dashboard = ask(f"{url}/api/v2/dashboards/{project['id']}")
@@ -232,7 +232,7 @@ def ask(url: str, body: Any = None) -> Any:
         return json.load(answered)
 
 
-def test_commands_refuse_in_one_line(cli: Cli, tmp_path: Path) -> None:
+def test_commands_without_a_report_or_with_another_pipeline_end_with_one_line(cli: Cli, tmp_path: Path) -> None:
     home = {"RATCHET_HOME": str(tmp_path / "home")}
     no_report = cli("ui", "evidently", **home)
     assert (no_report.returncode, no_report.stderr.count("\n")) == (2, 1)

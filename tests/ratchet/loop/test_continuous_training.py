@@ -89,14 +89,14 @@ def recovered(
 Recovered = tuple[ContinuousTrainingConfig, ContinuousSummary, list[float]]
 
 
-def test_a_drift_costs_ten_points_and_the_challenger_wins_back_eighty_percent_of_them(recovered: Recovered) -> None:
+def test_the_challenger_recovers_most_of_the_accuracy_that_drift_cost(recovered: Recovered) -> None:
     _, summary, (before, fallen, after) = recovered
     assert decision(summary).outcome == "promoted"
     assert before - fallen >= 0.10
     assert (after - fallen) / (before - fallen) >= 0.80
 
 
-def test_the_training_rows_are_the_reference_and_the_older_production_and_the_newest_are_held_out(
+def test_the_newest_production_rows_are_held_out_and_the_others_trained_on(
     recovered: Recovered, settings: Settings
 ) -> None:
     config, summary, _ = recovered
@@ -112,7 +112,7 @@ def test_the_training_rows_are_the_reference_and_the_older_production_and_the_ne
     assert 30 + 0.95 * newer < len(holdout) <= 30 + newer
 
 
-def test_the_lineage_of_the_new_champion_names_snapshot_and_watermark(recovered: Recovered, settings: Settings) -> None:
+def test_the_lineage_of_the_new_champion_has_snapshot_and_watermark(recovered: Recovered, settings: Settings) -> None:
     config, summary, _ = recovered
     found = version_lineage(settings, ProductionPointer(settings, config.model), str(summary.run.version))
     assert found["data"]["snapshot"] == summary.run.snapshot == found["data"]["version"]
@@ -121,14 +121,14 @@ def test_the_lineage_of_the_new_champion_names_snapshot_and_watermark(recovered:
 
 
 @pytest.mark.slow
-def test_the_new_champion_can_be_trained_again_from_its_snapshot(recovered: Recovered, settings: Settings) -> None:
+def test_the_new_champion_is_reproducible_from_its_snapshot(recovered: Recovered, settings: Settings) -> None:
     config, summary, _ = recovered
     pointer = ProductionPointer(settings, config.model)
     again = reproduce(settings, pointer, str(summary.run.version), ROOT)
     assert again.identical, again.differences
 
 
-def test_a_prediction_leads_to_what_was_said_of_it_and_to_all_that_made_its_version(
+def test_the_lineage_of_a_prediction_has_its_feedback_and_its_version(
     recovered: Recovered, settings: Settings, store: Store, cli: Cli
 ) -> None:
     config, _, _ = recovered
@@ -144,7 +144,7 @@ def test_a_prediction_leads_to_what_was_said_of_it_and_to_all_that_made_its_vers
 
 
 @pytest.mark.slow
-def test_an_earlier_snapshot_can_be_trained_on_again_and_again(recovered: Recovered, settings: Settings) -> None:
+def test_an_earlier_snapshot_can_be_trained_on_repeatedly(recovered: Recovered, settings: Settings) -> None:
     config, summary, _ = recovered
     how: dict[str, Any] = {"label": "test", "cache": True, "verbose": False, "listener": lambda name, event: None}
     runs = TrainingRuns(open_store(settings), config.model).history(10)
@@ -164,7 +164,7 @@ KILLED_AT = (
 
 @pytest.mark.slow
 @pytest.mark.parametrize("place", KILLED_AT)
-def test_a_run_that_is_killed_is_picked_up_and_ends_as_if_it_had_not_been(
+def test_a_killed_run_resumes_and_ends_as_an_undisturbed_one(
     place: str, settings: Settings, store: Store, tmp_path: Path, cli: Cli
 ) -> None:
     model = f"killed_{place}"
@@ -187,7 +187,7 @@ def test_a_run_that_is_killed_is_picked_up_and_ends_as_if_it_had_not_been(
     assert ZenMLStage().read(model) == ended.run.version
 
 
-def test_a_run_that_failed_can_be_asked_for_again(settings: Settings, store: Store, tmp_path: Path) -> None:
+def test_a_failed_run_can_be_started_again(settings: Settings, store: Store, tmp_path: Path) -> None:
     rows = load_dataset(config_for("iris").dataset, "classification").frame
     path = tmp_path / "iris.csv"
     config = config_for("failed", f"dataset={{source: csv, path: {path}, target: species}}", name="continuous_training")
@@ -200,7 +200,7 @@ def test_a_run_that_failed_can_be_asked_for_again(settings: Settings, store: Sto
     assert [run.state for run in runs.history(9)] == ["promoted"]
 
 
-def test_without_new_labels_there_is_nothing_to_run_again(recovered: Recovered, settings: Settings) -> None:
+def test_without_new_labels_no_run_is_made(recovered: Recovered, settings: Settings) -> None:
     config, summary, _ = recovered
     again = run_in(settings, config)
     assert again.pipeline is None
@@ -214,7 +214,7 @@ def test_without_new_labels_there_is_nothing_to_run_again(recovered: Recovered, 
         pytest.param("labels.flip={versicolor: virginica}", "reference_holdout", id="on_purpose"),
     ],
 )
-def test_wrong_labels_leave_the_champion_where_it_is_and_the_refusal_names_the_check(
+def test_a_challenger_trained_on_wrong_labels_is_refused_by_the_named_check(
     poison: str, check: str, settings: Settings, store: Store, tmp_path: Path
 ) -> None:
     model = f"poisoned_{check}"
@@ -225,7 +225,7 @@ def test_wrong_labels_leave_the_champion_where_it_is_and_the_refusal_names_the_c
     assert check in str(summary.run.outcome)
 
 
-def test_a_warm_start_goes_on_from_the_champion_and_keeps_its_embedder(
+def test_a_warm_start_continues_from_the_champion_and_keeps_its_embedder(
     settings: Settings, store: Store, tmp_path: Path
 ) -> None:
     model = "warm"

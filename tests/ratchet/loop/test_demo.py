@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 @pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_drift_is_seen_a_challenger_wins_and_quality_comes_back(tmp_path: Path) -> None:
+def test_drift_is_detected_a_challenger_is_promoted_and_quality_recovers(tmp_path: Path) -> None:
     picture = tmp_path / "loop.png"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "MLFLOW_", "ZENML_"))}
     told = subprocess.run(

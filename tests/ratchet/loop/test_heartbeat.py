@@ -16,11 +16,11 @@ from ratchet.store.tables import heartbeats
 from tests.fitted import loop_config
 
 
-def test_where_nobody_has_looked_there_is_no_heartbeat(store: Store) -> None:
+def test_without_a_check_there_is_no_heartbeat(store: Store) -> None:
     assert last_beat(store, "iris") is None
 
 
-def test_the_newest_look_takes_the_place_of_the_one_before(store: Store) -> None:
+def test_a_heartbeat_replaces_the_last_one(store: Store) -> None:
     began = time.time()
     for interval in (0.0, 10.0, 2.5):
         beat(store, "iris", interval)
@@ -32,14 +32,14 @@ def test_the_newest_look_takes_the_place_of_the_one_before(store: Store) -> None
         assert connection.scalar(sa.select(sa.func.count()).select_from(heartbeats)) == 1
 
 
-def test_a_single_look_does_not_speak_for_a_watcher_that_promised_to_look_again(store: Store) -> None:
+def test_a_single_check_does_not_replace_the_heartbeat_of_a_continuous_watcher(store: Store) -> None:
     beat(store, "iris", 10.0)
     promised = last_beat(store, "iris")
     beat(store, "iris", 0.0)
     assert last_beat(store, "iris") == promised
 
 
-def test_a_watcher_that_begins_promises_to_look_and_leaves_the_promise_that_another_has_not_kept(store: Store) -> None:
+def test_the_start_of_a_watcher_does_not_replace_the_heartbeat_of_another(store: Store) -> None:
     beat(store, "iris", 10.0, checked=False)
     promised = last_beat(store, "iris")
     assert promised is not None
@@ -48,7 +48,7 @@ def test_a_watcher_that_begins_promises_to_look_and_leaves_the_promise_that_anot
     assert last_beat(store, "iris") == promised
 
 
-def test_a_watcher_that_begins_takes_the_place_of_a_single_look(store: Store) -> None:
+def test_the_start_of_a_watcher_replaces_the_heartbeat_of_a_single_check(store: Store) -> None:
     beat(store, "iris", 0.0)
     beat(store, "iris", 10.0, checked=False)
     found = last_beat(store, "iris")
@@ -56,7 +56,7 @@ def test_a_watcher_that_begins_takes_the_place_of_a_single_look(store: Store) ->
     assert found.interval == 10.0
 
 
-def test_each_model_has_a_heartbeat_of_its_own(store: Store) -> None:
+def test_each_model_has_its_own_heartbeat(store: Store) -> None:
     beat(store, "iris", 10.0)
     beat(store, "wine", 60.0)
     found = last_beat(store, "iris")
@@ -64,7 +64,7 @@ def test_each_model_has_a_heartbeat_of_its_own(store: Store) -> None:
     assert found.interval == 10.0
 
 
-def test_a_heartbeat_that_cannot_be_written_is_told_and_keeps_nobody_from_looking(
+def test_a_heartbeat_that_cannot_be_stored_is_logged_once_and_decisions_continue(
     mlflow_settings: Settings, tmp_path: Path, model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     own = {"database_url": f"sqlite:///{tmp_path}/store.db", "store_timeout": 0.1}

@@ -200,7 +200,7 @@ def state(store: Store) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], l
 @pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_twenty_kills_in_one_stream_end_where_an_undisturbed_run_ends(tmp_path: Path) -> None:
+def test_a_stream_with_twenty_kills_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     ends = []
     for name, disturbed in {"calm": None, "stormy": random.Random(7)}.items():
         settings = Settings(home=tmp_path / name, models_dir=tmp_path / name / "models")

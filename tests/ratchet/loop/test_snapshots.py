@@ -79,7 +79,7 @@ def hashes(rows: pd.DataFrame) -> set[int]:
     return set(row_hashes(rows).tolist())
 
 
-def test_without_labels_a_snapshot_is_the_reference(take: Callable[..., Loaded], iris: Trained) -> None:
+def test_without_labels_a_snapshot_equals_the_reference(take: Callable[..., Loaded], iris: Trained) -> None:
     made, train, holdout = take(loop_of(iris))
     pd.testing.assert_frame_equal(train, iris.train)
     pd.testing.assert_frame_equal(holdout, iris.holdout)
@@ -89,7 +89,7 @@ def test_without_labels_a_snapshot_is_the_reference(take: Callable[..., Loaded],
 
 
 @pytest.mark.parametrize("kind", ["iris", "mixed"])
-def test_the_reference_part_is_what_the_training_pipeline_trains_on(
+def test_the_reference_part_equals_the_split_of_the_training_pipeline(
     kind: str, request: pytest.FixtureRequest, take: Callable[..., Loaded], stream: Stream
 ) -> None:
     """To the bit, after the way through the file too, and with production's own gaps and categories behind it."""
@@ -109,7 +109,7 @@ def test_the_reference_part_is_what_the_training_pipeline_trains_on(
     assert made.production_holdout > 0
 
 
-def test_equal_inputs_make_the_same_file_and_no_other(home: Settings, stream: Stream, iris: Trained) -> None:
+def test_equal_inputs_give_the_same_file(home: Settings, stream: Stream, iris: Trained) -> None:
     flowers, names = new_flowers(10)
     seqs = stream.label(stream.answer(flowers, names), names)
     config = loop_of(iris)
@@ -140,7 +140,7 @@ def test_a_watermark_freezes_the_labels(take: Callable[..., Loaded], stream: Str
     )
 
 
-def test_where_rows_have_a_time_the_newest_by_it_are_held_out_in_whatever_order_they_were_sent(
+def test_rows_with_a_time_column_are_held_out_by_it(
     take: Callable[..., Loaded], tmp_path: Path, any_store: Store
 ) -> None:
     hours = pd.date_range("2026-01-01", periods=80, freq="h")
@@ -166,7 +166,7 @@ def test_where_rows_have_a_time_the_newest_by_it_are_held_out_in_whatever_order_
     assert train["at"].is_monotonic_increasing, "as an estimator with folds in the order of time takes them"
 
 
-def test_the_newest_rows_by_the_time_of_prediction_are_held_out(
+def test_rows_without_a_time_column_are_held_out_by_the_time_of_prediction(
     take: Callable[..., Loaded], stream: Stream, iris: Trained
 ) -> None:
     flowers, names = new_flowers(10)
@@ -180,7 +180,7 @@ def test_the_newest_rows_by_the_time_of_prediction_are_held_out(
 
 
 @pytest.mark.parametrize(("n_rows", "held"), [(1, 0), (3, 0), (4, 1), (100, 30)])
-def test_the_share_that_is_held_out_is_rounded_down(
+def test_the_number_of_held_out_rows_is_rounded_down(
     take: Callable[..., Loaded], stream: Stream, iris: Trained, n_rows: int, held: int
 ) -> None:
     flowers, names = new_flowers(n_rows)
@@ -189,9 +189,7 @@ def test_the_share_that_is_held_out_is_rounded_down(
     assert (made.production_train, made.production_holdout) == (n_rows - held, held)
 
 
-def test_a_row_that_is_held_out_is_in_no_training_part(
-    take: Callable[..., Loaded], stream: Stream, iris: Trained
-) -> None:
+def test_a_held_out_row_is_in_no_training_part(take: Callable[..., Loaded], stream: Stream, iris: Trained) -> None:
     """Production sends flowers of both parts of the reference, and some flowers twice."""
     flowers, names = new_flowers(20)
     labelled(stream, iris.holdout.head(5), "species")
@@ -207,7 +205,7 @@ def test_a_row_that_is_held_out_is_in_no_training_part(
 
 
 @pytest.mark.parametrize("part", ["holdout", "train"])
-def test_a_reference_row_with_gaps_is_recognised_when_production_sends_it(
+def test_a_reference_row_with_missing_values_is_recognised_in_production(
     take: Callable[..., Loaded], stream: Stream, mixed: Trained, part: str
 ) -> None:
     rows = getattr(mixed, part)
@@ -220,7 +218,7 @@ def test_a_reference_row_with_gaps_is_recognised_when_production_sends_it(
     assert (made.production_train, made.production_holdout) == kept[part]
 
 
-def test_rows_without_a_truth_are_left_out(take: Callable[..., Loaded], stream: Stream, iris: Trained) -> None:
+def test_rows_without_a_target_are_left_out(take: Callable[..., Loaded], stream: Stream, iris: Trained) -> None:
     flowers, names = new_flowers(9)
     ids = stream.answer(flowers, names)
     stream.label(ids[:4], names[:4])
@@ -234,7 +232,9 @@ def test_rows_without_a_truth_are_left_out(take: Callable[..., Loaded], stream: 
     assert [*train["sepal_length"][120:], *holdout["sepal_length"][30:]] == sent
 
 
-def test_of_many_rows_the_newest_labels_are_taken(take: Callable[..., Loaded], stream: Stream, iris: Trained) -> None:
+def test_the_rows_with_the_newest_labels_are_used_up_to_a_limit(
+    take: Callable[..., Loaded], stream: Stream, iris: Trained
+) -> None:
     flowers, names = new_flowers(130)
     stream.label(stream.answer(flowers, names), names)
     made, train, holdout = take(loop_of(iris, production={"most_rows": 100, "holdout": 0.3}))
@@ -248,7 +248,7 @@ def csv_config(trained: Trained, path: Path, target: str, **sections: Any) -> Co
     return loop_of(trained, **{"model": "iris", "dataset": dataset, "embed": {"reducer": "none"}, **sections})
 
 
-def test_labels_that_are_numbers_stay_whole_numbers(
+def test_labels_that_are_whole_numbers_stay_integers(
     take: Callable[..., Loaded], stream: Stream, iris: Trained, tmp_path: Path
 ) -> None:
     frame = pd.DataFrame({"x": np.arange(40.0), "y": [0, 1] * 20})
@@ -272,7 +272,7 @@ def test_the_target_of_a_regression_is_a_number(take: Callable[..., Loaded], str
     assert train.dtypes.eq("float64").all()
 
 
-def test_a_category_that_was_never_seen_is_trained_on(
+def test_an_unseen_category_is_trained_on(
     home: Settings, stream: Stream, mixed: Trained, take: Callable[..., Loaded]
 ) -> None:
     new: list[Any] = [{"age": 20.0 + at, "plan": "gold"} for at in range(10)]
@@ -288,7 +288,7 @@ def test_a_category_that_was_never_seen_is_trained_on(
     assert set(model.predict(schema.select(pd.DataFrame(new)))) <= {"yes", "no"}
 
 
-def test_a_category_stays_one_when_production_sends_digits_as_text(
+def test_a_category_of_digits_stays_a_category(
     take: Callable[..., Loaded], stream: Stream, iris: Trained, tmp_path: Path
 ) -> None:
     frame = pd.DataFrame({"code": ["a7", "b1", "12", "c3"] * 10, "x": np.arange(40.0), "y": ["no", "yes"] * 20})
@@ -300,9 +300,7 @@ def test_a_category_stays_one_when_production_sends_digits_as_text(
     assert train["code"].iloc[-1] == "7"
 
 
-def test_a_rule_for_a_column_that_is_dropped_does_no_harm(
-    take: Callable[..., Loaded], iris: Trained, tmp_path: Path
-) -> None:
+def test_a_rule_for_a_dropped_column_is_ignored(take: Callable[..., Loaded], iris: Trained, tmp_path: Path) -> None:
     frame = pd.DataFrame({"row": range(40), "x": np.arange(40.0), "y": ["no", "yes"] * 20})
     frame.to_csv(tmp_path / "rows.csv", index=False)
     dataset = {"drop": ["row"], "columns": {"row": {"minimum": 0}, "x": {"minimum": 0}}}
@@ -311,7 +309,7 @@ def test_a_rule_for_a_column_that_is_dropped_does_no_harm(
     assert made.reference_train == 32
 
 
-def test_a_row_of_production_that_breaks_a_rule_is_told(
+def test_a_production_row_that_breaks_a_rule_raises(
     take: Callable[..., Loaded], stream: Stream, iris: Trained, tmp_path: Path
 ) -> None:
     frame = pd.DataFrame({"x": np.arange(40.0), "y": ["no", "yes"] * 20})
@@ -323,7 +321,7 @@ def test_a_row_of_production_that_breaks_a_rule_is_told(
     assert "\n" not in str(caught.value)
 
 
-def test_a_snapshot_that_was_changed_is_refused(take: Callable[..., Loaded], home: Settings, iris: Trained) -> None:
+def test_a_changed_snapshot_raises(take: Callable[..., Loaded], home: Settings, iris: Trained) -> None:
     made, _, _ = take(loop_of(iris))
     path = snapshot_path(home, made.version)
     path.write_bytes(path.read_bytes() + b"x")
@@ -332,19 +330,19 @@ def test_a_snapshot_that_was_changed_is_refused(take: Callable[..., Loaded], hom
     assert take(loop_of(iris))[0] == made, "the next run writes it anew"
 
 
-def test_a_snapshot_of_another_home_is_told(home: Settings, iris: Trained) -> None:
+def test_a_missing_snapshot_raises(home: Settings, iris: Trained) -> None:
     with pytest.raises(DataError, match=r"abc\.parquet: there is no such snapshot in this home"):
         load_snapshot(home, loop_of(iris), "abc")
 
 
-def test_a_home_that_cannot_be_written_is_told(home: Settings, stream: Stream, iris: Trained) -> None:
+def test_a_home_that_cannot_be_written_raises(home: Settings, stream: Stream, iris: Trained) -> None:
     home.home.mkdir()
     (home.home / "snapshots").write_text("in the way")
     with pytest.raises(StateError, match="the snapshot of training rows cannot be written to .*snapshots"):
         build_snapshot(home, loop_of(iris), stream.store, 0)
 
 
-def test_a_snapshot_that_cannot_be_written_leaves_nothing_behind(
+def test_a_failed_write_of_a_snapshot_leaves_no_file(
     home: Settings, stream: Stream, iris: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, content: bytes) -> None:
@@ -356,7 +354,7 @@ def test_a_snapshot_that_cannot_be_written_leaves_nothing_behind(
     assert list((home.home / "snapshots").iterdir()) == []
 
 
-def test_rows_that_are_no_parquet_leave_nothing_behind(
+def test_rows_that_parquet_rejects_leave_no_file(
     home: Settings, stream: Stream, iris: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(frame: pd.DataFrame, *where: Any, **how: Any) -> bytes:
@@ -368,7 +366,7 @@ def test_rows_that_are_no_parquet_leave_nothing_behind(
     assert list(home.home.rglob("*.partial")) == []
 
 
-def test_what_a_killed_run_has_left_is_swept_by_a_later_one(home: Settings, stream: Stream, iris: Trained) -> None:
+def test_a_later_run_deletes_the_partial_file_of_a_killed_one(home: Settings, stream: Stream, iris: Trained) -> None:
     made = build_snapshot(home, loop_of(iris), stream.store, 0)
     left = home.home / "snapshots" / ".ratchet-0.partial"
     left.touch()
@@ -377,7 +375,7 @@ def test_what_a_killed_run_has_left_is_swept_by_a_later_one(home: Settings, stre
     assert [path.name for path in left.parent.iterdir()] == [f"{made.version}.parquet"]
 
 
-def test_rows_of_production_take_the_columns_of_the_reference(stream: Stream, mixed: Trained) -> None:
+def test_production_rows_get_the_columns_of_the_reference(stream: Stream, mixed: Trained) -> None:
     sent: list[Any] = [{"plan": "pro", "age": 3, "more": 1.0}, {"age": None}]
     seqs = stream.label(stream.answer(sent, "no"), "yes")
     frame = as_frame(labels_up_to(stream.store, "iris", seqs[-1], 10), mixed.schema)

@@ -26,7 +26,7 @@ def opened(runs: TrainingRuns, watermark: int, digest: str = "config") -> Traini
     return run
 
 
-def test_a_run_is_written_down_before_it_begins(runs: TrainingRuns) -> None:
+def test_a_run_is_stored_before_it_starts(runs: TrainingRuns) -> None:
     before = time.time()
     run = opened(runs, 200)
     assert (run.model, run.watermark, run.config_hash, run.reason) == ("iris", 200, "config", "200 new labels")
@@ -37,13 +37,13 @@ def test_a_run_is_written_down_before_it_begins(runs: TrainingRuns) -> None:
     assert runs.history(10) == [run]
 
 
-def test_an_open_run_is_made_with_the_config_of_whoever_picks_it_up(runs: TrainingRuns) -> None:
+def test_a_resumed_run_uses_the_config_of_the_new_attempt(runs: TrainingRuns) -> None:
     run = runs.begin(opened(runs, 200), "changed")
     assert (run.state, run.config_hash, run.attempts) == ("open", "changed", 1)
     assert runs.get(run.id) == run
 
 
-def test_an_open_run_whose_new_config_had_its_run_already_has_failed(runs: TrainingRuns) -> None:
+def test_an_open_run_fails_if_there_is_a_run_of_its_new_config(runs: TrainingRuns) -> None:
     crashed = opened(runs, 200)
     done = runs.end(opened(runs, 200, "changed"), "refused", "no better")
     found = runs.begin(crashed, "changed")
@@ -51,7 +51,7 @@ def test_an_open_run_whose_new_config_had_its_run_already_has_failed(runs: Train
     assert f"run {done.id} had the new one" in str(found.outcome)
 
 
-def test_a_wish_that_rests_on_an_older_state_opens_nothing(runs: TrainingRuns) -> None:
+def test_a_decision_based_on_an_older_run_opens_no_run(runs: TrainingRuns) -> None:
     first = runs.open(200, "config", "200 new labels", after=0)
     assert first is not None
     assert runs.open(205, "config", "drift", after=0) is None, "somebody was quicker"
@@ -60,7 +60,7 @@ def test_a_wish_that_rests_on_an_older_state_opens_nothing(runs: TrainingRuns) -
     assert runs.open(400, "config", "200 new labels", after=first.id) is not None
 
 
-def test_a_run_that_failed_may_be_made_again_and_no_other(runs: TrainingRuns) -> None:
+def test_only_a_failed_run_can_be_reopened(runs: TrainingRuns) -> None:
     failed = runs.end(opened(runs, 200), "failed", "dataset.path: no such file")
     again = runs.reopen(failed)
     assert (again.state, again.attempts, again.ended_at) == ("open", 0, None)
@@ -68,7 +68,7 @@ def test_a_run_that_failed_may_be_made_again_and_no_other(runs: TrainingRuns) ->
     assert runs.reopen(refused) == refused
 
 
-def test_an_attempt_that_could_not_be_made_does_not_count(runs: TrainingRuns) -> None:
+def test_a_postponed_attempt_does_not_count(runs: TrainingRuns) -> None:
     run = opened(runs, 200)
     for _ in range(25):
         run = runs.postpone(runs.begin(run, "config"))
@@ -82,7 +82,7 @@ def test_before_the_first_run_there_is_none(runs: TrainingRuns) -> None:
     assert runs.history(10) == []
 
 
-def test_a_watermark_and_config_have_one_run_for_ever(runs: TrainingRuns) -> None:
+def test_a_watermark_and_config_have_one_run(runs: TrainingRuns) -> None:
     first = opened(runs, 200)
     assert runs.open(200, "config", "again") is None
     runs.end(first, "refused", "no better")
@@ -91,7 +91,7 @@ def test_a_watermark_and_config_have_one_run_for_ever(runs: TrainingRuns) -> Non
     assert opened(runs, 400).watermark == 400
 
 
-def test_models_have_runs_of_their_own(runs: TrainingRuns, store: Store) -> None:
+def test_each_model_has_its_own_runs(runs: TrainingRuns, store: Store) -> None:
     others = TrainingRuns(store, "wine")
     mine, theirs = opened(runs, 200), opened(others, 200)
     assert (runs.last(), others.last()) == (mine, theirs)
@@ -99,7 +99,7 @@ def test_models_have_runs_of_their_own(runs: TrainingRuns, store: Store) -> None
     assert mine.operation_id != theirs.operation_id
 
 
-def test_what_becomes_of_a_run_is_written_down_step_by_step(runs: TrainingRuns) -> None:
+def test_every_step_of_a_run_is_stored(runs: TrainingRuns) -> None:
     run = runs.begin(runs.begin(opened(runs, 200), "config"), "config")
     assert run.attempts == 2
     assert runs.update(run, snapshot="abc").snapshot == "abc"
@@ -113,7 +113,7 @@ def test_what_becomes_of_a_run_is_written_down_step_by_step(runs: TrainingRuns) 
 
 
 @pytest.mark.parametrize("state", ["promoted", "refused", "unchanged", "failed"])
-def test_a_run_ends_once_and_nothing_changes_it_afterwards(runs: TrainingRuns, state: RunState) -> None:
+def test_a_run_that_has_ended_does_not_change(runs: TrainingRuns, state: RunState) -> None:
     run = opened(runs, 200)
     ended = runs.end(run, state, "so it is", version="4")
     assert runs.end(run, "failed", "too late", version="5") == ended
@@ -131,7 +131,7 @@ def test_the_oldest_unfinished_run_comes_first_and_the_newest_is_the_last(runs: 
     assert [run.id for run in runs.history(2)] == [third.id, second.id]
 
 
-def test_threads_that_want_the_same_run_open_it_once(store: Store) -> None:
+def test_threads_open_the_same_run_once(store: Store) -> None:
     gate, found = threading.Barrier(4), list[TrainingRun | None]()
 
     def want() -> None:
@@ -164,7 +164,7 @@ for watermark in range(20):
 """
 
 
-def test_processes_that_want_the_same_runs_open_each_once(store: Store) -> None:
+def test_processes_open_each_of_the_same_runs_once(store: Store) -> None:
     command = [sys.executable, "-c", _WANT, url_of(store)]
     processes = [
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)

@@ -102,12 +102,12 @@ def ran(stream: Stream, mark: int, digest: str = "config") -> TrainingRun:
 
 
 @pytest.mark.parametrize("trigger", [EveryKLabels(), DriftDetected(), QualityDropped(), CronDue()])
-def test_a_trigger_that_is_left_out_says_nothing_and_reads_nothing(trigger: Any, stream: Stream) -> None:
+def test_a_trigger_that_is_not_configured_reads_nothing(trigger: Any, stream: Stream) -> None:
     labels(stream, 300)
     assert trigger.check(given(stream, only())) is None
 
 
-def test_labels_fire_at_every_multiple_of_k_and_the_run_takes_no_more(stream: Stream) -> None:
+def test_labels_fire_at_every_multiple_of_k_and_the_run_uses_that_many(stream: Stream) -> None:
     view = given(stream, only(every_k_labels=10))
     seqs = labels(stream, 9)
     assert found(EveryKLabels().check(view)) == TriggerResult("every_k_labels", False, "9 of 10 labels")
@@ -120,7 +120,7 @@ def test_labels_fire_at_every_multiple_of_k_and_the_run_takes_no_more(stream: St
     assert target_watermark(view, [fired]) == seqs[19], "at the last multiple, whenever one looks"
 
 
-def test_labels_that_a_run_took_do_not_fire_again(stream: Stream) -> None:
+def test_labels_of_an_earlier_run_do_not_fire_again(stream: Stream) -> None:
     config = only(every_k_labels=10)
     seqs = labels(stream, 15)
     ran(stream, seqs[9])
@@ -133,7 +133,7 @@ def test_labels_that_a_run_took_do_not_fire_again(stream: Stream) -> None:
     assert (again.fires, target_watermark(view, [again])) == (True, seqs[19])
 
 
-def test_corrections_and_bare_verdicts_are_no_labels_to_fire_on(stream: Stream) -> None:
+def test_corrections_and_feedback_without_a_target_do_not_count_for_the_trigger(stream: Stream) -> None:
     ids = stream.answer([FLOWER] * 10, "setosa")
     stream.label(ids[:5], "setosa")
     stream.label(ids[:5], "virginica")
@@ -178,7 +178,7 @@ def test_drift_fires_in_k_of_the_last_n_windows(stream: Stream, champion: Packag
     assert [window["detected"] for window in windows] == [False, False, True, False, True, False]
 
 
-def test_a_finding_of_drift_says_how_far_it_is(stream: Stream, champion: Package, iris: Trained) -> None:
+def test_the_line_of_the_drift_trigger_has_its_progress(stream: Stream, champion: Package, iris: Trained) -> None:
     view = given(stream, only(drift=DRIFT), package=lambda: champion)
     sent(stream, champion, unusual(iris))
     line = found(DriftDetected().check(view)).line
@@ -188,7 +188,7 @@ def test_a_finding_of_drift_says_how_far_it_is(stream: Stream, champion: Package
     assert found(DriftDetected().check(view)).line.endswith("(20 of 60 rows to the next window)")
 
 
-def test_no_window_is_judged_twice_or_before_it_is_full(stream: Stream, champion: Package, iris: Trained) -> None:
+def test_a_drift_window_is_compared_once_when_it_is_full(stream: Stream, champion: Package, iris: Trained) -> None:
     loaded: list[int] = []
 
     def load() -> Package:
@@ -211,7 +211,7 @@ def test_no_window_is_judged_twice_or_before_it_is_full(stream: Stream, champion
     assert newest["n_rows"] == WINDOW
 
 
-def test_what_another_version_answered_is_not_drift_of_this_one(
+def test_predictions_of_another_version_do_not_count_for_drift(
     stream: Stream, champion: Package, iris: Trained
 ) -> None:
     config = only(drift={**DRIFT, "k": 1})
@@ -221,7 +221,7 @@ def test_what_another_version_answered_is_not_drift_of_this_one(
     assert not found(DriftDetected().check(given(stream, config))).fires, "nor are its windows"
 
 
-def test_what_the_champion_answered_before_it_came_back_is_not_looked_at(
+def test_predictions_before_the_promotion_do_not_count_for_drift(
     stream: Stream, champion: Package, iris: Trained
 ) -> None:
     sent(stream, champion, unusual(iris), at=time.time() - 3600)
@@ -267,7 +267,7 @@ def test_quality_fires_in_k_of_the_last_n_windows(stream: Stream) -> None:
     assert [window["n_rows"] for window in windows] == [40] * 7
 
 
-def test_a_finding_of_quality_says_the_figure(stream: Stream) -> None:
+def test_the_line_of_the_quality_trigger_has_the_metric(stream: Stream) -> None:
     view = given(stream, only(quality_drop=QUALITY), metrics=GOOD)
     labels(stream, 10)
     assert found(QualityDropped().check(view)).line == (
@@ -281,7 +281,7 @@ def test_a_finding_of_quality_says_the_figure(stream: Stream) -> None:
     assert line.endswith("40 rows), 1.000 on the holdout)")
 
 
-def test_without_enough_new_labels_nothing_is_measured_again(stream: Stream) -> None:
+def test_quality_is_not_measured_again_without_enough_new_labels(stream: Stream) -> None:
     config = only(quality_drop=QUALITY)
     seqs = labels(stream, 40)
     QualityDropped().check(given(stream, config, metrics=GOOD))
@@ -295,7 +295,7 @@ def test_without_enough_new_labels_nothing_is_measured_again(stream: Stream) -> 
     assert count(stream.store, quality_results) == 2
 
 
-def test_a_window_keeps_what_was_found_on_it(stream: Stream) -> None:
+def test_a_quality_window_stores_the_whole_result(stream: Stream) -> None:
     labels(stream, 40, truth="virginica")
     QualityDropped().check(given(stream, only(quality_drop=QUALITY), metrics=GOOD))
     window = quality_windows(stream.store, "iris", "1", 1)[0]
@@ -305,7 +305,7 @@ def test_a_window_keeps_what_was_found_on_it(stream: Stream) -> None:
     assert (kept.baseline, kept.dropped, kept.version) == (1.0, True, "1")
 
 
-def test_rows_that_are_only_known_to_be_wrong_are_a_fall_too(stream: Stream) -> None:
+def test_rows_marked_as_wrong_count_for_the_quality_trigger(stream: Stream) -> None:
     shares = {"setosa": 0.8, "versicolor": 0.15, "virginica": 0.05}
     stream.label(stream.answer([FLOWER] * 40, "setosa", probabilities=shares), None, correct=False)
     finding = found(QualityDropped().check(given(stream, only(quality_drop={**QUALITY, "k": 1}), metrics=GOOD)))
@@ -334,14 +334,14 @@ def test_windows_do_not_overlap_unless_a_step_is_set(stream: Stream) -> None:
     assert count(stream.store, quality_results) == 2
 
 
-def test_without_a_figure_of_the_holdout_nothing_has_fallen(stream: Stream) -> None:
+def test_without_a_baseline_the_quality_trigger_does_not_fire(stream: Stream) -> None:
     labels(stream, 40, truth="virginica")
     finding = found(QualityDropped().check(given(stream, only(quality_drop={**QUALITY, "k": 1}))))
     assert not finding.fires
     assert finding.line.endswith(" rows), the holdout's figure is not known)")
 
 
-def test_the_primary_metric_decides_where_none_is_named(stream: Stream) -> None:
+def test_the_primary_metric_decides_by_default(stream: Stream) -> None:
     labels(stream, 40)
     asked = {key: value for key, value in QUALITY.items() if key != "metric"}
     QualityDropped().check(given(stream, only(quality_drop=asked), metrics=GOOD))
@@ -367,7 +367,7 @@ def test_windows_of_quality_before_the_last_run_do_not_count(stream: Stream) -> 
     assert found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
 
 
-def test_the_clock_fires_once_a_time_has_passed_since_the_promotion_or_the_last_run(stream: Stream) -> None:
+def test_cron_fires_if_a_time_has_passed_since_the_promotion_or_the_last_run(stream: Stream) -> None:
     hourly = f"{datetime.now(UTC).minute} * * * *"  # it was due when this minute began
     config = only(cron=hourly)
     due = found(CronDue().check(given(stream, config, since=time.time() - 1800)))
@@ -380,7 +380,7 @@ def test_the_clock_fires_once_a_time_has_passed_since_the_promotion_or_the_last_
     assert not found(CronDue().check(given(stream, config, since=time.time() - 1800))).fires
 
 
-def test_a_run_waits_for_its_cool_down(stream: Stream) -> None:
+def test_a_run_is_blocked_during_the_cool_down(stream: Stream) -> None:
     labels(stream, 30)
     assert blocking_reason(given(stream, only(cooldown=3600))) is None, "there was no run yet"
     ended = ran(stream, 0).ended_at
@@ -390,7 +390,7 @@ def test_a_run_waits_for_its_cool_down(stream: Stream) -> None:
     assert blocking_reason(given(stream, only(cooldown=0))) is None
 
 
-def test_a_run_needs_new_labels_whatever_fires(stream: Stream) -> None:
+def test_a_run_is_blocked_without_enough_new_labels(stream: Stream) -> None:
     seqs = labels(stream, 30)
     config = only(minimum_labels=20, cooldown=0)
     assert blocking_reason(given(stream, config)) is None
@@ -400,7 +400,7 @@ def test_a_run_needs_new_labels_whatever_fires(stream: Stream) -> None:
     assert blocking_reason(given(stream, config)) is None
 
 
-def test_a_run_takes_the_newest_labels_unless_they_alone_began_it(stream: Stream) -> None:
+def test_a_run_uses_all_labels_unless_every_k_labels_alone_fired(stream: Stream) -> None:
     seqs = labels(stream, 15)
     view = given(stream, only(every_k_labels=10))
     by_labels, by_drift = TriggerResult("every_k_labels", True, "", 10), TriggerResult("drift", True, "")
@@ -414,7 +414,7 @@ def quality_found(**changes: Any) -> Quality:
     return Quality(**{**values, "reason": "r", **changes})
 
 
-def test_a_window_is_written_down_once_by_whoever_comes_first(store: Store) -> None:
+def test_a_window_is_stored_once(store: Store) -> None:
     report = DriftReport(reference="1", method="psi", n_rows=60, detected=True)
     assert record_drift_window(store, "iris", "1", report, "a", "b")
     assert not record_drift_window(store, "iris", "1", report, "a", "b")
@@ -428,13 +428,13 @@ def test_a_window_is_written_down_once_by_whoever_comes_first(store: Store) -> N
     assert quality_windows(store, "wine", None, 10) == []
 
 
-def test_a_window_without_a_verdict_is_never_written_down(store: Store) -> None:
+def test_a_window_without_a_verdict_is_not_stored(store: Store) -> None:
     with pytest.raises(ValueError, match="without a verdict"):
         record_quality(store, "iris", quality_found(value=None, low=None, high=None), last_seq=7)
     assert count(store, quality_results) == 0
 
 
-def test_drift_of_training_rows_is_kept_apart_from_windows_of_production(store: Store) -> None:
+def test_drift_of_training_rows_is_not_among_the_windows_of_production(store: Store) -> None:
     report = DriftReport(reference="1", method="psi", n_rows=60, detected=True, share=0.75)
     record_drift_of_training(store, "iris", report, "run")
     record_drift_of_training(store, "iris", report, "another run")
@@ -473,13 +473,13 @@ def test_without_a_champion_there_is_nothing_to_watch(settings: Settings, any_st
     assert decision.line == f"{model_name}: no champion yet, so there is nothing to watch: train one first"
 
 
-def test_without_a_trigger_people_begin_runs(settings: Settings, lived: Stream) -> None:
+def test_without_a_trigger_there_is_nothing_to_do(settings: Settings, lived: Stream) -> None:
     labels(lived, 50)
     decision = decider(settings, lived).decide()
     assert (decision.run, decision.line) == (None, f"{lived.model} version 1: nothing to do: no trigger is set")
 
 
-def test_what_fires_opens_one_run_and_says_why(settings: Settings, lived: Stream) -> None:
+def test_a_trigger_that_fires_opens_one_run_with_its_reason(settings: Settings, lived: Stream) -> None:
     looking = decider(settings, lived, every_k_labels=10)
     labels(lived, 7)
     assert looking.decide().line == f"{lived.model} version 1: nothing to do: 7 of 10 labels"
@@ -496,9 +496,7 @@ def test_what_fires_opens_one_run_and_says_why(settings: Settings, lived: Stream
     assert looking.runs.history(10) == [decision.run]
 
 
-def test_a_run_that_was_opened_is_begun_and_one_that_died_is_picked_up_by_whoever_looks(
-    settings: Settings, lived: Stream
-) -> None:
+def test_an_open_run_starts_and_a_killed_one_resumes(settings: Settings, lived: Stream) -> None:
     labels(lived, 10)
     run = decider(settings, lived, every_k_labels=10).decide().run
     assert run is not None
@@ -513,7 +511,7 @@ def test_a_run_that_was_opened_is_begun_and_one_that_died_is_picked_up_by_whoeve
     assert f"run {run.id} (watermark {run.watermark}) resumes: " in picked_up.line
 
 
-def test_a_run_that_somebody_makes_is_left_to_them(settings: Settings, lived: Stream) -> None:
+def test_a_run_under_way_is_not_started_again(settings: Settings, lived: Stream) -> None:
     labels(lived, 10)
     looking = decider(settings, lived, every_k_labels=10)
     run = looking.decide().run
@@ -527,7 +525,7 @@ def test_a_run_that_somebody_makes_is_left_to_them(settings: Settings, lived: St
     assert looking.decide().run == run
 
 
-def test_what_was_taken_is_not_taken_again_after_a_restart(settings: Settings, lived: Stream) -> None:
+def test_labels_of_a_run_do_not_fire_again_after_a_restart(settings: Settings, lived: Stream) -> None:
     labels(lived, 10)
     first = decider(settings, lived, every_k_labels=10)
     run = first.decide().run
@@ -552,7 +550,7 @@ def test_a_trigger_that_fires_is_blocked_until_the_cool_down_ends(settings: Sett
     assert decider(settings, lived, every_k_labels=10, cooldown=0).decide().run is not None
 
 
-def test_the_clock_without_new_labels_is_blocked(settings: Settings, lived: Stream) -> None:
+def test_cron_without_new_labels_is_blocked(settings: Settings, lived: Stream) -> None:
     with lived.store.transaction() as connection:  # the champion came an hour ago
         connection.execute(sa.text("UPDATE promotions SET ended_at = ended_at - 3600"))
     looking = decider(settings, lived, cron="* * * * *", minimum_labels=5)
@@ -566,7 +564,7 @@ def test_the_clock_without_new_labels_is_blocked(settings: Settings, lived: Stre
     assert decision.run.watermark == seqs[-1]
 
 
-def test_a_watermark_that_had_its_run_is_told(
+def test_a_second_run_of_a_watermark_is_not_opened(
     settings: Settings, lived: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two who look at once: the other one opens the run, and it ends, after this one has read what there is."""

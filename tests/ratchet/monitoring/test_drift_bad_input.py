@@ -35,21 +35,21 @@ def judged(package: Package, rows: pd.DataFrame, predictions: list[Any] | None =
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_an_empty_window_says_so(package: Package, method: str) -> None:
+def test_an_empty_window_is_not_compared(package: Package, method: str) -> None:
     report = judged(package, pd.DataFrame({"age": [], "plan": []}), [], method=method)
     assert (report.detected, report.figures) == (False, {})
     assert report.notes == ("too few rows: the window has 0, 10 are required; nothing was compared",)
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_window_of_a_few_rows_is_not_judged(package: Package, mixed: Trained, method: str) -> None:
+def test_a_window_of_a_few_rows_is_not_compared(package: Package, mixed: Trained, method: str) -> None:
     report = judged(package, mixed.holdout.head(9), method=method)
     assert (report.detected, report.n_rows) == (False, 9)
     assert report.notes[0] == "too few rows: the window has 9, 10 are required; nothing was compared"
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_raw_records_as_the_service_logs_them_are_taken(package: Package, mixed: Trained, method: str) -> None:
+def test_records_as_the_service_stores_them_are_compared(package: Package, mixed: Trained, method: str) -> None:
     records = json.loads(mixed.train[["plan", "age"]].to_json(orient="records"))
     records[0] = {"age": 50, "plan": None}
     report = judged(package, pd.DataFrame(records, dtype=object), method=method)
@@ -60,7 +60,7 @@ def test_raw_records_as_the_service_logs_them_are_taken(package: Package, mixed:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_one_class_alone_is_named_and_an_alarm_only_where_it_cannot_be_chance(
+def test_predictions_of_one_class_are_noted_and_drift_only_if_significant(
     package: Package, mixed: Trained, method: str
 ) -> None:
     rows, line = mixed.train.head(30), "prediction: constant, every value is 'no'"
@@ -73,7 +73,7 @@ def test_one_class_alone_is_named_and_an_alarm_only_where_it_cannot_be_chance(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_model_that_only_ever_says_one_thing_is_no_alarm(package: Package, mixed: Trained, method: str) -> None:
+def test_a_model_that_always_predicts_one_class_is_no_drift(package: Package, mixed: Trained, method: str) -> None:
     column = package.profile.predictions[0].model_copy(update={"counts": (160, 0, 0)})
     single = replace(package, profile=package.profile.model_copy(update={"predictions": (column,)}))
     report = judged(single, mixed.train, ["no"] * len(mixed.train), method=method)
@@ -83,7 +83,7 @@ def test_a_model_that_only_ever_says_one_thing_is_no_alarm(package: Package, mix
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_constant_column_is_named_and_drift_only_where_training_varied(
+def test_a_constant_column_is_noted_and_drift_only_if_training_varied(
     package: Package, mixed: Trained, method: str
 ) -> None:
     report = judged(package, mixed.train.assign(age=50.0), method=method)
@@ -97,7 +97,7 @@ def test_a_constant_column_is_named_and_drift_only_where_training_varied(
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_column_that_is_suddenly_missing_is_drift_and_named(package: Package, mixed: Trained, method: str) -> None:
+def test_a_column_without_values_is_drift_and_noted(package: Package, mixed: Trained, method: str) -> None:
     for gone in (np.nan, None):
         report = judged(package, mixed.train.assign(age=gone, plan=None), method=method)
         assert report.drifted == ("age", "plan")
@@ -105,7 +105,7 @@ def test_a_column_that_is_suddenly_missing_is_drift_and_named(package: Package, 
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_column_that_was_always_missing_is_no_alarm(package: Package, mixed: Trained, method: str) -> None:
+def test_a_column_without_values_in_training_too_is_no_drift(package: Package, mixed: Trained, method: str) -> None:
     rows = mixed.train.assign(age=np.nan)
     profile = package.profile.model_copy(update={"features": profile_rows(rows, mixed.schema).features})
     report = judged(replace(package, profile=profile), rows, method=method, domain_auc=None)
@@ -114,7 +114,7 @@ def test_a_column_that_was_always_missing_is_no_alarm(package: Package, mixed: T
     assert "age: every value is missing" in report.notes
 
 
-def test_gaps_where_training_had_none_are_named(iris: Trained, iris_package: tuple[Path, str]) -> None:
+def test_missing_values_that_training_did_not_have_are_noted(iris: Trained, iris_package: tuple[Path, str]) -> None:
     rows = iris.train.copy()
     rows.loc[[3, 5], "sepal_width"] = np.nan
     report = judged(load_package(*iris_package), rows)
@@ -123,7 +123,7 @@ def test_gaps_where_training_had_none_are_named(iris: Trained, iris_package: tup
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_category_never_seen_is_named_and_no_alarm_by_itself(package: Package, mixed: Trained, method: str) -> None:
+def test_an_unseen_category_is_noted_and_is_no_drift_alone(package: Package, mixed: Trained, method: str) -> None:
     rows = mixed.train.copy()
     rows.loc[rows.index[:3], "plan"] = "puce"
     report = judged(package, rows, method=method)
@@ -133,28 +133,28 @@ def test_a_category_never_seen_is_named_and_no_alarm_by_itself(package: Package,
     assert "plan" in judged(package, half, method=method).drifted
 
 
-def test_many_categories_never_seen_are_told_in_one_line(package: Package, mixed: Trained) -> None:
+def test_many_unseen_categories_are_noted_in_one_line(package: Package, mixed: Trained) -> None:
     report = judged(package, mixed.train.assign(plan=[f"p{i:03d}" for i in range(len(mixed.train))]))
     expected = "plan: 160 rows with categories never seen ('p000', 'p001', 'p002', 'p003', 'p004', …)"
     assert expected in report.notes
     assert "plan" in report.drifted
 
 
-def test_a_window_without_a_feature_is_compared_in_what_it_has(package: Package, mixed: Trained) -> None:
+def test_a_window_without_a_feature_is_compared_in_the_other_features(package: Package, mixed: Trained) -> None:
     report = judged(package, mixed.train[["age"]], ["no"] * len(mixed.train))
     assert list(report.figures) == ["age"]
     assert (report.embedded, report.predictions, report.domain_auc) == ((), (), None)
     assert "plan: absent, or not of type category; not compared" in report.notes
 
 
-def test_numbers_may_be_predicted(diabetes: Trained, diabetes_package: tuple[Path, str]) -> None:
+def test_predicted_numbers_are_compared(diabetes: Trained, diabetes_package: tuple[Path, str]) -> None:
     package = load_package(*diabetes_package)
     usual = judged(package, diabetes.holdout)
     assert (usual.detected, [column.name for column in usual.predictions]) == (False, ["prediction"])
     assert judged(package, diabetes.holdout, [300.0] * len(diabetes.holdout)).detected
 
 
-def test_an_older_package_is_compared_in_what_it_has(
+def test_an_older_package_is_compared_in_the_groups_that_it_has(
     iris: Trained, iris_package: tuple[Path, str], tmp_path: Path
 ) -> None:
     folder, profile = Path(shutil.copytree(iris_package[0], tmp_path / "old")), "profile.json"

@@ -80,7 +80,7 @@ def reference(seed: int) -> Profile:
 
 @pytest.mark.parametrize("n_rows", [30, 200])
 @pytest.mark.parametrize("method", METHODS)
-def test_without_drift_no_more_windows_are_marked_than_the_level_allows(method: str, n_rows: int) -> None:
+def test_without_drift_the_share_of_alarms_is_within_the_level(method: str, n_rows: int) -> None:
     reports = [compare(rows, profile, of(method, threshold=None), "1") for profile, rows in population(n_rows)]
     assert sum(bool(report.drifted) for report in reports) <= MOST_FALSE
     assert not any(report.detected for report in reports)
@@ -95,13 +95,13 @@ def test_the_documented_shift_is_found(method: str, n_rows: int, shift: float) -
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_shares_of_categories_that_turned_around_are_found_in_200_rows(method: str) -> None:
+def test_reversed_shares_of_categories_are_detected_in_200_rows(method: str) -> None:
     windows = population(200, plans=(0.2, 0.3, 0.5))
     found = ["plan" in compare(rows, profile, of(method), "1").drifted for profile, rows in windows]
     assert np.mean(found) >= 0.95
 
 
-def test_what_the_model_makes_of_the_rows_holds_the_level_too(package: Package) -> None:
+def test_embedded_features_and_predictions_hold_the_level(package: Package) -> None:
     # One reference for all windows, so that these are no independent trials: twice the level, as a bound on its luck.
     config = of("psi", threshold=None, domain_auc=None)
     reports = [compare_window(people(seed, 200), None, package, config, "1") for seed in range(WINDOWS)]
@@ -111,7 +111,7 @@ def test_what_the_model_makes_of_the_rows_holds_the_level_too(package: Package) 
     assert not any(report.detected for report in usual)
 
 
-def test_predictions_that_changed_are_drift_whatever_the_inputs_say(package: Package) -> None:
+def test_changed_predictions_are_drift_without_drift_of_the_inputs(package: Package) -> None:
     rows = people(1, 200)
     report = compare_window(rows, ["yes"] * 180 + ["no"] * 20, package, Drift(domain_auc=None), "1")
     assert (report.drifted, report.detected) == ((), True)
@@ -135,21 +135,21 @@ def test_the_domain_classifier_holds_its_level() -> None:
         assert np.sum(p_values <= level) <= scipy.stats.binom.ppf(0.999, trials, level)
 
 
-def test_the_domain_classifier_sees_what_no_column_shows() -> None:
+def test_the_domain_classifier_detects_a_lost_correlation() -> None:
     for seed in range(8):
         verdict = separate(correlated(0.8)(seed, 400), correlated(0)(1000 + seed, 200))
         assert verdict.auc > 0.65
         assert verdict.p_value < 0.0125
 
 
-def test_the_domain_classifier_says_the_same_twice_and_0_5_where_nothing_varies() -> None:
+def test_the_domain_classifier_is_deterministic_and_gives_0_5_for_constant_rows() -> None:
     one, other = correlated(0)(0, 600), correlated(0.5)(1, 700)
     assert separate(one, other) == separate(one, other)
     constant = pd.DataFrame({"a": np.zeros(30), "b": ["x"] * 30})
     assert separate(constant, constant) == (0.5, 1.0)
 
 
-def test_an_alarm_of_the_domain_classifier_is_drift(iris: Trained, iris_package: tuple[Path, str]) -> None:
+def test_a_separation_by_the_domain_classifier_is_drift(iris: Trained, iris_package: tuple[Path, str]) -> None:
     generator = np.random.default_rng(0)
     shuffled = iris.train.apply(generator.permutation)
     report = compare_window(shuffled, None, load_package(*iris_package), Drift(), "1")

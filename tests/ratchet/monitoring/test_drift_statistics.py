@@ -47,7 +47,7 @@ def ks_of_counts(reference: npt.NDArray[np.float64], current: npt.NDArray[np.flo
 
 @pytest.mark.parametrize("decimals", [0, 1, 2])
 @pytest.mark.parametrize("shift", [0, 0.1, 3])
-def test_ks_of_counts_is_scipys_up_to_512_distinct_values(decimals: int, shift: float) -> None:
+def test_ks_of_counts_equals_scipys_up_to_512_distinct_values(decimals: int, shift: float) -> None:
     generator = np.random.default_rng(3)
     reference, current = generator.normal(size=500).round(decimals), generator.normal(shift, 1.3, 700)
     expected = scipy.stats.ks_2samp(reference, current, method="asymp")
@@ -56,12 +56,12 @@ def test_ks_of_counts_is_scipys_up_to_512_distinct_values(decimals: int, shift: 
 
 @settings(max_examples=100)
 @given(*[st.lists(st.integers(-4, 4).map(float), min_size=5, max_size=60)] * 2)
-def test_ks_of_counts_is_scipys_for_ties_too(reference: list[float], current: list[float]) -> None:
+def test_ks_of_counts_equals_scipys_with_ties(reference: list[float], current: list[float]) -> None:
     one, other = np.array(reference), np.array(current)
     assert ks_of_counts(one, other)[0] == EXACT(scipy.stats.ks_2samp(one, other, method="asymp").statistic, abs=1e-12)
 
 
-def test_ks_of_many_distinct_values_is_off_by_less_than_the_bound() -> None:
+def test_ks_of_many_distinct_values_differs_by_less_than_the_bound() -> None:
     generator = np.random.default_rng(4)
     for shift in (0, 0.02, 0.5):
         reference, current = generator.normal(size=20_000), generator.normal(shift, size=5000)
@@ -69,7 +69,7 @@ def test_ks_of_many_distinct_values_is_off_by_less_than_the_bound() -> None:
         assert 0 <= expected - ks_of_counts(reference, current)[0] < 1 / (MOST_POINTS - 1)
 
 
-def test_a_gap_is_a_value_below_all_others() -> None:
+def test_a_missing_value_counts_as_a_value_below_all_others() -> None:
     generator = np.random.default_rng(5)
     reference, current = generator.normal(size=400), generator.normal(size=300)
     reference[:40], current[:90] = np.nan, np.nan
@@ -142,7 +142,7 @@ json.dump(answers, sys.stdout)
 """
 
 
-def test_psi_is_evidentlys_on_the_same_bins() -> None:
+def test_psi_equals_evidentlys_on_the_same_bins() -> None:
     pytest.importorskip("evidently")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", EVIDENTLY], capture_output=True, text=True, check=True)
     for one, other, edges, expected in json.loads(done.stdout):

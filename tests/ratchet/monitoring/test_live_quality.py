@@ -64,7 +64,7 @@ def measured(
     return measure(rows, without_labels(rows), "1", metric, QualityDrop(**asked), baseline, 1, task)
 
 
-def test_every_metric_of_a_classification_is_the_one_of_scikit_learn() -> None:
+def test_classification_metrics_equal_those_of_scikit_learn() -> None:
     shares = simulated(0, 200)
     truth = drawn(1, shares)
     found = measured(answered(shares, truth.tolist())).metrics
@@ -84,7 +84,7 @@ def test_every_metric_of_a_classification_is_the_one_of_scikit_learn() -> None:
     assert set(found) == set(CLASSIFICATION_METRICS) - set(POSITIVE_METRICS)
 
 
-def test_two_classes_that_are_numbers_are_measured_as_scikit_learn_does() -> None:
+def test_metrics_of_two_numeric_classes_equal_those_of_scikit_learn() -> None:
     generator = np.random.default_rng(2)
     second = generator.random(120)
     truth = (generator.random(120) < second).astype(int)
@@ -99,7 +99,7 @@ def test_two_classes_that_are_numbers_are_measured_as_scikit_learn_does() -> Non
     assert found["log_loss"] == pytest.approx(sklearn_metrics.log_loss(truth, second))
 
 
-def test_every_metric_of_a_regression_is_the_one_of_scikit_learn() -> None:
+def test_regression_metrics_equal_those_of_scikit_learn() -> None:
     generator = np.random.default_rng(3)
     truth = generator.normal(150, 40, 60)
     predicted = truth + generator.normal(0, 10, 60)
@@ -118,18 +118,18 @@ def test_every_metric_of_a_regression_is_the_one_of_scikit_learn() -> None:
     assert set(found.metrics) == set(REGRESSION_METRICS)
 
 
-def test_whole_numbers_of_a_regression_are_measured_also_where_a_store_gives_them_back_as_integers() -> None:
+def test_a_regression_is_measured_if_the_store_returns_integers() -> None:
     found = measured([row(150, 152), row(160, 157)] * 20, "mae", baseline=1.0, task="regression")
     assert (found.value, found.n_rows, found.dropped) == (2.5, 40, True)
     assert found.metrics.keys() == set(REGRESSION_METRICS)
 
 
-def test_numbers_that_are_classes_are_no_regression() -> None:
+def test_classes_that_are_numbers_are_scored_as_classes() -> None:
     rows = [row(1.0, 1.0)] * 30 + [row(0.0, 1.0)] * 10
     assert measured(rows).value == 0.75
 
 
-def test_of_a_regression_without_a_truth_there_is_nothing_to_score() -> None:
+def test_regression_rows_without_a_target_are_not_scored() -> None:
     rows = [row(150, None), row(151.5, None, correct=False)]
     assert scores_of(rows, "regression") is None
     assert measured(rows, "rmse", task="regression").n_rows == 0
@@ -144,7 +144,7 @@ ONE_CLASS = [row("setosa", "setosa", MOSTLY_SETOSA)] * 196 + [
 @pytest.mark.parametrize(
     ("metric", "value"), [("f1_macro", 392 / 396), ("precision_macro", 1.0), ("recall_macro", 0.98)]
 )
-def test_a_class_that_is_predicted_and_never_occurs_is_no_fall(metric: str, value: float) -> None:
+def test_a_predicted_class_that_never_occurs_is_no_drop(metric: str, value: float) -> None:
     found = measured(ONE_CLASS, metric, baseline=0.933)
     assert found.value == pytest.approx(value)
     assert found.low is not None
@@ -152,7 +152,7 @@ def test_a_class_that_is_predicted_and_never_occurs_is_no_fall(metric: str, valu
     assert not found.dropped
 
 
-def test_a_class_that_occurs_and_is_never_right_is_a_fall() -> None:
+def test_a_class_that_occurs_and_is_never_predicted_is_a_drop() -> None:
     rows = [row("setosa", "setosa")] * 180 + [row("setosa", "virginica")] * 20
     found = measured(rows, "f1_macro", baseline=0.933)
     assert found.value == pytest.approx(0.5 * 360 / 380)
@@ -160,7 +160,7 @@ def test_a_class_that_occurs_and_is_never_right_is_a_fall() -> None:
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "f1_macro", "precision_macro", "recall_macro"])
-def test_a_class_of_which_less_than_half_a_row_is_expected_is_not_in_the_estimate(metric: str) -> None:
+def test_a_class_with_an_expected_count_below_half_a_row_is_not_in_the_estimate(metric: str) -> None:
     sure = [unlabelled("setosa", {"setosa": 0.998, "versicolor": 0.002})] * 199
     found = estimated([*sure, unlabelled("versicolor", {"setosa": 0.95, "versicolor": 0.05})], metric)
     assert found is not None
@@ -168,18 +168,18 @@ def test_a_class_of_which_less_than_half_a_row_is_expected_is_not_in_the_estimat
 
 
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "f1_macro", "precision_macro", "recall_macro"])
-def test_a_class_of_which_a_row_is_expected_is_in_the_estimate(metric: str) -> None:
+def test_a_class_with_an_expected_count_of_one_row_is_in_the_estimate(metric: str) -> None:
     found = estimated([unlabelled("setosa", {"setosa": 0.99, "versicolor": 0.01})] * 100, metric)
     assert found == pytest.approx(0.5, abs=0.01)
 
 
-def test_where_no_class_is_expected_half_a_row_there_is_no_macro_estimate() -> None:
+def test_without_a_class_with_an_expected_count_of_half_a_row_there_is_no_macro_estimate() -> None:
     rows = [unlabelled("setosa", {"setosa": 0.4, "versicolor": 0.3, "virginica": 0.3})]
     assert estimated(rows, "f1_macro") is None
     assert estimated(rows, "accuracy") == pytest.approx(0.4)
 
 
-def test_a_thousand_classes_take_the_memory_of_rows_times_classes() -> None:
+def test_memory_grows_with_rows_times_classes() -> None:
     names = [f"class {number}" for number in range(1000)]
     shares = np.random.default_rng(10).dirichlet(np.full(1000, 0.01), 200)
     rows = [
@@ -203,14 +203,14 @@ def test_without_probabilities_the_metrics_that_need_them_are_left_out() -> None
 
 
 @pytest.mark.parametrize("metric", ["log_loss", "roc_auc"])
-def test_a_metric_that_the_window_cannot_give_is_no_verdict(metric: str) -> None:
+def test_an_undefined_metric_gives_no_verdict(metric: str) -> None:
     found = measured([row("setosa", "setosa")] * 40, metric)
     assert (found.value, found.low, found.dropped) == (None, None, False)
     assert found.reason == f"{metric} is not defined on this window of 40 rows"
     assert found.metrics["accuracy"] == 1.0
 
 
-def test_a_window_of_one_class_has_no_area_under_the_curve_and_all_else() -> None:
+def test_a_window_of_one_class_has_all_metrics_but_the_area_under_the_curve() -> None:
     shares = {"setosa": 0.9, "versicolor": 0.06, "virginica": 0.04}
     found = measured([row("setosa", "setosa", shares)] * 40)
     assert (found.value, found.low, found.high) == (1.0, 1.0, 1.0)
@@ -219,14 +219,14 @@ def test_a_window_of_one_class_has_no_area_under_the_curve_and_all_else() -> Non
 
 
 @pytest.mark.parametrize("n_rows", [0, 1, 29])
-def test_too_few_rows_are_no_verdict_and_say_how_many_are_needed(n_rows: int) -> None:
+def test_too_few_rows_give_no_verdict_and_the_reason(n_rows: int) -> None:
     found = measured([row("setosa", "virginica", {"setosa": 0.6, "virginica": 0.4})] * n_rows, minimum_rows=30)
     assert (found.value, found.dropped, found.n_rows, found.metrics) == (None, False, n_rows, {})
     assert found.reason == f"{n_rows} labelled rows, 30 are needed"
     assert found.estimate == (pytest.approx(0.6) if n_rows else None)
 
 
-def test_rows_that_are_only_known_to_be_wrong_count_as_wrong() -> None:
+def test_rows_marked_as_wrong_count_as_wrong() -> None:
     shares = {"setosa": 0.5, "versicolor": 0.2, "virginica": 0.3}
     rows = [row("setosa", "setosa", shares)] * 30 + [row("setosa", None, shares, correct=False)] * 10
     scores = scores_of(rows, "classification")
@@ -235,7 +235,7 @@ def test_rows_that_are_only_known_to_be_wrong_count_as_wrong() -> None:
     assert {one.target for one in truth_of(rows, "classification")[30:]} == {"virginica"}, "the likeliest of the others"
 
 
-def test_without_probabilities_too_a_row_that_is_known_to_be_wrong_counts_as_wrong() -> None:
+def test_rows_marked_as_wrong_count_as_wrong_without_probabilities() -> None:
     known = [row("setosa", "setosa")] * 20 + [row("virginica", "virginica")] * 7 + [row("versicolor", "versicolor")] * 3
     scores = scores_of([*known, *[row("setosa", None, correct=False)] * 10], "classification")
     assert isinstance(scores, ClassificationScores)
@@ -243,7 +243,7 @@ def test_without_probabilities_too_a_row_that_is_known_to_be_wrong_counts_as_wro
     assert {NAMES[truth] for truth in scores.truth[30:]} == {"virginica"}, "the most frequent of the others"
 
 
-def test_a_row_of_which_nothing_is_known_is_left_out() -> None:
+def test_rows_without_feedback_are_left_out() -> None:
     rows = [row("setosa", None), row("setosa", None, {"setosa": 1.0}, correct=False), row("setosa", "setosa")]
     scores = scores_of(rows, "classification")
     assert scores is not None
@@ -260,7 +260,7 @@ def test_the_expected_accuracy_is_the_mean_of_the_highest_probabilities() -> Non
 
 @pytest.mark.parametrize("metric", ESTIMABLE)
 @pytest.mark.parametrize("sharpness", [0.3, 1.0])
-def test_the_estimate_is_close_to_the_truth_where_probabilities_are_calibrated(metric: str, sharpness: float) -> None:
+def test_the_estimate_is_close_to_the_metric_for_calibrated_probabilities(metric: str, sharpness: float) -> None:
     shares = simulated(5, 4000, sharpness)
     rows = answered(shares, drawn(6, shares).tolist())
     found = measured(rows, metric, window=4000)
@@ -269,7 +269,7 @@ def test_the_estimate_is_close_to_the_truth_where_probabilities_are_calibrated(m
     assert found.estimate == pytest.approx(found.value, abs=0.03)
 
 
-def test_the_estimate_follows_a_fall_that_the_probabilities_show() -> None:
+def test_the_estimate_follows_a_drop_that_the_probabilities_show() -> None:
     sure, unsure = (without_labels(answered(simulated(7, 500, s), [0] * 500)) for s in (2.0, 0.2))
     before, after = estimated(sure, "f1_macro"), estimated(unsure, "f1_macro")
     assert before is not None
@@ -288,11 +288,11 @@ def test_the_estimate_follows_a_fall_that_the_probabilities_show() -> None:
         ([unlabelled(151.0, None)], "rmse"),
     ],
 )
-def test_what_cannot_be_estimated_is_none(rows: list[PredictedRow], metric: str) -> None:
+def test_an_estimate_that_cannot_be_computed_is_none(rows: list[PredictedRow], metric: str) -> None:
     assert estimated(rows, metric) is None
 
 
-def test_expected_counts_are_those_of_the_expected_confusion_matrix() -> None:
+def test_expected_counts_equal_the_expected_confusion_matrix() -> None:
     shares = simulated(8, 50)
     predicted = shares.argmax(axis=1)
     matrix = np.stack([shares[predicted == one].sum(axis=0) for one in range(3)], axis=1)
@@ -321,7 +321,7 @@ def right(share: float, n_rows: int) -> list[LabelledRow]:
         (1.00, 400, 0.05, False, "better"),
     ],
 )
-def test_a_fall_has_to_be_large_and_beyond_chance(
+def test_a_drop_has_to_reach_the_limit_and_be_significant(
     share: float, n_rows: int, drop: float, dropped: bool, why: str
 ) -> None:
     found = measured(right(share, n_rows), baseline=0.9, drop=drop)
@@ -333,7 +333,7 @@ def test_a_fall_has_to_be_large_and_beyond_chance(
     assert (found.baseline, found.version, found.n_rows) == (0.9, "1", n_rows)
 
 
-def test_a_verdict_says_the_figure_its_interval_and_the_holdouts() -> None:
+def test_a_reason_has_the_value_its_interval_and_the_baseline() -> None:
     found = measured(right(0.8, 400), baseline=0.9)
     assert found.reason == (
         f"accuracy 0.800 (95 % interval {found.low:.3f} to {found.high:.3f}, 400 rows), 0.900 on the holdout"
@@ -341,7 +341,7 @@ def test_a_verdict_says_the_figure_its_interval_and_the_holdouts() -> None:
 
 
 @pytest.mark.parametrize(("error", "dropped"), [(8.0, False), (10.0, False), (10.5, False), (15.0, True)])
-def test_a_loss_falls_by_rising(error: float, dropped: bool) -> None:
+def test_a_loss_drops_by_rising(error: float, dropped: bool) -> None:
     generator = np.random.default_rng(9)
     truth = generator.normal(150, 40, 300)
     wrong = generator.normal(0, 1, 300)
@@ -352,13 +352,13 @@ def test_a_loss_falls_by_rising(error: float, dropped: bool) -> None:
     assert found.dropped == dropped
 
 
-def test_without_the_holdouts_figure_nothing_has_fallen() -> None:
+def test_without_a_baseline_there_is_no_drop() -> None:
     found = measured(right(0.1, 100), baseline=None)
     assert not found.dropped
     assert found.reason.endswith("the holdout's figure is not known")
 
 
-def test_rows_in_the_order_of_time_have_a_wider_interval_where_mistakes_come_together() -> None:
+def test_rows_ordered_by_time_with_clustered_errors_have_a_wider_interval() -> None:
     rows = [row(NAMES[0], NAMES[at // 20 % 2 and at // 100 % 2]) for at in range(400)]  # runs of twenty mistakes
     alone, together = (
         measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, 1, "classification", in_order=in_order)

@@ -23,7 +23,7 @@ def stream(store: Store) -> Stream:
     return Stream(store)
 
 
-def test_without_feedback_the_watermark_is_zero_and_nothing_counts(store: Store) -> None:
+def test_without_feedback_the_watermark_and_all_counts_are_zero(store: Store) -> None:
     assert production_rows.watermark(store, "iris") == 0
     assert production_rows.count_labels(store, "iris", 0, 10) == 0
     assert production_rows.labelled_rows(store, "iris", "1", 10) == []
@@ -39,7 +39,7 @@ def test_the_watermark_is_the_newest_feedback_of_this_model(stream: Stream) -> N
     assert production_rows.watermark(stream.store, "wine") == later[-1] > seqs[-1]
 
 
-def test_labels_are_counted_after_the_watermark_and_no_further_than_asked(stream: Stream) -> None:
+def test_labels_are_counted_after_the_watermark_up_to_a_limit(stream: Stream) -> None:
     seqs = stream.label(stream.answer([ROW] * 5, "a"), "a")
     assert production_rows.count_labels(stream.store, "iris", 0, 100) == 5
     assert production_rows.count_labels(stream.store, "iris", seqs[1], 100) == 3
@@ -47,14 +47,14 @@ def test_labels_are_counted_after_the_watermark_and_no_further_than_asked(stream
     assert production_rows.count_labels(stream.store, "wine", 0, 100) == 0
 
 
-def test_labels_are_counted_by_the_version_that_answered(stream: Stream) -> None:
+def test_labels_are_counted_by_the_version_that_predicted(stream: Stream) -> None:
     stream.label(stream.answer([ROW] * 2, "a", version="1"), "a")
     stream.label(stream.answer([ROW] * 3, "a", version="2"), None, correct=False)
     assert production_rows.count_judged(stream.store, "iris", "2", 0, 100) == 3
     assert production_rows.count_judged(stream.store, "iris", "2", 0, 2) == 2
 
 
-def test_a_correction_is_no_new_label(stream: Stream) -> None:
+def test_a_correction_does_not_count_as_a_new_label(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a")
     stream.label(ids, "a")
     stream.label(ids[:1], "b")
@@ -62,7 +62,7 @@ def test_a_correction_is_no_new_label(stream: Stream) -> None:
     assert production_rows.count_judged(stream.store, "iris", "1", 0, 100) == 2
 
 
-def test_a_row_counts_once_its_truth_is_known_and_not_while_it_is_only_known_to_be_wrong(stream: Stream) -> None:
+def test_a_row_marked_as_wrong_counts_when_its_target_arrives(stream: Stream) -> None:
     ids = stream.answer([ROW], "a")
     stream.label(ids, None, correct=False)
     assert production_rows.count_labels(stream.store, "iris", 0, 100) == 0
@@ -73,7 +73,7 @@ def test_a_row_counts_once_its_truth_is_known_and_not_while_it_is_only_known_to_
     assert production_rows.count_labels(stream.store, "iris", 0, 100) == 1, "from here on these are corrections"
 
 
-def test_the_nth_label_passes_over_what_does_not_count(stream: Stream) -> None:
+def test_the_nth_label_skips_feedback_that_does_not_count(stream: Stream) -> None:
     ids = stream.answer([ROW] * 4, "a")
     first = stream.label(ids[:2], "a")
     stream.label(ids[:1], "b")
@@ -83,7 +83,7 @@ def test_the_nth_label_passes_over_what_does_not_count(stream: Stream) -> None:
     assert production_rows.nth_label(stream.store, "iris", first[0], 2) == last[0]
 
 
-def test_labelled_rows_are_the_newest_of_one_version_as_they_stand(stream: Stream) -> None:
+def test_labelled_rows_are_the_newest_of_one_version_with_their_current_label(stream: Stream) -> None:
     ids = stream.answer([{"x": float(n)} for n in range(4)], "a", version="1", probabilities={"a": 0.9, "b": 0.1})
     stream.label(stream.answer([ROW], "a", version="2"), "a")
     stream.label(ids, "a", correct=True)
@@ -100,7 +100,7 @@ def test_labelled_rows_are_the_newest_of_one_version_as_they_stand(stream: Strea
     assert rows[0].created_at == pytest.approx(time.time(), abs=60)
 
 
-def test_a_row_that_is_only_known_to_be_wrong_is_judged_but_not_trained_on(stream: Stream) -> None:
+def test_a_row_marked_as_wrong_is_measured_and_not_trained_on(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a")
     seqs = stream.label(ids[:1], None, correct=False) + stream.label(ids[1:], "a", correct=True)
     judged = production_rows.labelled_rows(stream.store, "iris", "1", 10)
@@ -109,7 +109,7 @@ def test_a_row_that_is_only_known_to_be_wrong_is_judged_but_not_trained_on(strea
     assert [row.prediction_id for row in trained_on] == ids[1:]
 
 
-def test_what_a_watermark_holds_never_changes(stream: Stream) -> None:
+def test_the_rows_of_a_watermark_never_change(stream: Stream) -> None:
     ids = stream.answer([ROW] * 3, "a")
     seqs = stream.label(ids[:2], "a")
     before = production_rows.labels_up_to(stream.store, "iris", seqs[-1], 10)
@@ -120,14 +120,14 @@ def test_what_a_watermark_holds_never_changes(stream: Stream) -> None:
     assert [row.target for row in production_rows.labels_up_to(stream.store, "iris", 10**6, 10)] == ["b", "a", "a"]
 
 
-def test_a_truth_that_was_taken_back_is_not_trained_on(stream: Stream) -> None:
+def test_a_withdrawn_target_is_not_trained_on(stream: Stream) -> None:
     ids = stream.answer([ROW], "a")
     stream.label(ids, "a")
     seqs = stream.label(ids, None, correct=False)
     assert production_rows.labels_up_to(stream.store, "iris", seqs[0], 10) == []
 
 
-def test_rows_to_train_on_are_of_every_version_and_in_the_order_of_their_predictions(stream: Stream) -> None:
+def test_training_rows_are_of_every_version_in_the_order_of_their_predictions(stream: Stream) -> None:
     ids = stream.answer([ROW] * 2, "a", version="1") + stream.answer([ROW] * 2, "a", version="2")
     shuffled = [ids[3], ids[0], ids[2], ids[1]]
     seqs = stream.label(shuffled, "a")
@@ -155,7 +155,7 @@ def test_the_newest_predictions_are_found_by_model_version_and_id(stream: Stream
 @pytest.mark.parametrize(
     ("prediction", "target"), [("setosa", "virginica"), (3, 4), (151.0, 148.5)], ids=["text", "integer", "number"]
 )
-def test_labels_and_features_come_back_as_they_went_in(stream: Stream, prediction: Any, target: Any) -> None:
+def test_labels_and_features_keep_their_values_and_types(stream: Stream, prediction: Any, target: Any) -> None:
     features = {"number": 0.1 + 0.2, "text": "plus", "gap": None}
     stream.label(stream.answer([features], prediction), target)
     row = production_rows.labelled_rows(stream.store, "iris", "1", 1)[0]
@@ -164,7 +164,7 @@ def test_labels_and_features_come_back_as_they_went_in(stream: Stream, predictio
     assert (row.target, type(row.target)) == (target, type(target))
 
 
-def test_an_instant_divides_the_ids_of_predictions() -> None:
+def test_a_time_divides_the_ids_of_predictions() -> None:
     made = str(uuid_utils.uuid7())
     now = time.time()
     assert production_rows.first_id(now - 60) < made < production_rows.first_id(now + 60)
@@ -183,7 +183,7 @@ QUESTIONS: dict[str, Callable[[Store], Any]] = {
 
 @pytest.mark.sqlite("reads SQLite's plan of a query")
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_every_question_starts_from_an_index(any_store: Store, question: str) -> None:
+def test_every_query_uses_an_index(any_store: Store, question: str) -> None:
     stream = Stream(any_store)
     stream.label(stream.answer([ROW] * 3, "a"), "a")
     with contextmanager(statements)(any_store) as asked:

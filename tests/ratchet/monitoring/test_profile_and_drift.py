@@ -29,7 +29,7 @@ def test_a_profile_counts_every_row_once(mixed: Trained) -> None:
     assert age.mean == pytest.approx(mixed.train["age"].mean())
 
 
-def test_a_profile_survives_json(iris: Trained) -> None:
+def test_a_profile_is_equal_after_json(iris: Trained) -> None:
     profile = profile_model(iris.model, iris.train, iris.schema)
     assert Profile.model_validate_json(profile.model_dump_json()) == profile
 
@@ -48,7 +48,7 @@ def test_points_are_the_distinct_values_up_to_512_and_quantiles_above(iris: Trai
     assert (len(points), points[0], points[-1]) == (512, 0, 1999)
 
 
-def test_a_value_that_fills_a_bin_gets_one_of_its_own(iris: Trained) -> None:
+def test_a_value_that_fills_a_bin_has_its_own_bin(iris: Trained) -> None:
     zeros = pd.DataFrame({name: np.repeat([0.0, 1.0], [95, 5]) for name in iris.schema.feature_names})
     feature = profile_rows(zeros, iris.schema).features[0]
     assert feature.counts == (0, 95, 5)
@@ -64,7 +64,7 @@ def test_values_outside_the_range_and_unknown_categories_have_a_bin(mixed: Train
     assert counts.columns["plan"].missing == 1
 
 
-def test_the_predictions_of_a_regression_are_profiled_as_on_rows_never_seen(diabetes: Trained) -> None:
+def test_regression_predictions_are_profiled_out_of_sample(diabetes: Trained) -> None:
     # A forest repeats much of its training target, and spreads its answers wider there than it ever will again.
     features, target = diabetes.model.named_steps["embed"].transform, diabetes.train["progression"].to_numpy()
     embedded = features(diabetes.schema.select(diabetes.train))
@@ -76,7 +76,7 @@ def test_the_predictions_of_a_regression_are_profiled_as_on_rows_never_seen(diab
     assert forest.predict(embedded).std() > 1.2 * unseen
 
 
-def test_a_computed_number_is_no_finer_than_rounding_noise(iris: Trained) -> None:
+def test_a_computed_number_is_rounded_before_it_is_counted(iris: Trained) -> None:
     profile = profile_model(iris.model, iris.train, iris.schema)
     first = profile.embedded[0]
     rows = pd.DataFrame({"PCA_1": [first.points[3]]})
@@ -96,7 +96,7 @@ def test_a_profile_of_an_older_package_loads() -> None:
     assert compare(rows, profile, Drift(method="ks"), "1").figures == {"x": 0.0}, "K-S over the bins that it has"
 
 
-def test_the_package_carries_the_profile_and_a_sample_and_is_the_same_to_the_last_bit(
+def test_the_package_has_a_profile_and_a_sample_and_is_reproducible(
     mixed: Trained, mixed_package: tuple[Path, str], tmp_path: Path
 ) -> None:
     package = load_package(*mixed_package)
@@ -131,7 +131,7 @@ def test_shifted_rows_have_drifted_in_the_features_that_shifted(iris: Trained, m
     assert report.detected
 
 
-def test_a_column_has_drifted_only_beyond_the_threshold_and_beyond_chance(iris: Trained) -> None:
+def test_a_column_has_drifted_only_at_the_threshold_and_if_significant(iris: Trained) -> None:
     profile = profile_rows(iris.train, iris.schema)
     few = iris.train.sample(12, random_state=2)
     by_chance = compare(few, profile, Drift(), "1")
@@ -150,26 +150,26 @@ def test_a_figure_at_its_limit_counts_as_drift_and_no_limit_always_does() -> Non
     assert [reaches(0.2, limit) for limit in (0.1, 0.2, 0.3, None)] == [True, True, False, True]
 
 
-def test_a_feature_that_is_gone_is_left_out_and_named(iris: Trained) -> None:
+def test_an_absent_feature_is_not_compared_and_noted(iris: Trained) -> None:
     report = compare(iris.train.drop(columns="sepal_width"), profile_rows(iris.train, iris.schema), Drift(), "1")
     assert len(report.figures) == 3
     assert report.notes == ("sepal_width: absent, or not of type number; not compared",)
 
 
-def test_a_feature_that_became_another_type_is_left_out_and_named(iris: Trained, mixed: Trained) -> None:
+def test_a_feature_of_another_type_is_not_compared_and_noted(iris: Trained, mixed: Trained) -> None:
     rows = iris.train.assign(sepal_width="wide")
     assert len(compare(rows, profile_rows(iris.train, iris.schema), Drift(), "1").figures) == 3
     report = compare(mixed.train.assign(plan=1.5), profile_rows(mixed.train, mixed.schema), Drift(), "1")
     assert report.notes == ("plan: absent, or not of type category; not compared",)
 
 
-def test_a_report_survives_json(iris: Trained) -> None:
+def test_a_report_is_equal_after_json(iris: Trained) -> None:
     report = compare(iris.holdout, profile_rows(iris.train, iris.schema), Drift(), "1")
     assert type(report).model_validate_json(report.model_dump_json()) == report
 
 
 @pytest.mark.parametrize(("method", "threshold"), [("psi", 0.2), ("ks", 0.2), ("chi_square", 0.5)])
-def test_each_method_has_a_threshold_of_its_own(method: str, threshold: float) -> None:
+def test_each_method_has_its_own_default_threshold(method: str, threshold: float) -> None:
     assert Drift.model_validate({"method": method}).threshold == threshold
     assert Drift.model_validate({"method": method, "threshold": None}).threshold is None
     assert Drift.model_validate({"method": method, "threshold": 0.3}).threshold == 0.3

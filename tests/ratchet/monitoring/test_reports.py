@@ -75,7 +75,7 @@ def worst(mixed: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Rep
     return prepared_rows, drawn(prepared_rows, tmp_path_factory.mktemp("worst"))
 
 
-def test_each_thing_out_of_the_ordinary_is_a_line_and_no_crash(worst: tuple[ReportRows, list[Any]]) -> None:
+def test_each_unusual_property_of_the_rows_is_a_note(worst: tuple[ReportRows, list[Any]]) -> None:
     rows, metrics = worst
     assert rows.notes == (
         "all 40 labelled rows are of one class, 'no'",
@@ -94,12 +94,12 @@ def test_the_method_is_the_same_for_every_column(worst: tuple[ReportRows, list[A
     assert set(values(metrics, "ValueDrift", "threshold")) == {0.2}
 
 
-def test_a_constant_column_of_numbers_is_said(iris: Trained) -> None:
+def test_a_constant_column_of_numbers_is_noted(iris: Trained) -> None:
     notes = prepared(iris, iris.holdout.assign(petal_width=0.2)).notes
     assert notes == ("column 'petal_width': 0.2 in all 30 rows in production",)
 
 
-def test_a_regression_has_its_own_figures(diabetes: Trained, tmp_path: Path) -> None:
+def test_a_regression_has_its_own_metrics(diabetes: Trained, tmp_path: Path) -> None:
     rows = prepared(diabetes, diabetes.holdout)
     metrics = drawn(rows, tmp_path)
     assert values(metrics, "Figure", "figure") == {name: value for name, (value, _) in rows.job.figures.items()}
@@ -113,14 +113,14 @@ def panels(folder: Path) -> set[str]:
     return {panel["title"] for panel in json.loads(dashboard.read_text())["panels"]}
 
 
-def test_nothing_labelled_leaves_quality_out(iris: Trained) -> None:
+def test_without_labels_quality_is_left_out(iris: Trained) -> None:
     predicted, _ = answered(iris, iris.holdout)
     rows = report_rows(subject(iris), predicted, [], CONFIG)
     assert rows.job.figures == {}
     assert rows.notes == ("no prediction has a label yet: quality is not measured",)
 
 
-def test_rows_that_are_only_known_to_be_wrong_count_as_wrong(iris: Trained) -> None:
+def test_rows_marked_as_wrong_count_as_wrong(iris: Trained) -> None:
     predicted, labelled = answered(iris, iris.train)
     wrong = [row._replace(target=None, correct=False) for row in labelled[:12]]
     right = [row._replace(target=row.prediction) for row in labelled[12:]]
@@ -132,7 +132,7 @@ def test_rows_that_are_only_known_to_be_wrong_count_as_wrong(iris: Trained) -> N
     assert rows.notes == ("12 rows are only marked as wrong: the most probable other class is taken as their label",)
 
 
-def test_rows_of_which_nothing_is_known_are_left_out(diabetes: Trained) -> None:
+def test_regression_rows_marked_as_wrong_are_left_out(diabetes: Trained) -> None:
     predicted, labelled = answered(diabetes, diabetes.holdout)
     wrong = labelled[0]._replace(target=None, correct=False)
     assert report_rows(subject(diabetes), predicted, [wrong, *labelled[1:]], CONFIG).notes == (
@@ -140,7 +140,7 @@ def test_rows_of_which_nothing_is_known_are_left_out(diabetes: Trained) -> None:
     )
 
 
-def test_a_regression_whose_answers_are_whole_numbers_has_its_figures(diabetes: Trained) -> None:
+def test_a_regression_with_whole_numbers_has_its_metrics(diabetes: Trained) -> None:
     predicted, labelled = answered(diabetes, diabetes.holdout)
     whole = [row._replace(prediction=150, target=152) for row in labelled]
     figures = report_rows(subject(diabetes), predicted, whole, CONFIG).job.figures
@@ -166,7 +166,7 @@ def test_more_rows_than_the_budget_are_sampled_with_the_seed(iris: Trained) -> N
     assert few.job.figures == other.job.figures, "figures are of all rows of the window"
 
 
-def test_a_feature_named_prediction_is_told_from_what_was_predicted(iris: Trained, tmp_path: Path) -> None:
+def test_a_feature_named_prediction_does_not_collide_with_the_predictions(iris: Trained, tmp_path: Path) -> None:
     path = tmp_path / "iris.csv"
     iris.train.rename(columns={"petal_width": "prediction"}).to_csv(path, index=False)
     trained = baseline(f"dataset={{source: csv, path: {path}, target: species}}")
@@ -175,7 +175,7 @@ def test_a_feature_named_prediction_is_told_from_what_was_predicted(iris: Traine
     assert rows.frames[report_job.FEATURES[1]].columns[-1] == "prediction (feature)"
 
 
-def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+def test_a_report_that_takes_too_long_raises(tmp_path: Path) -> None:
     with pytest.raises(RatchetError, match="not drawn within 0.1 s"):
         draw(tmp_path, timeout=0.1)
 
@@ -188,11 +188,11 @@ def test_a_report_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
         (-9, "a warning\n", "its process was ended by SIGKILL"),
     ],
 )
-def test_why_a_report_could_not_be_drawn_is_one_line(status: int, said: str, reason: str) -> None:
+def test_the_reason_of_a_failed_report_is_one_line(status: int, said: str, reason: str) -> None:
     assert _reason(subprocess.CalledProcessError(status, "worker", stderr=said)) == reason
 
 
-def test_a_later_report_leaves_the_panels_as_the_user_has_them(tmp_path: Path) -> None:
+def test_a_later_report_keeps_the_users_panels(tmp_path: Path) -> None:
     for number in (1, 2):
         made = tmp_path / f"made{number}" / "project"
         (made / "snapshots").mkdir(parents=True)
@@ -204,7 +204,7 @@ def test_a_later_report_leaves_the_panels_as_the_user_has_them(tmp_path: Path) -
     assert sorted(path.name for path in (project / "snapshots").iterdir()) == ["1.json", "2.json"]
 
 
-def test_the_files_of_record_are_what_the_estimator_sees(iris: Trained, tmp_path: Path) -> None:
+def test_the_record_files_hold_the_input_of_the_estimator(iris: Trained, tmp_path: Path) -> None:
     _, labelled = answered(iris, iris.holdout)
     write_records(
         Settings(data_dir=tmp_path / "data"), subject(iris), [labelled[0]._replace(target=None), *labelled[1:]]
@@ -218,26 +218,26 @@ def test_the_files_of_record_are_what_the_estimator_sees(iris: Trained, tmp_path
     assert estimator.predict(production.filter(like="PCA").to_numpy()).tolist() == production["prediction"].tolist()
 
 
-def test_with_nothing_labelled_there_is_a_header_alone(iris: Trained, tmp_path: Path) -> None:
+def test_without_labels_the_production_file_has_a_header_only(iris: Trained, tmp_path: Path) -> None:
     files = write_records(Settings(data_dir=tmp_path), subject(iris), [])
     assert files.production.read_text() == "PCA_1,PCA_2,PCA_3,target,prediction\n"
     assert files.production_rows == 0
 
 
-def test_files_of_record_that_cannot_be_written_are_one_line(iris: Trained, tmp_path: Path) -> None:
+def test_record_files_that_cannot_be_written_raise(iris: Trained, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with pytest.raises(StateError, match=r"data: cannot be written \(File exists\): set RATCHET_DATA_DIR"):
         write_records(Settings(data_dir=tmp_path / "data"), subject(iris), [])
 
 
-def test_a_file_that_cannot_be_replaced_leaves_nothing_behind(iris: Trained, tmp_path: Path) -> None:
+def test_a_record_file_that_cannot_be_replaced_leaves_no_temporary_file(iris: Trained, tmp_path: Path) -> None:
     (tmp_path / "ref_data.csv").mkdir()
     with pytest.raises(StateError, match="Is a directory"):
         write_records(Settings(data_dir=tmp_path), subject(iris), [])
     assert [path.name for path in tmp_path.iterdir()] == ["ref_data.csv"]
 
 
-def test_pages_need_a_report_and_a_free_port(tmp_path: Path) -> None:
+def test_evidentlys_pages_require_a_report_and_a_free_port(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     with pytest.raises(StateError, match="draw one with python run.py report"):
         serve_evidently(settings, "127.0.0.1", 0)
@@ -249,7 +249,7 @@ def test_pages_need_a_report_and_a_free_port(tmp_path: Path) -> None:
                 serve(settings, "127.0.0.1", port)
 
 
-def test_runs_on_a_server_have_pages_there() -> None:
+def test_mlflows_pages_are_refused_if_the_runs_are_on_a_server() -> None:
     settings = Settings(mlflow_uri="http://user:secret@mlflow.example:5000")
     with pytest.raises(ConfigError, match=r"on a server, which has these pages itself: http://user:\*\*\*@mlflow"):
         serve_mlflow(settings, "127.0.0.1", 5000)

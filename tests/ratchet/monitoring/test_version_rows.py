@@ -27,14 +27,14 @@ def registered(settings: Settings, config: Any, **tags: str) -> Version:
     return Version(config.model, "1", run, "digest", "Production", {f"ratchet.{key}": tag for key, tag in tags.items()})
 
 
-def test_a_training_run_gives_its_own_split_again(iris: Trained, mlflow_settings: Settings) -> None:
+def test_the_rows_of_a_training_run_are_its_split(iris: Trained, mlflow_settings: Settings) -> None:
     version = registered(mlflow_settings, iris.config, data_version=dataset_version(iris.config.dataset))
     train, holdout = training_rows(mlflow_settings, version)
     assert train.equals(iris.train)
     assert holdout.equals(iris.holdout)
 
 
-def test_continuous_training_gives_the_rows_of_its_snapshot(mlflow_settings: Settings) -> None:
+def test_the_rows_of_continuous_training_are_those_of_its_snapshot(mlflow_settings: Settings) -> None:
     config = parse_config(
         load_config(CONFIGS / "baseline.yaml").model_dump(mode="json") | {"pipeline": "continuous_training"}
     )
@@ -44,7 +44,7 @@ def test_continuous_training_gives_the_rows_of_its_snapshot(mlflow_settings: Set
     assert (len(train), len(holdout)) == (snapshot.reference_train, snapshot.reference_holdout)
 
 
-def test_a_data_set_that_changed_is_told(mlflow_settings: Settings, iris: Trained, tmp_path: Path) -> None:
+def test_a_changed_data_set_raises(mlflow_settings: Settings, iris: Trained, tmp_path: Path) -> None:
     path = tmp_path / "iris.csv"
     iris.train.to_csv(path, index=False)
     config = load_config(CONFIGS / "baseline.yaml", [f"dataset={{source: csv, path: {path}, target: species}}"])
@@ -54,7 +54,7 @@ def test_a_data_set_that_changed_is_told(mlflow_settings: Settings, iris: Traine
         training_rows(mlflow_settings, version)
 
 
-def test_a_version_without_a_config_is_told(mlflow_settings: Settings, model_name: str) -> None:
+def test_a_version_without_a_config_raises(mlflow_settings: Settings, model_name: str) -> None:
     client = connect(mlflow_settings)
     run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id
     client.log_text(run, "{}", "config.yaml")

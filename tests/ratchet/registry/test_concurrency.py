@@ -33,7 +33,7 @@ def _promoter(settings: Settings, model: str, number: int, start: Any, orders: A
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("place", ["on_sqlite", pytest.param("on_postgresql", marks=pytest.mark.exhaustive)])
-def test_of_eight_promotions_at_once_one_wins_and_the_others_are_told_why(
+def test_of_eight_concurrent_promotions_one_succeeds_and_the_others_raise(
     place: str, request: pytest.FixtureRequest
 ) -> None:
     settings: Settings = request.getfixturevalue(place)

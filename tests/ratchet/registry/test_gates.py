@@ -105,7 +105,7 @@ def against(iris: Trained, challenger: Package, champion: Package, **asked: Any)
     return AgainstChampion().run(given(iris, challenger, champion, **asked))
 
 
-def test_what_is_clearly_better_wins_and_what_is_clearly_worse_loses(
+def test_a_clearly_better_challenger_passes_and_a_clearly_worse_one_fails(
     iris: Trained, package: Package, weak: Package
 ) -> None:
     assert against(iris, package, weak).passed
@@ -127,7 +127,7 @@ def test_not_worse_accepts_a_loss_within_the_margin(iris: Trained, package: Pack
     assert against(iris, weak, package, policy="not_worse", margin=0.99).passed
 
 
-def test_always_asks_nothing_of_the_comparison(iris: Trained, package: Package, weak: Package) -> None:
+def test_the_policy_always_passes_the_comparison(iris: Trained, package: Package, weak: Package) -> None:
     assert against(iris, weak, package, policy="always").passed
 
 
@@ -139,7 +139,7 @@ def test_always_asks_nothing_of_the_comparison(iris: Trained, package: Package, 
         ({"policy": "best"}, "promote.policy: got 'best'"),
     ],
 )
-def test_a_policy_and_its_margin_have_to_fit(iris: Trained, promote: dict[str, Any], message: str) -> None:
+def test_a_margin_is_valid_only_with_the_policy_not_worse(iris: Trained, promote: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config({**iris.config.model_dump(mode="json"), "promote": promote})
 
@@ -151,19 +151,19 @@ def test_rows_that_either_was_fitted_on_are_left_out(iris: Trained, package: Pac
     assert unseen_rows(iris.holdout, challenger, champion).index.tolist() == list(range(5, 30))
 
 
-def test_a_champion_that_knows_the_holdout_cannot_be_compared_on_it(iris: Trained, package: Package) -> None:
+def test_a_champion_fitted_on_the_holdout_is_not_compared_on_it(iris: Trained, package: Package) -> None:
     cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout])))
     check = against(iris, package, cheat)
     assert not check.passed
     assert check.reason.startswith("0 of 30 held-out rows are new to both models, 10 are needed")
 
 
-def test_a_holdout_of_another_seed_is_found_out(package: Package) -> None:
+def test_training_rows_in_the_holdout_of_another_seed_are_left_out(package: Package) -> None:
     other = baseline("seed=7")
     assert len(unseen_rows(other.holdout, package)) < len(other.holdout) / 2
 
 
-def test_rows_added_to_the_data_do_not_hide_those_that_were_trained_on(iris: Trained, package: Package) -> None:
+def test_training_rows_are_recognised_after_rows_were_added_to_the_data(iris: Trained, package: Package) -> None:
     grown = pd.concat([iris.holdout, iris.train.iloc[:40]]).sample(frac=1, random_state=0)
     assert len(unseen_rows(grown, package)) == len(unseen_rows(iris.holdout, package))
 
@@ -190,11 +190,11 @@ def test_models_of_other_columns_are_not_compared(iris: Trained, package: Packag
     assert "the champion takes other columns" in check.reason
 
 
-def test_the_order_of_columns_hides_no_row(iris: Trained, package: Package) -> None:
+def test_training_rows_are_recognised_in_another_order_of_columns(iris: Trained, package: Package) -> None:
     assert len(unseen_rows(iris.train[iris.train.columns[::-1]], package)) == 0
 
 
-def test_a_metric_that_is_not_defined_on_the_rows_is_a_refusal(iris: Trained, package: Package, weak: Package) -> None:
+def test_an_undefined_metric_fails_the_comparison(iris: Trained, package: Package, weak: Package) -> None:
     asked = given(iris, package, weak)
     evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
@@ -204,7 +204,7 @@ def test_a_metric_that_is_not_defined_on_the_rows_is_a_refusal(iris: Trained, pa
     assert "roc_auc is not defined on the 10 rows new to both" in check.reason
 
 
-def test_a_check_that_cannot_be_made_has_failed(iris: Trained, package: Package) -> None:
+def test_a_check_that_raises_has_failed(iris: Trained, package: Package) -> None:
     class Broken(GateCheck):
         name = "broken"
 
@@ -222,7 +222,7 @@ def test_a_check_that_cannot_be_made_has_failed(iris: Trained, package: Package)
     assert (incomplete.passed, incomplete.reason) == (False, "the holdout has no column 'petal_area'")
 
 
-def test_a_package_without_onnx_is_timed_and_let_through(iris: Trained, package: Package) -> None:
+def test_a_package_without_onnx_is_timed_and_passes(iris: Trained, package: Package) -> None:
     checks = named(run_checks(given(iris, replace(package, onnx=None), None)))
     assert checks["onnx_parity"].reason == "there is no ONNX export"
     assert checks["latency"].passed
@@ -256,7 +256,7 @@ def with_production(
     return replace(asked_for, challenger=challenger, holdout=holdout, n_reference=len(iris.holdout))
 
 
-def test_a_challenger_that_unlearned_the_reference_is_refused_by_name(iris: Trained, package: Package) -> None:
+def test_a_challenger_that_is_worse_on_the_reference_fails_reference_holdout(iris: Trained, package: Package) -> None:
     """Labels that were wrong on purpose win on production's rows, and would win on both together."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
     checks = named(run_checks(poisoned, [AgainstChampion(), ReferenceKept()]))
@@ -270,7 +270,7 @@ def test_a_challenger_that_unlearned_the_reference_is_refused_by_name(iris: Trai
     assert refused.reason.endswith("allowed down to -0.1")
 
 
-def test_many_small_losses_cost_no_more_than_the_margin_in_all(iris: Trained, package: Package) -> None:
+def test_small_losses_of_many_runs_do_not_exceed_the_margin_in_all(iris: Trained, package: Package) -> None:
     """The champion has unlearned most of it already; what counts is the version before production was learned from."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
     taught = replace(poisoned, champion=poisoned.challenger)
@@ -280,7 +280,7 @@ def test_many_small_losses_cost_no_more_than_the_margin_in_all(iris: Trained, pa
     assert "by the last version trained without production data" in check.reason
 
 
-def test_what_production_may_cost_on_the_reference_is_the_margin(iris: Trained, package: Package) -> None:
+def test_a_loss_on_the_reference_up_to_the_margin_passes(iris: Trained, package: Package) -> None:
     worse = with_production(iris, package, FLIP)
     figure = ReferenceKept().run(worse).figure
     assert figure is not None
@@ -289,7 +289,7 @@ def test_what_production_may_cost_on_the_reference_is_the_margin(iris: Trained, 
         assert (check.passed, check.figure) == (passed, figure)
 
 
-def test_a_challenger_that_kept_the_reference_may_pass(iris: Trained, package: Package, weak: Package) -> None:
+def test_a_challenger_without_a_loss_on_the_reference_passes(iris: Trained, package: Package, weak: Package) -> None:
     kept = ReferenceKept().run(with_production(iris, package, {}, reference_margin=0))
     assert (kept.figure, kept.limit, kept.passed) == (0.0, 0.0, True)
     assert kept.reason.endswith("a change of +0.0000, allowed down to 0")
@@ -297,7 +297,7 @@ def test_a_challenger_that_kept_the_reference_may_pass(iris: Trained, package: P
     assert ReferenceKept().run(better).passed
 
 
-def test_the_reference_is_judged_by_a_loss_too(iris: Trained, package: Package, weak: Package) -> None:
+def test_the_reference_check_handles_loss_metrics(iris: Trained, package: Package, weak: Package) -> None:
     evaluate = iris.config.evaluate.model_copy(update={"primary_metric": "log_loss", "minimum": None})
     asked = with_production(iris, package, {})
     asked = replace(asked, config=asked.config.model_copy(update={"evaluate": evaluate}))
@@ -316,14 +316,14 @@ def test_the_reference_is_judged_by_a_loss_too(iris: Trained, package: Package, 
         ({}, {"reference_margin": None}, "the config does not check it (reference_margin: null)"),
     ],
 )
-def test_where_nothing_is_asked_of_the_reference_it_is_let_through(
+def test_the_reference_check_passes_without_production_data_or_a_margin(
     iris: Trained, package: Package, changes: dict[str, Any], asked: dict[str, Any], reason: str
 ) -> None:
     check = ReferenceKept().run(replace(with_production(iris, package, FLIP, **asked), **changes))
     assert (check.passed, check.figure, check.reason) == (True, None, reason)
 
 
-def test_a_reference_that_either_was_fitted_on_cannot_be_kept(iris: Trained, package: Package) -> None:
+def test_the_reference_check_fails_with_too_few_rows_new_to_both(iris: Trained, package: Package) -> None:
     asked = with_production(iris, package, {})
     cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout.head(21)])))
     check = ReferenceKept().run(replace(asked, champion=cheat))
@@ -331,7 +331,7 @@ def test_a_reference_that_either_was_fitted_on_cannot_be_kept(iris: Trained, pac
     assert check.reason == "9 rows of the reference are new to both models, 10 are needed"
 
 
-def test_a_metric_that_the_reference_cannot_give_is_a_refusal(iris: Trained, package: Package) -> None:
+def test_an_undefined_metric_fails_the_reference_check(iris: Trained, package: Package) -> None:
     asked = with_production(iris, package, {})
     evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
@@ -356,18 +356,18 @@ def pair(seed: int, gain: float) -> tuple[ClassificationScores, ClassificationSc
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1_macro"])
-def test_without_a_true_difference_it_promotes_no_oftener_than_its_level_says(metric: str) -> None:
+def test_without_a_true_difference_the_gate_promotes_no_more_often_than_its_level(metric: str) -> None:
     promoted = sum(paired_interval(metric, *pair(seed, 0.0), 0.95, 500, seed)[0] > 0 for seed in range(SIMULATIONS))
     # One side of a 95 % interval is left out in 2.5 %; at most the 99.9th percentile of that many in 200.
     assert promoted <= binom.ppf(0.999, SIMULATIONS, 0.025)
 
 
-def test_with_a_clear_difference_it_promotes_nearly_always() -> None:
+def test_with_a_clear_difference_the_gate_promotes_almost_always() -> None:
     promoted = sum(paired_interval("accuracy", *pair(seed, 0.6), 0.95, 500, seed)[0] > 0 for seed in range(SIMULATIONS))
     assert promoted >= binom.ppf(0.001, SIMULATIONS, 0.99)
 
 
-def test_a_margin_keeps_its_level_at_the_margin() -> None:
+def test_not_worse_holds_its_level_at_the_margin() -> None:
     # The challenger is worse by just the margin: passing "not worse" is an error, in 2.5 % at most.
     generator = np.random.default_rng(11)
     passed = 0
@@ -380,7 +380,7 @@ def test_a_margin_keeps_its_level_at_the_margin() -> None:
     assert passed <= binom.ppf(0.999, SIMULATIONS, 0.025)
 
 
-def test_both_models_are_measured_by_the_costs_and_the_positive_class_of_the_challengers_config() -> None:
+def test_both_models_are_scored_with_the_challengers_costs_and_positive_class() -> None:
     rows = pd.DataFrame({"x": [0.0] * 10, "y": ["no", "yes"] * 5})
     model = DummyClassifier(strategy="constant", constant="no").fit(rows[["x"]], rows["y"])
     schema = Schema(

@@ -41,7 +41,7 @@ PLACES = {
 }
 
 
-def test_every_failpoint_in_the_code_is_tried() -> None:
+def test_every_failpoint_in_the_code_has_a_test() -> None:
     import re
 
     found = {
@@ -55,7 +55,7 @@ def test_every_failpoint_in_the_code_is_tried() -> None:
     assert [name for name in found if f'"{name}"' not in tests] == []
 
 
-def test_unset_a_failpoint_is_nothing() -> None:
+def test_an_unset_failpoint_does_nothing() -> None:
     import dis
 
     from ratchet.store.failpoints import failpoint
@@ -73,7 +73,7 @@ CASES = [
 
 @pytest.mark.parametrize("kind", ["promote", "rollback"])
 @pytest.mark.parametrize(("where", "place"), CASES)
-def test_a_killed_change_is_named_and_mended_and_never_seen_by_halves(
+def test_a_killed_change_is_atomic_for_readers_and_repaired_by_doctor(
     where: str, place: str, kind: str, request: pytest.FixtureRequest
 ) -> None:
     settings: Settings = request.getfixturevalue(where)
@@ -115,7 +115,7 @@ def run(program: str, settings: Settings, place: str, *words: str) -> subprocess
     return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, check=False, timeout=60)
 
 
-def test_a_change_that_was_killed_is_settled_by_the_next_one(on_sqlite: Settings) -> None:
+def test_the_next_change_settles_a_killed_one(on_sqlite: Settings) -> None:
     model = register(on_sqlite, 3)
     pointer = ProductionPointer(on_sqlite, model)
     pointer.promote("1", "r", "test")
@@ -128,7 +128,7 @@ def test_a_change_that_was_killed_is_settled_by_the_next_one(on_sqlite: Settings
 
 
 @pytest.mark.slow
-def test_a_killed_operation_that_is_tried_again_is_done_once(on_sqlite: Settings) -> None:
+def test_a_killed_operation_that_is_retried_takes_effect_once(on_sqlite: Settings) -> None:
     model = register(on_sqlite, 2)
     pointer = ProductionPointer(on_sqlite, model)
     pointer.promote("1", "r", "test")

@@ -82,7 +82,7 @@ def test_nothing_is_in_production_before_the_first_promotion(pointer: Production
     assert reference_package(settings, pointer.model) == (None, None)
 
 
-def test_a_promotion_is_seen_everywhere_and_written_down(pointer: ProductionPointer, client: MlflowClient) -> None:
+def test_a_promotion_updates_stage_alias_mirrors_and_ledger(pointer: ProductionPointer, client: MlflowClient) -> None:
     pointer.promote("1", "first", "ann", expected=None)
     entry = pointer.promote("2", "better", "bob", expected="1", gate=[{"name": "floor", "passed": True}])
     assert production(pointer) == "2"
@@ -95,13 +95,13 @@ def test_a_promotion_is_seen_everywhere_and_written_down(pointer: ProductionPoin
     assert pointer.ledger.history(limit=1) == [entry]
 
 
-def test_an_old_version_can_be_promoted_again_and_is_alone(pointer: ProductionPointer) -> None:
+def test_an_old_version_can_be_promoted_again(pointer: ProductionPointer) -> None:
     for version in ("1", "2", "1"):
         pointer.promote(version, "r", "a")
         assert production(pointer) == version
 
 
-def test_a_rollback_goes_to_what_was_there_before_and_not_to_the_number_before(pointer: ProductionPointer) -> None:
+def test_a_rollback_restores_the_version_before_and_not_the_number_before(pointer: ProductionPointer) -> None:
     for version in ("1", "4", "2"):
         pointer.promote(version, "r", "a")
     assert pointer.rollback("worse", "ann").to_version == "4"
@@ -110,7 +110,7 @@ def test_a_rollback_goes_to_what_was_there_before_and_not_to_the_number_before(p
     assert production(pointer) == "1"
 
 
-def test_forward_back_and_forward_again(pointer: ProductionPointer) -> None:
+def test_a_version_can_be_promoted_again_after_its_rollback(pointer: ProductionPointer) -> None:
     pointer.promote("1", "r", "a")
     pointer.promote("2", "r", "a")
     pointer.rollback("r", "a")
@@ -120,7 +120,7 @@ def test_forward_back_and_forward_again(pointer: ProductionPointer) -> None:
     assert production(pointer) == "1"
 
 
-def test_there_is_nothing_before_the_beginning(pointer: ProductionPointer) -> None:
+def test_a_rollback_without_a_previous_version_raises(pointer: ProductionPointer) -> None:
     with pytest.raises(RegistryError, match="nothing is in Production, so there is nothing to roll back"):
         pointer.rollback("r", "a")
     pointer.promote("1", "r", "a")
@@ -131,7 +131,7 @@ def test_there_is_nothing_before_the_beginning(pointer: ProductionPointer) -> No
     assert production(pointer) == "1"
 
 
-def test_a_refused_challenger_is_no_step_to_go_back_to(pointer: ProductionPointer) -> None:
+def test_a_rollback_skips_refused_challengers(pointer: ProductionPointer) -> None:
     pointer.promote("1", "r", "a")
     pointer.refuse("3", "too weak", "a", [{"name": "floor", "passed": False}])
     pointer.promote("2", "r", "a")
@@ -151,7 +151,7 @@ def test_a_refused_challenger_is_no_step_to_go_back_to(pointer: ProductionPointe
         (lambda p: p.rollback("", "a"), "a reason is required"),
     ],
 )
-def test_what_cannot_be_done_says_why_and_changes_nothing(
+def test_an_invalid_change_raises_and_has_no_effect(
     pointer: ProductionPointer, act: Callable[[ProductionPointer], Any], message: str
 ) -> None:
     pointer.promote("1", "r", "a")
@@ -162,7 +162,7 @@ def test_what_cannot_be_done_says_why_and_changes_nothing(
     assert pointer.ledger.history() == before
 
 
-def test_a_version_of_another_model_is_unknown(pointer: ProductionPointer, client: MlflowClient) -> None:
+def test_a_version_of_another_model_is_not_found(pointer: ProductionPointer, client: MlflowClient) -> None:
     other = pointer.model + "_other"
     client.create_registered_model(other)
     for _ in range(5):
@@ -171,7 +171,7 @@ def test_a_version_of_another_model_is_unknown(pointer: ProductionPointer, clien
         pointer.promote("5", "r", "a")
 
 
-def test_an_operation_id_stands_for_one_operation_of_one_model(
+def test_an_operation_id_identifies_one_operation_of_one_model(
     pointer: ProductionPointer, settings: Settings, client: MlflowClient
 ) -> None:
     pointer.promote("1", "r", "a", operation_id="deploy")
@@ -189,7 +189,7 @@ def test_an_operation_id_stands_for_one_operation_of_one_model(
     assert production(other) == "1"
 
 
-def test_an_attempt_that_came_to_nothing_takes_its_place_when_it_is_made_again(
+def test_an_abandoned_operation_gets_a_new_place_in_the_ledger_when_it_is_retried(
     pointer: ProductionPointer,
 ) -> None:
     pointer.promote("1", "r", "a")
@@ -201,7 +201,7 @@ def test_an_attempt_that_came_to_nothing_takes_its_place_when_it_is_made_again(
     assert pointer.rollback("r", "a").to_version == "3"
 
 
-def test_a_holder_that_was_paused_does_not_undo_its_own_retry(settings: Settings, pointer: ProductionPointer) -> None:
+def test_a_paused_holder_does_not_undo_its_own_retry(settings: Settings, pointer: ProductionPointer) -> None:
     pointer.promote("1", "r", "a")
 
     def retried(version: Version) -> None:
@@ -214,13 +214,13 @@ def test_a_holder_that_was_paused_does_not_undo_its_own_retry(settings: Settings
     assert [(e.operation_id, e.state) for e in pointer.ledger.history(1)] == [("again", "completed")]
 
 
-def test_a_version_is_the_same_however_its_number_is_written(pointer: ProductionPointer) -> None:
+def test_a_version_number_is_normalised(pointer: ProductionPointer) -> None:
     pointer.promote("2", "r", "a")
     with pytest.raises(RegistryError, match="version 2 is in Production already"):
         pointer.promote("02", "r", "a")
 
 
-def test_the_same_operation_is_done_once(pointer: ProductionPointer) -> None:
+def test_a_repeated_operation_takes_effect_once(pointer: ProductionPointer) -> None:
     first = pointer.promote("1", "r", "a", operation_id=pointer.model + "-1")
     again = pointer.promote("1", "r", "a", operation_id=pointer.model + "-1")
     assert again == first
@@ -231,7 +231,7 @@ def test_the_same_operation_is_done_once(pointer: ProductionPointer) -> None:
     assert len(pointer.ledger.history()) == 3
 
 
-def test_a_version_that_does_not_verify_never_goes_in(settings: Settings, pointer: ProductionPointer) -> None:
+def test_a_version_that_fails_verification_is_not_promoted(settings: Settings, pointer: ProductionPointer) -> None:
     def broken(version: Version) -> None:
         if version.version == "1":
             raise PackageError("golden rows: the model predicts other labels")
@@ -247,7 +247,7 @@ def test_a_version_that_does_not_verify_never_goes_in(settings: Settings, pointe
     assert len(pointer.ledger.history()) == 2
 
 
-def test_a_holder_that_was_paused_past_its_lease_writes_nothing(settings: Settings, pointer: ProductionPointer) -> None:
+def test_a_holder_that_lost_its_lease_writes_nothing(settings: Settings, pointer: ProductionPointer) -> None:
     pointer.promote("1", "r", "a")
 
     def stopped(version: Version) -> None:
@@ -351,7 +351,7 @@ def test_a_version_taken_out_of_production_by_hand_is_put_back(
     assert production(pointer) == "1"
 
 
-def test_a_lease_that_was_never_given_back_is_named(pointer: ProductionPointer) -> None:
+def test_an_unreleased_lease_is_reported(pointer: ProductionPointer) -> None:
     pointer.promote("1", "r", "a")
     leases.acquire(pointer.store, pointer.lease_name, ttl=-1)
     (finding,) = examine(pointer)
@@ -360,7 +360,7 @@ def test_a_lease_that_was_never_given_back_is_named(pointer: ProductionPointer) 
     assert ([f.code for f in found], left) == (["lease_left"], [])
 
 
-def test_a_version_that_was_deleted_cannot_be_put_back(pointer: ProductionPointer, client: MlflowClient) -> None:
+def test_a_deleted_version_is_not_put_back(pointer: ProductionPointer, client: MlflowClient) -> None:
     pointer.promote("1", "r", "a")
     pointer.promote("2", "r", "a")
     client.delete_model_version(pointer.model, "2")
@@ -369,9 +369,7 @@ def test_a_version_that_was_deleted_cannot_be_put_back(pointer: ProductionPointe
     assert production(pointer) == "1"
 
 
-def test_a_champion_that_is_damaged_is_named_and_nothing_is_done_about_it(
-    settings: Settings, pointer: ProductionPointer
-) -> None:
+def test_a_damaged_champion_is_reported_and_not_repaired(settings: Settings, pointer: ProductionPointer) -> None:
     pointer.promote("1", "r", "a")
 
     def broken(version: Version) -> None:
@@ -383,7 +381,7 @@ def test_a_champion_that_is_damaged_is_named_and_nothing_is_done_about_it(
     assert "model.skops: differs from the manifest" in finding.explanation
 
 
-def test_a_registry_that_cannot_be_reached_is_told_and_nothing_changes(
+def test_an_unreachable_registry_raises_and_nothing_changes(
     pointer: ProductionPointer, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pointer.promote("1", "r", "a")
@@ -404,7 +402,7 @@ def test_a_registry_that_cannot_be_reached_is_told_and_nothing_changes(
     assert len(pointer.ledger.history()) == 1
 
 
-def test_a_real_package_is_verified_before_it_goes_in(
+def test_a_package_is_verified_before_its_promotion(
     mlflow_settings: Settings, model_name: str, iris: Trained, tmp_path: Path
 ) -> None:
     from ratchet.tracking.log_package import log_package

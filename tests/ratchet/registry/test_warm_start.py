@@ -62,7 +62,7 @@ def accuracy(model: Pipeline, rows: pd.DataFrame, trained: Trained) -> float:
 
 
 @pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
-def test_a_fit_that_goes_on_learns_the_new_rows_and_leaves_the_champion_alone(kind: str) -> None:
+def test_a_continued_fit_learns_the_new_rows_and_does_not_change_the_champion(kind: str) -> None:
     champion = trained_by(kind)
     base = package_of(champion)
     features = champion.schema.select(champion.holdout)
@@ -76,7 +76,7 @@ def test_a_fit_that_goes_on_learns_the_new_rows_and_leaves_the_champion_alone(ki
     assert np.array_equal(base.model.predict_proba(features), before)
 
 
-def test_a_linear_fit_begins_where_the_last_one_ended(iris: Trained) -> None:
+def test_a_linear_fit_continues_from_the_last_coefficients(iris: Trained) -> None:
     champion = trained_by("logistic")
     model = go_on(champion, champion.train, package_of(champion))
     assert model["model"].n_iter_[0] < champion.model["model"].n_iter_[0] / 2
@@ -84,14 +84,14 @@ def test_a_linear_fit_begins_where_the_last_one_ended(iris: Trained) -> None:
     assert accuracy(model, iris.holdout, iris) == accuracy(champion.model, iris.holdout, iris)
 
 
-def test_without_asking_for_it_in_the_parameters_a_fit_goes_on_and_its_parameters_stay() -> None:
+def test_a_fit_continues_without_warm_start_in_its_parameters_and_keeps_them() -> None:
     champion = baseline()
     model = go_on(champion, champion.train, package_of(champion))
     assert model["model"].n_iter_[0] < champion.model["model"].n_iter_[0] / 2
     assert model["model"].warm_start is False
 
 
-def test_a_forest_keeps_its_trees_and_gets_as_many_again() -> None:
+def test_a_forest_keeps_its_trees_and_gets_new_ones() -> None:
     champion = trained_by("forest")
     rows = pd.concat([champion.train, moved(champion)], ignore_index=True)
     second = go_on(champion, rows, package_of(champion))["model"]
@@ -108,7 +108,7 @@ def test_a_forest_keeps_its_trees_and_gets_as_many_again() -> None:
     assert len(third["model"].estimators_) == 30
 
 
-def test_with_partial_fit_alone_the_rows_that_the_champion_knows_are_not_added_again() -> None:
+def test_partial_fit_skips_the_champions_training_rows() -> None:
     champion = trained_by("bayes")
     new = moved(champion)
     known = pd.concat([champion.train, new], ignore_index=True)
@@ -121,7 +121,7 @@ def test_with_partial_fit_alone_the_rows_that_the_champion_knows_are_not_added_a
 
 
 @pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
-def test_equal_inputs_go_on_to_equal_models(kind: str) -> None:
+def test_equal_inputs_give_equal_models(kind: str) -> None:
     champion = trained_by(kind)
     rows = pd.concat([champion.train, moved(champion)], ignore_index=True)
     one, same = (go_on(champion, rows, package_of(champion)) for _ in range(2))
@@ -130,7 +130,7 @@ def test_equal_inputs_go_on_to_equal_models(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
-def test_a_class_that_only_one_of_champion_and_rows_knows_is_refused(kind: str) -> None:
+def test_different_classes_in_champion_and_rows_are_refused(kind: str) -> None:
     champion = trained_by(kind)
     hybrids = pd.concat([champion.train, moved(champion).assign(species="hybrid")], ignore_index=True)
     with pytest.raises(TrainingError, match="could not be fitted further: the class 'hybrid' is only in the rows"):
@@ -140,14 +140,14 @@ def test_a_class_that_only_one_of_champion_and_rows_knows_is_refused(kind: str) 
         go_on(champion, fewer, package_of(champion))
 
 
-def test_without_a_base_the_fit_begins_from_scratch(iris: Trained) -> None:
+def test_without_a_base_the_fit_starts_from_scratch(iris: Trained) -> None:
     model = go_on(iris, iris.train, None)
     features = iris.schema.select(iris.holdout)
     assert np.array_equal(model.predict_proba(features), iris.model.predict_proba(features))
 
 
 @pytest.mark.parametrize("kind", ["logistic", "sgd", "forest", "bayes"])
-def test_what_can_go_on_is_let_through(kind: str) -> None:
+def test_estimators_with_warm_start_or_partial_fit_are_accepted(kind: str) -> None:
     trained = trained_by(kind)
     assert require_can_continue(trained.model["model"], "x") is None
 
@@ -162,7 +162,9 @@ def test_what_can_go_on_is_let_through(kind: str) -> None:
         ),
     ],
 )
-def test_what_cannot_go_on_is_refused_in_one_line(iris: Trained, estimator: str, reason: str) -> None:
+def test_estimators_without_warm_start_and_partial_fit_are_refused_in_one_line(
+    iris: Trained, estimator: str, reason: str
+) -> None:
     unfitted = build_estimator(
         iris.config.train.model_copy(update={"estimator": estimator, "params": {}}), "classification", 1
     )
@@ -176,7 +178,9 @@ def warm(trained: Trained, name: str, **train: Any) -> Any:
     return trained.config.model_copy(update={"model": name, "train": section})
 
 
-def test_the_base_is_the_champion_where_it_is_of_the_same_kind(mlflow_settings: Settings, model_name: str) -> None:
+def test_the_base_is_the_champion_if_its_estimator_is_of_the_same_class(
+    mlflow_settings: Settings, model_name: str
+) -> None:
     trained = trained_by("bayes")
     config = warm(trained, model_name)
     assert find_base(mlflow_settings, config) is None, "there is no champion yet"
@@ -196,7 +200,9 @@ def test_the_base_is_the_champion_where_it_is_of_the_same_kind(mlflow_settings: 
     assert load_base(mlflow_settings, model_name, None, trained.schema) is None
 
 
-def test_a_package_knows_all_rows_that_it_and_its_base_were_fitted_on(iris: Trained, tmp_path: Path) -> None:
+def test_a_package_has_the_hashes_of_all_rows_that_it_and_its_base_were_fitted_on(
+    iris: Trained, tmp_path: Path
+) -> None:
     seen = np.sort(row_hashes(iris.holdout))
     digest, _ = write_package(tmp_path / "second", iris.model, iris.train, iris.schema, seen_before=seen)
     rows = load_package(tmp_path / "second", digest).training_rows

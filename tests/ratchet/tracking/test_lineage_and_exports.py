@@ -27,14 +27,14 @@ def git(folder: Path, *words: str) -> None:
         ("v1.2", ("unknown", True)),
     ],
 )
-def test_an_image_says_what_commit_it_was_built_from(
+def test_the_commit_of_an_image_comes_from_its_environment(
     built: str, state: tuple[str, bool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATCHET_COMMIT", built)
     assert git_state(tmp_path) == state
 
 
-def test_the_commit_and_a_dirty_tree_are_seen(tmp_path: Path) -> None:
+def test_commit_and_dirty_tree_are_detected(tmp_path: Path) -> None:
     assert git_state(tmp_path) == ("unknown", True)
     git(tmp_path, "init", "-q")
     (tmp_path / "file").write_text("1")
@@ -60,7 +60,7 @@ def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyP
     assert set(library_versions()) == {"python", "numpy"}
 
 
-def test_the_files_for_people_can_be_read_back(tmp_path: Path, iris: Trained) -> None:
+def test_the_exported_files_can_be_read(tmp_path: Path, iris: Trained) -> None:
     export_model(tmp_path / "iris", iris.model, iris.schema, {"metrics": {"f1_macro": 0.9}})
     assert json.loads((tmp_path / "iris" / "metrics.json").read_text()) == {"metrics": {"f1_macro": 0.9}}
     assert Schema.model_validate_json((tmp_path / "iris" / "schema.json").read_text()) == iris.schema
@@ -69,7 +69,7 @@ def test_the_files_for_people_can_be_read_back(tmp_path: Path, iris: Trained) ->
     assert model.predict(features).tolist() == iris.model.predict(features).tolist()
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path, iris: Trained) -> None:
+def test_a_failed_export_leaves_the_old_files(tmp_path: Path, iris: Trained) -> None:
     export_model(tmp_path, iris.model, iris.schema, {"run": 1})
     with pytest.raises(TypeError):
         export_model(tmp_path, iris.model, iris.schema, {"run": object()})

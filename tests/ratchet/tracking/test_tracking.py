@@ -48,20 +48,20 @@ def versions(settings: Settings, name: str, trained: Trained, count: int) -> lis
     ]
 
 
-def test_an_experiment_keeps_its_artifacts_where_the_settings_say(mlflow_settings: Settings, model_name: str) -> None:
+def test_an_experiment_has_the_artifact_location_of_the_settings(mlflow_settings: Settings, model_name: str) -> None:
     first = ensure_experiment(mlflow_settings, model_name)
     assert ensure_experiment(mlflow_settings, model_name) == first
     location = connect(mlflow_settings).get_experiment(first).artifact_location
     assert location == f"{mlflow_settings.mlflow_artifacts}/{model_name}"
 
 
-def test_a_deleted_experiment_is_told(mlflow_settings: Settings, client: MlflowClient, model_name: str) -> None:
+def test_a_deleted_experiment_raises(mlflow_settings: Settings, client: MlflowClient, model_name: str) -> None:
     client.delete_experiment(ensure_experiment(mlflow_settings, model_name))
     with pytest.raises(RegistryError, match="is deleted: restore it"):
         ensure_experiment(mlflow_settings, model_name)
 
 
-def test_a_package_is_registered_once_however_often_one_asks(
+def test_a_package_is_registered_once(
     mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained
 ) -> None:
     package = log(mlflow_settings, model_name, iris)
@@ -72,13 +72,13 @@ def test_a_package_is_registered_once_however_often_one_asks(
     assert client.get_logged_model(package.model_id).status == "READY"
 
 
-def test_a_package_that_is_gone_is_told(client: MlflowClient, model_name: str) -> None:
+def test_a_missing_package_raises(client: MlflowClient, model_name: str) -> None:
     gone = PackageRef(model_id="m-gone", run_id="r", digest="d", onnx=False)
     with pytest.raises(RegistryError, match="no longer in MLflow: run with --no-cache"):
         register(client, model_name, gone, {})
 
 
-def test_a_version_can_be_fetched_and_says_what_it_said(
+def test_a_fetched_version_reproduces_its_golden_predictions(
     mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained, tmp_path: Path
 ) -> None:
     (number,) = versions(mlflow_settings, model_name, iris, 1)
@@ -88,7 +88,7 @@ def test_a_version_can_be_fetched_and_says_what_it_said(
     assert package.digest == version.digest
 
 
-def test_artifacts_that_are_gone_are_told(
+def test_missing_artifacts_raise(
     mlflow_settings: Settings, client: MlflowClient, model_name: str, tmp_path: Path
 ) -> None:
     client.create_registered_model(model_name)
@@ -97,7 +97,7 @@ def test_artifacts_that_are_gone_are_told(
         download(client, model_name, version.version, tmp_path)
 
 
-def test_a_step_without_a_tracker_is_told() -> None:
+def test_a_step_without_a_tracker_raises() -> None:
     with pytest.raises(RegistryError, match="add an MLflow experiment tracker"):
         active_run_id()
 

@@ -1,0 +1,19 @@
+"""Reading the loop's tables needs none of the libraries that compute what is in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+PROGRAM = """
+import sys
+import ratchet.loop.heartbeat, ratchet.loop.training_runs, ratchet.monitoring.windows
+print(*{"mlflow", "pandas", "scipy", "sklearn"} & set(sys.modules))
+"""
+
+
+def test_the_tables_of_the_loop_are_read_without_libraries_of_training() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
