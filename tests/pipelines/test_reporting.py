@@ -197,7 +197,7 @@ def test_evidentlys_pages_have_a_point_in_every_panel_and_the_report(reported: R
 
 @contextmanager
 def pages() -> Iterator[str]:
-    """``run.py ui evidently`` on a free port, until left; it has to end with status 0."""
+    """Serve ``run.py ui evidently`` on a free port; it has to end with status 0."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [sys.executable, str(ROOT / "run.py"), "ui", "evidently", "--port", str(port)]

@@ -1,4 +1,4 @@
-"""Production as tests make it: rows that a version answers, written down as the service does, and their labels."""
+"""Production in tests: predictions of a version, stored as by the service, and their labels."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from tests.training_runs import CONFIGS
 
 
 def simulation_of(model: str, *overrides: str) -> Simulation:
-    """The stream of configs/simulate.yaml with some values overridden."""
+    """Return the stream of configs/simulate.yaml with some values overridden."""
     config: SimulationConfig = load_config(CONFIGS / "simulate.yaml", [f"model={model}", *overrides])
     return Simulation(config, load_dataset(config.dataset, config.task))
 
 
 def take(simulation: Simulation, first: int, count: int) -> list[Example]:
-    """Some rows of a stream."""
+    """Return some rows of a stream."""
     return list(itertools.islice((simulation.example(index) for index in itertools.count(first)), count))
 
 
 def answer(settings: Settings, store: Store, model: str, examples: Sequence[Example], folder: Path) -> list[Prediction]:
-    """Have the champion answer some rows, and write the answers down."""
+    """Predict rows with the champion, and store the predictions."""
     version = ProductionPointer(settings, model).current()
     assert version is not None
     folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +62,7 @@ def answer(settings: Settings, store: Store, model: str, examples: Sequence[Exam
 
 
 def label(store: Store, model: str, labelled: Iterable[tuple[Prediction, Example]]) -> None:
-    """Send the labels of some rows, as people do."""
+    """Store the labels of some rows."""
     served = Served(model)
     asked = [(Feedback(row["id"], example.label), served) for row, example in labelled if example.label is not None]
     assert all(isinstance(result, Recorded) for result in record_feedback(store, asked))

@@ -1,4 +1,4 @@
-"""The continuous-training pipeline on what production said: the truth, mistakes, and lies."""
+"""The continuous-training pipeline on labels from production: right, mistaken, and malicious ones."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def run_in(settings: Settings, config: ContinuousTrainingConfig) -> ContinuousSu
 def production(
     settings: Settings, store: Store, model: str, folder: Path, *overrides: str, first: int = DRIFTED
 ) -> list[Example]:
-    """A champion trained on the reference alone, and labelled rows that it answered."""
+    """A champion trained on the reference alone, and labelled rows that it predicted."""
     train_in(settings, config_for(model))
     examples = take(simulation_of(model, "labels.share=1", *overrides), first, LABELS)
     label(store, model, zip(answer(settings, store, model, examples, folder), examples, strict=True))
@@ -72,7 +72,7 @@ def refusals(summary: ContinuousSummary) -> set[str]:
 def recovered(
     settings: Settings, store: Store, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ContinuousTrainingConfig, ContinuousSummary, list[float]]:
-    """A champion that a drift has made worse, and one run of continuous training; accuracy before, fallen, after."""
+    """One run of continuous training after drift; the accuracy before the drift, after it, and after the run."""
     config = config_for("recovered", name="continuous_training")
     folders = [tmp_path_factory.mktemp("recovered") for _ in range(4)]
     production(settings, store, "recovered", folders[0])
@@ -107,7 +107,7 @@ def test_the_newest_production_rows_are_held_out_and_the_others_trained_on(
     assert set(row_hashes(train)) == set(package.training_rows)
     assert not set(row_hashes(holdout)) & set(package.training_rows)
     older, newer = LABELS - int(LABELS * config.production.holdout), int(LABELS * config.production.holdout)
-    # A few flowers come twice, and a row that is held out is in no training part.
+    # A few rows occur twice, and a held-out row is in no training part.
     assert 120 + 0.95 * older < len(train) <= 120 + older
     assert 30 + 0.95 * newer < len(holdout) <= 30 + newer
 
@@ -133,14 +133,14 @@ def test_the_lineage_of_a_prediction_has_its_feedback_and_its_version(
 ) -> None:
     config, _, _ = recovered
     row = labelled_rows(store, config.model, "1", 1)[0]
-    said = json.loads(cli("lineage", row.prediction_id, "--json").stdout)
-    assert said["prediction"]["id"] == row.prediction_id
-    assert said["feedback"][0]["target"] == row.target
-    assert (said["model"], said["version"]) == (config.model, "1")
-    assert said["mlflow_run"]["id"]
-    assert said["zenml_run"]["id"]
-    assert said["data"]["version"]
-    assert said["git"]["commit"]
+    found = json.loads(cli("lineage", row.prediction_id, "--json").stdout)
+    assert found["prediction"]["id"] == row.prediction_id
+    assert found["feedback"][0]["target"] == row.target
+    assert (found["model"], found["version"]) == (config.model, "1")
+    assert found["mlflow_run"]["id"]
+    assert found["zenml_run"]["id"]
+    assert found["data"]["version"]
+    assert found["git"]["commit"]
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 def test_drift_is_detected_a_challenger_is_promoted_and_quality_recovers(tmp_path: Path) -> None:
     picture = tmp_path / "loop.png"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "MLFLOW_", "ZENML_"))}
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "docs/demos/loop.py", "--picture", str(picture)],
         cwd=ROOT,
         env=env,
@@ -27,8 +27,8 @@ def test_drift_is_detected_a_challenger_is_promoted_and_quality_recovers(tmp_pat
         text=True,
         check=False,
     )
-    assert told.returncode == 0, told.stdout[-3000:] + told.stderr[-2000:]
-    story = told.stdout.rpartition("# The story")[2]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    story = done.stdout.rpartition("# The story")[2]
     before, fallen, back = (
         int(re.search(pattern, story)[1])  # type: ignore[index]
         for pattern in (r"(\d+)% right before", r"(\d+)% right from here", r"(\d+)% of what was lost has come back")

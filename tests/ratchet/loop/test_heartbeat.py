@@ -1,4 +1,4 @@
-"""When a watcher last looked, as the store has it."""
+"""The heartbeat of a watcher in the store."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def test_a_heartbeat_replaces_the_last_one(store: Store) -> None:
 
 def test_a_single_check_does_not_replace_the_heartbeat_of_a_continuous_watcher(store: Store) -> None:
     beat(store, "iris", 10.0)
-    promised = last_beat(store, "iris")
+    first = last_beat(store, "iris")
     beat(store, "iris", 0.0)
-    assert last_beat(store, "iris") == promised
+    assert last_beat(store, "iris") == first
 
 
 def test_the_start_of_a_watcher_does_not_replace_the_heartbeat_of_another(store: Store) -> None:
     beat(store, "iris", 10.0, checked=False)
-    promised = last_beat(store, "iris")
-    assert promised is not None
-    assert promised.interval == 10.0
+    first = last_beat(store, "iris")
+    assert first is not None
+    assert first.interval == 10.0
     beat(store, "iris", 20.0, checked=False)
-    assert last_beat(store, "iris") == promised
+    assert last_beat(store, "iris") == first
 
 
 def test_the_start_of_a_watcher_replaces_the_heartbeat_of_a_single_check(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""Reading the loop's tables needs none of the libraries that compute what is in them."""
+"""The loop's tables are read without the libraries that compute their content."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``kill -9`` of watcher, service and training, again and again, in one stream of labelled rows."""
+"""Repeated ``kill -9`` of watcher, service and training in one stream of labelled rows."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ OVERRIDES = (
 
 
 def own_environment(settings: Settings) -> dict[str, str]:
-    """Without what MLflow and ZenML have left in this process of other homes."""
+    """Return the environment without the variables that MLflow and ZenML set for other homes."""
     inherited = environment(settings)
     return {name: value for name, value in inherited.items() if not name.startswith(("ZENML_", "MLFLOW_TRACKING"))}
 
 
 @dataclass
 class Killed:
-    """Processes that are started again whenever they are gone."""
+    """Processes that are restarted when they end."""
 
     settings: Settings
     folder: Path
@@ -81,7 +81,7 @@ class Killed:
             )
 
     def kill(self, victim: str) -> bool:
-        """Kill one of them with SIGKILL; the service as a whole, of watch and training the one process alone."""
+        """Kill one with SIGKILL: the whole process group of the service, of watch and training the one process."""
         with contextlib.suppress(KeyError, ProcessLookupError, IndexError):
             if victim == "train":
                 os.kill(self._training()[0], signal.SIGKILL)
@@ -94,7 +94,7 @@ class Killed:
         return False
 
     def _training(self) -> list[int]:
-        """The process of a run, whichever watcher began it."""
+        """Return the process of a run, of any watcher."""
         home, found = str(self.settings.home).encode(), []
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ def killed(settings: Settings, folder: Path) -> Iterator[Killed]:
 
 
 def kill_at_random(processes: Killed, generator: random.Random) -> None:
-    """Kill at random points: a run where there is one, else one of the others."""
+    """Kill at random points: a run if there is one, else one of the others."""
     while len(processes.kills) < KILLS and not processes.stopped.is_set():
         processes.stopped.wait(generator.uniform(0.5, 6.0))
         victim = generator.choice(["train", "train", "watch", "serve"])
@@ -137,10 +137,10 @@ def kill_at_random(processes: Killed, generator: random.Random) -> None:
 
 
 def send(service: Service, example: Example) -> None:
-    """One row and its label, as a client that tries until it is answered."""
+    """Send one row and its label, and retry until the service answers."""
     answered = persist(service, "/predict", example.record)
-    said = {"prediction_id": answered["prediction_id"], "target": example.label}
-    recorded = persist(service, "/feedback", said)
+    sent = {"prediction_id": answered["prediction_id"], "target": example.label}
+    recorded = persist(service, "/feedback", sent)
     assert recorded["target"] == example.label
 
 
@@ -157,7 +157,7 @@ def persist(service: Service, path: str, body: Any) -> dict[str, Any]:
 
 
 def stream(settings: Settings, processes: Killed, runs: TrainingRuns, disturbed: random.Random | None) -> None:
-    """Send k labels, wait for their run to end, and again."""
+    """Repeatedly send k labels and wait for their run to end."""
     wait_until(lambda: "serve" in processes.processes, 10)
     service = Service(processes.processes["serve"], processes.port, processes.folder / "serve.log")
     killer = threading.Thread(target=kill_at_random, args=(processes, disturbed)) if disturbed else None
@@ -168,7 +168,7 @@ def stream(settings: Settings, processes: Killed, runs: TrainingRuns, disturbed:
         if number % K == 0:
             wait_for_runs(runs, number // K, processes.folder / "watch.log")
     if killer:
-        # What is left of the kills hits an idle loop, which has to come to rest where it was.
+        # The remaining kills hit an idle loop, whose state must not change.
         killer.join()
 
 
@@ -180,7 +180,7 @@ def wait_for_runs(runs: TrainingRuns, count: int, log: Path) -> None:
 
 
 def state(store: Store) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[Any]]:
-    """Runs, decisions and labels, without ids and times."""
+    """Return runs, decisions and labels, without ids and times."""
     history = reversed(TrainingRuns(store, MODEL).history(99))
     runs = [(run.watermark, run.state, run.snapshot, run.outcome) for run in history]
     with store.reading() as connection:
@@ -189,12 +189,12 @@ def state(store: Store) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], l
             .where(promotions.c.model == MODEL, promotions.c.operation_id.like("continuous%"))
             .order_by(promotions.c.id)
         ).all()
-        said = connection.execute(
+        labels = connection.execute(
             sa.select(predictions.c.features, feedback.c.target)
             .join(feedback, feedback.c.prediction_id == predictions.c.id)
             .order_by(feedback.c.seq)
         ).all()
-    return runs, [tuple(row) for row in decided], [tuple(row) for row in said]
+    return runs, [tuple(row) for row in decided], [tuple(row) for row in labels]
 
 
 @pytest.mark.exhaustive

@@ -1,4 +1,4 @@
-"""The rows of one continuous-training run: frozen, named by their hash, nothing held out is trained on."""
+"""Snapshots: immutable, named by their hash, with no held-out row in a training part."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def stream(any_store: Store) -> Stream:
 
 
 def loop_of(trained: Trained, **sections: Any) -> ContinuousTrainingConfig:
-    """The config of a training run, carried on as a loop."""
+    """Return the config of a training run as one of continuous training."""
     data = trained.config.model_dump(mode="json") | {"pipeline": "continuous_training"} | sections
     config: ContinuousTrainingConfig = parse_config(data)
     return config
@@ -50,7 +50,7 @@ def loop_of(trained: Trained, **sections: Any) -> ContinuousTrainingConfig:
 
 @pytest.fixture
 def take(home: Settings, stream: Stream) -> Callable[..., Loaded]:
-    """Builds the snapshot of all that is labelled by now, or of a watermark, and reads it back."""
+    """Builds and reads the snapshot of all labels, or of a watermark."""
 
     def build(config: ContinuousTrainingConfig, mark: int | None = None) -> Loaded:
         mark = watermark(stream.store, config.model) if mark is None else mark
@@ -61,7 +61,7 @@ def take(home: Settings, stream: Stream) -> Callable[..., Loaded]:
 
 
 def new_flowers(count: int, seed: int = 0, classes: int = 3) -> tuple[list[dict[str, Any]], list[str]]:
-    """Flowers that no data set has, and their names."""
+    """Return rows that no data set has, and their labels."""
     generator = np.random.default_rng(seed)
     names = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
     rows = [dict(zip(names, generator.uniform(1, 9, 4).tolist(), strict=True)) for _ in range(count)]
@@ -69,7 +69,7 @@ def new_flowers(count: int, seed: int = 0, classes: int = 3) -> tuple[list[dict[
 
 
 def labelled(stream: Stream, rows: pd.DataFrame, target: str) -> list[str]:
-    """Rows of a data set, sent to production and labelled as they are; the ids of their predictions."""
+    """Store predictions and true labels for rows of a data set; return their ids."""
     ids = stream.answer(records(rows.drop(columns=target)), rows[target].tolist())
     stream.label(ids, rows[target].tolist())
     return ids
@@ -92,7 +92,7 @@ def test_without_labels_a_snapshot_equals_the_reference(take: Callable[..., Load
 def test_the_reference_part_equals_the_split_of_the_training_pipeline(
     kind: str, request: pytest.FixtureRequest, take: Callable[..., Loaded], stream: Stream
 ) -> None:
-    """To the bit, after the way through the file too, and with production's own gaps and categories behind it."""
+    """Bit for bit, through the file too, and with missing values and unseen categories of production after it."""
     trained: Trained = request.getfixturevalue(kind)
     package = load_package(*request.getfixturevalue(f"{kind}_package"))
     if kind == "iris":
@@ -190,7 +190,7 @@ def test_the_number_of_held_out_rows_is_rounded_down(
 
 
 def test_a_held_out_row_is_in_no_training_part(take: Callable[..., Loaded], stream: Stream, iris: Trained) -> None:
-    """Production sends flowers of both parts of the reference, and some flowers twice."""
+    """Production sends rows of both parts of the reference, and some rows twice."""
     flowers, names = new_flowers(20)
     labelled(stream, iris.holdout.head(5), "species")
     stream.label(stream.answer(flowers, names), names)

@@ -1,4 +1,4 @@
-"""The runs of continuous training are begun once, whoever wants them."""
+"""The table of training runs: one for each watermark and config."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_an_open_run_fails_if_there_is_a_run_of_its_new_config(runs: TrainingRun
 def test_a_decision_based_on_an_older_run_opens_no_run(runs: TrainingRuns) -> None:
     first = runs.open(200, "config", "200 new labels", after=0)
     assert first is not None
-    assert runs.open(205, "config", "drift", after=0) is None, "somebody was quicker"
+    assert runs.open(205, "config", "drift", after=0) is None, "another process was faster"
     assert runs.last() == first
     runs.end(first, "refused", "no better")
     assert runs.open(400, "config", "200 new labels", after=first.id) is not None

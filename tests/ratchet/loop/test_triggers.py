@@ -1,4 +1,4 @@
-"""What begins a run of continuous training, what holds it back, and what is decided."""
+"""Triggers of continuous training, what blocks a run, and the decision."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def champion(iris_package: tuple[Path, str]) -> Package:
 
 
 def only(**triggers: Any) -> ContinuousTrainingConfig:
-    """The loop with these triggers and no other."""
+    """Return a config with these triggers only."""
     return loop_config(f"triggers={triggers!r}".replace("'", '"'))
 
 
 def never() -> Any:
-    raise AssertionError("this was not to be read")
+    raise AssertionError("the package must not be loaded")
 
 
 def given(
@@ -77,7 +77,7 @@ def given(
     metrics: dict[str, float] | None = None,
     version: str = "1",
 ) -> TriggerInput:
-    """What triggers see now; the champion came half an hour ago."""
+    """Return the triggers' input, half an hour after the champion's promotion."""
     since = time.time() - 1800 if since is None else since
     last = TrainingRuns(stream.store, stream.model).last()
     return TriggerInput(stream.store, config, version, since, last, package, lambda: metrics or {})
@@ -88,13 +88,15 @@ def found(finding: TriggerResult | None) -> TriggerResult:
     return finding
 
 
-def labels(stream: Stream, count: int, said: str = "setosa", truth: str = "setosa", version: str = "1") -> list[int]:
+def labels(
+    stream: Stream, count: int, prediction: str = "setosa", truth: str = "setosa", version: str = "1"
+) -> list[int]:
     shares = {"setosa": 0.8, "versicolor": 0.15, "virginica": 0.05}
-    return stream.label(stream.answer([FLOWER] * count, said, version=version, probabilities=shares), truth)
+    return stream.label(stream.answer([FLOWER] * count, prediction, version=version, probabilities=shares), truth)
 
 
 def ran(stream: Stream, mark: int, digest: str = "config") -> TrainingRun:
-    """A run that took the labels up to a watermark and has just ended."""
+    """Store a run on the labels up to a watermark that has just ended."""
     runs = TrainingRuns(stream.store, stream.model)
     run = runs.open(mark, digest, "a test")
     assert run is not None
@@ -147,19 +149,19 @@ DRIFT = {"window": WINDOW, "k": 2, "n": 3}
 
 
 def usual(iris: Trained, seed: int = 0) -> list[Any]:
-    """A window of flowers such as the champion knows."""
+    """Return a window of training rows."""
     return records(iris.train.drop(columns="species").sample(WINDOW, random_state=seed))
 
 
 def unusual(iris: Trained, seed: int = 0) -> list[Any]:
-    """A window of flowers that are all too large."""
+    """Return a window of shifted rows."""
     return records(iris.train.drop(columns="species").sample(WINDOW, random_state=seed) + 3.0)
 
 
 def sent(stream: Stream, champion: Package, rows: list[Any], **options: Any) -> list[str]:
-    """Rows that the champion answered; their ids."""
-    said = champion.model.predict(champion.schema.select(pd.DataFrame(rows))).tolist()
-    return stream.answer(rows, said, **options)
+    """Store the champion's predictions of rows; return their ids."""
+    answers = champion.model.predict(champion.schema.select(pd.DataFrame(rows))).tolist()
+    return stream.answer(rows, answers, **options)
 
 
 def count(store: Store, table: sa.Table) -> int:
@@ -300,7 +302,7 @@ def test_a_quality_window_stores_the_whole_result(stream: Stream) -> None:
     QualityDropped().check(given(stream, only(quality_drop=QUALITY), metrics=GOOD))
     window = quality_windows(stream.store, "iris", "1", 1)[0]
     assert (window["metric"], window["value"], window["low"], window["high"]) == ("accuracy", 0.0, 0.0, 0.0)
-    assert window["estimate"] == pytest.approx(0.8), "what the probabilities alone would have said"
+    assert window["estimate"] == pytest.approx(0.8), "expected from the probabilities alone"
     kept = Quality.model_validate(window["report"])
     assert (kept.baseline, kept.dropped, kept.version) == (1.0, True, "1")
 
@@ -450,7 +452,7 @@ def settings(mlflow_settings: Settings, any_store: Store) -> Settings:
 
 @pytest.fixture
 def lived(settings: Settings, any_store: Store, model_name: str) -> Stream:
-    """The production of a model whose champion, version 1, is there in name alone."""
+    """The production of a model whose champion, version 1, has no package."""
     client = connect(settings)
     client.create_registered_model(model_name)
     client.create_model_version(model_name, (settings.home / "nothing").as_uri(), tags={DIGEST_TAG: "d"})
@@ -459,7 +461,7 @@ def lived(settings: Settings, any_store: Store, model_name: str) -> Stream:
 
 
 def decider(settings: Settings, stream: Stream, **triggers: Any) -> Decider:
-    """A new one, as after a restart."""
+    """Return a new decider, as after a restart."""
     triggers = {"minimum_labels": 5, "cooldown": 0, **triggers}
     config = only(**triggers).model_copy(update={"model": stream.model})
     return Decider(config, settings)
@@ -546,12 +548,12 @@ def test_a_trigger_that_fires_is_blocked_until_the_cool_down_ends(settings: Sett
     held = decider(settings, lived, every_k_labels=10, cooldown=3600).decide()
     assert held.run is None
     assert ": every_k_labels: 10 or more new labels; but cooling down until " in held.line
-    assert decider(settings, lived, every_k_labels=10, cooldown=3600).decide() == held, "it is told once"
+    assert decider(settings, lived, every_k_labels=10, cooldown=3600).decide() == held, "the line does not change"
     assert decider(settings, lived, every_k_labels=10, cooldown=0).decide().run is not None
 
 
 def test_cron_without_new_labels_is_blocked(settings: Settings, lived: Stream) -> None:
-    with lived.store.transaction() as connection:  # the champion came an hour ago
+    with lived.store.transaction() as connection:  # the champion was promoted an hour ago
         connection.execute(sa.text("UPDATE promotions SET ended_at = ended_at - 3600"))
     looking = decider(settings, lived, cron="* * * * *", minimum_labels=5)
     held = looking.decide()
@@ -567,7 +569,7 @@ def test_cron_without_new_labels_is_blocked(settings: Settings, lived: Stream) -
 def test_a_second_run_of_a_watermark_is_not_opened(
     settings: Settings, lived: Stream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two who look at once: the other one opens the run, and it ends, after this one has read what there is."""
+    """Another process opens and ends the run after this one has read the state."""
     seqs = labels(lived, 10)
     looking = decider(settings, lived, every_k_labels=10)
     ran(lived, seqs[-1], config_hash(looking._config))

@@ -1,4 +1,4 @@
-"""Rows as production may have them: each oddity a clear line, no crash, and no false alarm."""
+"""Unusual production rows: each has a note, without an error and without a false alarm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The level that is asked for is held without drift, and drift of the documented effect size is found."""
+"""The level holds without drift, and drift of the documented effect size is detected."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def of(method: str, **more: object) -> Drift:
 
 @functools.cache
 def population(n_rows: int, **change: Any) -> list[tuple[Profile, pd.DataFrame]]:
-    """A window for each seed, with a reference of its own: one unlucky reference would be in all of them."""
+    """Return a window for each seed with its own reference, so that the windows are independent."""
     return [(reference(seed), people(WINDOWS + seed, n_rows, **change)) for seed in range(WINDOWS)]
 
 
@@ -102,7 +102,7 @@ def test_reversed_shares_of_categories_are_detected_in_200_rows(method: str) -> 
 
 
 def test_embedded_features_and_predictions_hold_the_level(package: Package) -> None:
-    # One reference for all windows, so that these are no independent trials: twice the level, as a bound on its luck.
+    # All windows share one reference, so that they are not independent: the bound is twice the level.
     config = of("psi", threshold=None, domain_auc=None)
     reports = [compare_window(people(seed, 200), None, package, config, "1") for seed in range(WINDOWS)]
     marked = [any(c.drifted for c in (*r.embedded, *r.predictions)) or bool(r.drifted) for r in reports]

@@ -1,4 +1,4 @@
-"""How good the champion is in production: measured with labels, estimated without."""
+"""Live quality: measured with labels, estimated without."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def unlabelled(prediction: Label, shares: Shares | None) -> PredictedRow:
 
 
 def simulated(seed: int, n_rows: int, sharpness: float = 1.0) -> npt.NDArray[np.float64]:
-    """Probabilities of three classes, shape (rows, 3)."""
+    """Return probabilities of three classes, shape (rows, 3)."""
     logits = np.random.default_rng(seed).normal(size=(n_rows, len(NAMES)), scale=2.0 * sharpness)
     shares = np.exp(logits)
     return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def drawn(seed: int, shares: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Truths that come true as often as the probabilities say: calibrated."""
+    """Return targets drawn from the probabilities, which are then calibrated."""
     chance = np.random.default_rng(seed).random((len(shares), 1))
     return np.asarray((chance > shares.cumsum(axis=1)).sum(axis=1).clip(0, len(NAMES) - 1))
 
@@ -88,7 +88,7 @@ def test_metrics_of_two_numeric_classes_equal_those_of_scikit_learn() -> None:
     generator = np.random.default_rng(2)
     second = generator.random(120)
     truth = (generator.random(120) < second).astype(int)
-    # As text, 10 stands before 2.
+    # As text, 10 sorts before 2.
     rows = [
         row(10 if p > 0.5 else 2, (2, 10)[t], {"2": 1 - p, "10": p})
         for p, t in zip(second.tolist(), truth, strict=True)
@@ -105,7 +105,7 @@ def test_regression_metrics_equal_those_of_scikit_learn() -> None:
     predicted = truth + generator.normal(0, 10, 60)
     rows = [row(p, t) for p, t in zip(predicted.tolist(), truth.tolist(), strict=True)]
     found = measured([*rows, row(1.0, None)], "rmse", baseline=10.0, task="regression")
-    assert found.n_rows == 60, "of a row without a truth nothing can be said"
+    assert found.n_rows == 60, "a row without a target cannot be scored"
     assert found.estimate is None
     assert found.metrics == pytest.approx(
         {
@@ -303,7 +303,7 @@ def test_expected_counts_equal_the_expected_confusion_matrix() -> None:
 
 
 def right(share: float, n_rows: int) -> list[LabelledRow]:
-    """So many rows, of which this share is right; half of them of each class."""
+    """Return rows with a share of right predictions, half of them of each class."""
     hits = round(share * n_rows)
     return [
         row(NAMES[at % 2], NAMES[at % 2 if at < hits else 1 - at % 2], {NAMES[0]: 0.5, NAMES[1]: 0.5})

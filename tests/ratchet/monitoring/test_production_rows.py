@@ -1,4 +1,4 @@
-"""What production has to say, read from a real store."""
+"""Predictions and feedback, read from a real store."""
 
 from __future__ import annotations
 

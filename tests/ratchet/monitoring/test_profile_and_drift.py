@@ -65,7 +65,7 @@ def test_values_outside_the_range_and_unknown_categories_have_a_bin(mixed: Train
 
 
 def test_regression_predictions_are_profiled_out_of_sample(diabetes: Trained) -> None:
-    # A forest repeats much of its training target, and spreads its answers wider there than it ever will again.
+    # On its training rows a forest repeats much of the target, with a wider spread than on new rows.
     features, target = diabetes.model.named_steps["embed"].transform, diabetes.train["progression"].to_numpy()
     embedded = features(diabetes.schema.select(diabetes.train))
     forest = RandomForestRegressor(30, random_state=0).fit(embedded, target)

@@ -1,4 +1,4 @@
-"""Reports drawn by the real Evidently, in its own process, of rows as the store gives them."""
+"""Reports drawn by the real Evidently, in its own process, of rows from the store."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def subject(trained: Trained) -> VersionRows:
 
 
 def answered(trained: Trained, rows: pd.DataFrame) -> tuple[list[PredictedRow], list[LabelledRow]]:
-    """What the store would hold of these rows, newest first, all labelled."""
+    """Return the rows as the store returns them, newest first, all labelled."""
     features = trained.schema.select(rows)
-    said = trained.model.predict(features).tolist()
+    predictions = trained.model.predict(features).tolist()
     truths = rows[trained.schema.target].tolist()
     records = json.loads(features.to_json(orient="records"))
     predicted = [
         PredictedRow(f"{at:036d}", "3", record, prediction, None)
-        for at, (record, prediction) in enumerate(zip(records, said, strict=True))
+        for at, (record, prediction) in enumerate(zip(records, predictions, strict=True))
     ]
     labelled = [
         LabelledRow(*row, target=truth, correct=None, seq=at, created_at=0.0)
@@ -54,7 +54,7 @@ def prepared(trained: Trained, rows: pd.DataFrame, config: ReportingConfig = CON
 
 
 def drawn(rows: ReportRows, folder: Path) -> list[dict[str, Any]]:
-    """Everything that Evidently computed."""
+    """Draw a report; return everything that Evidently computed."""
     rows.write(folder)
     draw(folder)
     assert (folder / report_job.HTML).read_text().lstrip().startswith("<!DOCTYPE html>")
@@ -62,14 +62,14 @@ def drawn(rows: ReportRows, folder: Path) -> list[dict[str, Any]]:
 
 
 def values(metrics: list[dict[str, Any]], metric: str, name: str) -> dict[str, Any]:
-    """The values of a metric, by one of its parameters."""
+    """Return the values of a metric, by one of its parameters."""
     found = [m for m in metrics if m["config"]["type"] == f"evidently:metric_v2:{metric}"]
     return {m["config"].get(name): m["value"] for m in found}
 
 
 @pytest.fixture(scope="session")
 def worst(mixed: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[ReportRows, list[dict[str, Any]]]:
-    """A window with everything that is out of the ordinary at once."""
+    """A window with every unusual property at once."""
     rows = mixed.train.head(40).assign(age=None, plan="gold", left="no")
     prepared_rows = prepared(mixed, rows)
     return prepared_rows, drawn(prepared_rows, tmp_path_factory.mktemp("worst"))
@@ -181,15 +181,15 @@ def test_a_report_that_takes_too_long_raises(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "reason"),
+    ("status", "errors", "reason"),
     [
         (1, "a warning\nValueError: no rows\n", "ValueError: no rows"),
         (3, "", "its process ended with status 3"),
         (-9, "a warning\n", "its process was ended by SIGKILL"),
     ],
 )
-def test_the_reason_of_a_failed_report_is_one_line(status: int, said: str, reason: str) -> None:
-    assert _reason(subprocess.CalledProcessError(status, "worker", stderr=said)) == reason
+def test_the_reason_of_a_failed_report_is_one_line(status: int, errors: str, reason: str) -> None:
+    assert _reason(subprocess.CalledProcessError(status, "worker", stderr=errors)) == reason
 
 
 def test_a_later_report_keeps_the_users_panels(tmp_path: Path) -> None:

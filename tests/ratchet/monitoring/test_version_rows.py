@@ -1,4 +1,4 @@
-"""The rows that a version was fitted on, found again from its run and its tags."""
+"""The training rows of a version, from its run and its tags."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fitted import CONFIGS, Trained
 
 
 def registered(settings: Settings, config: Any, **tags: str) -> Version:
-    """A version whose run has this config."""
+    """Return a version whose run has this config."""
     client = connect(settings)
     run = client.create_run(ensure_experiment(settings, config.model)).info.run_id
     log_inputs(client, run, config, {}, "data")

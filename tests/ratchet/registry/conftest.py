@@ -24,7 +24,7 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="session")
 def on_postgresql(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Both MLflow and Ratchet's store on PostgreSQL, each in a database of its own."""
+    """MLflow and Ratchet's store on PostgreSQL, each in its own database."""
     return Settings(
         home=tmp_path_factory.mktemp("pg"),
         mlflow_uri=new_database(postgres, "mlflow"),
@@ -33,7 +33,7 @@ def on_postgresql(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Se
 
 
 def register(settings: Settings, versions: int) -> str:
-    """A new model with that many versions, none promoted."""
+    """Register a new model with some versions, none promoted."""
     client, model = connect(settings), f"m_{uuid.uuid4().hex[:8]}"
     client.create_registered_model(model)
     for _ in range(versions):
@@ -42,7 +42,7 @@ def register(settings: Settings, versions: int) -> str:
 
 
 class FileMirror:
-    """A mirror that processes share: a file a model."""
+    """A mirror that processes share: one file for each model."""
 
     name = "file"
 
@@ -58,7 +58,7 @@ class FileMirror:
 
 
 class Watcher:
-    """A reader that resolves Production over and over, on a thread of its own, until its block ends.
+    """A thread that reads Production repeatedly until its block ends.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Eight processes that promote different versions at once, thirty times over."""
+"""Eight processes that promote different versions at once, in thirty rounds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROCESSES, ROUNDS = 8, 30
 
 
 def _promoter(settings: Settings, model: str, number: int, start: Any, orders: Any, answers: Any) -> None:
-    """Wait for the start of each round, then promote this process's own version, believing what it was told."""
+    """Promote this process's own version in each round, with the expected version from its queue."""
     pointer = ProductionPointer(settings, model)
     pointer.current()
     while (expected := orders.get()) != "stop":

@@ -34,7 +34,7 @@ def package(iris_package: tuple[Path, str]) -> Package:
 
 @pytest.fixture(scope="session")
 def blind() -> Any:
-    """A model that hardly tells the flowers apart, made from other components."""
+    """A model that hardly separates the classes, with another number of components."""
     return baseline("embed.n_components=1", "train.params.C=0.00001").model
 
 
@@ -229,7 +229,7 @@ def test_a_package_without_onnx_is_timed_and_passes(iris: Trained, package: Pack
 
 
 class Flipped:
-    """A model that takes one class for another."""
+    """A model that confuses classes."""
 
     def __init__(self, model: Any, swap: dict[str, str]) -> None:
         self._model, self._swap = model, swap
@@ -246,7 +246,7 @@ FLIP = {"versicolor": "virginica", "virginica": "versicolor"}
 def with_production(
     iris: Trained, package: Package, flip: dict[str, str], n_production: int = 60, **asked: Any
 ) -> GateInput:
-    """A champion, and a challenger that was taught otherwise by production, where it is right."""
+    """Return a champion, and a challenger that differs from it and is right on production rows."""
     production = iris.holdout.sample(n_production, replace=True, random_state=0)
     production = production.assign(sepal_length=production["sepal_length"] + 0.001)
     production["species"] = Flipped(package.model, flip).predict(iris.schema.select(production))
@@ -257,7 +257,7 @@ def with_production(
 
 
 def test_a_challenger_that_is_worse_on_the_reference_fails_reference_holdout(iris: Trained, package: Package) -> None:
-    """Labels that were wrong on purpose win on production's rows, and would win on both together."""
+    """A challenger trained on malicious labels wins on production rows, and would win on all rows."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
     checks = named(run_checks(poisoned, [AgainstChampion(), ReferenceKept()]))
     assert checks["against_champion"].passed
@@ -271,7 +271,7 @@ def test_a_challenger_that_is_worse_on_the_reference_fails_reference_holdout(iri
 
 
 def test_small_losses_of_many_runs_do_not_exceed_the_margin_in_all(iris: Trained, package: Package) -> None:
-    """The champion has unlearned most of it already; what counts is the version before production was learned from."""
+    """The champion is worse already; the comparison is with the last version trained without production data."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
     taught = replace(poisoned, champion=poisoned.challenger)
     assert ReferenceKept().run(taught).passed, "no worse than the champion"

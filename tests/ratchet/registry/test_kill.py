@@ -27,7 +27,7 @@ if sys.argv[2] == "promote":
 else:
     pointer.rollback("r", "victim")
 """
-# Each place, whether the change had taken effect by then, and what the doctor finds besides.
+# Each place, whether the change has taken effect there, and the findings of doctor.
 PLACES = {
     "after_lease": (False, set()),
     "before_intent": (False, set()),
@@ -66,7 +66,7 @@ def test_an_unset_failpoint_does_nothing() -> None:
 
 CASES = [
     *(("on_sqlite", place) for place in PLACES),
-    # PostgreSQL releases an advisory lock where SQLite's is a lock file.
+    # PostgreSQL has an advisory lock instead of a lock file.
     *(("on_postgresql", place) for place in ("after_lease", "after_stage")),
 ]
 
@@ -97,13 +97,13 @@ def test_a_killed_change_is_atomic_for_readers_and_repaired_by_doctor(
     assert current is not None
     assert [current.version] == [now] == pointer.with_alias() == pointer.ledger.promoted_versions()[-1:]
     assert pointer.mirrors[0].read(model) == now
-    # And the pointer goes on as if nothing had been.
+    # The pointer works as before.
     other = "3" if now == "2" else "2"
     assert pointer.promote(other, "r", "test").from_version == now
 
 
 def run(program: str, settings: Settings, place: str, *words: str) -> subprocess.CompletedProcess[bytes]:
-    """The program as a process that dies when it comes by a place."""
+    """Run the program in a process that is killed at a failpoint."""
     env = {
         **os.environ,
         "RATCHET_HOME": str(settings.home),

@@ -251,7 +251,7 @@ def test_a_holder_that_lost_its_lease_writes_nothing(settings: Settings, pointer
     pointer.promote("1", "r", "a")
 
     def stopped(version: Version) -> None:
-        """This holder is stopped for longer than its lease; meanwhile another process promotes."""
+        """Another process promotes while this holder is stopped for longer than its lease."""
         pointer.promote("3", "overtaking", "b")
 
     slow = ProductionPointer(settings, pointer.model, stopped, pointer.mirrors, lease_ttl=0.0)

@@ -1,4 +1,4 @@
-"""Random sequences of promote, refuse, rollback, crash and repair never break the pointer.
+"""Random sequences of promote, refuse, rollback, crash and repair keep the pointer consistent.
 
 The registry and the store are real; a crash is an exception that no handler catches, with the lease left behind.
 """
@@ -40,7 +40,7 @@ PLACES = st.sampled_from(
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The process was killed."""
 
 
 class Pointer(RuleBasedStateMachine):
@@ -125,7 +125,7 @@ class Pointer(RuleBasedStateMachine):
 
     @contextmanager
     def _dying_at(self, place: str) -> Iterator[None]:
-        """Have the process die at a failpoint, its lease left behind; then let the lease run out."""
+        """Crash at a failpoint without a release of the lease, and let the lease expire."""
 
         def die(name: str) -> None:
             if name == place:
@@ -142,12 +142,12 @@ class Pointer(RuleBasedStateMachine):
 
 
 def _forget(*_: Any) -> None:
-    """A process that died gives nothing back."""
+    """Replace the release of a lease, which a killed process does not do."""
 
 
 @pytest.fixture
 def untraced() -> Iterator[None]:
-    """Coverage pauses: it would double the time of lines that the other tests of the pointer cover already."""
+    """Pause coverage, which would double the time; other tests cover the same lines."""
     tracer = sys.gettrace()
     sys.settrace(None)
     yield

@@ -1,4 +1,4 @@
-"""Training that goes on from the champion."""
+"""Training that continues from the champion."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def trained_by(kind: str, *overrides: str) -> Trained:
 
 
 def package_of(trained: Trained, rows: pd.DataFrame | None = None) -> Package:
-    """A package as far as a warm start looks at it."""
+    """Return a package with what a warm start reads."""
     rows = trained.train if rows is None else rows
     seen = np.sort(row_hashes(rows))
     nothing: Any = None
@@ -42,7 +42,7 @@ def package_of(trained: Trained, rows: pd.DataFrame | None = None) -> Package:
 
 
 def go_on(trained: Trained, rows: pd.DataFrame, base: Package | None) -> Pipeline:
-    """What the steps embed and train do."""
+    """Do the work of the steps embed and train."""
     config = trained.config
     embedder = base.model["embed"] if base else trained.model["embed"]
     estimator = build_estimator(config.train, config.task, config.seed)
@@ -51,7 +51,7 @@ def go_on(trained: Trained, rows: pd.DataFrame, base: Package | None) -> Pipelin
 
 
 def moved(trained: Trained, count: int = 40) -> pd.DataFrame:
-    """New rows: flowers that the instrument measures too long."""
+    """Return new rows with a shifted feature."""
     rows = trained.train.head(count).copy()
     rows["sepal_length"] += 2.0
     return rows

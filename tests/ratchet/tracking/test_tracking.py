@@ -38,7 +38,7 @@ def log(settings: Settings, name: str, trained: Trained) -> PackageRef:
 
 
 def versions(settings: Settings, name: str, trained: Trained, count: int) -> list[str]:
-    """That many registered versions of one package's content."""
+    """Register a package's content as several versions."""
     package = log(settings, name, trained)
     client = connect(settings)
     client.create_registered_model(name)
