@@ -80,11 +80,6 @@ def run_reporting(
 ) -> ReportSummary | NoPredictions:
     """Draw a report on the champion, if it has predictions.
 
-    Parameters
-    ----------
-    config: the report's config.
-    settings, label, verbose, listener: as for ``pipelines.runner.run_training``.
-
     Raises
     ------
     ConfigError: there are several models, and the config names none.

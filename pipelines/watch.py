@@ -11,18 +11,20 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import RatchetError, StateError, one_line
 from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRun
 from ratchet.settings import Settings, prepare_home
+
+logger = logging.getLogger(__name__)
 
 # Seconds that a child process has to end after SIGTERM.
 _GRACE = 20.0
@@ -67,8 +69,6 @@ class Watcher:
 
     Parameters
     ----------
-    config: triggers and limits.
-    settings: the home, and the addresses of MLflow and the store.
     command: the command of one run.
     report: the command of a report.
     log: receives the lines for the user.
@@ -200,31 +200,23 @@ def watch(
     ------
     RatchetError: the single check failed.
     """
-    from apscheduler.schedulers.blocking import BlockingScheduler
-    from apscheduler.triggers.interval import IntervalTrigger
-
     interval = 0.0 if once else config.triggers.interval
     watcher = Watcher(config, settings, command, report, interval=interval)
     if once:
         watcher.check_or_raise()
         return watcher.wait()
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)
-    scheduler: Any = BlockingScheduler()
-    every = IntervalTrigger(seconds=interval)
-    scheduler.add_job(watcher.check, every, next_run_time=datetime.now().astimezone(), coalesce=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):  # a check in progress ends before the watcher stops
+        signal.signal(number, lambda *_: stopping.set())
     print_line(f"watching {config.model} every {interval:g} s (process {os.getpid()}); Ctrl-C stops it")
     try:
-        scheduler.start()
-    except (KeyboardInterrupt, SystemExit):
+        while not stopping.is_set():
+            try:
+                watcher.check()
+            except Exception:  # the next check can succeed
+                logger.exception("a check of %s failed", config.model)
+            stopping.wait(interval)
         print_line("stopping")
     finally:
-        # A check in progress can still start a run, which then has to be stopped too.
-        if scheduler.running:
-            scheduler.shutdown()
         watcher.stop()
     return True
-
-
-def _interrupt(*_: Any) -> None:
-    raise SystemExit

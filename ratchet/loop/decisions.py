@@ -41,13 +41,7 @@ class Decision:
 
 
 class Decider:
-    """Decides for one model, repeatedly; the champion's package and metrics are read once for each champion.
-
-    Parameters
-    ----------
-    config: triggers and limits.
-    settings: the home, and the addresses of MLflow and the store.
-    """
+    """Decides for one model, repeatedly; the champion's package and metrics are read once for each champion."""
 
     def __init__(self, config: ContinuousTrainingConfig, settings: Settings) -> None:
         self._config = config
@@ -63,12 +57,7 @@ class Decider:
         return TrainingRuns(self._pointer.store, self._config.model)
 
     def beat(self, interval: float, *, checked: bool = True) -> None:
-        """Store the heartbeat; an error is logged once, and the watcher continues.
-
-        Parameters
-        ----------
-        interval, checked: as for ``ratchet.loop.heartbeat.beat``.
-        """
+        """Store the heartbeat; an error is logged once, and the watcher continues."""
         before, self._beat_error = self._beat_error, ""
         try:
             beat(self._pointer.store, self._config.model, interval, checked=checked)

@@ -30,9 +30,6 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
 
     Parameters
     ----------
-    settings: the home that snapshots are kept in.
-    config: data set, split, and the share of production rows that is held out.
-    store: the store with the labels.
     watermark: the number of the newest feedback to use.
 
     Raises
@@ -58,13 +55,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
 
 
 def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
-    """Return labelled production rows in the columns and types of a data set, shape (rows, features + 1).
-
-    Parameters
-    ----------
-    rows: rows with a target.
-    schema: of the reference.
-    """
+    """Return labelled production rows in the columns and types of a data set, shape (rows, features + 1)."""
     columns: dict[str, Any] = {}
     for field in schema.features:
         values = [row.features.get(field.name) for row in rows]

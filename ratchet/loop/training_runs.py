@@ -105,13 +105,7 @@ def label_to_version(store: Store, model: str) -> float | None:
 
 
 class TrainingRuns:
-    """One model's runs.
-
-    Parameters
-    ----------
-    store: the store with the table.
-    model: the registered model's name.
-    """
+    """One model's runs."""
 
     def __init__(self, store: Store, model: str) -> None:
         self._store = store

@@ -107,12 +107,7 @@ def measure(
     ----------
     rows: labelled rows that the version predicted.
     unlabelled: its newest predictions, for the estimate.
-    version: the version.
-    metric: the metric that decides.
-    asked: sizes and limits.
     baseline: the metric on the version's holdout; None if it is unknown.
-    seed: of the bootstrap.
-    task: of the version.
     positive, costs: as for ``scores_of``.
     in_order: whether time orders the rows: neighbours are then alike, and the bootstrap draws blocks of them, as on
         the holdout.
@@ -160,7 +155,6 @@ def scores_of(
     Parameters
     ----------
     rows: rows from the store, which can return a whole number as an integer, whatever the task.
-    task: of the model.
     positive, costs: of a model with two classes, from its schema.
     """
     judged = truth_of(rows, task)
@@ -186,12 +180,8 @@ def truth_of(rows: Sequence[LabelledRow], task: TaskName) -> list[LabelledRow]:
     """Return the rows that can be scored, each with a target.
 
     If feedback only marks a prediction as wrong, the target is the most probable other class, or, for a model without
-    probabilities, the most frequent one. Leaving such rows out would overestimate the model's quality.
-
-    Parameters
-    ----------
-    rows: rows from the store.
-    task: of the model; a regression row without a target is left out.
+    probabilities, the most frequent one. Leaving such rows out would overestimate the model's quality. A
+    regression row without a target is left out.
     """
     if task not in LABELLED:
         return [row for row in rows if row.target is not None]

@@ -96,12 +96,7 @@ def nth_label(store: Store, model: str, after: int, n: int) -> int:
 
 
 def labelled_rows(store: Store, model: str, version: str, limit: int) -> list[LabelledRow]:
-    """Return the newest labelled rows of a version, newest first, without superseded labels.
-
-    Parameters
-    ----------
-    limit: the maximum of rows.
-    """
+    """Return the newest labelled rows of a version, newest first, without superseded labels."""
     return _labelled(store, sa.and_(feedback.c.model == model, feedback.c.version == version), limit)
 
 
@@ -127,7 +122,6 @@ def newest_predictions(
     Parameters
     ----------
     version: the version that predicted them; None for any.
-    limit: the maximum of rows.
     after: only rows with a higher prediction id.
     """
     table = predictions.c

@@ -36,7 +36,6 @@ def drift_windows(store: Store, model: str, version: str | None, limit: int) -> 
     Parameters
     ----------
     version: the version they were compared with; None for any.
-    limit: the maximum of windows.
     """
     return _newest(store, drift_results, limit, model=model, kind="production", version=version)
 
@@ -67,13 +66,7 @@ def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> b
 def quality_windows(
     store: Store, model: str, version: str | None, limit: int, *, metric: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the newest quality windows, newest first.
-
-    Parameters
-    ----------
-    version, limit: as for ``drift_windows``.
-    metric: the metric that decided; None for any.
-    """
+    """Return the newest quality windows, newest first."""
     return _newest(store, quality_results, limit, model=model, version=version, metric=metric)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -62,11 +61,6 @@ def examine(pointer: ProductionPointer) -> list[Finding]:
 def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[Finding]]:
     """Repair what can be repaired, under the lease, and record it in the ledger.
 
-    Parameters
-    ----------
-    pointer: the pointer to repair.
-    actor: who requested it; kept in the ledger.
-
     Returns
     -------
     The findings before the repair, and those after it.
@@ -86,7 +80,15 @@ def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[
             if state.production != [version] or any(_mirror_faults(pointer, state, version)):
                 pointer.move_to(version)
             if state.ledger_version != version:
-                _record(pointer, state.ledger_version, version, actor, found, lease.token)
+                pointer.ledger.record(
+                    "repair",
+                    "completed",
+                    pointer.get(version),
+                    before=state.ledger_version,
+                    reason="doctor --repair: " + "; ".join(finding.code for finding in found),
+                    actor=actor,
+                    token=lease.token,
+                )
     return found, examine(pointer)
 
 
@@ -185,20 +187,4 @@ def _decide(pointer: ProductionPointer, state: _State) -> str | None:
     raise RegistryError(
         f"{pointer.model}: versions {', '.join(state.production)} are all in Production, and neither ledger nor alias"
         " names one of them: archive all but the right one in MLflow, then run doctor --repair"
-    )
-
-
-def _record(
-    pointer: ProductionPointer, before: str | None, version: str, actor: str, found: list[Finding], token: int
-) -> None:
-    pointer.ledger.record(
-        "completed",
-        operation_id=uuid.uuid4().hex,
-        kind="repair",
-        from_version=before,
-        to_version=version,
-        reason="doctor --repair: " + "; ".join(finding.code for finding in found),
-        actor=actor,
-        token=token,
-        **pointer.get(version).ledger_fields,
     )

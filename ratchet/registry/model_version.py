@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from ratchet.tracking import DIGEST_TAG
 from ratchet.tracking.lineage import PREFIX
@@ -38,11 +38,6 @@ class Version:
     def lineage(self) -> dict[str, str]:
         """The lineage tags, without their prefix."""
         return {key.removeprefix(PREFIX): value for key, value in self.tags.items() if key.startswith(PREFIX)}
-
-    @property
-    def ledger_fields(self) -> dict[str, Any]:
-        """The columns of the ledger that identify a version: its run, digest and data version."""
-        return {"run_id": self.run_id, "digest": self.digest, "data_version": self.lineage.get("data_version")}
 
 
 class Mirror(Protocol):

@@ -8,7 +8,6 @@ the new one, and never none or both.
 from __future__ import annotations
 
 import logging
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -40,10 +39,7 @@ class ProductionPointer:
 
     Parameters
     ----------
-    settings: the addresses of MLflow and the store.
-    model: the registered model's name.
     verify: checks that a version loads and reproduces its golden predictions; called before a change.
-    mirrors: other systems that show the version in Production.
     lease_ttl: seconds after which the lease of a dead or hanging holder can be taken over.
     """
 
@@ -154,11 +150,8 @@ class ProductionPointer:
 
         Parameters
         ----------
-        version: the version to promote.
-        reason, actor: why, and who; kept in the ledger.
         expected: the version that the caller expects in Production; None for none.
         operation_id: the same for every attempt at the same change; a completed change is not repeated.
-        gate: the gate's checks, kept in the ledger.
 
         Raises
         ------
@@ -220,17 +213,16 @@ class ProductionPointer:
         done = self.ledger.find(operation_id) if operation_id else None
         if done:
             return done
+        challenger = self.get(version)
         return self.ledger.record(
+            "promote",
             "refused",
-            operation_id=operation_id or uuid.uuid4().hex,
-            kind="promote",
-            from_version=found,
-            to_version=version,
+            challenger,
+            before=found,
             reason=reason,
             actor=actor,
+            operation_id=operation_id,
             gate=gate,
-            token=0,
-            **self.get(version).ledger_fields,
         )
 
     def recover(self) -> None:
@@ -301,16 +293,15 @@ class ProductionPointer:
             if self._current_number() != found:
                 raise RegistryError(f"{self.model}: the stage was changed by hand meanwhile; nothing was changed here")
             entry = self.ledger.record(
+                kind,
                 "intended",
-                operation_id=operation_id or uuid.uuid4().hex,
-                kind=kind,
-                from_version=found,
-                to_version=version.version,
+                version,
+                before=found,
                 reason=reason,
                 actor=actor,
+                operation_id=operation_id,
                 gate=gate,
                 token=lease.token,
-                **version.ledger_fields,
             )
             failpoint("after_intent")
             self.move_to(version.version)

@@ -72,14 +72,10 @@ def promote_challenger(
 
     Parameters
     ----------
-    settings: the addresses of MLflow, the store and ``models/``.
-    config: the run's config.
     run_id: the MLflow run that the gate's figures are logged to.
-    package: the challenger.
     evaluation: its metrics on the holdout.
     holdout: typed rows that it was not fitted on.
     lineage: set as tags on the registered version.
-    mirrors: other systems that show the version in Production.
     n_reference: the number of holdout rows, the first ones, that come from the reference; None for all.
     operation_id: the same for every attempt at this decision, so that it is carried out once.
 

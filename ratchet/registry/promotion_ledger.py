@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 
 from ratchet.store.database import Store
 from ratchet.store.tables import promotions
 from ratchet.store.timestamps import iso_utc
+
+if TYPE_CHECKING:  # the service reads the ledger without MLflow
+    from ratchet.registry.model_version import Version
 
 Kind = Literal["promote", "rollback", "repair"]
 State = Literal["intended", "completed", "abandoned", "refused"]
@@ -58,31 +62,54 @@ class Entry:
 
 
 class Ledger:
-    """One model's entries.
-
-    Parameters
-    ----------
-    store: the store with the table.
-    model: the registered model's name.
-    """
+    """One model's entries."""
 
     def __init__(self, store: Store, model: str) -> None:
         self._store = store
         self._model = model
         self._mine = promotions.c.model == model
 
-    def record(self, state: State, **values: Any) -> Entry:
+    def record(
+        self,
+        kind: Kind,
+        state: State,
+        version: Version,
+        *,
+        before: str | None,
+        reason: str,
+        actor: str,
+        operation_id: str | None = None,
+        gate: list[dict[str, Any]] | None = None,
+        token: int = 0,
+    ) -> Entry:
         """Add an entry: an intent, or a refusal or repair that has ended already.
 
-        An abandoned entry of the same operation is replaced.
+        An abandoned entry of the same operation is replaced. Without an operation id the entry gets a new one.
         """
+        operation_id = operation_id or uuid.uuid4().hex
         with self._store.transaction() as connection:
             now = self._store.now(connection)
-            ended = None if state == "intended" else now
-            same = sa.and_(self._mine, promotions.c.operation_id == values["operation_id"])
+            same = sa.and_(self._mine, promotions.c.operation_id == operation_id)
             connection.execute(sa.delete(promotions).where(same, promotions.c.state == "abandoned"))
-            row = {"model": self._model, "state": state, "created_at": now, "ended_at": ended, **values}
-            connection.execute(sa.insert(promotions).values(**row))
+            connection.execute(
+                sa.insert(promotions).values(
+                    operation_id=operation_id,
+                    model=self._model,
+                    kind=kind,
+                    state=state,
+                    from_version=before,
+                    to_version=version.version,
+                    reason=reason,
+                    actor=actor,
+                    run_id=version.run_id,
+                    data_version=version.lineage.get("data_version"),
+                    digest=version.digest,
+                    gate=gate,
+                    token=token,
+                    created_at=now,
+                    ended_at=None if state == "intended" else now,
+                )
+            )
             return self._one(connection, same)
 
     def end(self, entry: Entry, state: State) -> Entry:

@@ -93,8 +93,6 @@ def fit_challenger(
     estimator: unfitted, with the config's parameters.
     embedder: fitted; the champion's if there is a base.
     features: the embedder's output, shape (rows, components).
-    rows: the training rows, features and target.
-    target: the target's column.
     base: the champion's package; None for scratch.
 
     Raises

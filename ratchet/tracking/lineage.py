@@ -58,14 +58,7 @@ class Lineage(BaseModel):
 
 
 def collect(config: TrainingConfig, data_version: str, folder: Path) -> Lineage:
-    """Collect the lineage of a run that is about to start; the run adds the ids of its pipeline run.
-
-    Parameters
-    ----------
-    config: the run's config.
-    data_version: the data set's content hash.
-    folder: the project's checkout.
-    """
+    """Collect the lineage of a run that is about to start; the run adds the ids of its pipeline run."""
     commit, dirty = git_state(folder)
     return Lineage(
         git_commit=commit,

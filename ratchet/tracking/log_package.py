@@ -36,9 +36,6 @@ def log_package(
 
     Parameters
     ----------
-    settings: the address of MLflow.
-    run_id: the run that trained the model.
-    name: the logged model's name.
     model, rows, schema, seen_before: as for ``write_package``.
     estimator: the estimator's dotted path, shown as the logged model's type.
     """

@@ -34,14 +34,8 @@ def log_training_run(
 
     Parameters
     ----------
-    settings: the address of MLflow.
-    run_id: the run.
-    config, lineage: its inputs.
-    package: the model's package in MLflow.
     evaluation: the model's metrics on the rows.
-    model: the fitted pipeline.
     rows: held-out rows, features and target.
-    schema: their columns.
     """
     client = connect(settings)
     trained_here = package.run_id == run_id

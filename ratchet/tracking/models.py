@@ -50,9 +50,7 @@ def register(client: MlflowClient, model: str, package: PackageRef, tags: Mappin
 
     Parameters
     ----------
-    client: the registry.
     model: the registered model's name, created if it is new.
-    package: a logged package.
     tags: set on a new version, with the digest.
 
     Raises

@@ -30,15 +30,7 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
 def log_inputs(
     client: MlflowClient, run_id: str, config: TrainingConfig, tags: Mapping[str, str], data_version: str
 ) -> None:
-    """Log the inputs of a run: parameters, lineage tags, the config and the data set.
-
-    Parameters
-    ----------
-    client, run_id: the run.
-    config: logged as flat parameters and as ``config.yaml``.
-    tags: the lineage.
-    data_version: the data set's content hash.
-    """
+    """Log the inputs of a run: parameters, lineage tags, the config and the data set."""
     params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in flat(config.model_dump(mode="json")).items()]
     client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
     client.log_text(run_id, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "config.yaml")
@@ -95,8 +87,6 @@ def log_child_run(client: MlflowClient, parent: str, child: ChildRun, known: Any
 
     Parameters
     ----------
-    client, parent: the outer run.
-    child: the run.
     known: MLflow's run of the same name, if there is one; its parent is updated.
     """
     began, ended = int(child.began * 1000), int(child.ended * 1000)

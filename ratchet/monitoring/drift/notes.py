@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
 
 def notes_on(counts: Counts, features: Sequence[FeatureProfile]) -> Iterator[str]:
-    """Yield a line for each column that is absent, constant or empty, or has categories never seen in training.
-
-    Parameters
-    ----------
-    counts: the rows; no rows give no notes.
-    features: the columns that the rows were counted by.
-    """
+    """Yield a line for each column that is absent, constant or empty, or has categories never seen in training."""
     for feature in features if counts.n_rows else ():
         column = counts.columns.get(feature.name)
         if column is None:

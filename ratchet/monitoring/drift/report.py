@@ -90,7 +90,6 @@ def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, versio
     ----------
     rows: shape (rows, >= features).
     reference: the champion's profile; None without a champion.
-    config: the ``drift`` section.
     version: the champion's version, for the report.
     """
     return compare_batches([rows], reference, config, version)
@@ -104,7 +103,6 @@ def compare_batches(
     Parameters
     ----------
     batches: frames of shape (any, >= features).
-    reference, config, version: as for ``compare``.
     """
     if reference is None:
         return DriftReport(reference=None, method=config.method)
@@ -123,7 +121,6 @@ def compare_parquet(
     Parameters
     ----------
     path: the file; only its feature columns are read.
-    reference, config, version: as for ``compare``.
     batch_rows: rows in memory at a time.
     """
     names = [feature.name for feature in reference.features] if reference else []
@@ -144,8 +141,6 @@ def compare_window(
     rows: records as they were received, shape (rows, >= features); numbers may be integers, a missing value None.
     predictions: the service's answers, a label or number for each row; None makes the model predict.
     package: the champion's package; None without a champion.
-    config: the ``drift`` section.
-    version: the champion's version, for the report.
     """
     if package is None:
         return DriftReport(reference=None, method=config.method)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+# Rows in each cell, shape (cells,).
 Cells = npt.NDArray[np.int64]
 
 # Cells in which the smaller sample expects fewer rows are pooled: the chi-square distribution does not hold for them.
@@ -35,10 +36,6 @@ def psi(reference: Cells, current: Cells) -> float:
     ``sum((p - q) * ln(p / q))`` over the cells' shares p and q, the symmetrised Kullback–Leibler divergence
     (Siddiqi, Credit Risk Scorecards, 2006). 0 for equal shares; 0.1 and 0.2 are the customary limits. Half a row is
     added to every cell if one is empty in either sample.
-
-    Parameters
-    ----------
-    reference, current: rows in each cell, shape (cells,).
     """
     used = reference + current > 0
     p, q = reference[used].astype(np.float64), current[used].astype(np.float64)
@@ -49,12 +46,7 @@ def psi(reference: Cells, current: Cells) -> float:
 
 
 def jensen_shannon(reference: Cells, current: Cells) -> float:
-    """Return the Jensen–Shannon distance to base 2, from 0 to 1 (Endres & Schindelin 2003).
-
-    Parameters
-    ----------
-    reference, current: rows in each cell, shape (cells,).
-    """
+    """Return the Jensen–Shannon distance to base 2, from 0 to 1 (Endres & Schindelin 2003)."""
     from scipy.spatial.distance import jensenshannon
 
     with np.errstate(invalid="ignore"):  # rounding can make the divergence of almost equal shares negative
@@ -65,10 +57,6 @@ def chi_square(reference: Cells, current: Cells) -> Result:
     """Return Pearson's chi-square statistic of the 2 × cells table, without continuity correction, and its p-value.
 
     Cells that are empty in both samples are left out.
-
-    Parameters
-    ----------
-    reference, current: rows in each cell, shape (cells,).
     """
     from scipy.stats import chi2_contingency
 
@@ -83,10 +71,6 @@ def kolmogorov_smirnov(reference: Cells, current: Cells) -> Result:
     It equals ``scipy.stats.ks_2samp`` on the values if the cells separate the distinct values of the reference and
     the gaps between them: the distribution functions differ most at such a value or just below it. Ties make the
     p-value larger, and so the test conservative.
-
-    Parameters
-    ----------
-    reference, current: rows in each cell, shape (cells,).
     """
     from scipy.stats import kstwo
 
@@ -108,7 +92,7 @@ def measure(method: str, reference: Cells, current: Cells, *, ordered: bool) -> 
     Parameters
     ----------
     method: psi, ks, jensen_shannon or chi_square.
-    reference, current: rows in each cell, shape (cells,), both with at least one row; ascending for ks.
+    reference, current: both with at least one row; cells ascending for ks.
     ordered: whether the cells have an order, as bins of numbers have.
     """
     if method == "ks":
@@ -128,7 +112,6 @@ def pooled(reference: Cells, current: Cells, *, ordered: bool, fewest: float = F
 
     Parameters
     ----------
-    reference, current: rows in each cell, shape (cells,).
     ordered: whether the cells have an order; if so, neighbours are pooled, else the rarest cells.
     fewest: rows expected.
     """

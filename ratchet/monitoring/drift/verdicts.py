@@ -50,7 +50,6 @@ def judge(
     ----------
     counts: the new rows; None if the group was left out.
     features: the group's columns in the reference.
-    config: the ``drift`` section.
     level: the limit of a p-value.
     """
     if counts is None or counts.n_rows < FEWEST_ROWS:

@@ -20,7 +20,6 @@ def label_notes(labelled: Sequence[LabelledRow], scored: Sequence[LabelledRow], 
     ----------
     labelled: rows with feedback.
     scored: those that can be scored, each with a known or assumed target.
-    classes: whether the model predicts classes.
     """
     targets = [row.target for row in scored]
     assumed = len(targets) - sum(row.target is not None for row in labelled)
@@ -41,7 +40,6 @@ def column_notes(field: Field, reference: pd.Series, current: pd.Series) -> tupl
 
     Parameters
     ----------
-    field: the feature.
     reference, current: its values in training and in production, in the model's types.
     """
     for where, values in {"in training": reference, "in production": current}.items():

@@ -59,8 +59,6 @@ def write_records(settings: Settings, subject: VersionRows, labelled: Sequence[L
 
     Parameters
     ----------
-    settings: has the folder, which is created if necessary.
-    subject: the version and its rows.
     labelled: rows that it predicted, newest first; those without a target are left out.
     """
     known = [row for row in reversed(labelled) if row.target is not None]

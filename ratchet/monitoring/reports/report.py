@@ -69,12 +69,6 @@ class Report(BaseModel):
 def make_report(settings: Settings, config: ReportingConfig, model: str) -> tuple[Report, str]:
     """Draw a report on the champion, add it to the workspace, and write the record files.
 
-    Parameters
-    ----------
-    settings: the home, and the addresses of MLflow and the store.
-    config: windows, budget of rows, limits of drift.
-    model: the registered model's name.
-
     Returns
     -------
     The report, and its page as HTML.
@@ -104,11 +98,10 @@ def make_report(settings: Settings, config: ReportingConfig, model: str) -> tupl
 
 
 def draw(folder: Path, timeout: float = TIMEOUT) -> None:
-    """Draw a report from the job in a folder, into the same folder, in another process.
+    """Draw a report in another process, from the files of ``ReportRows.write`` into the same folder.
 
     Parameters
     ----------
-    folder: filled by ``ReportRows.write``.
     timeout: seconds after which the process is killed.
 
     Raises

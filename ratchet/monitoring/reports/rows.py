@@ -58,10 +58,8 @@ def report_rows(
 
     Parameters
     ----------
-    subject: the version, its model and its rows.
     predicted: the newest rows that it predicted, newest first; at least one.
     labelled: its rows with feedback, newest first.
-    config: the budget of rows, the seed, and the limits of drift.
     """
     schema, classes = subject.schema, subject.schema.labels is not None
     task = task_of(schema).name

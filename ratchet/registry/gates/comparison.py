@@ -57,10 +57,7 @@ def paired_interval(
 
     Parameters
     ----------
-    name: the metric.
-    mine, theirs: scores of both models on the same rows.
     confidence: such as 0.95, two-sided.
-    n_resamples, seed: of the bootstrap.
     block: rows that are drawn together, as for ``ratchet.model.evaluation.resamples``.
 
     Returns

@@ -193,8 +193,10 @@ def test_an_abandoned_operation_gets_a_new_place_in_the_ledger_when_it_is_retrie
     pointer: ProductionPointer,
 ) -> None:
     pointer.promote("1", "r", "a")
-    values = {"kind": "promote", "from_version": "1", "to_version": "2", "reason": "r", "actor": "a", "token": 9}
-    pointer.ledger.record("intended", operation_id="crashed", **values)
+    version = pointer.get("2")
+    pointer.ledger.record(
+        "promote", "intended", version, before="1", reason="r", actor="a", operation_id="crashed", token=9
+    )
     pointer.promote("3", "r", "a")
     pointer.promote("2", "r", "a", operation_id="crashed")
     assert production(pointer) == "2"
