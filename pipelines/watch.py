@@ -1,6 +1,6 @@
 """The scheduler on one machine: checks the triggers at an interval, and runs continuous training when one fires.
 
-A run is a process of its own, started with the command that a user would type. The open run is in the store, so that
+A run is another process, started with the command that a user would type. The open run is in the store, so that
 the run and the watcher can be killed independently of each other.
 """
 

@@ -1,1 +1,1 @@
-"""Continuous training: what production has said, when that is a reason to train, and on which rows."""
+"""Continuous training: triggers, decisions, runs and snapshots."""

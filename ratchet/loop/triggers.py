@@ -73,7 +73,7 @@ class TriggerInput:
         return self.last.watermark if self.last else 0
 
     @cached_property
-    def begun(self) -> float:
+    def counted_from(self) -> float:
         """The time from which on windows count: the end of the newest run, or the champion's promotion."""
         return max(self.since, self.last.changed_at if self.last else 0.0)
 
@@ -128,14 +128,14 @@ class DriftDetected:
 
     def check(self, given: TriggerInput) -> TriggerResult | None:
         """Compare the newest window, if it is full, with the training rows."""
-        asked = given.config.triggers.drift
-        if asked is None:
+        limits = given.config.triggers.drift
+        if limits is None:
             return None
-        windows = drift_windows(given.store, given.model, given.version, asked.n)
+        windows = drift_windows(given.store, given.model, given.version, limits.n)
         after = windows[0]["last_prediction"] if windows else first_id(given.since)
-        rows = newest_predictions(given.store, given.model, given.version, asked.window, after=after)
-        note = f"{len(rows)} of {asked.window} rows to the next window"
-        if len(rows) >= asked.window:
+        rows = newest_predictions(given.store, given.model, given.version, limits.window, after=after)
+        note = f"{len(rows)} of {limits.window} rows to the next window"
+        if len(rows) >= limits.window:
             features, answers = (
                 pd.DataFrame.from_records([row.features for row in rows]),
                 [row.prediction for row in rows],
@@ -143,9 +143,9 @@ class DriftDetected:
             report = drift.compare_window(features, answers, given.package(), given.config.drift, given.version)
             first, last = rows[-1].prediction_id, rows[0].prediction_id
             record_drift_window(given.store, given.model, given.version, report, first, last)
-            windows = drift_windows(given.store, given.model, given.version, asked.n)
+            windows = drift_windows(given.store, given.model, given.version, limits.n)
             note = report.summary
-        return _debounced(self.name, "drift", "detected", windows, given, asked, note)
+        return _debounced(self.name, "drift", "detected", windows, given, limits, note)
 
 
 class QualityDropped:
@@ -155,27 +155,27 @@ class QualityDropped:
 
     def check(self, given: TriggerInput) -> TriggerResult | None:
         """Measure the newest window, if enough labels are new."""
-        asked = given.config.triggers.quality_drop
-        if asked is None:
+        limits = given.config.triggers.quality_drop
+        if limits is None:
             return None
-        metric = asked.metric or given.config.evaluate.primary_metric
-        windows = quality_windows(given.store, given.model, given.version, asked.n, metric=metric)
+        metric = limits.metric or given.config.evaluate.primary_metric
+        windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
         after = windows[0]["last_seq"] if windows else 0
-        step = asked.step or asked.window
+        step = limits.step or limits.window
         new = count_judged(given.store, given.model, given.version, after, step)
         note = windows[0]["report"]["reason"] if windows else f"{new} of {step} labels of version {given.version}"
         if new >= step:
-            found, last = self._measure(given, asked, metric)
+            found, last = self._measure(given, limits, metric)
             note = found.reason
             if found.value is not None:
                 record_quality(given.store, given.model, found, last)
-                windows = quality_windows(given.store, given.model, given.version, asked.n, metric=metric)
-        return _debounced(self.name, "quality", "dropped", windows, given, asked, note)
+                windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
+        return _debounced(self.name, "quality", "dropped", windows, given, limits, note)
 
     @staticmethod
-    def _measure(given: TriggerInput, asked: QualityDrop, metric: str) -> tuple[live_quality.Quality, int]:
-        rows = labelled_rows(given.store, given.model, given.version, asked.window)
-        newest = newest_predictions(given.store, given.model, given.version, asked.window, after=first_id(given.since))
+    def _measure(given: TriggerInput, limits: QualityDrop, metric: str) -> tuple[live_quality.Quality, int]:
+        rows = labelled_rows(given.store, given.model, given.version, limits.window)
+        newest = newest_predictions(given.store, given.model, given.version, limits.window, after=first_id(given.since))
         two_classes = metric in POSITIVE_METRICS or given.config.dataset.positive is not None
         schema = given.package().schema if two_classes else None
         found = live_quality.measure(
@@ -183,7 +183,7 @@ class QualityDropped:
             newest,
             given.version,
             metric,
-            asked,
+            limits,
             given.holdout_metrics().get(metric),
             given.config.seed,
             given.config.task,
@@ -214,14 +214,14 @@ TRIGGERS: tuple[Trigger, ...] = (EveryKLabels(), DriftDetected(), QualityDropped
 
 def blocking_reason(given: TriggerInput) -> str | None:
     """Return why no run can begin, whatever fires: the cool-down, or too few labels; None if one can."""
-    asked = given.config.triggers
+    limits = given.config.triggers
     if given.last and given.last.ended_at:
-        ends = given.last.ended_at + asked.cooldown
+        ends = given.last.ended_at + limits.cooldown
         if ends > time.time():
             return f"cooling down until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M:%S} UTC"
-    found = count_labels(given.store, given.model, given.consumed, asked.minimum_labels)
-    if found < asked.minimum_labels:
-        return f"{found} of at least {asked.minimum_labels} new labels since the last run"
+    found = count_labels(given.store, given.model, given.consumed, limits.minimum_labels)
+    if found < limits.minimum_labels:
+        return f"{found} of at least {limits.minimum_labels} new labels since the last run"
     return None
 
 
@@ -240,11 +240,11 @@ def _debounced(
     verdict: str,
     windows: list[dict[str, Any]],
     given: TriggerInput,
-    asked: Debounce,
+    limits: Debounce,
     note: str,
 ) -> TriggerResult:
     """Fire if k of the last n windows, as far as they count, have the verdict."""
-    counted = [window for window in windows if window["created_at"] > given.begun]
+    counted = [window for window in windows if window["created_at"] > given.counted_from]
     positive = sum(window[verdict] for window in counted)
-    line = f"{what} in {positive} of the last {len(counted)} windows, {asked.k} of {asked.n} are required ({note})"
-    return TriggerResult(trigger, positive >= asked.k, line)
+    line = f"{what} in {positive} of the last {len(counted)} windows, {limits.k} of {limits.n} are required ({note})"
+    return TriggerResult(trigger, positive >= limits.k, line)

@@ -89,7 +89,7 @@ def measure(
     unlabelled: Sequence[PredictedRow],
     version: str,
     metric: str,
-    asked: QualityDrop,
+    limits: QualityDrop,
     baseline: float | None,
     seed: int,
     task: TaskName,
@@ -115,8 +115,8 @@ def measure(
     estimate = estimated(unlabelled, metric)
     scores = scores_of(rows, task, positive, costs)
     n_rows = 0 if scores is None else len(scores)
-    if scores is None or n_rows < asked.minimum_rows:
-        reason = f"{n_rows} labelled rows, {asked.minimum_rows} are needed"
+    if scores is None or n_rows < limits.minimum_rows:
+        reason = f"{n_rows} labelled rows, {limits.minimum_rows} are needed"
         return Quality(version=version, metric=metric, n_rows=n_rows, estimate=estimate, reason=reason)
     figures = defined_metrics(scores)
     found = Quality(
@@ -131,7 +131,7 @@ def measure(
         return found
     block = dependent_block(n_rows) if in_order else 1
     low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed, block)
-    dropped, reason = _verdict(metric, figures[metric], (low, high), baseline, asked.drop, n_rows)
+    dropped, reason = _verdict(metric, figures[metric], (low, high), baseline, limits.drop, n_rows)
     update = {"value": figures[metric], "low": low, "high": high, "baseline": baseline, "dropped": dropped}
     return found.model_copy(update=update | {"reason": reason})
 
@@ -215,7 +215,7 @@ def _verdict(
 ) -> tuple[bool, str]:
     measured = f"{metric} {value:.3f} (95 % interval {ends[0]:.3f} to {ends[1]:.3f}, {n_rows} rows)"
     if baseline is None:
-        return False, f"{measured}, the holdout's figure is not known"
+        return False, f"{measured}, its value on the holdout is unknown"
     if metric in LOSSES:
         dropped = value >= baseline + drop and ends[0] > baseline
     else:

@@ -1,1 +1,1 @@
-"""Reports for people, drawn by Evidently, and the two files of record."""
+"""Reports drawn by Evidently, and the record files."""

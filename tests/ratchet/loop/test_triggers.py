@@ -340,7 +340,7 @@ def test_without_a_baseline_the_quality_trigger_does_not_fire(stream: Stream) ->
     labels(stream, 40, truth="virginica")
     finding = found(QualityDropped().check(given(stream, only(quality_drop={**QUALITY, "k": 1}))))
     assert not finding.fires
-    assert finding.line.endswith(" rows), the holdout's figure is not known)")
+    assert finding.line.endswith(" rows), its value on the holdout is unknown)")
 
 
 def test_the_primary_metric_decides_by_default(stream: Stream) -> None:

@@ -355,7 +355,7 @@ def test_a_loss_drops_by_rising(error: float, dropped: bool) -> None:
 def test_without_a_baseline_there_is_no_drop() -> None:
     found = measured(right(0.1, 100), baseline=None)
     assert not found.dropped
-    assert found.reason.endswith("the holdout's figure is not known")
+    assert found.reason.endswith("its value on the holdout is unknown")
 
 
 def test_rows_ordered_by_time_with_clustered_errors_have_a_wider_interval() -> None:
