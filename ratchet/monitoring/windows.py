@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # the service and the status read windows without the librari
     from ratchet.monitoring.drift.report import DriftReport
     from ratchet.monitoring.live_quality import Quality
 
+_QUALITY_COLUMNS = {"version", "n_rows", "metric", "value", "low", "high", "estimate", "dropped"}
+
 
 def record_drift_window(store: Store, model: str, version: str, report: DriftReport, first: str, last: str) -> bool:
     """Store the verdict on a window of production rows; return whether it was not stored before.
@@ -49,17 +51,10 @@ def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> b
             connection,
             quality_results,
             model=model,
-            version=found.version,
             last_seq=last_seq,
-            n_rows=found.n_rows,
-            metric=found.metric,
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            estimate=found.estimate,
-            dropped=found.dropped,
             report=found.model_dump(mode="json"),
             created_at=store.now(connection),
+            **found.model_dump(include=_QUALITY_COLUMNS),
         )
 
 

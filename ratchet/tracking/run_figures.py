@@ -19,20 +19,13 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#
 
 def confusion_figure(evaluation: Evaluation) -> Figure:
     """Draw the confusion matrix of a classification, with the counts in the cells."""
-    counts = np.array(evaluation.confusion)
+    from sklearn.metrics import ConfusionMatrixDisplay
+
     labels = [str(label) for label in evaluation.labels or ()]
     side = max(3.6, 0.7 * len(labels) + 1.8)
     figure, axes = canvas(side + 0.6, side)
-    axes.imshow(counts, cmap="Blues", vmin=0)
-    for (row, column), count in np.ndenumerate(counts):
-        axes.text(
-            column, row, str(count), ha="center", va="center", color="white" if count > counts.max() / 2 else "black"
-        )
-    axes.set_xticks(
-        range(len(labels)), labels, rotation=45 if len(labels) > 3 else 0, ha="right" if len(labels) > 3 else "center"
-    )
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="predicted", ylabel="true")
+    display = ConfusionMatrixDisplay(np.array(evaluation.confusion), display_labels=labels)
+    display.plot(ax=axes, cmap="Blues", colorbar=False, xticks_rotation=45 if len(labels) > 3 else 0)
     axes.set_title(
         f"{evaluation.primary_metric} {evaluation.primary:.3f} on {evaluation.n_rows} held-out rows", fontsize=10
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-import time
+import timeit
 from collections.abc import Callable
 
 import pandas as pd
@@ -113,9 +113,4 @@ def _median_latency(package: Package, row: pd.DataFrame) -> float:
 
 def _median_ms(call: Callable[[], object]) -> float:
     call()
-    times = []
-    for _ in range(_LATENCY_CALLS):
-        start = time.perf_counter()
-        call()
-        times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
+    return statistics.median(timeit.repeat(call, number=1, repeat=_LATENCY_CALLS)) * 1000
