@@ -6,7 +6,6 @@ import contextlib
 import re
 import shutil
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from ratchet.loop.training_runs import TRIGGER_NAMES, TrainingRuns
 from ratchet.monitoring.drift.report import DriftReport
 from ratchet.monitoring.live_quality import Quality
 from ratchet.monitoring.windows import record_drift_window, record_quality
+from ratchet.registry.model_version import Version
 from ratchet.registry.promotion_ledger import Entry, Ledger
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
@@ -118,9 +118,17 @@ def test_runs_are_counted_by_state_and_by_each_trigger_that_fired(store: Store) 
 
 
 def entered(store: Store, kind: str, state: str, version: str, operation: str | None = None) -> Entry:
-    """An entry of the ledger."""
-    values = {"kind": kind, "to_version": version, "reason": "r", "actor": "a", "token": 0}
-    return Ledger(store, "iris").record(state, operation_id=operation or uuid.uuid4().hex, **values)  # type: ignore[arg-type]
+    """Add an entry to the ledger, as the pointer does."""
+    registered = Version("iris", version, "run", "digest", "None")
+    return Ledger(store, "iris").record(
+        kind,  # type: ignore[arg-type]
+        state,  # type: ignore[arg-type]
+        registered,
+        before=None,
+        reason="r",
+        actor="a",
+        operation_id=operation,
+    )
 
 
 def test_changes_of_production_are_counted_by_kind_and_the_newest_completed_one_is_exported(store: Store) -> None:
