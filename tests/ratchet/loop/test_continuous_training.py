@@ -156,7 +156,7 @@ def test_an_earlier_snapshot_can_be_trained_on_repeatedly(recovered: Recovered, 
 
 KILLED_AT = (
     "after_intent",
-    "after_truth",
+    "after_stage",
     "after_completion",
     *(pytest.param(place, marks=pytest.mark.exhaustive) for place in ("after_snapshot", "after_pipeline")),
 )
