@@ -52,7 +52,7 @@ def run_on_snapshot(config: ContinuousTrainingConfig, settings: Settings, versio
     plan_training(config)
     bring_snapshot(settings, version, ROOT)
     store = open_store(settings)
-    with leases.kept(store, TrainingRuns(store, config.model).lease_name, LEASE):
+    with leases.held(store, TrainingRuns(store, config.model).lease_name, LEASE, wait=0.0, renewed=True):
         return _train(config, settings, describe_snapshot(settings, version), None, **how)
 
 
@@ -85,7 +85,7 @@ def run_continuous(
         require_remote(ROOT, settings.dvc_remote)
     store = open_store(settings)
     runs = TrainingRuns(store, config.model)
-    with leases.kept(store, runs.lease_name, LEASE):
+    with leases.held(store, runs.lease_name, LEASE, wait=0.0, renewed=True):
         run = _wanted(runs, store, config, settings, number)
         if run.state == "open":
             run = runs.begin(run, config_hash(config))

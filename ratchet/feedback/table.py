@@ -8,7 +8,6 @@ watermark can be read again for ever.
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from ratchet.store.database import Store
 from ratchet.store.tables import feedback, predictions
 
 # PostgreSQL gives numbers when rows are written and not when they are committed; one writer at a time makes it one.
-_LOCK = zlib.crc32(b"ratchet.feedback")
+_LOCK = "ratchet.feedback"
 # So many ids in one statement.
 _MOST_IDS = 500
 
@@ -203,9 +202,7 @@ def recording(store: Store) -> Iterator[FeedbackBook]:
     ------
     StateError: the store cannot be written; nothing was recorded.
     """
-    with store.transaction() as connection:
-        if not store.is_sqlite:
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    with store.transaction(lock=_LOCK) as connection:
         yield FeedbackBook(connection)
 
 

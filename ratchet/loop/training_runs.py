@@ -135,7 +135,7 @@ class TrainingRuns:
         """
         key = {"model": self._model, "watermark": watermark, "config_hash": config_hash}
         newest = sa.select(sa.func.max(training_runs.c.id)).where(self._mine)
-        with self._store.exclusive(f"opening of {self.lease_name}"), self._store.transaction() as connection:
+        with self._store.transaction(lock=f"opening of {self.lease_name}") as connection:
             if after is not None and (connection.scalar(newest) or 0) != after:
                 return None
             new = {**key, "state": "open", "reason": reason, "triggers": ",".join(triggers)}

@@ -258,8 +258,7 @@ class ProductionPointer:
         ------
         StateError: the lease was lost.
         """
-        with self.store.exclusive(self.lease_name):
-            leases.check(self.store, lease)
+        with leases.fenced(self.store, lease):
             yield
 
     @contextmanager

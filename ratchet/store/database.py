@@ -26,7 +26,6 @@ from ratchet.store.sqlite_write_queue import Line
 HEAD = "0004"
 # A table of our own, since MLflow, which may share the database, has one named alembic_version.
 VERSION_TABLE = "ratchet_alembic_version"
-_LOCK_NOT_AVAILABLE = "55P03"
 # How long a writer waits for another, in seconds.
 BUSY = 30.0
 # The longest stay in the line of SQLite's writers, in seconds.
@@ -85,8 +84,12 @@ class Store:
         return engine
 
     @contextmanager
-    def transaction(self) -> Iterator[sa.Connection]:
-        """A transaction that may write; on SQLite it takes the one write lock at its start.
+    def transaction(self, lock: str | None = None) -> Iterator[sa.Connection]:
+        """Open a transaction that may write; on SQLite it takes the one write lock at its start.
+
+        Parameters
+        ----------
+        lock: a name; PostgreSQL runs one transaction with this name at a time, SQLite one transaction in any case.
 
         Raises
         ------
@@ -94,6 +97,8 @@ class Store:
         """
         try:
             with self.turn(), self.engine.begin() as connection:
+                if lock is not None and not self.is_sqlite:
+                    connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(lock.encode()))))
                 yield connection
         except IntegrityError:
             raise
@@ -159,45 +164,11 @@ class Store:
         except DBAPIError as error:
             raise StateError(f"the store {self.place}: {one_line(error)}") from None
 
-    @contextmanager
-    def exclusive(self, name: str, timeout: float | None = None) -> Iterator[None]:
-        """Hold a lock of this name that all processes on this store share, and that dies with its holder.
-
-        On SQLite it is a lock file beside the database, on PostgreSQL an advisory lock; unlike a row lock,
-        neither keeps other writers out of the store.
-
-        Raises
-        ------
-        StateError: it was not free in time.
-        """
-        timeout = self._timeout if timeout is None else timeout
-        busy = StateError(f"{name} is locked by another process for over {timeout:g} s: wait for it, or end it")
-        if self.is_sqlite:
-            from filelock import FileLock, Timeout
-
-            try:
-                with FileLock(f"{self._url.database}.{zlib.crc32(name.encode()):08x}.lock", timeout=timeout):
-                    yield
-            except Timeout:
-                raise busy from None
-            except PermissionError as error:
-                raise StateError(f"the lock {error.filename}: {error.strerror}") from None
-            return
-        with self.transaction() as connection:
-            connection.execute(sa.text(f"SET LOCAL lock_timeout = {int(timeout * 1000)}"))
-            try:
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(name.encode()))))
-            except DBAPIError as error:
-                if getattr(error.orig, "pgcode", None) == _LOCK_NOT_AVAILABLE:
-                    raise busy from None
-                raise
-            yield
-
     def now(self, connection: sa.Connection) -> float:
         """Seconds since the epoch, by the one clock that all holders of a lease share."""
         if self.is_sqlite:
             return time.time()
-        return float(connection.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")) or 0)
+        return float(connection.scalar(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))) or 0)
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
         """Insert a row unless its key is there already; whether it was inserted."""
@@ -213,25 +184,26 @@ class Store:
             connection.execute(f"PRAGMA {pragma}")
 
     def _migrate(self) -> None:
-        if self._revision() == HEAD:
-            return
-        with self.exclusive("migration"):
-            found = self._revision()
+        with self.reading() as connection:
+            if _revision(connection) == HEAD:
+                return
+        with self.transaction(lock="migration") as connection:
+            found = _revision(connection)
             if found is not None and found > HEAD:
                 raise StateError(
                     f"the store {self.place} has schema {found}, this Ratchet knows up to {HEAD}:"
                     " upgrade Ratchet, or point RATCHET_DATABASE_URL at another store"
                 )
             if found != HEAD:
-                _upgrade(self)
+                _upgrade(connection)
 
-    def _revision(self) -> str | None:
-        """The schema's revision, found without Alembic, whose import a fresh schema alone has to pay."""
-        with self.reading() as connection:
-            if not sa.inspect(connection).has_table(VERSION_TABLE):
-                return None
-            found = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
-            return None if found is None else str(found)
+
+def _revision(connection: sa.Connection) -> str | None:
+    """Return the schema's revision; read without Alembic, since importing it takes longer than opening a store."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    revision: str | None = connection.scalar(sa.select(sa.table(VERSION_TABLE, sa.column("version_num"))))
+    return revision
 
 
 def _parsed(url: str) -> sa.URL:
@@ -264,15 +236,14 @@ def open_store(settings: Settings, timeout: float | None = None) -> Store:
     return Store(settings.store_url, settings.store_timeout if timeout is None else timeout)
 
 
-def _upgrade(store: Store) -> None:
+def _upgrade(connection: sa.Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with store.transaction() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -1,7 +1,7 @@
-"""Leases: the right to do something alone for a while, with a fencing token.
+"""Leases: the exclusive right to a named task, with an expiry and a fencing token.
 
-Each grant of a lease has a higher token than the one before. Whoever was paused past its lease finds, before it
-writes, that its token is no longer the newest, and stops. (M. Kleppmann, "How to do distributed locking", 2016.)
+Each grant of a lease has a higher token than the one before. A holder that was paused past its lease finds a newer
+token before it writes, and stops. (M. Kleppmann, "How to do distributed locking", 2016.)
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import socket
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -28,9 +30,10 @@ from ratchet.store.tables import leases
 
 logger = logging.getLogger(__name__)
 
-# Long enough to download and check a package, in seconds.
+# Seconds; the first is long enough to download and verify a package.
 TTL = 60.0
 WAIT = 30.0
+# Seconds between two attempts to take a lease; random, so that waiting processes do not retry in step.
 _POLL = (0.02, 0.1)
 
 
@@ -40,8 +43,8 @@ class Lease:
 
     Attributes
     ----------
-    name: what it is for.
-    holder: who has it, unique to one grant.
+    name: the task.
+    holder: host, process and grant; unique to one grant.
     token: higher than that of every earlier grant.
     """
 
@@ -51,166 +54,169 @@ class Lease:
 
 
 @contextmanager
-def held(store: Store, name: str, ttl: float = TTL, wait: float = WAIT) -> Iterator[Lease]:
-    """Hold a lease for the time of a block.
+def held(store: Store, name: str, ttl: float = TTL, wait: float = WAIT, *, renewed: bool = False) -> Iterator[Lease]:
+    """Hold a lease while a block runs.
 
     Parameters
     ----------
-    store: where leases are.
-    name: what the lease is for.
-    ttl: seconds until somebody else may take it, should this process die or stop.
+    store: the store that all holders share.
+    name: the task.
+    ttl: seconds after which another process may take the lease if this one dies or hangs.
     wait: seconds to wait for another holder.
+    renewed: renew the lease in a thread, for a block that may take longer than ``ttl``. A process that is stopped for
+        longer than ``ttl`` still loses the lease.
 
     Raises
     ------
-    StateError: somebody else held it all the while.
-    """
-    lease = acquire(store, name, ttl, wait)
-    try:
-        yield lease
-    finally:
-        release(store, lease)
-
-
-def acquire(store: Store, name: str, ttl: float = TTL, wait: float = WAIT) -> Lease:
-    """Take a lease, waiting for its holder to release it or to let it expire.
-
-    Raises
-    ------
-    StateError: somebody else held it all the while; says who and for how long.
-    """
-    holder = f"{socket.gethostname()}:{os.getpid()}:{_machine()}:{uuid.uuid4().hex[:8]}"
-    deadline = time.monotonic() + wait
-    while True:
-        found = _try(store, name, holder, ttl)
-        if isinstance(found, Lease):
-            return found
-        if time.monotonic() >= deadline:
-            other, left = found
-            raise StateError(f"{name} is held by {other} for another {left:.0f} s at most: wait, or end that process")
-        time.sleep(random.uniform(*_POLL))  # noqa: S311 - jitter, not a secret
-
-
-@contextmanager
-def kept(store: Store, name: str, ttl: float, wait: float = 0.0) -> Iterator[Lease]:
-    """Hold a lease for the time of a block, however long that takes: a thread renews it.
-
-    Whoever is stopped for longer than ``ttl`` loses it; what must not be done twice has to be safe against that by
-    itself, as a promotion is by its operation id.
-
-    Raises
-    ------
-    StateError: somebody else held it all the while.
+    StateError: another process held the lease for the whole of ``wait``.
     """
     lease = acquire(store, name, ttl, wait)
     done = threading.Event()
-
-    def renew_until_done() -> None:
-        while not done.wait(ttl / 4):
-            try:
-                if not renew(store, lease, ttl):
-                    logger.error("the lease on %s was taken over by somebody else", name)
-                    return
-            except StateError as error:  # the store may be back before the lease runs out
-                logger.warning("the lease on %s could not be renewed: %s", name, error)
-
-    thread = threading.Thread(target=renew_until_done, name="lease", daemon=True)
-    thread.start()
+    thread = threading.Thread(target=_renew_until, args=(done, store, lease, ttl), name="lease", daemon=True)
+    if renewed:
+        thread.start()
     try:
         yield lease
     finally:
         done.set()
-        thread.join()
+        if renewed:
+            thread.join()
         try:
             release(store, lease)
-        except StateError as error:  # what the block has to say goes before; the lease runs out
-            logger.warning("the lease on %s could not be given back: %s", name, error)
+        except StateError as error:  # must not replace an error of the block; the lease expires
+            logger.warning("the lease on %s was not released: %s", name, error)
 
 
-def renew(store: Store, lease: Lease, ttl: float) -> bool:
-    """Hold a lease for another while; whether it is still ours."""
-    mine = sa.and_(leases.c.name == lease.name, leases.c.token == lease.token, leases.c.holder.is_not(None))
-    with store.transaction() as connection:
-        expires = store.now(connection) + ttl
-        return connection.execute(sa.update(leases).where(mine).values(expires_at=expires)).rowcount == 1
-
-
-def holder(store: Store, name: str) -> str | None:
-    """Who holds a lease just now; None where it is free."""
-    with store.reading() as connection:
-        row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
-        if row is None or row.holder is None or row.expires_at <= store.now(connection) or _is_gone(row.holder):
-            return None
-        return str(row.holder)
-
-
-def release(store: Store, lease: Lease) -> None:
-    """Give a lease back; if somebody else has it by now, it stays theirs."""
-    mine = sa.and_(leases.c.name == lease.name, leases.c.token == lease.token)
-    with store.transaction() as connection:
-        connection.execute(sa.update(leases).where(mine).values(holder=None, expires_at=0.0))
-
-
-def check(store: Store, lease: Lease) -> None:
-    """Make sure that a lease is still ours, before something is written under it.
-
-    Call it inside ``store.exclusive(lease.name)``: nobody can take the lease over until that is left.
+def acquire(store: Store, name: str, ttl: float = TTL, wait: float = WAIT) -> Lease:
+    """Take a lease, waiting until its holder releases it or it expires.
 
     Raises
     ------
-    StateError: it was taken over; nothing may be written any more.
+    StateError: another process, which the message names, held the lease for the whole of ``wait``.
     """
+    holder = f"{socket.gethostname()}:{os.getpid()}:{_process_namespace()}:{uuid.uuid4().hex[:8]}"
+    deadline = time.monotonic() + wait
+    while True:
+        found = _grant(store, name, holder, ttl)
+        if isinstance(found, Lease):
+            return found
+        if time.monotonic() >= deadline:
+            raise StateError(found)
+        time.sleep(random.uniform(*_POLL))  # noqa: S311 - jitter, not a secret
+
+
+@contextmanager
+def fenced(store: Store, lease: Lease) -> Iterator[None]:
+    """Keep a lease from being granted to another process while a block writes under it, even past its expiry.
+
+    The operating system or the database frees the lock behind this when the process dies.
+
+    Raises
+    ------
+    StateError: another process has taken the lease; nothing may be written.
+    """
+    # PostgreSQL locks the lease's row until the transaction ends. On SQLite that would block all other writers.
+    opened: AbstractContextManager[sa.Connection] = store.reading() if store.is_sqlite else store.transaction()
+    with _lock_file(store, lease.name), opened as connection:
+        token = connection.scalar(sa.select(leases.c.token).where(leases.c.name == lease.name).with_for_update())
+        # An expired lease that nobody has taken is still good: nobody can take it inside this block.
+        if token != lease.token:
+            who = f"the lease on {lease.name} (token {lease.token})"
+            raise StateError(f"{who} was taken over by another process; try again")
+        yield
+
+
+def renew(store: Store, lease: Lease, ttl: float) -> bool:
+    """Extend a lease to ``ttl`` seconds from now; return False if it was released or taken by another process."""
+    with store.transaction() as connection:
+        mine = sa.update(leases).where(_granted_as(lease), leases.c.holder.is_not(None))
+        return connection.execute(mine.values(expires_at=store.now(connection) + ttl)).rowcount == 1
+
+
+def release(store: Store, lease: Lease) -> None:
+    """Release a lease, unless another process has taken it."""
+    with store.transaction() as connection:
+        connection.execute(sa.update(leases).where(_granted_as(lease)).values(holder=None, expires_at=0.0))
+
+
+def holder(store: Store, name: str) -> str | None:
+    """Return the holder of a lease; None if it is free or has expired."""
     with store.reading() as connection:
-        row = connection.execute(sa.select(leases).where(leases.c.name == lease.name)).one_or_none()
-    # A lease that ran out and that nobody took is still good: nobody can take it while we are in here.
-    if row is None or row.token != lease.token:
-        raise StateError(f"the lease on {lease.name} (token {lease.token}) was taken over by somebody else; try again")
+        row = connection.execute(_named(name)).one_or_none()
+        return None if row is None or _is_free(row, store.now(connection)) else str(row.holder)
 
 
 def expired(store: Store, name: str) -> str | None:
-    """The holder of a lease that was not given back and is not held any more, as after a crash; None if none."""
+    """Return the holder of a lease that expired without being released, as after a crash; None if there is none."""
     with store.reading() as connection:
-        row = connection.execute(sa.select(leases).where(leases.c.name == name)).one_or_none()
-        if row is None or row.holder is None:
-            return None
-        if row.expires_at > store.now(connection) and not _is_gone(row.holder):
+        row = connection.execute(_named(name)).one_or_none()
+        if row is None or row.holder is None or not _is_free(row, store.now(connection)):
             return None
         return str(row.holder)
 
 
-def _try(store: Store, name: str, holder: str, ttl: float) -> Lease | tuple[str, float]:
-    """The lease, or who holds it and for how many seconds at most."""
-    with store.exclusive(name), store.transaction() as connection:
-        now = store.now(connection)
+def _grant(store: Store, name: str, holder: str, ttl: float) -> Lease | str:
+    """Grant a lease if it is free; else return who holds it, as a message."""
+    with _lock_file(store, name), store.transaction() as connection:
         store.insert_new(connection, leases, name=name, holder=None, token=0, expires_at=0.0)
-        row = connection.execute(sa.select(leases).where(leases.c.name == name)).one()
-        if row.holder is not None and row.expires_at > now and not _is_gone(row.holder):
-            return str(row.holder), row.expires_at - now
+        row = connection.execute(_named(name).with_for_update()).one()
+        now = store.now(connection)
+        if not _is_free(row, now):
+            left = row.expires_at - now
+            return f"{name} is held by {row.holder} for another {left:.0f} s at most: wait, or end that process"
         token = int(row.token) + 1
-        connection.execute(
-            sa.update(leases).where(leases.c.name == name).values(holder=holder, token=token, expires_at=now + ttl)
-        )
+        values = {"holder": holder, "token": token, "expires_at": now + ttl}
+        connection.execute(sa.update(leases).where(leases.c.name == name).values(**values))
         return Lease(name, holder, token)
 
 
-@functools.cache
-def _machine() -> str:
-    """A name for the machine since it was started, and the container on it; empty where that cannot be known.
+@contextmanager
+def _lock_file(store: Store, name: str) -> Iterator[None]:
+    """Lock the file of a lease beside an SQLite store."""
+    if not store.is_sqlite:
+        yield
+        return
+    from filelock import FileLock, Timeout
 
-    Where two processes have the same, the process ids of one mean the same to the other.
-    """
+    lock = FileLock(f"{store.engine.url.database}.{zlib.crc32(name.encode()):08x}.lock")
     try:
-        started = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        processes = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        return ""
-    return hashlib.sha256(f"{started}/{processes}".encode()).hexdigest()[:8]
+        lock.acquire(timeout=WAIT)
+    except Timeout:
+        raise StateError(f"{name} is locked by another process for over {WAIT:g} s: wait, or end it") from None
+    except PermissionError as error:
+        raise StateError(f"the lock {error.filename}: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _is_gone(holder: str) -> bool:
-    """Whether a holder was a process of this machine and container that has ended; its lease need not run out."""
+def _renew_until(done: threading.Event, store: Store, lease: Lease, ttl: float) -> None:
+    while not done.wait(ttl / 4):
+        try:
+            if not renew(store, lease, ttl):
+                logger.error("the lease on %s was taken over by another process", lease.name)
+                return
+        except StateError as error:  # the store may be back before the lease expires
+            logger.warning("the lease on %s was not renewed: %s", lease.name, error)
+
+
+def _named(name: str) -> sa.Select[Any]:
+    return sa.select(leases).where(leases.c.name == name)
+
+
+def _granted_as(lease: Lease) -> sa.ColumnElement[bool]:
+    return sa.and_(leases.c.name == lease.name, leases.c.token == lease.token)
+
+
+def _is_free(row: sa.Row[Any], now: float) -> bool:
+    return row.holder is None or row.expires_at <= now or _has_ended(row.holder)
+
+
+def _has_ended(holder: str) -> bool:
+    """Whether a holder was a process of this machine and container that has ended, so that its lease is free."""
     parts = holder.rsplit(":", 3)
-    if len(parts) < 4 or not parts[2] or parts[2] != _machine():
+    if len(parts) < 4 or not parts[2] or parts[2] != _process_namespace():
         return False
     try:
         os.kill(int(parts[1]), 0)
@@ -219,3 +225,17 @@ def _is_gone(holder: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+@functools.cache
+def _process_namespace() -> str:
+    """Return a name for this boot of the machine and this container; empty if the system has none.
+
+    Only processes with the same name can compare process ids.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{boot}/{namespace}".encode()).hexdigest()[:8]

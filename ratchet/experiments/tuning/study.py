@@ -87,7 +87,7 @@ def run_study(
     with ExitStack() as stack:
         book = StudyBook(settings, config, data_version)
         stack.callback(book.close)
-        stack.enter_context(leases.kept(open_store(settings), f"study/{book.name}", LEASE))
+        stack.enter_context(leases.held(open_store(settings), f"study/{book.name}", LEASE, wait=0.0, renewed=True))
         known = [book.record(trial) for trial in book.trials() if trial.state.is_finished()]
         for record in known:
             listener(record)
