@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     poll_interval: float = Field(default=5.0, gt=0)
     durability: Literal["strict", "spill"] = "spill"
     log_patience: float = Field(default=1.0, gt=0)
-    relay: Path | None = None
     request_timeout: float = Field(default=30.0, gt=0)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
     max_batch_rows: int = Field(default=10_000, ge=1, le=20_000)

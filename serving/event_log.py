@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from ratchet.feedback.group_commit import Told
+from ratchet.feedback.feedback_log import Outcome
 from ratchet.feedback.table import Recorded
 from ratchet.inference.prediction_log import Rows
 from ratchet.store.timestamps import iso_utc
@@ -35,7 +35,7 @@ class EventLog:
         if self._enabled:
             self._write([self._prediction(rows) for rows in requests])
 
-    def log_feedback(self, outcomes: Sequence[Told]) -> None:
+    def log_feedback(self, outcomes: Sequence[Outcome]) -> None:
         """Write a line for each answer that is durable and not a repetition."""
         if self._enabled:
             results = (result for _, result in outcomes if isinstance(result, Recorded))
@@ -65,17 +65,17 @@ class EventLog:
 
     @staticmethod
     def _feedback(result: Recorded) -> dict[str, Any]:
-        standing = result.standing
+        current = result.current
         return {
-            "time": _timestamp(standing.created_at),
+            "time": _timestamp(current.created_at),
             "level": "info",
             "event": "feedback",
-            "prediction_id": standing.prediction_id,
-            "model": standing.model,
-            "version": standing.version,
+            "prediction_id": current.prediction_id,
+            "model": current.model,
+            "version": current.version,
             "status": result.status,
-            "source": standing.source,
-            "revision": standing.revision,
+            "source": current.source,
+            "revision": current.revision,
         }
 
 

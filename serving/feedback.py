@@ -9,7 +9,7 @@ from typing import Any
 from ratchet.errors import InputError
 from ratchet.feedback.requests import read_feedback, read_feedback_batch, read_prediction_id
 from ratchet.feedback.table import Recorded as RecordedFeedback
-from ratchet.feedback.table import Result, Served
+from ratchet.feedback.table import Result, ServedModel
 from ratchet.store.timestamps import iso_utc
 from serving.responses import JsonResponse, reply_to_error
 from serving.schemas import Link, Recorded
@@ -54,7 +54,7 @@ class FeedbackHandlers:
         return JsonResponse(link)
 
 
-def served_model(worker: Worker) -> Served:
+def served_model(worker: Worker) -> ServedModel:
     """Return the model that a worker accepts feedback for.
 
     Raises
@@ -63,7 +63,7 @@ def served_model(worker: Worker) -> Served:
     """
     runtime = worker.runtime
     labels = runtime.schema.labels
-    return Served(runtime.model, None if labels is None else tuple(labels))
+    return ServedModel(runtime.model, None if labels is None else tuple(labels))
 
 
 def _status(result: RecordedFeedback) -> int:
@@ -71,13 +71,13 @@ def _status(result: RecordedFeedback) -> int:
 
 
 def _recorded(result: RecordedFeedback) -> Recorded:
-    standing = result.standing
+    current = result.current
     return {
-        "prediction_id": standing.prediction_id,
-        "target": standing.target,
-        "correct": standing.correct,
-        "revision": standing.revision,
-        "model": {"name": standing.model, "version": standing.version},
+        "prediction_id": current.prediction_id,
+        "target": current.target,
+        "correct": current.correct,
+        "revision": current.revision,
+        "model": {"name": current.model, "version": current.version},
         "status": result.status,
     }
 

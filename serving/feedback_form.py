@@ -22,9 +22,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 
 from ratchet.errors import InputError, Problem
+from ratchet.feedback.ground_truth import Feedback, label_from_text
 from ratchet.feedback.signed_links import ExpiredLinkError, LinkError
-from ratchet.feedback.table import Case, ContradictionError, Recorded
-from ratchet.feedback.truth import Feedback, label_from_text
+from ratchet.feedback.table import ContradictionError, PredictionForReview, Recorded
 from serving.feedback import served_model
 from serving.json_endpoint import CLIENT_CLOSED_REQUEST
 from serving.request_body import FORM, read_body
@@ -69,40 +69,40 @@ class FeedbackForm:
             return _render("page.html", {"title": title, "sentence": reply.body["error"]}, reply.status, reply.headers)
 
     async def _form(self, token: str, status: int = 200) -> Response:
-        prediction_id, case = await self._find(token)
-        predicted, standing = case.predicted, case.standing
-        chosen = predicted.prediction if standing is None or standing.target is None else standing.target
-        shown = None if standing is None else "the prediction is wrong" if standing.target is None else standing.target
+        prediction_id, found = await self._find(token)
+        predicted, current = found.predicted, found.current
+        chosen = predicted.prediction if current is None or current.target is None else current.target
+        shown = None if current is None else "the prediction is wrong" if current.target is None else current.target
         values = {
             "token": token,
             "choices": None if predicted.labels is None else [str(label) for label in predicted.labels],
             "chosen": str(chosen),
-            "features": [(name, str(value)[:_MAX_SHOWN_CHARACTERS]) for name, value in case.features.items()],
+            "features": [(name, str(value)[:_MAX_SHOWN_CHARACTERS]) for name, value in found.features.items()],
             "standing": shown,
-            "revision": standing.revision if standing else 0,
+            "revision": current.revision if current else 0,
             "changed": status == HTTPStatus.CONFLICT,
         }
-        return _render("form.html", values | self._prediction(prediction_id, case), status)
+        return _render("form.html", values | self._prediction(prediction_id, found), status)
 
     async def _record(self, request: Request) -> Response:
         settings = self._worker.settings
         limits = settings.max_body_bytes, settings.request_timeout
         fields = _parse_fields(await read_body(request.headers.raw, request.receive, *limits, FORM))
         token = fields.get("token", "")
-        prediction_id, case = await self._find(token)
+        prediction_id, found = await self._find(token)
         if "target" not in fields:
             raise InputError([Problem("target", "Field required")])
-        target = label_from_text(fields["target"], case.predicted)
-        feedback = Feedback(prediction_id, target, correction=True, seen=_revision(fields), source="link")
+        target = label_from_text(fields["target"], found.predicted)
+        feedback = Feedback(prediction_id, target, correction=True, expected_revision=_revision(fields), source="link")
         (result,) = await self._worker.feedback.record([feedback], served_model(self._worker))
         if isinstance(result, ContradictionError):
             self._worker.metrics.count_error(reply_to_error(result).kind)
             return await self._form(token, HTTPStatus.CONFLICT)
         if not isinstance(result, Recorded):
             raise result
-        return _render("thanks.html", {"standing": result.standing.target} | self._prediction(prediction_id, case))
+        return _render("thanks.html", {"standing": result.current.target} | self._prediction(prediction_id, found))
 
-    async def _find(self, token: str) -> tuple[str, Case]:
+    async def _find(self, token: str) -> tuple[str, PredictionForReview]:
         try:
             prediction_id = self._worker.links.prediction_id(token)
         except ExpiredLinkError:
@@ -111,13 +111,13 @@ class FeedbackForm:
             raise HTTPException(403, "it is incomplete or was changed: open it exactly as it was sent") from None
         return prediction_id, await self._worker.feedback.find(prediction_id, served_model(self._worker))
 
-    def _prediction(self, prediction_id: str, case: Case) -> dict[str, Any]:
+    def _prediction(self, prediction_id: str, found: PredictionForReview) -> dict[str, Any]:
         return {
             "title": "Was this prediction right?",
             "prediction_id": prediction_id,
-            "model": case.predicted.model,
-            "version": case.predicted.version,
-            "prediction": str(case.predicted.prediction),
+            "model": found.predicted.model,
+            "version": found.predicted.version,
+            "prediction": str(found.predicted.prediction),
             "target": self._worker.runtime.schema.target,
         }
 

@@ -20,7 +20,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from ratchet.feedback.group_commit import Told
+from ratchet.feedback.feedback_log import Outcome
 from ratchet.feedback.table import ContradictionError, Recorded
 from ratchet.inference.prediction_log import Rows
 from serving.latency_window import LatencyWindow
@@ -150,14 +150,14 @@ class Metrics:
                     if row["score"] is not None:
                         _scores.observe(row["model"], row["score"])
 
-    def count_feedback(self, outcomes: Sequence[Told]) -> None:
+    def count_feedback(self, outcomes: Sequence[Outcome]) -> None:
         """Count feedback that is durable or contradicts durable feedback."""
         with self._lock:
             for feedback, result in outcomes:
                 if isinstance(result, Recorded | ContradictionError):
                     status = result.status if isinstance(result, Recorded) else "contradicted"
-                    standing = result.standing
-                    self._feedback[standing.model, standing.version, feedback.source, status] += 1
+                    current = result.current
+                    self._feedback[current.model, current.version, feedback.source, status] += 1
 
     def flush(self) -> None:
         """Add the counts of this process to the shared counters; for the event loop's thread."""

@@ -11,8 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ratchet.errors import InputError, UnavailableError
-from ratchet.feedback.table import ContradictionError, UnknownPredictionError
-from ratchet.feedback.table import Standing as StandingFeedback
+from ratchet.feedback.table import ContradictionError, CurrentFeedback, UnknownPredictionError
 from ratchet.store.timestamps import iso_utc
 from serving.schemas import Contradiction, Detail, ErrorBody, Standing
 
@@ -82,7 +81,7 @@ def reply_to_error(error: Exception) -> ErrorReply:
         case UnknownPredictionError():
             return ErrorReply(404, {"error": str(error)}, "unknown")
         case ContradictionError():
-            contradiction: Contradiction = {"error": str(error), "standing": _standing(error.standing)}
+            contradiction: Contradiction = {"error": str(error), "standing": _standing(error.current)}
             return ErrorReply(409, contradiction, "contradiction")
     logger.error("a request failed", exc_info=error)
     return ErrorReply(500, {"error": "the service failed on this request; see its log"}, "internal")
@@ -95,12 +94,12 @@ def with_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return present + [header for header in (*SECURITY_HEADERS, DENY_ALL_POLICY) if header[0] not in names]
 
 
-def _standing(standing: StandingFeedback) -> Standing:
+def _standing(current: CurrentFeedback) -> Standing:
     return {
-        "prediction_id": standing.prediction_id,
-        "target": standing.target,
-        "correct": standing.correct,
-        "revision": standing.revision,
-        "source": standing.source,
-        "created_at": iso_utc(standing.created_at, "milliseconds"),
+        "prediction_id": current.prediction_id,
+        "target": current.target,
+        "correct": current.correct,
+        "revision": current.revision,
+        "source": current.source,
+        "created_at": iso_utc(current.created_at, "milliseconds"),
     }

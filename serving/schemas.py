@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from ratchet.feedback.ground_truth import Label, Source, Status
 from ratchet.feedback.requests import LONGEST_ID
-from ratchet.feedback.truth import Label, Source, Status
 from ratchet.inference.runtime import Runtime
 
 Schema = dict[str, Any]

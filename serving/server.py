@@ -1,12 +1,10 @@
-"""The start of the service: checks of the settings, then the workers and the relay under a supervisor."""
+"""The start of the service: checks of the settings, then the workers under a supervisor."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 import os
 import shutil
-import signal
 import socket
 import sys
 import tempfile
@@ -51,9 +49,8 @@ def serve(settings: Settings) -> None:
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
     metrics = Path(tempfile.mkdtemp(prefix="ratchet-metrics-", dir=memory))
     try:
-        _set_environment(settings, scratch, metrics)
+        _set_environment(settings, metrics)
         roles: list[Role] = [(work, (settings.host, port, str(scratch)))] * settings.workers
-        roles.append((relay, (str(scratch / "relay"),)))
         supervisor = Supervisor(roles, settings.request_timeout + _GRACE, _preloaded(settings))
         if settings.model_path is None:
             supervisor.check(find_model, (str(scratch),), lambda: _announce(settings.host, port))
@@ -98,29 +95,6 @@ def work(host: str, port: int, scratch: str) -> None:
         uvicorn.Server(config).run([listener])
 
 
-def relay(path: str) -> None:
-    """Run the relay, which writes the predictions of all workers.
-
-    Parameters
-    ----------
-    path: of its socket; at most 100 characters, which is the limit of the system.
-    """
-    import uvloop
-
-    from ratchet.inference.write_relay import RelayServer
-    from ratchet.store.database import open_store
-    from serving.json_logging import log_as_json
-
-    # Ctrl-C signals all processes, and the workers still need the relay to write their queues.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    exit_with_parent()
-    settings = load_settings()
-    log_as_json(settings.log_level)
-    server = RelayServer(lambda: open_store(settings, settings.log_patience))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(server.run(Path(path)))
-
-
 def find_model(scratch: str) -> RatchetError | None:
     """Look up the model in the registry; returns the error if there is none.
 
@@ -154,12 +128,11 @@ def _preloaded(settings: Settings) -> list[str]:
     return modules
 
 
-def _set_environment(settings: Settings, scratch: Path, metrics: Path) -> None:
+def _set_environment(settings: Settings, metrics: Path) -> None:
     """Set the variables from which the worker processes read their settings."""
     prepare_environment()
     if settings.serve_model:
         os.environ["RATCHET_SERVE_MODEL"] = settings.serve_model
-    os.environ["RATCHET_RELAY"] = str(scratch / "relay")
     # BentoML reads this when it is imported: no tracing of requests.
     os.environ.setdefault("BENTOML_CONFIG_OPTIONS", "tracing.excluded_urls=.*")
     # The workers share their metrics through files in this folder.

@@ -1,4 +1,4 @@
-"""The parent process of the workers and of the relay: starts them, restarts those that die, and stops them in order.
+"""The parent process of the workers: starts them, restarts those that die, and stops them.
 
 They are forked from a server process that has imported everything, so that the imports are paid once and a worker
 that was killed restarts at once.
@@ -36,7 +36,7 @@ class Supervisor:
 
     Parameters
     ----------
-    roles: a main function and its arguments for each process; the last one is stopped after the others.
+    roles: a main function and its arguments for each process.
     grace: seconds that processes have to stop before they are killed.
     preload: modules that are imported before the fork; importing them must not start threads or open connections.
     """
@@ -118,17 +118,13 @@ class Supervisor:
             self._start(role)
 
     def _stop(self) -> None:
-        """Stop all roles but the last, which they depend on, and then the last one."""
-        last = len(self._roles) - 1
-        for group in (range(last), [last]):
-            processes = [process for process, role in self._running.items() if role in group]
-            for process in processes:
-                process.terminate()
-            deadline = time.monotonic() + self._grace
-            for process in processes:
-                process.join(max(0.0, deadline - time.monotonic()))
-                if process.exitcode is None:
-                    process.kill()
+        for process in self._running:
+            process.terminate()
+        deadline = time.monotonic() + self._grace
+        for process in self._running:
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:
+                process.kill()
 
 
 def _run_check(sender: Connection, main: Check, arguments: tuple[object, ...]) -> None:

@@ -11,11 +11,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from ratchet.errors import ConfigError, RegistryError, UnavailableError
-from ratchet.feedback.group_commit import FeedbackDesk, Told
+from ratchet.feedback.feedback_log import FeedbackLog, Outcome
 from ratchet.feedback.signed_links import Links
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.pointer_follower import Follower
@@ -23,7 +22,6 @@ from ratchet.inference.prediction_log import PredictionLog, Rows
 from ratchet.inference.runtime import Runtime, load_file
 from ratchet.inference.spill_journal import Journal
 from ratchet.inference.worker_cutover import Board
-from ratchet.inference.write_relay import RelayClient
 from ratchet.settings import Settings, load_settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc
@@ -65,13 +63,11 @@ class Worker:
         self.log = PredictionLog(
             lambda: open_store(settings, settings.log_patience),
             journal,
-            RelayClient(Path(settings.relay)) if settings.relay else None,
             spill=settings.durability == "spill",
             timeout=settings.request_timeout,
-            patience=settings.log_patience,
             on_written=self._on_predictions,
         )
-        self.feedback = FeedbackDesk(
+        self.feedback = FeedbackLog(
             self.store, journal, timeout=settings.request_timeout, on_recorded=self._on_feedback
         )
         self._store: Store | None = None
@@ -289,7 +285,7 @@ class Worker:
         self.metrics.count_predictions(requests)
         self._events.log_predictions(requests)
 
-    def _on_feedback(self, outcomes: Sequence[Told]) -> None:
+    def _on_feedback(self, outcomes: Sequence[Outcome]) -> None:
         self.metrics.count_feedback(outcomes)
         self._events.log_feedback(outcomes)
 

@@ -1,1 +1,1 @@
-"""What production says back: answers to predictions, who may give them, and how they are kept."""
+"""Feedback on predictions: the table, its rules, the requests, and the links for people."""

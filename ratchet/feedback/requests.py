@@ -1,19 +1,19 @@
-"""Feedback as clients send it: read from JSON, and refused with the field's name where it is none."""
+"""The JSON bodies of feedback requests, validated."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic import Field as Constraint
 from pydantic_core import PydanticCustomError
 
 from ratchet.errors import InputError, Problem
-from ratchet.feedback.truth import Feedback, Label, Source
+from ratchet.feedback.ground_truth import Feedback, Label, Source
 
-# As many characters as an id has. PostgreSQL cannot compare with the character NUL.
+# The number of characters of an id. PostgreSQL cannot compare with the character NUL.
 LONGEST_ID = 36
 _LONGEST_PATH = 100
 
@@ -26,12 +26,18 @@ def _target(value: Any) -> Label:
     return label
 
 
-class _Said(BaseModel):
-    """One object of feedback."""
+PredictionId = Annotated[str, Constraint(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")]
 
+
+class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    prediction_id: str = Constraint(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")
+
+Body = TypeVar("Body", bound=_Body)
+
+
+class _FeedbackBody(_Body):
+    prediction_id: PredictionId
     target: Annotated[Any, AfterValidator(_target)] = None
     correct: bool = False
     correction: bool = False
@@ -39,86 +45,73 @@ class _Said(BaseModel):
     def feedback(self, source: Source) -> Feedback:
         given = self.model_fields_set
         if not given & {"target", "correct"}:
-            raise InputError([Problem("target", "Field required, or correct in its place")])
+            raise InputError([Problem("target", "Field required, or correct instead of it")])
         correct = self.correct if "correct" in given else None
         return Feedback(self.prediction_id, self.target, correct, self.correction, source)
 
 
-class _Batch(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
+class _BatchBody(_Body):
     feedback: list[Any] = Constraint(min_length=1)
 
 
-class _Asked(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    prediction_id: str = Constraint(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")
+class _LinkBody(_Body):
+    prediction_id: PredictionId
 
 
 def read_feedback(body: bytes, source: Source = "user") -> Feedback:
-    """What somebody says of a prediction, from its JSON.
+    """Return the feedback in a JSON object.
 
     Raises
     ------
-    InputError: names each field that is wrong.
+    InputError: names each wrong field.
     """
-    try:
-        said = _Said.model_validate_json(body)
-    except ValidationError as error:
-        raise _refusal(error) from None
-    _refuse_twice(_keys(body))
-    return said.feedback(source)
+    parsed, keys = _parse(_FeedbackBody, body)
+    _refuse_duplicate(keys)
+    return parsed.feedback(source)
 
 
 def read_feedback_batch(body: bytes, most: int) -> list[Feedback | InputError]:
-    """What somebody says of many predictions, from the JSON ``{"feedback": [{…}, …]}``.
+    """Return the items of the JSON object ``{"feedback": [{…}, …]}``.
 
     Parameters
     ----------
-    most: how many there may be.
+    most: largest number of items.
 
     Returns
     -------
-    In the same order, what is said, or why it cannot be read.
+    In the same order, the feedback, or the error of an item that cannot be read.
 
     Raises
     ------
-    InputError: it is no such batch.
+    InputError: the body is not such an object.
     """
-    try:
-        items = _Batch.model_validate_json(body).feedback
-    except ValidationError as error:
-        raise _refusal(error) from None
+    parsed, keys = _parse(_BatchBody, body)
+    items = parsed.feedback
     if len(items) > most:
         raise InputError([Problem("feedback", f"List should have at most {most} items, not {len(items)}")])
-    keys = _keys(body)
-    _refuse_twice(keys)
+    _refuse_duplicate(keys)
     return [_read_item(item, found) for item, found in zip(items, keys["feedback"], strict=True)]
 
 
 def read_prediction_id(body: bytes) -> str:
-    """The id from the JSON ``{"prediction_id": …}``.
+    """Return the id in the JSON object ``{"prediction_id": …}``.
 
     Raises
     ------
-    InputError: names each field that is wrong.
+    InputError: names each wrong field.
     """
-    try:
-        asked = _Asked.model_validate_json(body)
-    except ValidationError as error:
-        raise _refusal(error) from None
-    _refuse_twice(_keys(body))
-    return asked.prediction_id
+    parsed, keys = _parse(_LinkBody, body)
+    _refuse_duplicate(keys)
+    return parsed.prediction_id
 
 
 def _read_item(item: Any, keys: Any) -> Feedback | InputError:
     if not isinstance(item, dict):
         return InputError([Problem("body", "Input should be an object")])
     try:
-        said = _Said.model_validate(item)
-        _refuse_twice(keys)
-        return said.feedback("batch")
+        parsed = _FeedbackBody.model_validate(item)
+        _refuse_duplicate(keys)
+        return parsed.feedback("batch")
     except ValidationError as error:
         return _refusal(error)
     except InputError as error:
@@ -131,26 +124,31 @@ def _refusal(error: ValidationError) -> InputError:
     return InputError([Problem(*problem) for problem in named])
 
 
-class _Twice(dict[str, Any]):
-    """An object in which a key is given more than once."""
-
+class _ObjectWithDuplicate(dict[str, Any]):
     key: str
 
 
-def _keys(body: bytes) -> Any:
-    """Valid JSON, read again to see equal keys, of which the other parser takes the last and says nothing."""
-
-    def closed(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) == len(pairs):
-            return found
-        twice, seen = _Twice(found), set[str]()
-        twice.key = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        return twice
-
-    return json.loads(body, object_pairs_hook=closed)
+def _keep_duplicate(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    marked, seen = _ObjectWithDuplicate(found), set[str]()
+    for key, _ in pairs:
+        if key in seen:
+            marked.key = key
+        seen.add(key)
+    return marked
 
 
-def _refuse_twice(found: Any) -> None:
-    if isinstance(found, _Twice):
+def _parse(model: type[Body], body: bytes) -> tuple[Body, Any]:
+    """Validate a body, and parse it again for duplicate keys, of which Pydantic silently takes the last."""
+    try:
+        parsed = model.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error) from None
+    return parsed, json.loads(body, object_pairs_hook=_keep_duplicate)
+
+
+def _refuse_duplicate(found: Any) -> None:
+    if isinstance(found, _ObjectWithDuplicate):
         raise InputError([Problem(found.key[:_LONGEST_PATH], "is given more than once")])

@@ -1,8 +1,8 @@
-"""The table of feedback: what people say of predictions, joined by id, with its history.
+"""The table of feedback on predictions, with its history.
 
-A row is added for each new answer and none is changed, but for the number of the row that took its place. The answer
-that stands is the row without one. Numbers follow the order of commits, so that the answers as they stood at a
-watermark can be read again for ever.
+Each new answer is a new row. No row changes, except for ``superseded_by``, the number of the row that replaced it; the
+current row of a prediction has none. Row numbers follow the order of commits, so that the answers that were current at
+a watermark can be read again at any time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,24 @@ from typing import NamedTuple, TypedDict, cast
 import sqlalchemy as sa
 
 from ratchet.errors import RatchetError, UnavailableError
-from ratchet.feedback.truth import Feedback, Label, Predicted, Source, Status, Truth, labels_of, read_truth, status_of
+from ratchet.feedback.ground_truth import (
+    Feedback,
+    GroundTruth,
+    Label,
+    Source,
+    Status,
+    StoredPrediction,
+    ground_truth,
+    labels_of,
+    status_of,
+)
 from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
 from ratchet.store.tables import feedback, predictions
 
-# PostgreSQL gives numbers when rows are written and not when they are committed; one writer at a time makes it one.
+# PostgreSQL numbers rows when they are written, not when they are committed; with one writer at a time the two agree.
 _LOCK = "ratchet.feedback"
-# So many ids in one statement.
+# Number of ids in one statement.
 _MOST_IDS = 500
 
 _successor = feedback.alias()
@@ -44,13 +54,13 @@ class FeedbackRow(TypedDict):
     Attributes
     ----------
     seq: its number, in the order of commits.
-    prediction_id, revision: the how-manieth answer it is for which prediction, from 1.
-    model, version: which model had predicted.
-    target: what would have been right; None where it is only known that the prediction is wrong.
-    correct: whether the prediction is right; None where nobody said so of a regression.
+    prediction_id, revision: the prediction, and the number of this answer among those for it, from 1.
+    model, version: the model that predicted.
+    target: the true class or number; None if it is only known that the prediction is wrong.
+    correct: whether the prediction is right; None for a regression, unless the client sent it.
     source: ``user``, ``link`` or ``batch``.
     created_at: seconds since the epoch.
-    superseded_by: the number of the row that took its place; None for the answer that stands.
+    superseded_by: number of the row that replaced it; None for the current row.
     """
 
     seq: int
@@ -65,8 +75,8 @@ class FeedbackRow(TypedDict):
     superseded_by: int | None
 
 
-class Standing(NamedTuple):
-    """The answer that stands for a prediction; the attributes are those of ``FeedbackRow``."""
+class CurrentFeedback(NamedTuple):
+    """The current feedback on a prediction; the attributes are those of ``FeedbackRow``."""
 
     prediction_id: str
     revision: int
@@ -78,29 +88,29 @@ class Standing(NamedTuple):
     created_at: float
 
 
-class Case(NamedTuple):
-    """A prediction, as it is shown to a person who is asked about it.
+class PredictionForReview(NamedTuple):
+    """A prediction as the feedback form shows it.
 
     Attributes
     ----------
-    predicted: what was predicted.
-    features: what was asked.
-    standing: the answer that stands, if there is one.
+    predicted: the answer.
+    features: the record.
+    current: the current feedback, if there is any.
     """
 
-    predicted: Predicted
+    predicted: StoredPrediction
     features: Record
-    standing: Standing | None
+    current: CurrentFeedback | None
 
 
 @dataclass(frozen=True)
-class Served:
-    """The model that feedback is taken for.
+class ServedModel:
+    """The model that a service takes feedback for.
 
     Attributes
     ----------
     model: its name.
-    labels: the classes of the version that answers now; None for a regression.
+    labels: the classes of the version in Production; None for a regression.
     """
 
     model: str
@@ -109,83 +119,82 @@ class Served:
 
 @dataclass(frozen=True)
 class Recorded:
-    """Feedback that was taken.
+    """Accepted feedback.
 
     Attributes
     ----------
-    status: ``recorded``, or ``repeated`` where it said what stood already, ``completed`` where it added the target to
-        a bare "wrong", ``corrected`` where it took another answer's place.
-    standing: the answer that stands now.
+    status: ``recorded``; ``repeated`` if it agrees with the current feedback; ``completed`` if it adds the target to a
+        bare "wrong"; ``corrected`` if it replaced the current feedback.
+    current: the current feedback after it.
     """
 
     status: Status
-    standing: Standing
+    current: CurrentFeedback
 
 
 class UnknownPredictionError(RatchetError):
-    """Feedback for a prediction that this model never made."""
+    """Feedback on a prediction that this model did not make."""
 
 
 class ContradictionError(RatchetError):
-    """Feedback that contradicts what stands, and was not sent as a correction.
+    """Feedback that contradicts the current feedback and is not a correction.
 
     Parameters
     ----------
-    standing: what stands.
+    current: the current feedback.
     """
 
-    def __init__(self, standing: Standing) -> None:
-        self.standing = standing
-        stands = "that it is wrong" if standing.target is None else repr(standing.target)[:100]
+    def __init__(self, current: CurrentFeedback) -> None:
+        self.current = current
+        target = '"wrong"' if current.target is None else repr(current.target)[:100]
         super().__init__(
-            f"for prediction {standing.prediction_id} stands {stands} (revision {standing.revision}):"
-            ' send it with "correction": true to replace that'
+            f"prediction {current.prediction_id} already has the feedback {target} (revision {current.revision}):"
+            ' send "correction": true to replace it'
         )
 
 
 Result = Recorded | RatchetError
 
 
-class FeedbackBook:
-    """Writes down what people say, within one transaction.
+class FeedbackWriter:
+    """Records feedback in one transaction.
 
     Parameters
     ----------
-    connection: of a transaction in which nobody else takes feedback.
+    connection: from ``feedback_transaction``.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    def record(self, asked: Sequence[tuple[Feedback, Served]], *, awaited: bool = False) -> list[Result]:
-        """Write down what people say, each as if it came alone and in this order.
+    def record(self, items: Sequence[tuple[Feedback, ServedModel]], *, pending: bool = False) -> list[Result]:
+        """Record feedback; each item counts as if it came alone, in this order.
 
         Parameters
         ----------
-        asked: what is said, and the model that was asked to take it.
-        awaited: whether, before this call, predictions were on their way into the store, so that one that is not there
-            may be among them.
+        items: the feedback, and the model that it was sent to.
+        pending: whether some predictions were not in the store yet before this call, so that an unknown prediction may
+            be one of them.
 
         Returns
         -------
-        In the same order, what came of each: ``Recorded``, or the error that refuses it, which is ``InputError``,
-        ``UnknownPredictionError``, ``ContradictionError``, or ``UnavailableError`` for an unknown prediction while some
-        are awaited.
+        In the same order, ``Recorded`` or the error that refuses the item: ``InputError``, ``UnknownPredictionError``,
+        ``ContradictionError``, or ``UnavailableError`` for an unknown prediction while some are pending.
         """
-        ids = {said.prediction_id for said, _ in asked}
-        found = _Predictions(self._connection, ids, awaited=awaited)
-        page = _Page(_standing(self._connection, ids))
+        ids = {item.prediction_id for item, _ in items}
+        stored = _Predictions(self._connection, ids, pending=pending)
+        revisions = _Revisions(_current(self._connection, ids))
         results: list[Result] = []
-        for said, served in asked:
+        for item, served in items:
             try:
-                predicted = found.of(said.prediction_id, served)
-                results.append(page.enter(said, predicted, read_truth(said, predicted)))
+                predicted = stored.find(item.prediction_id, served)
+                results.append(revisions.add(item, predicted, ground_truth(item, predicted)))
             except RatchetError as error:
                 results.append(error)
-        self._write(page.new)
+        self._write(revisions.new)
         return results
 
-    def _write(self, new: Sequence[Standing]) -> None:
+    def _write(self, new: Sequence[CurrentFeedback]) -> None:
         if new:
             self._connection.execute(sa.insert(feedback), [row._asdict() for row in new])
         later = [row for row in new if row.revision > 1]
@@ -195,47 +204,48 @@ class FeedbackBook:
 
 
 @contextmanager
-def recording(store: Store) -> Iterator[FeedbackBook]:
-    """Take feedback, as the only one who does; what is written down in the block is durable when it has ended.
+def feedback_transaction(store: Store) -> Iterator[FeedbackWriter]:
+    """Open the only transaction that records feedback; it is durable when the block ends.
 
     Raises
     ------
     StateError: the store cannot be written; nothing was recorded.
     """
     with store.transaction(lock=_LOCK) as connection:
-        yield FeedbackBook(connection)
+        yield FeedbackWriter(connection)
 
 
-def record_feedback(store: Store, asked: Sequence[tuple[Feedback, Served]]) -> list[Result]:
-    """Write down what people say in one transaction; see ``FeedbackBook.record``.
+def record_feedback(store: Store, items: Sequence[tuple[Feedback, ServedModel]]) -> list[Result]:
+    """Record feedback in one transaction; see ``FeedbackWriter.record``.
 
     Raises
     ------
     StateError: the store cannot be written; nothing was recorded.
     """
-    with recording(store) as book:
-        return book.record(asked)
+    with feedback_transaction(store) as writer:
+        return writer.record(items)
 
 
-def find_case(store: Store, prediction_id: str, served: Served, *, awaited: bool = False) -> Case:
-    """A prediction that the served model has made, and what stands for it.
+def find_for_review(
+    store: Store, prediction_id: str, served: ServedModel, *, pending: bool = False
+) -> PredictionForReview:
+    """Return a prediction of the served model with its current feedback.
 
     Raises
     ------
-    UnknownPredictionError: this model has made no such prediction.
-    UnavailableError: it is not in the store, while predictions are on their way there.
+    UnknownPredictionError: this model did not make such a prediction.
+    UnavailableError: it is not in the store, while some predictions are pending.
     StateError: the store cannot be read.
     """
-    asked = sa.select(predictions.c.features).where(predictions.c.id == prediction_id)
     with store.reading() as connection:
-        predicted = _Predictions(connection, {prediction_id}, awaited=awaited).of(prediction_id, served)
-        features = connection.scalar(asked) or {}
-        standing = _standing(connection, {prediction_id}).get(prediction_id)
-        return Case(predicted, features, _as_predicted(standing, predicted))
+        predicted = _Predictions(connection, {prediction_id}, pending=pending).find(prediction_id, served)
+        features = connection.scalar(sa.select(predictions.c.features).where(predictions.c.id == prediction_id)) or {}
+        current = _current(connection, {prediction_id}).get(prediction_id)
+        return PredictionForReview(predicted, features, _as_predicted(current, predicted))
 
 
 def feedback_of(store: Store, prediction_id: str) -> list[FeedbackRow]:
-    """All that was said of a prediction, oldest first; the last one stands.
+    """Return all feedback on a prediction, oldest first; the last row is the current one.
 
     Raises
     ------
@@ -247,69 +257,70 @@ def feedback_of(store: Store, prediction_id: str) -> list[FeedbackRow]:
 
 
 class _Predictions:
-    """The predictions of some ids, as they are stored."""
+    """The stored predictions of some ids."""
 
-    def __init__(self, connection: sa.Connection, ids: Iterable[str], *, awaited: bool) -> None:
+    def __init__(self, connection: sa.Connection, ids: Iterable[str], *, pending: bool) -> None:
         table = predictions.c
         columns = sa.select(table.id, table.model, table.version, table.prediction, table.probabilities)
-        self._awaited = awaited
+        self._pending = pending
         self._rows = {
-            row.id: row for some in _shares(ids) for row in connection.execute(columns.where(table.id.in_(some)))
+            row.id: row for some in _chunks(ids) for row in connection.execute(columns.where(table.id.in_(some)))
         }
 
-    def of(self, prediction_id: str, served: Served) -> Predicted:
+    def find(self, prediction_id: str, served: ServedModel) -> StoredPrediction:
         row = self._rows.get(prediction_id)
-        if row is None and self._awaited:
-            raise UnavailableError(f"prediction {prediction_id} may be among those still on their way into the store")
+        if row is None and self._pending:
+            raise UnavailableError(f"prediction {prediction_id} may not be in the store yet")
         if row is None:
             raise UnknownPredictionError(f"there is no prediction {prediction_id}")
         if row.model != served.model:
             raise UnknownPredictionError(
-                f"prediction {prediction_id} was made by model {row.model!r}, and {served.model!r} is served here"
+                f"prediction {prediction_id} was made by model {row.model!r}, but this service serves {served.model!r}"
             )
         labels = labels_of(row.prediction, row.probabilities, served.labels)
-        return Predicted(row.model, row.version, row.prediction if labels else float(row.prediction), labels)
+        return StoredPrediction(row.model, row.version, row.prediction if labels else float(row.prediction), labels)
 
 
-class _Page:
-    """What stands for some predictions, and what is new of it."""
+class _Revisions:
+    """The current feedback on some predictions, and the rows to add."""
 
-    def __init__(self, standing: dict[str, Standing]) -> None:
-        self._standing = standing
-        self.new: list[Standing] = []
+    def __init__(self, current: dict[str, CurrentFeedback]) -> None:
+        self._current = current
+        self.new: list[CurrentFeedback] = []
 
-    def enter(self, said: Feedback, predicted: Predicted, truth: Truth) -> Recorded:
-        standing = _as_predicted(self._standing.get(said.prediction_id), predicted)
-        before = Truth(standing.target, standing.correct) if standing else None
+    def add(self, item: Feedback, predicted: StoredPrediction, truth: GroundTruth) -> Recorded:
+        current = _as_predicted(self._current.get(item.prediction_id), predicted)
+        before = GroundTruth(current.target, current.correct) if current else None
         status = status_of(predicted.prediction, before, truth)
-        if standing and status == "repeated":
-            return Recorded(status, standing)
-        if standing and status == "corrected" and not said.may_replace(standing.revision):
-            raise ContradictionError(standing)
-        revision = standing.revision + 1 if standing else 1
-        of = said.prediction_id, revision, predicted.model, predicted.version
-        new = self._standing[said.prediction_id] = Standing(*of, *truth, said.source, time.time())
-        self.new.append(new)
-        return Recorded(status, new)
+        if current and status == "repeated":
+            return Recorded(status, current)
+        if current and status == "corrected" and not item.may_replace(current.revision):
+            raise ContradictionError(current)
+        revision = current.revision + 1 if current else 1
+        key = item.prediction_id, revision, predicted.model, predicted.version
+        row = self._current[item.prediction_id] = CurrentFeedback(*key, *truth, item.source, time.time())
+        self.new.append(row)
+        return Recorded(status, row)
 
 
-def _standing(connection: sa.Connection, ids: Iterable[str]) -> dict[str, Standing]:
-    columns = sa.select(*(feedback.c[name] for name in Standing._fields)).where(feedback.c.superseded_by.is_(None))
+def _current(connection: sa.Connection, ids: Iterable[str]) -> dict[str, CurrentFeedback]:
+    columns = sa.select(*(feedback.c[name] for name in CurrentFeedback._fields))
+    current = columns.where(feedback.c.superseded_by.is_(None))
     return {
-        row.prediction_id: Standing(*row)
-        for some in _shares(ids)
-        for row in connection.execute(columns.where(feedback.c.prediction_id.in_(some)))
+        row.prediction_id: CurrentFeedback(*row)
+        for some in _chunks(ids)
+        for row in connection.execute(current.where(feedback.c.prediction_id.in_(some)))
     }
 
 
-def _as_predicted(standing: Standing | None, predicted: Predicted) -> Standing | None:
-    """A regression's target as a float, also where the store gives a whole number back."""
-    if standing is None or standing.target is None or predicted.labels is not None:
-        return standing
-    return standing._replace(target=float(standing.target))
+def _as_predicted(current: CurrentFeedback | None, predicted: StoredPrediction) -> CurrentFeedback | None:
+    """Return a regression's target as a float, even if the store returns a whole number."""
+    if current is None or current.target is None or predicted.labels is not None:
+        return current
+    return current._replace(target=float(current.target))
 
 
-def _shares(ids: Iterable[str]) -> Iterator[list[str]]:
+def _chunks(ids: Iterable[str]) -> Iterator[list[str]]:
     every = list(ids)
     for start in range(0, len(every), _MOST_IDS):
         yield every[start : start + _MOST_IDS]

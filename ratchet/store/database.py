@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ratchet.errors import ConfigError, StateError, one_line
 from ratchet.settings import Settings, prepare_home, without_password
+from ratchet.store import sqlite_write_queue
 from ratchet.store.sqlite import write_ahead
-from ratchet.store.sqlite_write_queue import Line
 
 # The newest migration in ratchet/store/migrations/versions; a test holds the two together.
 HEAD = "0004"
@@ -28,7 +28,7 @@ HEAD = "0004"
 VERSION_TABLE = "ratchet_alembic_version"
 # How long a writer waits for another, in seconds.
 BUSY = 30.0
-# The longest stay in the line of SQLite's writers, in seconds.
+# Seconds that a writer of an SQLite file waits in the queue.
 _LONGEST_TURN = 0.1
 # Bytes beyond which the write-ahead log is emptied even while others write.
 LARGEST_WAL = 64 * 2**20
@@ -96,7 +96,7 @@ class Store:
         StateError: the store is locked, read-only or unreachable; nothing was written.
         """
         try:
-            with self.turn(), self.engine.begin() as connection:
+            with self.write_turn(), self.engine.begin() as connection:
                 if lock is not None and not self.is_sqlite:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(lock.encode()))))
                 yield connection
@@ -121,7 +121,7 @@ class Store:
         with self.reading() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
             if log.exists() and log.stat().st_size > most_bytes:
-                with self.turn():
+                with self.write_turn():
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def failure(self, error: Exception) -> StateError:
@@ -129,26 +129,13 @@ class Store:
         return StateError(f"the store {self.place}: {one_line(error)}; this was not written")
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Queue briefly behind other writers of the same SQLite file; see ``sqlite_write_queue``."""
-        line = self.line()
-        if line is None:
+    def write_turn(self) -> Iterator[None]:
+        """Wait briefly for earlier writers of the same SQLite file; see ``sqlite_write_queue``."""
+        if not self.is_sqlite or not self._url.database:
             yield
             return
-        try:
-            with line.turn(_LONGEST_TURN):
-                yield
-        finally:
-            line.leave()
-
-    def line(self) -> Line | None:
-        """A place in the line of SQLite's writers; None where the database serves many writers by itself."""
-        if not self.is_sqlite or not self._url.database:
-            return None
-        try:
-            return Line(self._url.database)
-        except OSError:  # a courtesy: SQLite does without, and says what is wrong with the folder
-            return None
+        with sqlite_write_queue.write_turn(self._url.database, _LONGEST_TURN):
+            yield
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

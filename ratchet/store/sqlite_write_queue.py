@@ -1,8 +1,8 @@
-"""A line for the writers of one SQLite file.
+"""A queue for the processes that write to one SQLite file.
 
-SQLite lets a writer that finds another one sleep for ever longer times, up to a tenth of a second, in which others
-overtake it: of two processes that write all the time, one hardly gets to write at all. Here they take turns. It is a
-courtesy and no lock: whoever has stood in line for long goes on, and SQLite's own locks keep the file whole.
+SQLite lets a writer that finds the file locked sleep for up to a tenth of a second, during which other writers overtake
+it: of two processes that write all the time, one hardly writes at all. In this queue they take turns. The queue is
+advisory: a writer that has waited for long continues, and SQLite's own locks keep the file consistent.
 """
 
 from __future__ import annotations
@@ -13,66 +13,59 @@ import os
 import time
 from collections.abc import Iterator
 
-# The time between two looks, in seconds.
-_STEP = 0.00002
+# Seconds between two attempts to take a lock.
+_POLL = 0.00002
 
 
-class Line:
-    """One writer's place; for one thread.
+@contextlib.contextmanager
+def write_turn(database: str, timeout: float) -> Iterator[bool]:
+    """Wait for the writers that came before, and keep later ones waiting while a block runs.
 
     Parameters
     ----------
     database: the path of the SQLite file.
+    timeout: seconds to wait.
+
+    Yields
+    ------
+    Whether the turn came in time.
     """
-
-    def __init__(self, database: str) -> None:
-        # Who waits for the turn holds the place behind it, so that nobody who comes back at once is before him.
-        self._behind = _open(f"{database}.line")
-        self._turn = _open(f"{database}.turn")
-
-    @contextlib.contextmanager
-    def turn(self, longest: float) -> Iterator[bool]:
-        """Stand in line, and have the turn for the time of a block.
-
-        Parameters
-        ----------
-        longest: seconds to stand in line.
-
-        Yields
-        ------
-        Whether it is this writer's turn, or it has stood in line for long enough.
-        """
-        first = self._stand(longest)
+    with contextlib.ExitStack() as stack:
         try:
-            yield first
-        finally:
-            fcntl.flock(self._turn, fcntl.LOCK_UN)
-
-    def leave(self) -> None:
-        """Give the place up for good."""
-        os.close(self._behind)
-        os.close(self._turn)
-
-    def _stand(self, longest: float) -> bool:
-        try:
-            deadline = time.monotonic() + longest
-            for place in (self._behind, self._turn):
-                while not _taken(place):
-                    if time.monotonic() > deadline:
-                        return False
-                    time.sleep(_STEP)
-            return True
-        finally:
-            fcntl.flock(self._behind, fcntl.LOCK_UN)
+            next_lock, turn_lock = (stack.enter_context(_opened(f"{database}.{name}")) for name in ("line", "turn"))
+        except OSError:  # without the queue, SQLite itself reports what is wrong with the folder
+            yield False
+            return
+        yield _wait(next_lock, turn_lock, time.monotonic() + timeout)
 
 
-def _taken(place: int) -> bool:
+def _wait(next_lock: int, turn_lock: int, deadline: float) -> bool:
+    """Take the lock of the turn, holding the lock of the next place meanwhile.
+
+    Without the second lock, a writer that comes back at once would overtake those that wait.
+    """
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        return _locked(next_lock, deadline) and _locked(turn_lock, deadline)
+    finally:
+        fcntl.flock(next_lock, fcntl.LOCK_UN)
 
 
-def _open(path: str) -> int:
-    return os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+def _locked(lock: int, deadline: float) -> bool:
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL)
+        else:
+            return True
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)  # which unlocks it

@@ -82,7 +82,7 @@ class Service:
 
     @property
     def processes(self) -> list[int]:
-        """The process ids of parent, workers and relay."""
+        """The process ids of parent and workers."""
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):

@@ -104,7 +104,7 @@ def test_while_the_registry_is_down_the_version_keeps_serving(
 
 
 @pytest.mark.slow
-def test_workers_and_relay_stop_when_their_parent_is_killed(
+def test_workers_stop_when_their_parent_is_killed(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
 ) -> None:
     pointer = published(served_settings, iris_models[0])

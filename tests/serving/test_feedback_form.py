@@ -190,7 +190,7 @@ def test_an_unknown_class_is_refused(service: Service, store: Store, target: str
     one = predicted(service)
     status, _, page = send(service, link_to(service, one), target)
     assert status == 422
-    assert "which is no class of the model" in page
+    assert "which is not a class of the model" in page
     assert history(store, one) == []
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from ratchet.errors import InputError
+from ratchet.feedback.ground_truth import Feedback
 from ratchet.feedback.requests import read_feedback, read_feedback_batch, read_prediction_id
-from ratchet.feedback.truth import Feedback
 
 GOOD: dict[str, Any] = {"prediction_id": "01", "target": "setosa"}
 

@@ -15,19 +15,19 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from ratchet.errors import InputError, RatchetError, StateError, UnavailableError
+from ratchet.feedback.ground_truth import Feedback
 from ratchet.feedback.table import (
     ContradictionError,
     FeedbackRow,
     Recorded,
     Result,
-    Served,
+    ServedModel,
     UnknownPredictionError,
     feedback_of,
-    find_case,
+    feedback_transaction,
+    find_for_review,
     record_feedback,
-    recording,
 )
-from ratchet.feedback.truth import Feedback
 from ratchet.monitoring.production_rows import labels_up_to, watermark
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
@@ -37,7 +37,7 @@ from tests.store_rows import prediction
 
 LABELS = ("setosa", "versicolor", "virginica")
 SHARES = dict(zip(LABELS, (0.5, 0.3, 0.2), strict=True))
-IRIS = Served("iris", LABELS)
+IRIS = ServedModel("iris", LABELS)
 NUMBERS = itertools.count(1)
 
 
@@ -59,18 +59,20 @@ def predict(store: Store, **changes: Any) -> str:
     return row["id"]
 
 
-def say(store: Store, prediction_id: str, served: Served = IRIS, **words: Any) -> Result:
+def say(store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any) -> Result:
     return record_feedback(store, [(Feedback(prediction_id, **words), served)])[0]
 
 
-def taken(store: Store, prediction_id: str, served: Served = IRIS, **words: Any) -> tuple[str, Any, bool | None, int]:
+def taken(
+    store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any
+) -> tuple[str, Any, bool | None, int]:
     """Status, target, correct and revision of what was taken."""
     result = say(store, prediction_id, served, **words)
     assert isinstance(result, Recorded), result
-    return result.status, result.standing.target, result.standing.correct, result.standing.revision
+    return result.status, result.current.target, result.current.correct, result.current.revision
 
 
-def refused(store: Store, prediction_id: str, served: Served = IRIS, **words: Any) -> RatchetError:
+def refused(store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any) -> RatchetError:
     result = say(store, prediction_id, served, **words)
     assert isinstance(result, RatchetError), result
     return result
@@ -162,7 +164,7 @@ def test_without_probabilities_the_classes_are_those_served_and_what_was_predict
 
 
 def test_where_nothing_tells_the_classes_a_label_can_be_confirmed_or_called_wrong(store: Store) -> None:
-    unknown = Served("iris")
+    unknown = ServedModel("iris")
     bare = {"probabilities": None, "score": None}
     assert taken(store, predict(store, **bare), unknown, correct=True)[1:3] == ("setosa", True)
     assert taken(store, predict(store, **bare), unknown, correct=False)[1:3] == (None, False)
@@ -175,7 +177,7 @@ def number(store: Store) -> str:
     return predict(store, model="diabetes", prediction=152.5, probabilities=None, score=None)
 
 
-DIABETES = Served("diabetes")
+DIABETES = ServedModel("diabetes")
 
 
 def test_a_regression_takes_any_finite_number(store: Store, number: str) -> None:
@@ -186,7 +188,7 @@ def test_a_regression_takes_any_finite_number(store: Store, number: str) -> None
 def test_a_regression_that_predicts_a_whole_number_is_one_all_the_same(store: Store) -> None:
     whole = predict(store, model="diabetes", prediction=152.0, probabilities=None, score=None)
     assert taken(store, whole, DIABETES, target=151.5) == ("recorded", 151.5, None, 1)
-    assert repr(find_case(store, whole, DIABETES).predicted.prediction) == "152.0"
+    assert repr(find_for_review(store, whole, DIABETES).predicted.prediction) == "152.0"
 
 
 @pytest.mark.parametrize("target", ["152.5", float("nan"), float("inf"), 10**400])
@@ -236,7 +238,7 @@ def test_a_contradiction_is_refused_and_says_what_stands(store: Store, first: An
     before = taken(store, one, **first)
     error = refused(store, one, **second)
     assert isinstance(error, ContradictionError)
-    assert (error.standing.target, error.standing.correct) == before[1:3]
+    assert (error.current.target, error.current.correct) == before[1:3]
     assert '"correction": true' in str(error)
     assert len(history(store, one)) == 1
 
@@ -255,11 +257,13 @@ def test_a_correction_takes_its_place_and_keeps_it_in_the_history(store: Store, 
 
 def test_a_correction_of_one_answer_replaces_no_other(store: Store) -> None:
     one = predict(store)
-    assert taken(store, one, target="versicolor", correction=True, seen=0)[3] == 1
-    assert taken(store, one, target="virginica", correction=True, seen=1)[3] == 2
+    assert taken(store, one, target="versicolor", correction=True, expected_revision=0)[3] == 1
+    assert taken(store, one, target="virginica", correction=True, expected_revision=1)[3] == 2
     for stale in (0, 1, 3):
-        assert isinstance(refused(store, one, target="setosa", correction=True, seen=stale), ContradictionError)
-        assert taken(store, one, target="virginica", correction=True, seen=stale)[0] == "repeated"
+        assert isinstance(
+            refused(store, one, target="setosa", correction=True, expected_revision=stale), ContradictionError
+        )
+        assert taken(store, one, target="virginica", correction=True, expected_revision=stale)[0] == "repeated"
     assert len(history(store, one)) == 2
 
 
@@ -281,13 +285,13 @@ def test_an_unknown_prediction_is_refused(store: Store) -> None:
 
 def test_an_unknown_prediction_may_be_on_its_way_while_some_are(store: Store) -> None:
     one = predict(store)
-    with recording(store) as book:
+    with feedback_transaction(store) as book:
         said = [(Feedback(each, correct=True), IRIS) for each in ("nothing", one)]
-        unknown, known = book.record(said, awaited=True)
+        unknown, known = book.record(said, pending=True)
     assert isinstance(unknown, UnavailableError)
     assert isinstance(known, Recorded)
     with pytest.raises(UnavailableError):
-        find_case(store, "nothing", IRIS, awaited=True)
+        find_for_review(store, "nothing", IRIS, pending=True)
 
 
 def test_another_models_prediction_is_refused_and_nothing_is_recorded(store: Store) -> None:
@@ -335,14 +339,14 @@ def test_more_than_one_statement_can_ask_for_are_recorded(store: Store) -> None:
     rows = [prediction(next(NUMBERS), probabilities=SHARES) for _ in range(1200)]
     insert_predictions(store, rows)
     results = record_feedback(store, [(Feedback(row["id"], target="setosa"), IRIS) for row in rows])
-    assert [result.standing.prediction_id for result in results if isinstance(result, Recorded)] == [
+    assert [result.current.prediction_id for result in results if isinstance(result, Recorded)] == [
         row["id"] for row in rows
     ]
 
 
 def test_the_answers_as_they_stood_at_a_watermark_stay_as_they_were(store: Store) -> None:
     model = f"marked-{store.is_sqlite}"
-    served, one, other = Served(model, LABELS), predict(store, model=model), predict(store, model=model)
+    served, one, other = ServedModel(model, LABELS), predict(store, model=model), predict(store, model=model)
     say(store, one, served, target="versicolor")
     mark = watermark(store, model)
     say(store, one, served, target="virginica", correction=True)
@@ -380,7 +384,7 @@ def test_numbers_follow_the_order_of_commits(store: Store) -> None:
         order.append("second")
 
     early, late = predict(store), predict(store)
-    with recording(store) as book:
+    with feedback_transaction(store) as book:
         thread = threading.Thread(target=second)
         thread.start()
         assert started.wait(10)
@@ -424,11 +428,11 @@ def test_any_order_and_duplication_of_answers_that_agree_ends_alike(
 
 def test_a_case_shows_what_was_asked_and_what_stands(store: Store) -> None:
     one = predict(store)
-    case = find_case(store, one, IRIS)
-    assert (case.predicted.prediction, case.predicted.labels, case.standing) == ("setosa", LABELS, None)
+    case = find_for_review(store, one, IRIS)
+    assert (case.predicted.prediction, case.predicted.labels, case.current) == ("setosa", LABELS, None)
     assert case.features == {"sepal_length": 5.1, "colour": "blue"}
     say(store, one, target="virginica")
-    standing = find_case(store, one, IRIS).standing
+    standing = find_for_review(store, one, IRIS).current
     assert standing is not None
     assert standing.target == "virginica"
 

@@ -12,8 +12,8 @@ import uuid_utils
 from ratchet.config.files import load_config
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
-from ratchet.feedback.table import Recorded, Served, record_feedback
-from ratchet.feedback.truth import Feedback
+from ratchet.feedback.ground_truth import Feedback
+from ratchet.feedback.table import Recorded, ServedModel, record_feedback
 from ratchet.inference.runtime import load_runtime
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
@@ -63,6 +63,6 @@ def answer(settings: Settings, store: Store, model: str, examples: Sequence[Exam
 
 def label(store: Store, model: str, labelled: Iterable[tuple[Prediction, Example]]) -> None:
     """Store the labels of some rows."""
-    served = Served(model)
+    served = ServedModel(model)
     asked = [(Feedback(row["id"], example.label), served) for row, example in labelled if example.label is not None]
     assert all(isinstance(result, Recorded) for result in record_feedback(store, asked))

@@ -1,4 +1,4 @@
-"""Writers of one SQLite file take turns."""
+"""The queue of the writers of one SQLite file."""
 
 from __future__ import annotations
 
@@ -10,25 +10,23 @@ from typing import Any
 
 from ratchet.store.database import Store
 from ratchet.store.predictions import PredictionWriter
-from ratchet.store.sqlite_write_queue import Line
+from ratchet.store.sqlite_write_queue import write_turn
 from tests.store_rows import prediction
 
 SECONDS = 1.5
 
 
-def test_nobody_has_the_turn_with_another(tmp_path: Path) -> None:
+def test_one_writer_at_a_time_has_the_turn(tmp_path: Path) -> None:
     inside, most, done = 0, 0, []
 
     def take_turns() -> None:
         nonlocal inside, most
-        line = Line(str(tmp_path / "db"))
         for _ in range(200):
-            with line.turn(30.0) as mine:
-                assert mine
+            with write_turn(str(tmp_path / "db"), 30.0) as in_time:
+                assert in_time
                 inside += 1
                 most = max(most, inside)
                 inside -= 1
-        line.leave()
         done.append(1)
 
     threads = [threading.Thread(target=take_turns) for _ in range(4)]
@@ -39,31 +37,36 @@ def test_nobody_has_the_turn_with_another(tmp_path: Path) -> None:
     assert (most, len(done)) == (1, 4)
 
 
-def test_who_has_stood_in_line_for_long_goes_on(tmp_path: Path) -> None:
-    holder, other = Line(str(tmp_path / "db")), Line(str(tmp_path / "db"))
-    with holder.turn(1.0):
+def test_a_writer_that_has_waited_for_long_continues(tmp_path: Path) -> None:
+    database = str(tmp_path / "db")
+    with write_turn(database, 1.0):
         begun = time.monotonic()
-        with other.turn(0.1) as mine:
-            assert not mine
+        with write_turn(database, 0.1) as in_time:
+            assert not in_time
             assert time.monotonic() - begun >= 0.1
-    with other.turn(0.1) as mine:
-        assert mine
+    with write_turn(database, 0.1) as in_time:
+        assert in_time
+
+
+def test_a_folder_that_cannot_be_written_has_no_queue(tmp_path: Path) -> None:
+    with write_turn(str(tmp_path / "nowhere" / "db"), 1.0) as in_time:
+        assert not in_time
 
 
 def write(url: str, number: int, begin: Any, counts: Any) -> None:
-    store = Store(url)
-    writer = PredictionWriter(store, patience=30.0)
+    writer = PredictionWriter(Store(url))
     count = 0
     begin.wait(60)
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
-        writer.write([prediction(number * 1_000_000 + count)])
+        with writer.transaction():
+            writer.insert([prediction(number * 1_000_000 + count)])
         count += 1
     counts[number] = count
     writer.close()
 
 
-def test_of_two_steady_writers_none_starves(tmp_path: Path) -> None:
+def test_neither_of_two_steady_writers_starves(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     Store(url).engine.dispose()
     spawn = multiprocessing.get_context("spawn")
@@ -74,5 +77,5 @@ def test_of_two_steady_writers_none_starves(tmp_path: Path) -> None:
     for process in processes:
         process.join(90)
         assert process.exitcode == 0
-    # Without the line, one of the two makes hardly any transaction at all.
+    # Without the queue, one of the two hardly writes at all.
     assert min(counts) > max(counts) / 5, list(counts)

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.feedback.group_commit import FeedbackDesk, Told
-from ratchet.feedback.table import Recorded, Served, UnknownPredictionError, feedback_of
-from ratchet.feedback.truth import Feedback
+from ratchet.feedback.feedback_log import FeedbackLog, Outcome
+from ratchet.feedback.ground_truth import Feedback
+from ratchet.feedback.table import Recorded, ServedModel, UnknownPredictionError, feedback_of
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
 from tests.store_rows import prediction
 
-IRIS = Served("iris", ("setosa", "virginica"))
+IRIS = ServedModel("iris", ("setosa", "virginica"))
 
 
 @pytest.fixture
@@ -56,14 +56,14 @@ class Database:
 
 
 @contextlib.asynccontextmanager
-async def running(database: Database, journal: Journal | None = None, **options: Any) -> AsyncIterator[FeedbackDesk]:
-    desk = FeedbackDesk(database.open, journal or Journal(Path("nowhere")), **options)
-    desk.start()
+async def running(database: Database, journal: Journal | None = None, **options: Any) -> AsyncIterator[FeedbackLog]:
+    log = FeedbackLog(database.open, journal or Journal(Path("nowhere")), **options)
+    log.start()
     try:
-        yield desk
+        yield log
     finally:
         database.free.set()
-        await desk.stop()
+        await log.stop()
         database.close()
 
 
@@ -94,9 +94,9 @@ def locked(file: Path) -> Iterator[None]:
         other.close()
 
 
-async def until_depth(desk: FeedbackDesk, depth: int) -> None:
+async def until_depth(log: FeedbackLog, depth: int) -> None:
     async with asyncio.timeout(10):
-        while desk.depth != depth:
+        while log.depth != depth:
             await asyncio.sleep(0.005)
 
 
@@ -104,29 +104,29 @@ def test_feedback_is_in_the_store_when_record_returns(file: Path) -> None:
     reader = Store(f"sqlite:///{file}")
 
     async def scenario() -> None:
-        async with running(Database(file)) as desk:
+        async with running(Database(file)) as log:
 
             async def record(number: int) -> None:
-                (result,) = await desk.record(feedback(number), IRIS)
+                (result,) = await log.record(feedback(number), IRIS)
                 assert isinstance(result, Recorded)
                 assert feedback_of(reader, prediction(number)["id"])[0]["target"] == "virginica"
 
             await asyncio.gather(*map(record, range(60)))
-            assert desk.depth == 0
+            assert log.depth == 0
 
     asyncio.run(scenario())
     reader.engine.dispose()
 
 
 def test_what_waits_together_is_written_together(file: Path) -> None:
-    told: list[Sequence[Told]] = []
+    told: list[Sequence[Outcome]] = []
     database = Database(file)
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database, on_recorded=told.append) as desk:
-            requests = [asyncio.create_task(desk.record(feedback(number), IRIS)) for number in range(100)]
-            await until_depth(desk, 100)
+        async with running(database, on_recorded=told.append) as log:
+            requests = [asyncio.create_task(log.record(feedback(number), IRIS)) for number in range(100)]
+            await until_depth(log, 100)
             database.free.set()
             await asyncio.gather(*requests)
 
@@ -140,13 +140,13 @@ def test_each_request_gets_its_own_results_in_its_order(file: Path) -> None:
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database) as desk:
+        async with running(database) as log:
             asked = [feedback(1, 2), feedback(999), feedback(3, 1, 4)]
-            requests = [asyncio.create_task(desk.record(said, IRIS)) for said in asked]
-            await until_depth(desk, 6)
+            requests = [asyncio.create_task(log.record(said, IRIS)) for said in asked]
+            await until_depth(log, 6)
             database.free.set()
             first, second, third = await asyncio.gather(*requests)
-            assert [result.standing.prediction_id for result in first] == [prediction(n)["id"] for n in (1, 2)]
+            assert [result.current.prediction_id for result in first] == [prediction(n)["id"] for n in (1, 2)]
             assert isinstance(second[0], UnknownPredictionError)
             assert [result.status for result in third] == ["recorded", "repeated", "recorded"]
 
@@ -154,11 +154,11 @@ def test_each_request_gets_its_own_results_in_its_order(file: Path) -> None:
 
 
 def test_a_large_batch_is_split_over_transactions(file: Path) -> None:
-    told: list[Sequence[Told]] = []
+    told: list[Sequence[Outcome]] = []
 
     async def scenario() -> None:
-        async with running(Database(file), on_recorded=told.append) as desk:
-            results = await desk.record(feedback(*range(100)) * 12, IRIS)
+        async with running(Database(file), on_recorded=told.append) as log:
+            results = await log.record(feedback(*range(100)) * 12, IRIS)
             assert [result.status for result in results] == ["recorded"] * 100 + ["repeated"] * 1100
 
     asyncio.run(scenario())
@@ -167,15 +167,15 @@ def test_a_large_batch_is_split_over_transactions(file: Path) -> None:
 
 def test_while_the_store_is_locked_feedback_is_refused_at_once_for_all_that_wait(file: Path) -> None:
     async def scenario() -> None:
-        async with running(Database(file, timeout=0.3)) as desk:
-            await desk.record(feedback(1), IRIS)
+        async with running(Database(file, timeout=0.3)) as log:
+            await log.record(feedback(1), IRIS)
             with locked(file):
                 started = time.monotonic()
-                requests = [desk.record(feedback(number), IRIS) for number in range(2, 40)]
+                requests = [log.record(feedback(number), IRIS) for number in range(2, 40)]
                 results = await asyncio.gather(*requests, return_exceptions=True)
                 assert time.monotonic() - started < 3
                 assert {type(result) for result in results} == {UnavailableError}
-            await desk.record(feedback(40), IRIS)
+            await log.record(feedback(40), IRIS)
 
     asyncio.run(scenario())
     assert recorded(file) == ids(1, 40)
@@ -186,13 +186,13 @@ def test_while_the_store_cannot_be_opened_feedback_is_refused_and_then_taken(fil
     database.up = False
 
     async def scenario() -> None:
-        async with running(database) as desk:
-            for ask in (desk.record(feedback(1), IRIS), desk.find(prediction(1)["id"], IRIS)):
+        async with running(database) as log:
+            for ask in (log.record(feedback(1), IRIS), log.find(prediction(1)["id"], IRIS)):
                 with pytest.raises(UnavailableError, match="is down"):
                     await ask
             database.up = True
-            await desk.record(feedback(1), IRIS)
-            assert (await desk.find(prediction(1)["id"], IRIS)).standing
+            await log.record(feedback(1), IRIS)
+            assert (await log.find(prediction(1)["id"], IRIS)).current
 
     asyncio.run(scenario())
 
@@ -202,19 +202,19 @@ def test_an_unknown_prediction_is_not_ruled_out_while_the_journal_holds_some(fil
     journal.append([prediction(500)])
 
     async def scenario() -> None:
-        async with running(Database(file), journal) as desk:
-            waits, known = await desk.record(feedback(500, 1), IRIS)
+        async with running(Database(file), journal) as log:
+            waits, known = await log.record(feedback(500, 1), IRIS)
             assert isinstance(waits, UnavailableError)
             assert isinstance(known, Recorded)
-            with pytest.raises(UnavailableError, match="on their way"):
-                await desk.find(prediction(500)["id"], IRIS)
+            with pytest.raises(UnavailableError, match="may not be in the store yet"):
+                await log.find(prediction(500)["id"], IRIS)
             journal.release()
             reader = Store(f"sqlite:///{file}")
             journal.replay(lambda rows: insert_predictions(reader, rows))
             reader.engine.dispose()
-            (found,) = await desk.record(feedback(500), IRIS)
+            (found,) = await log.record(feedback(500), IRIS)
             assert isinstance(found, Recorded)
-            (unknown,) = await desk.record(feedback(501), IRIS)
+            (unknown,) = await log.record(feedback(501), IRIS)
             assert isinstance(unknown, UnknownPredictionError)
 
     asyncio.run(scenario())
@@ -225,60 +225,29 @@ def test_a_store_that_hangs_is_waited_for_no_longer_than_configured(file: Path) 
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database, timeout=0.2) as desk:
-            for ask in (desk.record(feedback(1), IRIS), desk.find(prediction(1)["id"], IRIS)):
-                with pytest.raises(UnavailableError, match="the store does not answer"):
+        async with running(database, timeout=0.2) as log:
+            for ask in (log.record(feedback(1), IRIS), log.find(prediction(1)["id"], IRIS)):
+                with pytest.raises(UnavailableError, match="the store does not respond"):
                     await ask
-            assert desk.depth == 0
+            assert log.depth == 0
             database.free.set()
             await asyncio.sleep(0.05)
-            await desk.record(feedback(2), IRIS)
+            await log.record(feedback(2), IRIS)
 
     asyncio.run(scenario())
     assert ids(2) <= recorded(file)
 
 
-def test_more_than_there_is_room_for_is_refused_at_once(file: Path) -> None:
+def test_stopping_writes_the_waiting_feedback(file: Path) -> None:
     database = Database(file)
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database, capacity=3) as desk:
-            first = asyncio.create_task(desk.record(feedback(1, 2), IRIS))
-            await until_depth(desk, 2)
-            with pytest.raises(UnavailableError, match="too much feedback is waiting"):
-                await desk.record(feedback(3, 4), IRIS)
-            database.free.set()
-            await first
-            await desk.record(feedback(5, 6, 7), IRIS)
-
-    asyncio.run(scenario())
-    assert recorded(file) == ids(1, 2, 5, 6, 7)
-
-
-def test_stopping_writes_what_is_waiting_and_leaves_no_thread(file: Path) -> None:
-    database = Database(file)
-    database.free.clear()
-
-    async def scenario() -> None:
-        async with running(database) as desk:
-            requests = [asyncio.create_task(desk.record(feedback(number), IRIS)) for number in range(50)]
-            await until_depth(desk, 50)
+        async with running(database) as log:
+            requests = [asyncio.create_task(log.record(feedback(number), IRIS)) for number in range(50)]
+            await until_depth(log, 50)
         await asyncio.gather(*requests)
 
     asyncio.run(scenario())
     assert recorded(file) == ids(*range(50))
-    assert not any(thread.name == "feedback-desk" for thread in threading.enumerate())
-
-
-def test_what_cannot_be_told_costs_no_feedback(file: Path) -> None:
-    def fail(_: Sequence[Told]) -> None:
-        raise OSError
-
-    async def scenario() -> None:
-        async with running(Database(file), on_recorded=fail) as desk:
-            for number in (1, 2):
-                await desk.record(feedback(number), IRIS)
-
-    asyncio.run(scenario())
-    assert recorded(file) == ids(1, 2)
+    assert not any(thread.name == "feedback-log" for thread in threading.enumerate())
