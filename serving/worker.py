@@ -17,11 +17,11 @@ from ratchet.errors import ConfigError, RegistryError, UnavailableError
 from ratchet.feedback.feedback_log import FeedbackLog, Outcome
 from ratchet.feedback.signed_links import Links
 from ratchet.inference.package_cache import PackageCache
-from ratchet.inference.pointer_follower import Follower
+from ratchet.inference.pointer_follower import PointerFollower
 from ratchet.inference.prediction_log import PredictionLog, Rows
 from ratchet.inference.runtime import Runtime, load_file
 from ratchet.inference.spill_journal import Journal
-from ratchet.inference.worker_cutover import Board
+from ratchet.inference.worker_cutover import WorkerCutover
 from ratchet.settings import Settings, load_settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc
@@ -80,8 +80,8 @@ class Worker:
         self._runtime: Runtime | None = None
         self._since: float | None = None
         self._scheduled: deque[tuple[float, Runtime]] = deque()
-        self._board: Board | None = None
-        self._follower: Follower | None = None
+        self._cutover: WorkerCutover | None = None
+        self._follower: PointerFollower | None = None
         self._follow_task: asyncio.Task[None] | None = None
         self._search_failed = False
 
@@ -167,18 +167,18 @@ class Worker:
         await self.feedback.stop()
         if self._store:
             self._store.engine.dispose()
-        if self._board:
-            self._board.leave()
+        if self._cutover:
+            self._cutover.leave()
         self._executor.shutdown(wait=False)
 
     @property
     def _has_nothing_to_load(self) -> bool:
-        return self._search_failed or (self._follower is not None and self._follower.has_nothing)
+        return self._search_failed or (self._follower is not None and self._follower.has_nothing_to_serve)
 
     def health(self) -> dict[str, Any]:
         """Return the body of ``/health``: the state of this worker, and the versions and latency of all workers."""
-        posts = self._board.posts() if self._board else []
-        latencies = [post.facts["latency"] for post in posts if post.facts] or [self.metrics.latency.counts()]
+        workers = self._cutover.states() if self._cutover else []
+        latencies = [state.facts["latency"] for state in workers if state.facts] or [self.metrics.latency.counts()]
         runtime = self._runtime
         return {
             "status": "starting" if runtime is None else "degraded" if self.log.store_is_down else "ok",
@@ -189,7 +189,7 @@ class Worker:
             "store": "down" if self.log.store_is_down else "up",
             "durability": self.settings.durability,
             "waiting": self.log.depth,
-            "workers": [{"pid": post.pid, "version": post.answering} for post in posts],
+            "workers": [{"pid": state.pid, "version": state.answering} for state in workers],
             "latency_ms": percentiles(add_counts(latencies)),
         }
 
@@ -210,11 +210,11 @@ class Worker:
 
         self.model = await self._find_model()
         pointer = ProductionPointer(self.settings, self.model)
-        self._board = Board(self.settings.home / "serving" / self.model)
-        self._follower = Follower(
+        self._cutover = WorkerCutover(self.settings.home / "serving" / self.model)
+        self._follower = PointerFollower(
             pointer,
             PackageCache(self.settings),
-            self._board,
+            self._cutover,
             self._schedule,
             self.metrics.count_swap_failure,
             self.settings.poll_interval,
@@ -258,8 +258,8 @@ class Worker:
         self._runtime, self._since = runtime, time.time()
         self.model = runtime.model
         self.metrics.set_version(runtime.model, runtime.version)
-        if self._board:
-            self._board.mine.answering = runtime.version
+        if self._cutover:
+            self._cutover.state.answering = runtime.version
             self._publish()
 
     def _beat(self) -> None:
@@ -269,15 +269,15 @@ class Worker:
         except OSError as error:
             logger.error("metrics cannot be written: %s", error)
         self.metrics.set_state(depth=self.log.depth, store_is_down=self.log.store_is_down)
-        if self._board:
-            self._board.mine.facts = {"latency": self.metrics.latency.counts()}
+        if self._cutover:
+            self._cutover.state.facts = {"latency": self.metrics.latency.counts()}
             self._publish()
         self._heartbeat = self._loop.call_later(_HEARTBEAT_INTERVAL, self._beat)
 
     def _publish(self) -> None:
         try:
-            if self._board:
-                self._board.post()
+            if self._cutover:
+                self._cutover.publish()
         except OSError as error:
             logger.error("the state of this worker cannot be written for the others: %s", error)
 

@@ -1,1 +1,1 @@
-"""Answering requests: the loaded model, its prediction log, and the version it follows."""
+"""Serving a model: the loaded package, the prediction log, and the version in Production."""

@@ -1,6 +1,6 @@
-"""Packages kept on this machine, so that several workers download a version once and can restart without the registry.
+"""Packages cached on this machine: workers download a version once, and restart while the registry is down.
 
-A package is found by its digest, and checked against it at every load: what lies here is not trusted for lying here.
+A package is found by its digest. Cached packages are verified on every load.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, download, run_record
 from ratchet.tracking.lineage import PREFIX
 
+# Number of packages that stay in the cache.
 _KEPT = 5
 _DETAILS = "details.json"
 _LOCK_TIMEOUT = 120.0
 
 
 class PackageCache:
-    """The packages of one home.
+    """The packages in one home.
 
     Parameters
     ----------
-    settings: where the home and MLflow are.
+    settings: the home, and MLflow's address.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -37,35 +38,32 @@ class PackageCache:
         self._root = settings.home / "packages"
 
     def load(self, version: Version) -> Runtime:
-        """A version as a runtime, downloaded unless it is here.
+        """Load a version, and download it first if it is not cached.
 
         Raises
         ------
         RegistryError: it has to be downloaded, and the registry cannot be read.
-        PackageError: it is damaged, not trusted, or says something else than when it was made.
+        PackageError: it is damaged or not trusted, or fails its golden predictions.
         StateError: the home cannot be written.
         """
-        return self.load_kept(version.model, version.version, version.digest, self._fetch(version))
+        self._fetch(version)
+        return self.load_cached(version.model, version.version, version.digest)
 
-    def load_kept(self, model: str, version: str, digest: str, folder: Path | None = None) -> Runtime:
-        """A version that was loaded here before, without asking the registry.
+    def load_cached(self, model: str, version: str, digest: str) -> Runtime:
+        """Load a cached version without the registry.
 
         Raises
         ------
-        PackageError: it is not here, or damaged, or says something else than when it was made.
+        PackageError: it is not cached, or is damaged, or fails its golden predictions.
         """
-        folder = folder or self._root / digest
+        folder = self._root / digest
+        most_rows = self._settings.max_batch_rows
         details = _read_details(folder)
         return load_runtime(
-            folder / "package",
-            digest,
-            model=model,
-            version=version,
-            most_rows=self._settings.max_batch_rows,
-            details=details,
+            folder / "package", digest, model=model, version=version, most_rows=most_rows, details=details
         )
 
-    def _fetch(self, version: Version) -> Path:
+    def _fetch(self, version: Version) -> None:
         from filelock import FileLock, Timeout
 
         prepare_home(self._settings)
@@ -73,38 +71,37 @@ class PackageCache:
         try:
             self._root.mkdir(exist_ok=True)
             with FileLock(self._root / "download.lock", timeout=_LOCK_TIMEOUT):
-                if not _whole(target, version.digest):
+                if not _is_intact(target, version.digest):
                     self._download(version, target)
                 target.touch()
-                self._forget_old()
+                self._remove_old()
         except Timeout:
             raise PackageError(f"{target}: another process has been downloading for over {_LOCK_TIMEOUT:g} s") from None
         except OSError as error:
             raise PackageError(f"{target}: cannot be written: {error.strerror}") from None
-        return target
 
     def _download(self, version: Version, target: Path) -> None:
-        scratch = Path(tempfile.mkdtemp(dir=self._root, prefix=".partial-"))
+        partial = Path(tempfile.mkdtemp(dir=self._root, prefix=".partial-"))
         try:
-            folder = download(connect(self._settings), version.model, version.version, scratch)
+            folder = download(connect(self._settings), version.model, version.version, partial)
             verify_files(folder, version.digest)
-            folder.rename(scratch / "package")
-            (scratch / _DETAILS).write_text(json.dumps(_details(self._settings, version)))
+            folder.rename(partial / "package")
+            (partial / _DETAILS).write_text(json.dumps(_details(self._settings, version)))
             shutil.rmtree(target, ignore_errors=True)
-            (target).mkdir()
-            for path in (scratch / _DETAILS, scratch / "package"):
+            target.mkdir()
+            for path in (partial / _DETAILS, partial / "package"):
                 path.rename(target / path.name)
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)
+            shutil.rmtree(partial, ignore_errors=True)
 
-    def _forget_old(self) -> None:
-        """A loaded package needs no files, so that older ones may go."""
+    def _remove_old(self) -> None:
+        """Remove all but the newest packages, which workers that have loaded them no longer need."""
         kept = [path for path in self._root.iterdir() if path.is_dir() and not path.name.startswith(".")]
         for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _whole(target: Path, digest: str) -> bool:
+def _is_intact(target: Path, digest: str) -> bool:
     if not target.is_dir():
         return False
     try:
@@ -121,7 +118,7 @@ def _details(settings: Settings, version: Version) -> dict[str, Any]:
     }
     try:
         metrics = run_record(settings, version.run_id).quality
-    except RatchetError:  # a model answers without its figures too
+    except RatchetError:  # the model can be served without its metrics
         metrics = {}
     return {"mlflow_run_id": version.run_id, "lineage": lineage, "libraries": libraries, "metrics": metrics}
 

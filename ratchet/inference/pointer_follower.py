@@ -1,6 +1,6 @@
-"""Following the production pointer: a new version is loaded and proved aside, and swapped in with all workers at once.
+"""Following the production pointer: a new version is loaded and verified, then all workers cut over to it.
 
-Whatever goes wrong on the way leaves the old version in place and raises an alarm.
+Any failure on the way leaves the old version in place, and is reported.
 """
 
 from __future__ import annotations
@@ -15,211 +15,211 @@ from typing import Protocol
 from ratchet.errors import PackageError, RatchetError, RegistryError
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.runtime import Runtime
-from ratchet.inference.worker_cutover import Board, Cutover, Release
+from ratchet.inference.worker_cutover import Agreement, ServedVersion, WorkerCutover
 from ratchet.registry.model_version import Version
 
 logger = logging.getLogger(__name__)
 
-# Seconds between looks at the board, at rest and while a version is about to go in.
+# Seconds between two checks of the other workers, at rest and while a cut-over is near.
 _AT_REST = 0.1
-_AT_WORK = 0.02
-# Two looks at the registry are at least so far apart, whatever the others have staged.
-_SOON = 0.25
+_NEAR_CUTOVER = 0.02
+# Seconds between two polls of the registry, at least.
+_SHORTEST_POLL = 0.25
 _LONGEST_RETRY = 30.0
 
 
 class Pointer(Protocol):
-    """What says which version is in Production."""
+    """The part of the production pointer that the follower reads."""
 
     model: str
 
     def current(self) -> Version | None:
-        """The version in Production."""
+        """Return the version in Production."""
         ...
 
     def get(self, version: str) -> Version:
-        """One version."""
+        """Return one version."""
         ...
 
 
-class Follower:
+class PointerFollower:
     """Keeps one worker in step with the pointer and with the other workers.
 
     Parameters
     ----------
-    pointer: says what is in Production.
-    cache: brings packages here.
-    board: where the workers agree.
-    adopt: takes a runtime and the instant (``time.monotonic()``) from which on it answers.
-    alarm: told of the kind of each failure: ``registry`` (the pointer cannot be read) or ``package``.
-    interval: seconds within which a change of the pointer is followed; it is looked at two to three times as often.
+    pointer: the version in Production.
+    cache: downloads and loads packages.
+    cutover: this worker's part in the cut-overs.
+    on_cutover: receives a runtime and the instant (``time.monotonic()``) from which on it answers.
+    on_failure: receives the kind of each failure: ``registry`` (the pointer cannot be read), ``package`` or
+        ``unexpected``.
+    interval: seconds within which a change of the pointer is followed; it is polled two to three times as often.
     """
 
     def __init__(
         self,
         pointer: Pointer,
         cache: PackageCache,
-        board: Board,
-        adopt: Callable[[Runtime, float], None],
-        alarm: Callable[[str], None],
+        cutover: WorkerCutover,
+        on_cutover: Callable[[Runtime, float], None],
+        on_failure: Callable[[str], None],
         interval: float,
     ) -> None:
         self._pointer = pointer
         self._cache = cache
-        self._board = board
-        self._adopt = adopt
-        self._alarm = alarm
+        self._cutover = cutover
+        self._on_cutover = on_cutover
+        self._on_failure = on_failure
         self._interval = interval
         self._wanted: Version | None = None
-        self._serving: Release | None = None
+        self._serving: ServedVersion | None = None
         self._staged: Runtime | None = None
         self._last_poll = self._next_poll = self._retry_at = 0.0
         self._failures = 0
-        self._asked = False
+        self._polled = False
         self._stopped = threading.Event()
-        self._ask = threading.Event()
-        # Two threads: a registry that hangs must not hold up a cut-over that the workers have agreed on.
+        self._poll_now = threading.Event()
+        # Two threads: a registry that hangs must not delay a cut-over that the workers have agreed on.
         self._threads = [
-            threading.Thread(target=self._ask_until_stopped, name="pointer", daemon=True),
-            threading.Thread(target=self._act_until_stopped, name="follower", daemon=True),
+            threading.Thread(target=self._poll_until_stopped, name="pointer-poll", daemon=True),
+            threading.Thread(target=self._act_until_stopped, name="pointer-follower", daemon=True),
         ]
 
     @property
-    def has_nothing(self) -> bool:
-        """Whether there is nothing to serve, as far as is known."""
-        return self._asked and self._wanted is None and self._board.served() is None
+    def has_nothing_to_serve(self) -> bool:
+        """Whether neither the pointer nor another worker is known to have a version."""
+        return self._polled and self._wanted is None and self._cutover.served_by_peers() is None
+
+    @property
+    def _wanted_version(self) -> ServedVersion | None:
+        return _identity(self._wanted) if self._wanted else None
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start to follow the pointer."""
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Stop following; what is being loaded is left."""
+        """Stop following; a package that is being loaded is dropped."""
         self._stopped.set()
-        self._ask.set()
+        self._poll_now.set()
 
-    def step(self) -> None:
-        """One look at the pointer where it is time, and whatever has to be done about it."""
-        if time.monotonic() >= self._next_poll or self._somebody_is_ahead():
+    def poll_if_due(self) -> None:
+        """Read the pointer, if its interval has passed or another worker has staged an unknown version."""
+        if time.monotonic() >= self._next_poll or self._peer_is_ahead():
             self._poll()
-        self._act()
 
-    def _ask_until_stopped(self) -> None:
+    def act(self) -> None:
+        """Load, stage, withdraw or serve a version, as the pointer and the other workers require."""
+        if self._serving is None:
+            self._serve_first()
+            return
+        wanted = self._wanted_version
+        if self._staged and wanted != _identity(self._staged):
+            self._cut_over(self._cutover.withdraw())
+            self._staged = None
+        if wanted and wanted != self._serving:
+            self._stage_and_propose()
+
+    def _poll_until_stopped(self) -> None:
         while not self._stopped.is_set():
             self._guarded(self._poll)
-            self._ask.wait(max(0.0, self._next_poll - time.monotonic()))
-            self._ask.clear()
+            self._poll_now.wait(max(0.0, self._next_poll - time.monotonic()))
+            self._poll_now.clear()
 
     def _act_until_stopped(self) -> None:
-        while not self._stopped.wait(_AT_WORK if self._staged or self._serving is None else _AT_REST):
-            self._guarded(self._look_and_act)
+        while not self._stopped.wait(_NEAR_CUTOVER if self._staged or self._serving is None else _AT_REST):
+            self._guarded(self._request_poll_and_act)
 
-    def _look_and_act(self) -> None:
-        if self._somebody_is_ahead():
-            self._ask.set()
-        self._act()
+    def _request_poll_and_act(self) -> None:
+        if self._peer_is_ahead():
+            self._poll_now.set()
+        self.act()
 
     def _guarded(self, do: Callable[[], None]) -> None:
         try:
             do()
         except Exception:
-            self._alarm("unexpected")
-            logger.exception("following the production pointer failed; it is tried again")
-
-    def _act(self) -> None:
-        if self._serving is None:
-            self._begin()
-            return
-        wanted = _release(self._wanted)
-        if self._staged and wanted != _of(self._staged):
-            self._agreed(self._board.withdraw())
-            self._staged = None
-        if wanted and wanted != self._serving:
-            self._advance(time.monotonic())
+            self._on_failure("unexpected")
+            logger.exception("following the production pointer failed; it is retried")
 
     def _poll(self) -> None:
         now = self._last_poll = time.monotonic()
-        # A third to a half of the interval, so that workers do not ask in step, and a load has time within it.
+        # Less than half of the interval, so that a load fits into it; random, so that workers do not poll in step.
         self._next_poll = now + self._interval * random.uniform(0.3, 0.5)  # noqa: S311 - jitter, no secret
         try:
             found = self._pointer.current()
         except RatchetError as error:
-            self._alarm("registry")
-            logger.error("the production pointer cannot be read, version stays: %s", error)
+            self._on_failure("registry")
+            logger.error("the production pointer cannot be read, the served version stays: %s", error)
             return
         finally:
-            self._asked = True
+            self._polled = True
         if found != self._wanted:
             self._failures, self._retry_at = 0, 0.0
-        # Nothing in Production is no reason to stop answering.
+        # An empty pointer does not stop the service.
         self._wanted = found or self._wanted
 
-    def _somebody_is_ahead(self) -> bool:
-        if time.monotonic() - self._last_poll < _SOON:
+    def _peer_is_ahead(self) -> bool:
+        if time.monotonic() - self._last_poll < _SHORTEST_POLL:
             return False
-        known = (None, self._serving, _release(self._wanted))
-        return any(post.staged not in known for post in self._board.posts())
+        known = (None, self._serving, self._wanted_version)
+        return any(state.staged not in known for state in self._cutover.states())
 
-    def _begin(self) -> None:
-        """Serve a first version: what the other workers serve, or what is in Production."""
-        release = self._board.served() or _release(self._wanted)
-        while release and time.monotonic() >= self._retry_at:
+    def _serve_first(self) -> None:
+        """Serve the version of the other workers, or else the one in Production."""
+        version = self._cutover.served_by_peers() or self._wanted_version
+        while version and time.monotonic() >= self._retry_at:
             try:
-                runtime = self._load(release)
+                runtime = self._load(version)
             except Exception as error:
-                self._failed(release, error)
+                self._failed(version, error)
                 return
-            in_step = self._board.enter(release)
-            if in_step == release:
-                self._serving, agreed = release, self._board.cutover()
-                self._adopt(runtime, max(agreed.at if agreed else 0.0, time.monotonic()))
-                logger.info("serving version %s", release.version)
+            joined = self._cutover.join(version)
+            if joined == version:
+                self._serving, agreement = version, self._cutover.agreement()
+                self._on_cutover(runtime, max(agreement.at if agreement else 0.0, time.monotonic()))
+                logger.info("serving version %s", version.version)
                 return
-            release = in_step
+            version = joined
 
-    def _advance(self, now: float) -> None:
-        """Load what is wanted aside, and swap when every worker has it."""
-        if self._staged is None and self._wanted is not None and now >= self._retry_at:
+    def _stage_and_propose(self) -> None:
+        """Load the wanted version, and cut over when every worker has staged it."""
+        if self._staged is None and self._wanted is not None and time.monotonic() >= self._retry_at:
             try:
                 self._staged = self._cache.load(self._wanted)
             except Exception as error:
-                self._failed(_release(self._wanted), error)
+                self._failed(_identity(self._wanted), error)
                 return
             self._failures = 0
-            self._board.mine.staged = _of(self._staged)
-            self._board.post()
+            self._cutover.stage(_identity(self._staged))
         if self._staged:
-            self._agreed(self._board.propose())
+            self._cut_over(self._cutover.propose())
 
-    def _agreed(self, cutover: Cutover | None) -> None:
-        if cutover and self._staged:
-            self._board.serve(cutover.release)
-            self._adopt(self._staged, cutover.at)
-            before = self._serving.version if self._serving else "nothing"
-            logger.info("version %s goes in, %s goes out", cutover.release.version, before)
-            self._serving, self._staged = cutover.release, None
+    def _cut_over(self, agreement: Agreement | None) -> None:
+        if agreement and self._staged:
+            self._cutover.serve(agreement.version)
+            self._on_cutover(self._staged, agreement.at)
+            before = self._serving.version if self._serving else "none"
+            logger.info("cut-over from version %s to version %s", before, agreement.version.version)
+            self._serving, self._staged = agreement.version, None
 
-    def _load(self, release: Release) -> Runtime:
+    def _load(self, version: ServedVersion) -> Runtime:
         try:
-            return self._cache.load_kept(self._pointer.model, release.version, release.digest)
+            return self._cache.load_cached(self._pointer.model, version.version, version.digest)
         except (PackageError, OSError):
-            version = self._pointer.get(release.version)
-            if version.digest != release.digest:
-                raise RegistryError(f"version {release.version} has another digest than the other workers'") from None
-            return self._cache.load(version)
+            found = self._pointer.get(version.version)
+            if found.digest != version.digest:
+                raise RegistryError(f"version {version.version}: its digest differs from the other workers'") from None
+            return self._cache.load(found)
 
-    def _failed(self, release: Release | None, error: Exception) -> None:
+    def _failed(self, version: ServedVersion, error: Exception) -> None:
         self._failures += 1
         self._retry_at = time.monotonic() + min(self._interval * 2 ** (self._failures - 1) / 2, _LONGEST_RETRY)
-        self._alarm("package")
-        trace = not isinstance(error, RatchetError | OSError)
-        logger.error("version %s cannot go in: %s", release.version if release else "?", error, exc_info=trace)
+        self._on_failure("package")
+        unexpected = not isinstance(error, RatchetError | OSError)
+        logger.error("version %s cannot be served: %s", version.version, error, exc_info=unexpected)
 
 
-def _release(version: Version | None) -> Release | None:
-    return Release(version.version, version.digest) if version else None
-
-
-def _of(runtime: Runtime) -> Release:
-    return Release(runtime.version, runtime.digest)
+def _identity(version: Version | Runtime) -> ServedVersion:
+    return ServedVersion(version.version, version.digest)

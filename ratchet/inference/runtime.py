@@ -1,7 +1,7 @@
-"""A model that answers: one package, loaded and proved, behind one immutable object.
+"""The runtime of one model version: its package, loaded and verified, as an immutable object.
 
-Predictions go through ONNX Runtime where the package has a verified export, and through scikit-learn elsewhere. A
-runtime is never changed: a new version is a new runtime, and the service swaps one reference.
+ONNX Runtime computes the predictions if the package has a verified export, scikit-learn otherwise. A new version is a
+new runtime, and the service replaces one reference.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# So many ranges of its column away, a number is none that was meant.
+# Distance from the training data, in ranges of the column, beyond which a number is refused as an error.
 _FAR = 1e6
 Label = str | int | float
 Outputs = tuple[Sequence[Label], npt.NDArray[np.floating[Any]] | None]
@@ -40,13 +40,13 @@ Engine = Callable[[Sequence[Record]], Outputs]
 
 
 class Answer(NamedTuple):
-    """What a model says of one record.
+    """The prediction for one record.
 
     Attributes
     ----------
     prediction: a label, or a regression's number.
-    score: the predicted label's probability; None where the model gives none.
-    probabilities: by class name, in the order of the classes; None where the model gives none.
+    score: the predicted label's probability; None without probabilities.
+    probabilities: by class name, in the order of the classes; None for a model without probabilities.
     """
 
     prediction: Label
@@ -56,16 +56,17 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Runtime:
-    """One version of a model, ready to answer.
+    """One version of a model, ready to predict.
 
     Attributes
     ----------
-    model, version, digest: which one.
-    schema: what it takes.
-    engine: records in, labels (or numbers) and probabilities of shape (records, classes) out.
+    model, version, digest: the version.
+    schema: the features and the target.
+    engine: takes records, returns labels (or numbers) and probabilities of shape (records, classes).
     engine_name: ``onnx`` or ``scikit-learn``.
-    golden: the rows it was proved with.
-    details: what ``/model`` tells beside: lineage ids, metrics.
+    golden: the rows with known predictions that it was verified with.
+    details: lineage ids and metrics, for ``/model``.
+    most_rows: largest number of records in a batch.
     """
 
     model: str
@@ -80,25 +81,25 @@ class Runtime:
 
     @cached_property
     def reader(self) -> RecordReader:
-        """Reads what clients send, as this version takes it."""
+        """Parses request bodies into records of this version's schema."""
         return RecordReader(self.schema, self.most_rows)
 
     @cached_property
     def classes(self) -> tuple[str, ...] | None:
-        """The classes' names in JSON; None for a regression."""
+        """The class names in JSON; None for a regression."""
         return None if self.schema.labels is None else tuple(map(str, self.schema.labels))
 
     @cached_property
-    def _place(self) -> dict[Label, int]:
-        """Each label's place among the probabilities."""
-        return {label: place for place, label in enumerate(self.schema.labels or ())}
+    def _columns(self) -> dict[Label, int]:
+        """The column of each label among the probabilities."""
+        return {label: column for column, label in enumerate(self.schema.labels or ())}
 
     def predict(self, records: Sequence[Record]) -> list[Answer]:
-        """Answer records that the reader has read.
+        """Return the answers to records from the reader.
 
         Raises
         ------
-        InputError: a value is so far out that the model computes no finite number; names the record and field.
+        InputError: the model computes no finite number for a record; names the record and its most extreme field.
         """
         try:
             predictions, probabilities = self.engine(records)
@@ -108,9 +109,9 @@ class Runtime:
         if probabilities is None or self.classes is None:
             self._require_finite(records, predictions)
             return [Answer(prediction) for prediction in predictions]
-        names, place, answers = self.classes, self._place, []
+        names, columns, answers = self.classes, self._columns, []
         for prediction, row in zip(predictions, probabilities.tolist(), strict=True):
-            answers.append(Answer(prediction, row[place[prediction]], dict(zip(names, row, strict=True))))
+            answers.append(Answer(prediction, row[columns[prediction]], dict(zip(names, row, strict=True))))
         if not math.isfinite(math.fsum(answer.score for answer in answers if answer.score is not None)):
             self._require_finite(records, [answer.score for answer in answers])
         return answers
@@ -121,21 +122,21 @@ class Runtime:
                 self.refuse(records, index)
 
     def _refuse_far(self, records: Sequence[Record]) -> None:
-        """Refuse the record that an engine cannot have computed with, if there is one."""
+        """Refuse a record that makes an engine fail, if there is one."""
         for index, record in enumerate(records):
             if _distance(record, self.schema)[0] > _FAR:
                 self.refuse(records, index)
 
     def refuse(self, records: Sequence[Record], index: int) -> NoReturn:
-        """Refuse a record that is too far out to compute with.
+        """Refuse a record that the model computes no finite number for.
 
         Raises
         ------
-        InputError: always; names the field that is farthest from what was seen in training.
+        InputError: always; names the field that is farthest from the training data.
         """
         place = f"rows[{index}]." if len(records) > 1 else ""
         name = _distance(records[index], self.schema)[1]
-        raise InputError([Problem(f"{place}{name}", "is too far from what the model knows to compute with")])
+        raise InputError([Problem(f"{place}{name}", "is too far outside the range of the training data")])
 
 
 def load_runtime(
@@ -147,21 +148,19 @@ def load_runtime(
     most_rows: int = 10_000,
     details: dict[str, Any] | None = None,
 ) -> Runtime:
-    """Load a package from a folder, check it against its digest, and have it reproduce its golden predictions.
-
-    The golden rows warm the engine up as well.
+    """Load a package, compare it with its digest, and verify that it reproduces its golden predictions.
 
     Parameters
     ----------
     folder: a package.
-    digest: what was recorded when the version was registered.
-    model, version: how the answers name it.
-    most_rows: the longest batch.
-    details: what ``/model`` tells beside.
+    digest: the digest that was recorded at registration.
+    model, version: the names in answers.
+    most_rows: largest number of records in a batch.
+    details: lineage ids and metrics, for ``/model``.
 
     Raises
     ------
-    PackageError: the package is damaged, not trusted, or says something else now.
+    PackageError: the package is damaged or not trusted, or its predictions differ from the golden ones.
     """
     manifest = verify_files(folder, digest)
     schema = Schema.model_validate_json((folder / "schema.json").read_text())
@@ -171,40 +170,39 @@ def load_runtime(
     else:
         engine, name = sklearn_engine(load_pipeline(folder), schema), "scikit-learn"
     runtime = Runtime(model, version, digest, schema, engine, name, golden, details or {}, most_rows)
-    _prove(runtime, golden)
+    _verify_golden(runtime, golden)
     return runtime
 
 
 def load_file(path: Path, *, most_rows: int = 10_000) -> Runtime:
-    """Load ``model.joblib``, a file that the operator vouches for: loading it can run any code that is in it.
+    """Load ``model.joblib``, a file that the operator trusts: loading it can run any code in it.
 
-    ``schema.json`` beside it, which training writes, says what the model takes; without it every feature that the
-    pipeline was fitted on is taken to be a number.
+    Training writes ``schema.json`` next to it. Without that file, all features that the pipeline was fitted on are
+    assumed to be numbers.
 
     Raises
     ------
     ConfigError: there is no such file.
-    PackageError: the file cannot be loaded, or does not know its features.
+    PackageError: the file cannot be loaded, or has no feature names.
     """
     if not path.is_file():
         raise ConfigError(f"MODEL_PATH: there is no file {path}; training writes models/<model>/model.joblib")
-    logger.warning("serving %s, a local file whose origin is not checked: its operator vouches for it", path)
+    logger.warning("serving %s, a local file whose origin is not verified", path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     try:
         pipeline = load_joblib(path)
-        schema = _schema_beside(path, pipeline)
+        schema = _schema_of_file(path, pipeline)
         engine = sklearn_engine(pipeline, schema)
-        model, details = path.resolve().parent.name, _metrics_beside(path)
+        model, details = path.resolve().parent.name, _details_of_file(path)
         runtime = Runtime(model, digest[:12], digest, schema, engine, "scikit-learn", None, details, most_rows)
         runtime.predict([runtime.reader.example()])
-    except Exception as error:  # whatever is in the file raises whatever it likes
-        reason = one_line(error)
-        raise PackageError(f"{path}: cannot be loaded: {reason}") from None
+    except Exception as error:  # unpickling can raise any error
+        raise PackageError(f"{path}: cannot be loaded: {one_line(error)}") from None
     return runtime
 
 
 def onnx_engine(content: bytes, schema: Schema, golden: Golden) -> Engine:
-    """An engine around an ONNX export; whether it gives probabilities is read off the golden predictions."""
+    """Return an engine for an ONNX export, with probabilities if the golden predictions have some."""
     session = open_session(content)
     outputs = [output.name for output in session.get_outputs()]
     wanted = outputs[:2] if golden.probabilities is not None else outputs[:1]
@@ -230,12 +228,12 @@ def onnx_engine(content: bytes, schema: Schema, golden: Golden) -> Engine:
 
 
 def sklearn_engine(pipeline: Pipeline, schema: Schema) -> Engine:
-    """An engine around a fitted scikit-learn pipeline."""
+    """Return an engine for a fitted scikit-learn pipeline."""
     import pandas as pd
 
     gives_probabilities = schema.labels is not None and hasattr(pipeline, "predict_proba")
     steps = getattr(pipeline, "named_steps", {})
-    # Where there is an embedder, label and probabilities share its work.
+    # Labels and probabilities are computed from the same embedding.
     embed, model = (pipeline[:-1].transform, pipeline[-1]) if len(steps) > 1 else (lambda rows: rows, pipeline)
 
     def run(records: Sequence[Record]) -> Outputs:
@@ -254,19 +252,19 @@ def _column(column: Field, records: Sequence[Record]) -> npt.NDArray[Any]:
     return np.array([MISSING if value is None else value for value in values], dtype=object).reshape(-1, 1)
 
 
-def _prove(runtime: Runtime, golden: Golden) -> None:
-    """Have a runtime reproduce the golden predictions: to the last bits in scikit-learn, within parity in ONNX."""
+def _verify_golden(runtime: Runtime, golden: Golden) -> None:
+    """Compare predictions with the golden ones: scikit-learn's to the last bits, ONNX's within the parity limit."""
     onnx = runtime.engine_name == "onnx"
     predictions, probabilities = runtime.engine(golden.rows)
     if runtime.schema.labels is None:
         expected = np.array(golden.predictions, dtype=float)
-        # As the export's parity was checked: relative to the number, or to their spread where that is larger.
+        # The measure of the export's parity check: relative to the number, or to the spread if that is larger.
         scale = np.maximum(np.abs(expected), (np.std(expected) or 1.0) if onnx else 1e-300)
         gap = float(np.max(np.abs(np.array(predictions, dtype=float) - expected) / scale))
         limit = PREDICTION_TOLERANCE if onnx else TOLERANCE
     elif list(predictions) != list(golden.predictions):
         raise PackageError(
-            f"{runtime.model} version {runtime.version}: its golden rows get other labels than when made"
+            f"{runtime.model} version {runtime.version}: its golden rows get other labels than at training"
         )
     elif golden.probabilities is None or probabilities is None:
         return
@@ -281,7 +279,7 @@ def _prove(runtime: Runtime, golden: Golden) -> None:
 
 
 def _distance(record: Record, schema: Schema) -> tuple[float, str]:
-    """How far the farthest number is from what was seen in training, in ranges of its column, and its name."""
+    """Return the largest distance of a number from the training data, in ranges of its column, and its name."""
 
     def distance(column: Field) -> float:
         value = record.get(column.name)
@@ -293,19 +291,19 @@ def _distance(record: Record, schema: Schema) -> tuple[float, str]:
     return max((distance(column), column.name) for column in schema.features)
 
 
-def _schema_beside(path: Path, pipeline: Any) -> Schema:
+def _schema_of_file(path: Path, pipeline: Any) -> Schema:
     described = path.with_name("schema.json")
     if described.is_file():
         return Schema.model_validate_json(described.read_text())
     names = getattr(pipeline, "feature_names_in_", None)
     if names is None:
-        raise ValueError("the model does not know the names of its features, and there is no schema.json beside it")
+        raise ValueError("the model has no feature names, and there is no schema.json next to it")
     features = tuple(Field(name=str(name), type="number", nullable=False) for name in names)
     classes = getattr(pipeline, "classes_", None)
     return Schema(features=features, target="target", labels=None if classes is None else tuple(classes.tolist()))
 
 
-def _metrics_beside(path: Path) -> dict[str, Any]:
+def _details_of_file(path: Path) -> dict[str, Any]:
     found = path.with_name("metrics.json")
     try:
         return {"metrics": json.loads(found.read_text())["metrics"]}

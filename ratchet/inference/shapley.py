@@ -1,8 +1,8 @@
-"""Why a prediction came out as it did: Shapley values of its features.
+"""Shapley values: the contribution of each feature to one prediction.
 
-A feature's contribution is what it adds to the output on average over all orders in which the features could have
-been told, beside background rows (interventional Shapley values: S. Lundberg and S.-I. Lee, "A unified approach to
-interpreting model predictions", 2017). The contributions and the base value add up to the output.
+A feature's contribution is the change of the output when its value is set, on average over all orders in which the
+features can be set, relative to background rows (interventional Shapley values: S. Lundberg and S.-I. Lee, "A unified
+approach to interpreting model predictions", 2017). The base value and the contributions add up to the output.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,8 @@ import numpy.typing as npt
 from ratchet.inference.runtime import Answer, Runtime
 from ratchet.model.record_schema import Record
 
-# With so many features, all coalitions are tried; with more, orders are sampled (E. Strumbelj and I. Kononenko,
-# "Explaining prediction models and individual predictions with feature contributions", 2014).
+# Up to this number of features, all coalitions are computed; beyond it, orders are sampled (E. Strumbelj and
+# I. Kononenko, "Explaining prediction models and individual predictions with feature contributions", 2014).
 MOST_EXACT = 10
 _ORDERS = 32
 _SEED = 0
@@ -30,16 +29,16 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Explanation:
-    """A prediction and what each feature contributed to it.
+    """A prediction and the contribution of each feature to it.
 
     Attributes
     ----------
     answer: the prediction.
-    output: what is explained: the predicted class's probability, or a regression's number.
+    output: the explained number: the predicted class's probability, or a regression's prediction.
     base: the mean output over the background rows.
     contributions: by feature; with ``base`` they add up to ``output``.
-    method: ``exact``, or ``sampled`` where there are too many features. Where features act independently of each
-        other, as in a linear regression, sampling is exact too.
+    method: ``exact``, or ``sampled`` for more than ``MOST_EXACT`` features. Sampling is exact too if the features do
+        not interact, as in a linear regression.
     """
 
     answer: Answer
@@ -50,83 +49,82 @@ class Explanation:
 
 
 def explain(runtime: Runtime, record: Record) -> Explanation:
-    """Explain one prediction beside the package's golden rows, which are spread over the targets.
+    """Explain one prediction; the background is the package's golden rows, which are spread over the targets.
 
     Parameters
     ----------
     runtime: the model.
-    record: one that its reader has read.
+    record: a record from its reader.
 
     Raises
     ------
     InputError: the model computes no finite number for the record.
     """
     answer = runtime.predict([record])[0]
-    background: Sequence[Record] = runtime.golden.rows if runtime.golden else [runtime.reader.example()]
     names = runtime.schema.feature_names
-    game = _Game(runtime, answer, record, background)
+    mean_output = _MeanOutput(runtime, answer, record)
     exact = len(names) <= MOST_EXACT
-    base, values = _by_coalitions(game, len(names)) if exact else _by_orders(game, len(names))
+    base, values = (_exact_values if exact else _sampled_values)(mean_output, len(names))
     if not np.isfinite(values).all():
         runtime.refuse([record], 0)
-    output = float(game([tuple(range(len(names)))])[0])
+    output = float(mean_output([tuple(range(len(names)))])[0])
     contributions = dict(zip(names, values.tolist(), strict=True))
     return Explanation(answer, output, base, contributions, "exact" if exact else "sampled")
 
 
-class _Game:
-    """The mean output over the background when some features are the record's and the others the background's."""
+class _MeanOutput:
+    """The value of a coalition: the mean output over the background, with the coalition's features from the record."""
 
-    def __init__(self, runtime: Runtime, answer: Answer, record: Record, background: Sequence[Record]) -> None:
+    def __init__(self, runtime: Runtime, answer: Answer, record: Record) -> None:
         self._runtime = runtime
         self._answer = answer
         self._names = runtime.schema.feature_names
         self._record = record
-        self._background = background
+        self._background: Sequence[Record] = runtime.golden.rows if runtime.golden else [runtime.reader.example()]
 
     def __call__(self, coalitions: Sequence[Sequence[int]]) -> Floats:
         rows: list[Record] = []
         for coalition in coalitions:
-            told = {self._names[index]: self._record.get(self._names[index]) for index in coalition}
-            rows += [{**row, **told} for row in self._background]
+            given = {self._names[index]: self._record.get(self._names[index]) for index in coalition}
+            rows += [{**row, **given} for row in self._background]
         outputs = self._outputs(rows).reshape(len(coalitions), len(self._background))
         return np.asarray(outputs.mean(axis=1), dtype=np.float64)
 
     def _outputs(self, rows: list[Record]) -> Floats:
         predictions, probabilities = self._runtime.engine(rows)
         if probabilities is not None:
-            place = (self._runtime.schema.labels or ()).index(self._answer.prediction)
-            return np.asarray(probabilities[:, place], dtype=np.float64)
+            column = (self._runtime.schema.labels or ()).index(self._answer.prediction)
+            return np.asarray(probabilities[:, column], dtype=np.float64)
         if self._runtime.schema.labels is None:
             return np.asarray(predictions, dtype=np.float64)
-        # A classifier without probabilities: whether the same class comes out.
+        # A classifier without probabilities: 1 if it predicts the same class.
         return np.array([prediction == self._answer.prediction for prediction in predictions], dtype=np.float64)
 
 
-def _by_coalitions(game: _Game, features: int) -> tuple[float, Floats]:
+def _exact_values(mean_output: _MeanOutput, features: int) -> tuple[float, Floats]:
     coalitions = [c for size in range(features + 1) for c in itertools.combinations(range(features), size)]
-    worth = dict(zip(coalitions, game(coalitions).tolist(), strict=True))
+    outputs = dict(zip(coalitions, mean_output(coalitions).tolist(), strict=True))
     values = np.zeros(features)
-    for coalition, value in worth.items():
-        # The weight of a coalition of this size among all orders.
+    for coalition, output in outputs.items():
         for feature in coalition:
             without = tuple(other for other in coalition if other != feature)
-            size = len(without)
-            weight = math.factorial(size) * math.factorial(features - size - 1) / math.factorial(features)
-            values[feature] += weight * (value - worth[without])
-    return worth[()], values
+            before, after = len(without), features - len(coalition)
+            # The share of all orders in which exactly these features are set before this one.
+            weight = math.factorial(before) * math.factorial(after) / math.factorial(features)
+            values[feature] += weight * (output - outputs[without])
+    return outputs[()], values
 
 
-def _by_orders(game: _Game, features: int) -> tuple[float, Floats]:
+def _sampled_values(mean_output: _MeanOutput, features: int) -> tuple[float, Floats]:
     generator = np.random.default_rng(_SEED)
-    orders: list[Any] = []
+    orders: list[list[int]] = []
     for _ in range(_ORDERS // 2):
         order = generator.permutation(features).tolist()
-        orders += [order, order[::-1]]  # the reverse cancels much of an order's error
+        orders += [order, order[::-1]]  # the error of an order and of its reverse cancel in part
     values = np.zeros(features)
     base = 0.0
     for order in orders:
-        worth = game([order[:told] for told in range(features + 1)])
-        values[order] += np.diff(worth)
-        base = float(worth[0])
+        outputs = mean_output([order[:given] for given in range(features + 1)])
+        values[order] += np.diff(outputs)
+        base = float(outputs[0])
     return base, values / len(orders)

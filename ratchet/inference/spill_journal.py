@@ -1,22 +1,22 @@
-"""A journal on the local disk for rows that the store cannot take just now; they are moved there when it can.
+"""A journal on the local disk for rows that the store cannot take; they are moved to the store when it is back.
 
-Each process appends to a segment of its own, which it holds locked. A segment that nobody holds, since its process is
-done with it or was killed, is replayed by whoever finds it. Replaying is idempotent, so a crash in between is harmless.
+Each process appends to its own segment, which it holds locked. A segment that no process holds, because its process has
+finished it or was killed, is replayed by the next process that finds it. Replaying a segment twice changes nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import orjson
 import uuid_utils
 
+from ratchet.inference.locked_files import create_locked, lock_abandoned
 from ratchet.store.predictions import Prediction
 
 logger = logging.getLogger(__name__)
@@ -26,11 +26,11 @@ _CHUNK = 1000
 
 
 class Journal:
-    """A folder of segments, each a file of one JSON row a line.
+    """A folder of segments, each a file with one row as JSON in each line.
 
     Parameters
     ----------
-    folder: made when it is needed.
+    folder: created with the first row.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,11 +43,11 @@ class Journal:
 
         Raises
         ------
-        OSError: they are not; nothing of them is left behind.
+        OSError: they are not; no part of them is left.
         """
         content = b"".join(orjson.dumps(row) + b"\n" for row in rows)
         with self._lock:
-            segment = self._open()
+            segment = self._opened()
             end = os.lseek(segment, 0, os.SEEK_END)
             try:
                 _write_all(segment, content)
@@ -62,20 +62,16 @@ class Journal:
                 raise
 
     def release(self) -> None:
-        """Let go of this process's segment, so that it can be replayed."""
+        """Close this process's segment, so that it can be replayed."""
         with self._lock:
             self._close()
 
     def replay(self, insert: Callable[[Sequence[Prediction]], None]) -> int:
-        """Move what is in segments that nobody holds into the store.
+        """Move the rows of all segments that no process holds into the store, and return their number.
 
         Parameters
         ----------
-        insert: writes rows, and leaves those that are there already.
-
-        Returns
-        -------
-        The number of rows that were moved.
+        insert: writes rows, except those that are in the store already.
 
         Raises
         ------
@@ -83,34 +79,25 @@ class Journal:
         """
         moved = 0
         for path in self.segments():
-            with _held(path) as ours:
-                if ours:
-                    rows, whole = _rows(path)
+            with lock_abandoned(path) as locked:
+                if locked:
+                    rows, intact = _read(path)
                     for start in range(0, len(rows), _CHUNK):
                         insert(rows[start : start + _CHUNK])
-                    path.unlink() if whole else path.rename(path.with_suffix(".damaged"))
+                    path.unlink() if intact else path.rename(path.with_suffix(".damaged"))
                     moved += len(rows)
         return moved
 
     def segments(self) -> list[Path]:
-        """The segments, oldest first."""
+        """Return the segments, oldest first."""
         return sorted(self._folder.glob(f"*{_SUFFIX}")) if self._folder.is_dir() else []
 
-    def _open(self) -> int:
+    def _opened(self) -> int:
         if self._segment is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._path = self._folder / f"{uuid_utils.uuid7()}{_SUFFIX}"
-            # Locked before it can be seen, or somebody would take it for a dead process's.
-            unseen = self._path.with_suffix(".new")
-            segment = os.open(unseen, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600)
-            try:
-                fcntl.flock(segment, fcntl.LOCK_EX)
-                unseen.rename(self._path)
-                _sync_folder(self._folder)
-            except OSError:
-                os.close(segment)
-                raise
-            self._segment = segment
+            self._segment = create_locked(self._path)
+            _sync_folder(self._folder)
         return self._segment
 
     def _close(self) -> None:
@@ -119,39 +106,22 @@ class Journal:
             self._segment = None
 
 
-@contextlib.contextmanager
-def _held(path: Path) -> Iterator[bool]:
-    """Hold a segment, unless another process does or has replayed it meanwhile."""
-    try:
-        segment = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        fcntl.flock(segment, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield path.exists()
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(segment)
+def _read(path: Path) -> tuple[list[Prediction], bool]:
+    """Return the rows of a segment, and whether all of them could be read.
 
-
-def _rows(path: Path) -> tuple[list[Prediction], bool]:
-    """The rows of a segment, and whether all of it could be read.
-
-    Half a row at the end is what a process leaves that is killed while it writes; nobody was told that it is kept.
+    A process that is killed while it writes leaves half a row at the end, which it has not acknowledged.
     """
     lines = path.read_bytes().split(b"\n")
-    rows, whole = [], True
+    rows, intact = [], True
     for number, line in enumerate(lines[:-1], start=1):
         try:
             rows.append(orjson.loads(line))
         except orjson.JSONDecodeError:
-            whole = False
+            intact = False
             logger.error("%s: line %d cannot be read; the file is kept as .damaged", path, number)
     if lines[-1]:
-        logger.warning("%s: ends with half a row, left by a crash; nobody was told that it is kept", path)
-    return rows, whole
+        logger.warning("%s: ends with half a row, left by a crash; it was never acknowledged", path)
+    return rows, intact
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -37,7 +37,7 @@ DERANDOMIZED = effort(
 FEW = effort(DERANDOMIZED, max_examples=60)
 MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 # The only error for a record that its schema allows: how far a model can compute is not in the schema.
-TOO_FAR = "is too far from what the model knows to compute with"
+TOO_FAR = "is too far outside the range of the training data"
 # The same for feedback: that target and correct have to agree is not in the schema.
 DISAGREES = "was predicted and target is"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.inference.worker_cutover import NOTICE
+from ratchet.inference.worker_cutover import CUTOVER_DELAY
 from ratchet.settings import Settings
 from tests.fitted import Trained
 from tests.serving.conftest import published
@@ -64,8 +64,10 @@ def longest_overlap(answered: list[Request], moves: list[tuple[float, float, str
     for (_, _, old), (started, _, new), (until, _, _) in zip(
         moves, moves[1:], [*moves[2:], (float("inf"), 0, "")], strict=False
     ):
-        # The answers change at the earliest NOTICE after the start of the next move.
-        window = [request for request in answered if started <= request.sent and request.answered < until + NOTICE / 2]
+        # The answers change at the earliest CUTOVER_DELAY after the start of the next move.
+        window = [
+            request for request in answered if started <= request.sent and request.answered < until + CUTOVER_DELAY / 2
+        ]
         last = max(request.answered for request in window if request.version == old)
         first = min(request.answered for request in window if request.version == new)
         overlaps.append(last - first)

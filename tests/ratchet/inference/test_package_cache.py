@@ -38,7 +38,7 @@ def published(mlflow_settings: Settings, iris: Trained) -> Version:
 
 @pytest.fixture
 def here(mlflow_settings: Settings, tmp_path: Path) -> Settings:
-    """A machine with nothing on it yet, from which the registry can be reached."""
+    """A machine with an empty cache, from which the registry can be reached."""
     return mlflow_settings.model_copy(update={"home": tmp_path / "home", "mlflow_uri": mlflow_settings.tracking_uri})
 
 
@@ -64,11 +64,11 @@ def downloads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def kept(settings: Settings) -> set[str]:
-    """What lies in the cache, half-made things included."""
+    """The folders in the cache, partial ones included."""
     return {path.name for path in (settings.home / "packages").iterdir() if path.is_dir()}
 
 
-def test_a_version_answers_and_says_where_it_came_from(here: Settings, published: Version, iris: Trained) -> None:
+def test_a_version_is_loaded_with_its_lineage_and_metrics(here: Settings, published: Version, iris: Trained) -> None:
     runtime = PackageCache(here).load(published)
     assert (runtime.model, runtime.version, runtime.digest) == (published.model, published.version, published.digest)
     assert runtime.predict([runtime.reader.example()])[0].prediction in (iris.schema.labels or ())
@@ -86,7 +86,7 @@ def test_a_version_is_downloaded_once(here: Settings, published: Version, downlo
     assert downloads == [published.version]
 
 
-def test_workers_that_start_at_once_download_once(here: Settings, published: Version, downloads: list[str]) -> None:
+def test_workers_that_start_together_download_once(here: Settings, published: Version, downloads: list[str]) -> None:
     loaded: list[str] = []
     threads = [
         threading.Thread(target=lambda: loaded.append(PackageCache(here).load(published).digest)) for _ in range(3)
@@ -99,24 +99,24 @@ def test_workers_that_start_at_once_download_once(here: Settings, published: Ver
     assert downloads == [published.version]
 
 
-def test_what_is_here_needs_no_registry(here: Settings, cut_off: Settings, published: Version) -> None:
+def test_a_cached_package_needs_no_registry(here: Settings, cut_off: Settings, published: Version) -> None:
     first = PackageCache(here).load(published)
     cache = PackageCache(cut_off)
     for runtime in (
         cache.load(published),
-        cache.load_kept(published.model, published.version, published.digest),
+        cache.load_cached(published.model, published.version, published.digest),
     ):
         assert runtime.digest == first.digest
         assert runtime.details == first.details
 
 
-def test_what_is_not_here_is_told(here: Settings, published: Version) -> None:
+def test_a_package_that_is_not_cached_is_an_error(here: Settings, published: Version) -> None:
     with pytest.raises(PackageError, match=r"manifest\.json: missing"):
-        PackageCache(here).load_kept(published.model, published.version, published.digest)
+        PackageCache(here).load_cached(published.model, published.version, published.digest)
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "gone"])
-def test_a_damaged_copy_is_refused_and_brought_again(
+def test_a_damaged_copy_is_refused_and_downloaded_again(
     here: Settings, published: Version, downloads: list[str], damage: str
 ) -> None:
     cache = PackageCache(here)
@@ -129,10 +129,10 @@ def test_a_damaged_copy_is_refused_and_brought_again(
     else:
         shutil.rmtree(folder)
     with pytest.raises(PackageError, match=r"package/(model\.onnx|golden\.json|manifest\.json): "):
-        cache.load_kept(published.model, published.version, published.digest)
+        cache.load_cached(published.model, published.version, published.digest)
     assert cache.load(published).digest == published.digest
     assert downloads == [published.version] * 2
-    assert cache.load_kept(published.model, published.version, published.digest).digest == published.digest
+    assert cache.load_cached(published.model, published.version, published.digest).digest == published.digest
 
 
 def test_a_damaged_copy_stays_refused_while_the_registry_is_down(
@@ -144,20 +144,20 @@ def test_a_damaged_copy_stays_refused_while_the_registry_is_down(
         PackageCache(cut_off).load(published)
 
 
-def test_a_package_that_is_another_than_was_registered_never_gets_here(here: Settings, published: Version) -> None:
+def test_a_package_whose_digest_is_not_the_registered_one_is_not_cached(here: Settings, published: Version) -> None:
     forged = Version(**{**vars(published), "digest": "0" * 64})
     with pytest.raises(PackageError, match=r"manifest\.json: differs from the digest recorded at registration"):
         PackageCache(here).load(forged)
     assert kept(here) == set()
 
 
-def test_a_registry_that_cannot_be_reached_is_told(cut_off: Settings, published: Version) -> None:
+def test_a_registry_that_cannot_be_reached_is_an_error(cut_off: Settings, published: Version) -> None:
     with pytest.raises(RegistryError):
         PackageCache(cut_off).load(published)
     assert kept(cut_off) == set()
 
 
-def test_artifacts_that_are_gone_are_told(here: Settings, published: Version, mlflow_settings: Settings) -> None:
+def test_missing_artifacts_are_an_error(here: Settings, published: Version, mlflow_settings: Settings) -> None:
     model_id = connect(mlflow_settings).get_model_version(published.model, published.version).source.split("/")[-1]
     with (
         artifacts.gone(artifacts.of_model(mlflow_settings, model_id)),
@@ -168,20 +168,20 @@ def test_artifacts_that_are_gone_are_told(here: Settings, published: Version, ml
     assert PackageCache(here).load(published).digest == published.digest
 
 
-def test_a_home_that_cannot_be_written_is_told(here: Settings, published: Version) -> None:
+def test_a_home_that_cannot_be_written_is_an_error(here: Settings, published: Version) -> None:
     here.home.write_text("a file where the home would be")
     with pytest.raises(StateError, match="cannot write to"):
         PackageCache(here).load(published)
 
 
-def test_a_cache_that_cannot_be_written_is_told(here: Settings, published: Version) -> None:
+def test_a_cache_that_cannot_be_written_is_an_error(here: Settings, published: Version) -> None:
     here.home.mkdir()
     (here.home / "packages").write_text("a file where the cache would be")
     with pytest.raises((StateError, PackageError)):
         PackageCache(here).load(published)
 
 
-def test_the_last_few_versions_are_kept(here: Settings, published: Version) -> None:
+def test_the_newest_versions_stay_in_the_cache(here: Settings, published: Version) -> None:
     PackageCache(here).load(published)
     packages = here.home / "packages"
     for age in range(1, 8):
@@ -192,7 +192,7 @@ def test_the_last_few_versions_are_kept(here: Settings, published: Version) -> N
     assert kept(here) == {published.digest, "older-1", "older-2", "older-3", "older-4"}
 
 
-def test_one_that_is_being_brought_by_another_worker_is_left_alone(here: Settings, published: Version) -> None:
+def test_a_download_of_another_worker_is_left_alone(here: Settings, published: Version) -> None:
     partial = here.home / "packages" / ".partial-of-another"
     partial.mkdir(parents=True)
     os.utime(partial, (1, 1))

@@ -13,13 +13,13 @@ import pytest
 
 from ratchet.errors import RegistryError
 from ratchet.inference.package_cache import PackageCache
-from ratchet.inference.pointer_follower import Follower
+from ratchet.inference.pointer_follower import PointerFollower
 from ratchet.inference.runtime import Runtime
-from ratchet.inference.worker_cutover import NOTICE, Board, Release
+from ratchet.inference.worker_cutover import CUTOVER_DELAY, ServedVersion, WorkerCutover
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings
 from tests.fitted import baseline, packaged
-from tests.ratchet.inference.test_worker_cutover import Fellow, fellows
+from tests.ratchet.inference.test_worker_cutover import Peer, peers
 from tests.waiting import until
 
 Package = tuple[Path, str]
@@ -36,7 +36,7 @@ def packages(iris_package: Package, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 class Script:
-    """A pointer that points where the test says, while its registry answers."""
+    """A pointer that the test moves, in a registry that may hang or fail."""
 
     model = "iris"
 
@@ -47,10 +47,12 @@ class Script:
         self.answers = threading.Event()
         self.answers.set()
         self.asked = 0
+        self.hangs = False
 
     def current(self) -> Version | None:
         self.asked += 1
-        self.answers.wait(60)
+        while not self.answers.wait(0.01):
+            self.hangs = True
         if self.error:
             raise self.error
         return self.versions[self.at] if self.at else None
@@ -63,33 +65,33 @@ class Script:
 
 @dataclass
 class Scene:
-    """One worker that follows a pointer, and what became of it."""
+    """One worker that follows a pointer, with its cut-overs and failures."""
 
     home: Path
     packages: dict[str, Package]
     pointer: Script
-    board: Board
+    cutover: WorkerCutover
     adopted: list[tuple[Runtime, float]] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     interval: float = 1e-6
 
     def __post_init__(self) -> None:
-        # Nothing can be downloaded: what is not on this machine cannot be had.
+        # Nothing can be downloaded: only cached packages can be loaded.
         self.cache = PackageCache(Settings(home=self.home, models_dir=self.home, mlflow_uri="http://127.0.0.1:9"))
-        self.follower = Follower(
+        self.follower = PointerFollower(
             self.pointer,
             self.cache,
-            self.board,
+            self.cutover,
             lambda runtime, at: self.adopted.append((runtime, at)),
-            self.alarms.append,
+            self.failures.append,
             self.interval,
         )
 
     def folder(self, version: str) -> Path:
         return self.home / "packages" / self.packages[version][1]
 
-    def bring(self, *versions: str) -> None:
-        """Have the packages of some versions on this machine."""
+    def cache_packages(self, *versions: str) -> None:
+        """Put the packages of some versions into the cache."""
         for version in versions:
             shutil.rmtree(self.folder(version), ignore_errors=True)
             shutil.copytree(self.packages[version][0], self.folder(version) / "package")
@@ -97,7 +99,12 @@ class Scene:
     def promote(self, version: str | None, steps: int = 1) -> None:
         self.pointer.at = version
         for _ in range(steps):
-            self.follower.step()
+            self.step()
+
+    def step(self) -> None:
+        """What both threads of the follower do, once."""
+        self.follower.poll_if_due()
+        self.follower.act()
 
     @property
     def versions(self) -> list[str]:
@@ -107,52 +114,52 @@ class Scene:
 @pytest.fixture
 def scene(packages: dict[str, Package], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    made = Scene(tmp_path / "home", packages, Script(packages), Board(tmp_path / "board"))
-    made.bring("1", "2", "3")
+    made = Scene(tmp_path / "home", packages, Script(packages), WorkerCutover(tmp_path / "workers"))
+    made.cache_packages("1", "2", "3")
     yield made
     made.follower.stop()
     made.pointer.answers.set()
-    made.board.leave()
+    made.cutover.leave()
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Fellow]:
-    with fellows(1) as (made,):
+def worker() -> Iterator[Peer]:
+    with peers(1) as (made,):
         yield made
 
 
 @pytest.fixture
-def fellow(worker: Fellow, scene: Scene) -> Iterator[Fellow]:
+def peer(worker: Peer, scene: Scene) -> Iterator[Peer]:
     """Another worker, which serves version 1."""
-    yield worker.join(scene.board._folder, release(scene, "1"))
-    worker.ask("leave")
+    yield worker.start(scene.cutover._folder, identity(scene, "1"))
+    worker.call("leave")
 
 
-def release(scene: Scene, version: str) -> Release:
-    return Release(version, scene.packages[version][1])
+def identity(scene: Scene, version: str) -> ServedVersion:
+    return ServedVersion(version, scene.packages[version][1])
 
 
-def test_a_worker_begins_with_what_is_in_production(scene: Scene) -> None:
+def test_a_worker_starts_with_the_version_in_production(scene: Scene) -> None:
     scene.promote("1")
     ((runtime, at),) = scene.adopted
     assert (runtime.model, runtime.version, runtime.digest) == ("iris", "1", scene.packages["1"][1])
     assert at <= time.monotonic()
-    assert scene.board.mine.serving == release(scene, "1")
-    assert scene.alarms == []
+    assert scene.cutover.state.serving == identity(scene, "1")
+    assert scene.failures == []
 
 
-def test_a_promotion_and_a_rollback_are_followed(scene: Scene) -> None:
+def test_promotions_and_rollbacks_are_followed(scene: Scene) -> None:
     for version in ("1", "2", "1", "3", "2"):
         scene.promote(version)
     assert scene.versions == ["1", "2", "1", "3", "2"]
-    assert scene.board.mine.serving == release(scene, "2")
-    assert scene.alarms == []
+    assert scene.cutover.state.serving == identity(scene, "2")
+    assert scene.failures == []
     instants = [at for _, at in scene.adopted]
     assert instants == sorted(instants)
-    assert instants[-1] - time.monotonic() <= NOTICE
+    assert instants[-1] - time.monotonic() <= CUTOVER_DELAY
 
 
-def test_what_does_not_change_is_left_alone(scene: Scene) -> None:
+def test_an_unchanged_pointer_loads_nothing(scene: Scene) -> None:
     scene.promote("1", steps=20)
     assert scene.versions == ["1"]
     assert scene.pointer.asked > 10
@@ -161,7 +168,7 @@ def test_what_does_not_change_is_left_alone(scene: Scene) -> None:
 def test_before_the_first_promotion_there_is_nothing_to_serve(scene: Scene) -> None:
     scene.promote(None, steps=3)
     assert scene.adopted == []
-    assert scene.alarms == []
+    assert scene.failures == []
     scene.promote("1")
     assert scene.versions == ["1"]
 
@@ -170,67 +177,67 @@ def test_nothing_in_production_keeps_the_old_version(scene: Scene) -> None:
     scene.promote("1")
     scene.promote(None, steps=3)
     assert scene.versions == ["1"]
-    assert scene.board.mine.serving == release(scene, "1")
+    assert scene.cutover.state.serving == identity(scene, "1")
     scene.promote("2")
     assert scene.versions == ["1", "2"]
 
 
-def test_a_pointer_that_cannot_be_read_keeps_the_old_version_and_raises_the_alarm(scene: Scene) -> None:
+def test_a_pointer_that_cannot_be_read_keeps_the_old_version_and_is_reported(scene: Scene) -> None:
     scene.promote("1")
     scene.pointer.error = RegistryError("MLflow at http://x: no answer")
     scene.promote("2", steps=3)
     assert scene.versions == ["1"]
-    assert scene.alarms == ["registry"] * 3
+    assert scene.failures == ["registry"] * 3
     scene.pointer.error = None
     scene.promote("2")
     assert scene.versions == ["1", "2"]
-    assert scene.alarms == ["registry"] * 3
+    assert scene.failures == ["registry"] * 3
 
 
-def test_a_registry_that_is_down_at_the_start_is_asked_again(scene: Scene) -> None:
+def test_a_registry_that_is_down_at_the_start_is_polled_again(scene: Scene) -> None:
     scene.pointer.error = RegistryError("MLflow at http://x: no answer")
     scene.promote("1", steps=2)
     assert scene.adopted == []
-    assert set(scene.alarms) == {"registry"}
+    assert set(scene.failures) == {"registry"}
     scene.pointer.error = None
     scene.promote("1")
     assert scene.versions == ["1"]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "golden.json", "manifest.json"])
-def test_a_damaged_package_keeps_the_old_version_and_raises_the_alarm(scene: Scene, name: str) -> None:
+def test_a_damaged_package_keeps_the_old_version_and_is_reported(scene: Scene, name: str) -> None:
     scene.promote("1")
     (scene.folder("2") / "package" / name).write_bytes(b"damaged")
     scene.promote("2", steps=3)
     assert scene.versions == ["1"]
-    assert scene.board.mine.staged is None
-    assert set(scene.alarms) == {"package"}
+    assert scene.cutover.state.staged is None
+    assert set(scene.failures) == {"package"}
     scene.promote("3")
     assert scene.versions == ["1", "3"], "the next promotion is not held up"
 
 
-def test_a_package_that_cannot_be_had_is_tried_again(scene: Scene) -> None:
+def test_a_package_that_cannot_be_downloaded_is_retried(scene: Scene) -> None:
     scene.promote("1")
     shutil.rmtree(scene.folder("2"))
     scene.promote("2")
     assert scene.versions == ["1"]
-    assert scene.alarms == ["package"]
-    scene.bring("2")
+    assert scene.failures == ["package"]
+    scene.cache_packages("2")
     scene.promote("2", steps=3)
     assert scene.versions == ["1", "2"]
-    assert scene.alarms == ["package"]
+    assert scene.failures == ["package"]
 
 
-def test_a_rollback_away_from_a_damaged_version_is_no_change(scene: Scene) -> None:
+def test_a_rollback_from_a_version_that_was_never_served_changes_nothing(scene: Scene) -> None:
     scene.promote("1")
     shutil.rmtree(scene.folder("2"))
     scene.promote("2")
     scene.promote("1", steps=3)
     assert scene.versions == ["1"]
-    assert scene.alarms == ["package"]
+    assert scene.failures == ["package"]
 
 
-def test_tries_become_rarer_and_a_new_promotion_is_tried_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retries_back_off_and_a_new_promotion_is_loaded_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr("ratchet.inference.pointer_follower.time", SimpleNamespace(monotonic=lambda: now[0]))
     scene.follower._interval = 1.0
@@ -240,9 +247,9 @@ def test_tries_become_rarer_and_a_new_promotion_is_tried_at_once(scene: Scene, m
     failures = []
     for _ in range(2000):
         now[0] += 0.1
-        before = len(scene.alarms)
-        scene.follower.step()
-        if len(scene.alarms) > before:
+        before = len(scene.failures)
+        scene.step()
+        if len(scene.failures) > before:
             failures.append(now[0])
     pauses = [later - earlier for earlier, later in pairwise(failures)]
     assert len(failures) > 5
@@ -252,99 +259,99 @@ def test_tries_become_rarer_and_a_new_promotion_is_tried_at_once(scene: Scene, m
     scene.pointer.at = "3"
     for _ in range(10):
         now[0] += 0.1
-        scene.follower.step()
+        scene.step()
     assert scene.versions == ["1", "3"]
 
 
-def test_a_first_version_that_is_damaged_is_tried_again(scene: Scene) -> None:
+def test_a_first_version_that_is_damaged_is_retried(scene: Scene) -> None:
     shutil.rmtree(scene.folder("1"))
     scene.promote("1", steps=2)
     assert scene.adopted == []
-    assert set(scene.alarms) == {"package"}
-    scene.bring("1")
+    assert set(scene.failures) == {"package"}
+    scene.cache_packages("1")
     scene.promote("1", steps=3)
     assert scene.versions == ["1"]
 
 
-def test_nobody_cuts_over_before_the_other_worker_is_ready(scene: Scene, fellow: Fellow) -> None:
+def test_no_worker_cuts_over_before_the_other_is_ready(scene: Scene, peer: Peer) -> None:
     scene.promote("1")
     scene.promote("2", steps=3)
     assert scene.versions == ["1"]
-    assert scene.board.mine.staged == release(scene, "2")
-    fellow.ask("stage", release(scene, "2"))
+    assert scene.cutover.state.staged == identity(scene, "2")
+    peer.call("stage", identity(scene, "2"))
     scene.promote("2")
     assert scene.versions == ["1", "2"]
-    agreed = fellow.ask("propose")
+    agreed = peer.call("propose")
     assert scene.adopted[-1][1] == agreed.at > scene.adopted[0][1]
 
 
-def test_a_promotion_that_is_taken_back_before_all_are_ready_never_goes_in(scene: Scene, fellow: Fellow) -> None:
+def test_a_promotion_that_is_rolled_back_before_all_workers_are_ready_is_never_served(scene: Scene, peer: Peer) -> None:
     scene.promote("1")
     scene.promote("2")
     scene.promote("1")
-    assert scene.board.mine.staged is None
-    fellow.ask("stage", release(scene, "2"))
-    assert fellow.ask("propose") is None
-    fellow.ask("withdraw")
+    assert scene.cutover.state.staged is None
+    peer.call("stage", identity(scene, "2"))
+    assert peer.call("propose") is None
+    peer.call("withdraw")
     scene.promote("1", steps=3)
     assert scene.versions == ["1"]
 
 
-def test_a_promotion_that_all_agreed_on_goes_in_before_it_is_taken_back(scene: Scene, fellow: Fellow) -> None:
+def test_a_promotion_that_all_workers_agreed_on_is_served_before_its_rollback(scene: Scene, peer: Peer) -> None:
     scene.promote("1")
     scene.promote("2")
-    fellow.ask("stage", release(scene, "2"))
-    agreed = fellow.ask("propose")
-    fellow.ask("serve", release(scene, "2"))
+    peer.call("stage", identity(scene, "2"))
+    agreed = peer.call("propose")
+    peer.call("serve", identity(scene, "2"))
     scene.promote("1")
     assert scene.versions == ["1", "2"]
     assert scene.adopted[-1][1] == agreed.at
-    fellow.ask("stage", release(scene, "1"))
+    peer.call("stage", identity(scene, "1"))
     scene.promote("1", steps=2)
     assert scene.versions == ["1", "2", "1"]
 
 
-def test_a_newcomer_serves_what_the_others_serve_and_goes_on_with_them(scene: Scene, fellow: Fellow) -> None:
+def test_a_new_worker_serves_the_version_of_its_peers_and_cuts_over_with_them(scene: Scene, peer: Peer) -> None:
     scene.promote("2")
     assert scene.versions == ["1"]
     scene.promote("2", steps=2)
     assert scene.versions == ["1"]
-    fellow.ask("stage", release(scene, "2"))
+    peer.call("stage", identity(scene, "2"))
     scene.promote("2")
     assert scene.versions == ["1", "2"]
-    assert scene.adopted[-1][1] == fellow.ask("propose").at
+    assert scene.adopted[-1][1] == peer.call("propose").at
 
 
-def test_a_newcomer_needs_no_registry_when_the_package_is_here(scene: Scene, fellow: Fellow) -> None:
+def test_a_new_worker_needs_no_registry_for_a_cached_package(scene: Scene, peer: Peer) -> None:
     scene.pointer.error = RegistryError("MLflow at http://x: no answer")
-    scene.follower.step()
+    scene.step()
     assert scene.versions == ["1"]
 
 
-def test_a_newcomer_does_not_cut_over_before_the_others(scene: Scene, fellow: Fellow) -> None:
-    scene.board.leave()
-    fellow.ask("stage", release(scene, "2"))
-    fellow.ask("notice", 60.0)
-    agreed = fellow.ask("propose")
-    fellow.ask("notice", NOTICE)
-    fellow.ask("serve", release(scene, "2"))
-    scene.board = scene.follower._board = Board(scene.board._folder)
+def test_a_new_worker_does_not_cut_over_before_its_peers(scene: Scene, peer: Peer) -> None:
+    scene.cutover.leave()
+    peer.call("stage", identity(scene, "2"))
+    peer.call("delay", 60.0)
+    agreed = peer.call("propose")
+    peer.call("delay", CUTOVER_DELAY)
+    peer.call("serve", identity(scene, "2"))
+    scene.cutover = scene.follower._cutover = WorkerCutover(scene.cutover._folder)
     scene.promote("2", steps=3)
     for runtime, at in scene.adopted:
         assert runtime.version == "1" or at >= agreed.at
 
 
-def test_a_version_that_has_another_digest_here_than_there_is_not_served(scene: Scene, fellow: Fellow) -> None:
+def test_a_version_whose_digest_differs_from_the_peers_is_not_served(scene: Scene, peer: Peer) -> None:
     shutil.rmtree(scene.folder("1"))
     forged = scene.pointer.versions["1"]
     scene.pointer.versions["1"] = Version(**{**vars(forged), "digest": scene.packages["2"][1]})
     scene.promote("1")
     assert scene.adopted == []
-    assert scene.alarms == ["package"]
+    assert scene.failures == ["package"]
 
 
-def test_another_worker_that_is_ahead_is_a_reason_to_look_at_the_pointer(
-    scene: Scene, fellow: Fellow, monkeypatch: pytest.MonkeyPatch
+def test_the_pointer_is_polled_when_a_peer_has_staged_another_version(
+    scene: Scene, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [1000.0]
     monkeypatch.setattr("ratchet.inference.pointer_follower.time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -353,13 +360,13 @@ def test_another_worker_that_is_ahead_is_a_reason_to_look_at_the_pointer(
     now[0] += 1
     scene.promote("2")
     assert scene.pointer.asked == 1
-    fellow.ask("stage", release(scene, "2"))
-    scene.follower.step()
+    peer.call("stage", identity(scene, "2"))
+    scene.step()
     assert scene.pointer.asked == 2
     assert scene.versions == ["1", "2"]
 
 
-def test_a_thread_follows_until_it_is_stopped(scene: Scene) -> None:
+def test_the_threads_follow_the_pointer_until_they_are_stopped(scene: Scene) -> None:
     scene.pointer.at = "1"
     scene.follower.start()
     until(lambda: scene.versions == ["1"])
@@ -371,26 +378,25 @@ def test_a_thread_follows_until_it_is_stopped(scene: Scene) -> None:
         assert not thread.is_alive()
 
 
-def test_a_fault_that_nobody_thought_of_raises_the_alarm_and_is_survived(scene: Scene) -> None:
+def test_an_unexpected_error_is_reported_and_following_continues(scene: Scene) -> None:
     scene.pointer.at = "1"
     scene.pointer.error = ZeroDivisionError("a fault of ours")
     scene.follower.start()
-    until(lambda: "unexpected" in scene.alarms)
+    until(lambda: "unexpected" in scene.failures)
     scene.pointer.error = None
     until(lambda: scene.versions == ["1"])
 
 
-def test_a_registry_that_hangs_does_not_hold_up_a_cut_over_that_was_agreed_on(scene: Scene, fellow: Fellow) -> None:
+def test_a_registry_that_hangs_does_not_delay_an_agreed_cut_over(scene: Scene, peer: Peer) -> None:
     scene.pointer.at = "1"
     scene.follower.start()
     until(lambda: scene.versions == ["1"])
     scene.pointer.at = "2"
-    until(lambda: scene.board.mine.staged == release(scene, "2"))
-    asked = scene.pointer.asked
+    until(lambda: scene.cutover.state.staged == identity(scene, "2"))
     scene.pointer.answers.clear()
-    until(lambda: scene.pointer.asked > asked)
-    fellow.ask("stage", release(scene, "2"))
-    agreed = fellow.ask("propose")
+    until(lambda: scene.pointer.hangs)
+    peer.call("stage", identity(scene, "2"))
+    agreed = peer.call("propose")
     assert agreed
     until(lambda: scene.versions == ["1", "2"], seconds=2)
     assert scene.adopted[-1][1] == agreed.at

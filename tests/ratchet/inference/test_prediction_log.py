@@ -110,35 +110,35 @@ def test_a_row_is_in_the_store_when_write_returns(reader: Store, store_url: str)
 
 
 def test_rows_that_wait_together_are_written_together(reader: Store, store_url: str) -> None:
-    told: list[int] = []
+    written: list[int] = []
     database = Database(store_url)
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database, on_written=lambda requests: told.append(sum(map(len, requests)))) as log:
+        async with running(database, on_written=lambda requests: written.append(sum(map(len, requests)))) as log:
             writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(1000)]
             await until(lambda: log.depth == 1000)
             database.free.set()
             await asyncio.gather(*writes)
 
     asyncio.run(scenario())
-    assert sum(told) == 1000
-    assert len(told) <= 3, "the rows before the store was open, and the rest"
+    assert sum(written) == 1000
+    assert len(written) <= 3, "the rows before the store was open, and the rest"
     with reader.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(predictions)) == 1000
 
 
 def test_while_the_store_cannot_be_opened_rows_are_refused_and_then_taken(sqlite_file: Path) -> None:
     database = Database(f"sqlite:///{sqlite_file}", up=False)
-    told: list[Sequence[Prediction]] = []
+    written: list[Sequence[Prediction]] = []
 
     async def scenario() -> None:
-        async with running(database, on_written=told.extend) as log:
+        async with running(database, on_written=written.extend) as log:
             for number in (1, 2):
                 with pytest.raises(UnavailableError, match="the store of predictions is down"):
                     await log.write([prediction(number)])
             assert log.store_is_down
-            assert told == []
+            assert written == []
             assert log.depth == 0
             database.up = True
             await until(lambda: not log.store_is_down)

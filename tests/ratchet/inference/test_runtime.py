@@ -24,7 +24,7 @@ from tests.fitted import Trained, baseline, packaged
 
 FOREST = "train={estimator: sklearn.ensemble.RandomForestClassifier, params: {n_estimators: 5}}"
 NO_EXPORT = "train={estimator: sklearn.ensemble.HistGradientBoostingClassifier, params: {max_iter: 3}}"
-TOO_FAR = "is too far from what the model knows to compute with"
+TOO_FAR = "is too far outside the range of the training data"
 
 
 @pytest.fixture(scope="session")
@@ -152,7 +152,7 @@ def test_without_an_export_scikit_learn_answers(unexported_package: tuple[Path, 
     assert {answer.prediction for answer in answers} == {"setosa", "versicolor", "virginica"}
 
 
-def test_a_runtime_says_what_it_is(iris_package: tuple[Path, str], iris: Trained) -> None:
+def test_a_runtime_has_its_version_schema_and_details(iris_package: tuple[Path, str], iris: Trained) -> None:
     runtime = load(iris_package, most_rows=2, details={"metrics": {"f1_macro": 0.9}})
     assert (runtime.model, runtime.version, runtime.digest) == ("m", "3", iris_package[1])
     assert runtime.schema == iris.schema
@@ -200,20 +200,22 @@ def relabelled(golden: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["iris", "unexported"])
-def test_a_package_that_says_something_else_than_when_it_was_made_is_refused(
+def test_a_package_that_fails_its_golden_predictions_is_refused(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     original: tuple[Path, str] = request.getfixturevalue(f"{kind}_package")
     for change, message in (
         (nudged, r"m version 3: its golden predictions differ by 0.001, expected at most"),
-        (relabelled, r"m version 3: its golden rows get other labels than when made"),
+        (relabelled, r"m version 3: its golden rows get other labels than at training"),
     ):
         folder = Path(shutil.copytree(original[0], tmp_path / change.__name__))
         with pytest.raises(PackageError, match=message):
             load((folder, sealed_again(folder, "golden.json", change)))
 
 
-def test_a_regression_that_says_something_else_is_refused(diabetes_package: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_regression_that_fails_its_golden_values_is_refused(
+    diabetes_package: tuple[Path, str], tmp_path: Path
+) -> None:
     folder = Path(shutil.copytree(diabetes_package[0], tmp_path / "copy"))
 
     def moved(golden: dict[str, Any]) -> None:
@@ -231,7 +233,7 @@ def test_a_package_that_computes_nothing_is_refused(package: tuple[Path, str]) -
         load((package[0], sealed_again(package[0], "golden.json", far)))
 
 
-def test_a_value_too_far_to_compute_with_is_refused_by_its_name(
+def test_a_value_too_far_from_the_training_data_is_refused_by_its_name(
     iris_package: tuple[Path, str], diabetes_package: tuple[Path, str]
 ) -> None:
     for package, name in ((iris_package, "petal_length"), (diabetes_package, "bmi")):
@@ -248,16 +250,16 @@ def test_a_value_too_far_to_compute_with_is_refused_by_its_name(
 
 @pytest.fixture
 def exported(iris: Trained, tmp_path: Path) -> Path:
-    """The files that training leaves for people."""
+    """The files that training exports."""
     export_model(tmp_path / "flowers", iris.model, iris.schema, {"metrics": {"f1_macro": 0.9}, "seed": 1})
     return tmp_path / "flowers" / "model.joblib"
 
 
-def test_a_file_is_served_as_it_is_and_the_log_says_so(
+def test_a_file_is_served_with_a_warning(
     exported: Path, iris: Trained, iris_package: tuple[Path, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     runtime = load_file(exported, most_rows=7)
-    assert f"serving {exported}, a local file whose origin is not checked" in caplog.text
+    assert f"serving {exported}, a local file whose origin is not verified" in caplog.text
     assert caplog.records[0].levelname == "WARNING"
     assert (runtime.model, runtime.engine_name, runtime.golden) == ("flowers", "scikit-learn", None)
     assert runtime.digest == file_sha256(exported)
@@ -269,7 +271,7 @@ def test_a_file_is_served_as_it_is_and_the_log_says_so(
         assert got.prediction == expected.prediction
 
 
-def test_a_file_without_its_schema_takes_numbers_by_the_names_it_was_fitted_on(exported: Path, iris: Trained) -> None:
+def test_a_file_without_a_schema_takes_numbers_for_its_fitted_features(exported: Path, iris: Trained) -> None:
     described = load_file(exported)
     exported.with_name("schema.json").unlink()
     exported.with_name("metrics.json").unlink()
@@ -291,7 +293,7 @@ def test_any_exported_model_can_be_served(name: str, tmp_path: Path, request: py
     assert [answer.prediction for answer in answers] == expected
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"MODEL_PATH: there is no file .*none\.joblib; training writes models/"):
         load_file(tmp_path / "none.joblib")
     with pytest.raises(ConfigError, match="MODEL_PATH: there is no file"):
@@ -299,13 +301,13 @@ def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no model at all", b"PK\x03\x04 a zip", b"\x80\x04\x95\xff\xff", b"\0" * 99])
-def test_a_file_that_is_no_model_is_told(exported: Path, content: bytes) -> None:
+def test_a_file_that_is_no_model_is_an_error(exported: Path, content: bytes) -> None:
     exported.write_bytes(content)
     with pytest.raises(PackageError, match=r"model\.joblib: cannot be loaded"):
         load_file(exported)
 
 
-def test_a_file_that_was_cut_off_anywhere_is_told(exported: Path) -> None:
+def test_a_truncated_file_is_an_error(exported: Path) -> None:
     content = exported.read_bytes()
     for length in range(0, len(content) - 1, 37):
         exported.write_bytes(content[:length])
@@ -314,27 +316,27 @@ def test_a_file_that_was_cut_off_anywhere_is_told(exported: Path) -> None:
 
 
 @pytest.mark.parametrize("thing", [{"a": "dictionary"}, ["a list"], None])
-def test_a_file_with_something_else_in_it_is_told(exported: Path, thing: object) -> None:
+def test_a_file_with_another_object_is_an_error(exported: Path, thing: object) -> None:
     joblib.dump(thing, exported)
     with pytest.raises(PackageError, match=r"model\.joblib"):
         load_file(exported)
     exported.with_name("schema.json").unlink()
-    with pytest.raises(PackageError, match=r"does not know the names of its features"):
+    with pytest.raises(PackageError, match="the model has no feature names"):
         load_file(exported)
 
 
-def test_a_model_that_does_not_know_its_features_is_told(iris: Trained, tmp_path: Path) -> None:
+def test_a_model_without_feature_names_is_an_error(iris: Trained, tmp_path: Path) -> None:
     features = iris.schema.select(iris.train).to_numpy()
     nameless = baseline(FOREST).model.named_steps
     estimator = list(nameless.values())[-1]
     joblib.dump(
         Pipeline([("estimator", estimator.fit(features, iris.train[iris.schema.target]))]), tmp_path / "m.joblib"
     )
-    with pytest.raises(PackageError, match="does not know the names of its features, and there is no schema.json"):
+    with pytest.raises(PackageError, match="the model has no feature names, and there is no schema.json"):
         load_file(tmp_path / "m.joblib")
 
 
-def test_a_schema_that_is_broken_or_anothers_is_told(exported: Path, diabetes: Trained) -> None:
+def test_a_schema_that_is_broken_or_of_another_model_is_an_error(exported: Path, diabetes: Trained) -> None:
     beside = exported.with_name("schema.json")
     for content in ("{", "[]", "{}", diabetes.schema.model_dump_json()):
         beside.write_text(content)
@@ -343,7 +345,7 @@ def test_a_schema_that_is_broken_or_anothers_is_told(exported: Path, diabetes: T
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")
-def test_a_file_refuses_a_value_too_far_to_compute_with_as_a_package_does(tmp_path: Path) -> None:
+def test_a_file_refuses_a_value_too_far_from_the_training_data_like_a_package(tmp_path: Path) -> None:
     trained = baseline(FOREST)
     export_model(tmp_path, trained.model, trained.schema, {})
     runtime = load_file(tmp_path / "model.joblib")

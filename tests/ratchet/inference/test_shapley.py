@@ -46,8 +46,8 @@ def random_rows(features: int, seed: int = 0) -> Floats:
 
 
 def contributions(runtime: Runtime, record: Floats) -> Floats:
-    told = explain(runtime, dict(zip(names(len(record)), record.tolist(), strict=True)))
-    return np.array([told.contributions[name] for name in names(len(record))])
+    explanation = explain(runtime, dict(zip(names(len(record)), record.tolist(), strict=True)))
+    return np.array([explanation.contributions[name] for name in names(len(record))])
 
 
 def record_of(trained: Trained, row: int) -> Record:
@@ -65,13 +65,13 @@ def test_the_contributions_and_the_base_add_up_to_the_output(name: str, request:
     runtime = load(request.getfixturevalue(f"{name}_package"))
     for row in range(5):
         record = record_of(trained, row)
-        told = explain(runtime, record)
-        assert list(told.contributions) == trained.schema.feature_names
-        assert told.base + sum(told.contributions.values()) == pytest.approx(told.output, rel=1e-5)
-        assert told.answer == runtime.predict([record])[0]
-        expected = told.answer.prediction if trained.schema.labels is None else told.answer.score
-        assert told.output == pytest.approx(expected, rel=1e-6)
-        assert any(abs(value) > 1e-3 for value in told.contributions.values())
+        explanation = explain(runtime, record)
+        assert list(explanation.contributions) == trained.schema.feature_names
+        assert explanation.base + sum(explanation.contributions.values()) == pytest.approx(explanation.output, rel=1e-5)
+        assert explanation.answer == runtime.predict([record])[0]
+        expected = explanation.answer.prediction if trained.schema.labels is None else explanation.answer.score
+        assert explanation.output == pytest.approx(expected, rel=1e-6)
+        assert any(abs(value) > 1e-3 for value in explanation.contributions.values())
 
 
 @pytest.mark.parametrize(("features", "method"), [(4, "exact"), (MOST_EXACT, "exact"), (MANY, "sampled")])
@@ -82,18 +82,18 @@ def test_a_linear_regression_is_its_coefficients_times_the_distance_from_the_mea
     np.testing.assert_allclose(
         contributions(runtime, record), coefficients * (record - background.mean(axis=0)), atol=1e-12
     )
-    told = explain(runtime, dict(zip(names(features), record.tolist(), strict=True)))
-    assert told.method == method
-    assert told.base == pytest.approx(float(background.mean(axis=0) @ coefficients + 7))
+    explanation = explain(runtime, dict(zip(names(features), record.tolist(), strict=True)))
+    assert explanation.method == method
+    assert explanation.base == pytest.approx(float(background.mean(axis=0) @ coefficients + 7))
 
 
 @pytest.mark.parametrize("features", [4, MANY])
 def test_the_contributions_add_up_where_features_act_together(features: int) -> None:
     background, record = random_rows(features), random_rows(features, seed=2)[0]
     runtime = regression(lambda rows: np.prod(rows, axis=1) + rows[:, 0] * np.sin(rows[:, 1]), background)
-    told = explain(runtime, dict(zip(names(features), record.tolist(), strict=True)))
-    assert told.base + sum(told.contributions.values()) == pytest.approx(told.output)
-    assert told.output == pytest.approx(told.answer.prediction)
+    explanation = explain(runtime, dict(zip(names(features), record.tolist(), strict=True)))
+    assert explanation.base + sum(explanation.contributions.values()) == pytest.approx(explanation.output)
+    assert explanation.output == pytest.approx(explanation.answer.prediction)
 
 
 @pytest.mark.parametrize("features", [4, MANY])
@@ -105,7 +105,7 @@ def test_a_feature_that_the_model_ignores_contributes_nothing(features: int) -> 
     assert abs(found[0]) > 1e-6
 
 
-def test_features_that_do_the_same_contribute_the_same() -> None:
+def test_features_with_the_same_effect_contribute_the_same() -> None:
     background = random_rows(4)
     background[:, 1] = background[:, 0]
     record = np.array([1.5, 1.5, -0.5, 2.0])
@@ -123,7 +123,7 @@ def test_an_explanation_is_the_same_each_time(features: int) -> None:
     np.testing.assert_array_equal(contributions(runtime, record), contributions(runtime, record))
 
 
-def test_sampling_comes_near_the_exact_values() -> None:
+def test_sampled_values_are_close_to_the_exact_ones() -> None:
     background, record = random_rows(MOST_EXACT), random_rows(MOST_EXACT, seed=2)[0]
 
     def formula(rows: Floats) -> Floats:
@@ -147,24 +147,24 @@ def test_a_classifier_without_probabilities_is_explained_by_its_decision() -> No
         return ["yes" if float(record["a"] or 0) > 0 else "no" for record in records], None
 
     golden = Golden(rows=({"a": -1.0, "b": 0.0}, {"a": -2.0, "b": 1.0}), predictions=("no", "no"))
-    told = explain(Runtime("m", "1", "d", schema, engine, "rule", golden), {"a": 1.0, "b": 1.0})
-    assert (told.output, told.base, told.contributions) == (1.0, 0.0, {"a": 1.0, "b": 0.0})
+    explanation = explain(Runtime("m", "1", "d", schema, engine, "rule", golden), {"a": 1.0, "b": 1.0})
+    assert (explanation.output, explanation.base, explanation.contributions) == (1.0, 0.0, {"a": 1.0, "b": 0.0})
 
 
-def test_a_gap_is_explained_like_any_other_value(mixed_package: tuple[Path, str]) -> None:
+def test_a_missing_value_is_explained_like_any_other_value(mixed_package: tuple[Path, str]) -> None:
     runtime = load(mixed_package)
     left_out, given = explain(runtime, {"age": 30.0}), explain(runtime, {"age": 30.0, "plan": None})
     assert left_out == given
 
 
-def test_a_record_too_far_to_compute_with_is_refused(iris_package: tuple[Path, str]) -> None:
+def test_a_record_too_far_from_the_training_data_is_refused(iris_package: tuple[Path, str]) -> None:
     runtime = load(iris_package)
     with pytest.raises(InputError, match="petal_length: is too far"):
         explain(runtime, {**runtime.reader.example(), "petal_length": 3.4e38})
 
 
 def shap_values(function: Callable[[Floats], Any], background: Floats, record: Floats) -> Floats:
-    """What the library's own exact explainer says of one row."""
+    """The values of the library's exact explainer for one row."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import shap
@@ -175,7 +175,7 @@ def shap_values(function: Callable[[Floats], Any], background: Floats, record: F
 
 
 @pytest.mark.parametrize("name", ["iris", "diabetes"])
-def test_the_shap_library_says_the_same(name: str, request: pytest.FixtureRequest) -> None:
+def test_the_values_equal_those_of_the_shap_library(name: str, request: pytest.FixtureRequest) -> None:
     trained: Trained = request.getfixturevalue(name)
     runtime = load(request.getfixturevalue(f"{name}_package"))
     columns = trained.schema.feature_names
@@ -184,15 +184,15 @@ def test_the_shap_library_says_the_same(name: str, request: pytest.FixtureReques
 
     for row in range(0, 30, 10):
         record = record_of(trained, row)
-        told = explain(runtime, record)
+        explanation = explain(runtime, record)
 
-        def output(rows: Floats, predicted: Any = told.answer.prediction) -> Any:
+        def output(rows: Floats, predicted: Any = explanation.answer.prediction) -> Any:
             frame = pd.DataFrame(rows, columns=columns)
             if trained.schema.labels is None:
                 return trained.model.predict(frame)
             return trained.model.predict_proba(frame)[:, trained.schema.labels.index(predicted)]
 
         expected = shap_values(output, background, np.array([record[column] for column in columns], dtype=float))
-        found = np.array([told.contributions[column] for column in columns])
-        np.testing.assert_allclose(found, expected, atol=1e-4 * max(1.0, abs(told.output)))
+        found = np.array([explanation.contributions[column] for column in columns])
+        np.testing.assert_allclose(found, expected, atol=1e-4 * max(1.0, abs(explanation.output)))
         assert abs(expected).max() > 0.01

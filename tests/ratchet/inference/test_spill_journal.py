@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def replayed(folder: Path) -> list[Prediction]:
-    """What another process would move into the store."""
+    """The rows that another process would move into the store."""
     rows: list[Prediction] = []
     journal = Journal(folder)
     assert journal.replay(rows.extend) == len(rows)
@@ -56,7 +56,7 @@ def program(body: str, folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_rows_survive_and_are_moved_once(folder: Path) -> None:
+def test_rows_are_moved_once(folder: Path) -> None:
     journal = Journal(folder)
     journal.append([prediction(1), prediction(2, score=None, probabilities=None)])
     journal.append([prediction(3)])
@@ -66,13 +66,13 @@ def test_rows_survive_and_are_moved_once(folder: Path) -> None:
     assert journal.segments() == []
 
 
-def test_a_journal_that_nobody_wrote_is_empty(folder: Path) -> None:
+def test_a_journal_without_rows_creates_no_folder(folder: Path) -> None:
     assert Journal(folder).segments() == []
     assert replayed(folder) == []
     assert not folder.exists()
 
 
-def test_segments_are_moved_in_the_order_they_were_begun_in(folder: Path) -> None:
+def test_segments_are_moved_in_the_order_of_their_creation(folder: Path) -> None:
     journal = Journal(folder)
     for number in range(5):
         journal.append([prediction(number)])
@@ -81,7 +81,7 @@ def test_segments_are_moved_in_the_order_they_were_begun_in(folder: Path) -> Non
     assert [row["id"] for row in replayed(folder)] == [prediction(number)["id"] for number in range(5)]
 
 
-def test_writing_goes_on_after_a_release(folder: Path) -> None:
+def test_rows_can_be_written_after_a_release(folder: Path) -> None:
     journal = Journal(folder)
     journal.append([prediction(1)])
     journal.release()
@@ -108,7 +108,7 @@ def test_a_row_is_on_the_disk_before_append_returns(folder: Path, monkeypatch: p
     journal.release()
 
 
-def test_what_is_written_is_for_its_owner_alone(folder: Path) -> None:
+def test_only_the_owner_can_read_a_segment(folder: Path) -> None:
     journal = Journal(folder)
     journal.append([prediction(1)])
     assert [path.stat().st_mode & 0o077 for path in journal.segments()] == [0]
@@ -131,7 +131,7 @@ def test_many_threads_write_whole_rows(folder: Path) -> None:
     assert {row["id"] for row in replayed(folder)} == {prediction(number)["id"] for number in range(100)}
 
 
-def test_replaying_again_what_is_in_the_store_changes_nothing(folder: Path, tmp_path: Path) -> None:
+def test_replaying_a_segment_twice_changes_nothing(folder: Path, tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.db")
     journal = Journal(folder)
     journal.append([prediction(1), prediction(2)])
@@ -177,7 +177,7 @@ def test_a_store_that_fails_half_way_keeps_the_rest(folder: Path) -> None:
     assert len(replayed(folder)) == 2500
 
 
-def test_a_segment_of_a_living_process_is_left_alone_and_taken_over_when_it_is_killed(folder: Path) -> None:
+def test_a_segment_is_replayed_only_after_its_process_has_ended(folder: Path) -> None:
     process = program("journal.append(rows[1:2])\nprint('written', flush=True)\nsys.stdin.read()", folder)
     assert process.stdout
     assert process.stdout.readline() == "written\n"
@@ -189,7 +189,7 @@ def test_a_segment_of_a_living_process_is_left_alone_and_taken_over_when_it_is_k
     assert Journal(folder).segments() == []
 
 
-def test_two_processes_that_replay_at_once_move_each_row_once(folder: Path) -> None:
+def test_two_processes_that_replay_at_the_same_time_move_each_row_once(folder: Path) -> None:
     journal = Journal(folder)
     journal.append([prediction(1)])
     journal.release()
@@ -198,9 +198,7 @@ def test_two_processes_that_replay_at_once_move_each_row_once(folder: Path) -> N
     assert meanwhile == []
 
 
-def test_a_segment_that_was_just_begun_is_not_taken_for_a_dead_ones(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_new_segment_is_never_mistaken_for_an_abandoned_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = fcntl.flock
     interrupted: list[int] = []
 
@@ -210,7 +208,7 @@ def test_a_segment_that_was_just_begun_is_not_taken_for_a_dead_ones(
             replayed(folder)
         real(descriptor, operation)
 
-    monkeypatch.setattr("ratchet.inference.spill_journal.fcntl.flock", another_process_replays_first)
+    monkeypatch.setattr("ratchet.inference.locked_files.fcntl.flock", another_process_replays_first)
     journal = Journal(folder)
     journal.append([prediction(1)])
     journal.release()
@@ -219,7 +217,7 @@ def test_a_segment_that_was_just_begun_is_not_taken_for_a_dead_ones(
 
 
 @pytest.mark.parametrize("half", ['{"id": "00', '{"id": "1", "created_at": 17', "{", "\x00\x00\x00\x00"])
-def test_half_a_last_row_is_skipped_and_said(folder: Path, half: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_half_a_last_row_is_skipped_and_logged(folder: Path, half: str, caplog: pytest.LogCaptureFixture) -> None:
     journal = Journal(folder)
     journal.append([prediction(1), prediction(2)])
     journal.release()
@@ -266,7 +264,7 @@ def test_a_first_row_that_does_not_fit_leaves_no_segment(folder: Path, monkeypat
     assert replayed(folder) == [prediction(2)]
 
 
-def test_a_row_that_cannot_be_synced_is_refused_and_taken_back(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_cannot_be_synced_is_refused_and_removed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -280,7 +278,7 @@ def test_a_row_that_cannot_be_synced_is_refused_and_taken_back(folder: Path, mon
     assert replayed(folder) == [prediction(1)]
 
 
-def test_a_limit_of_the_kernel_is_survived(folder: Path) -> None:
+def test_a_process_survives_the_limit_of_a_file_size(folder: Path) -> None:
     process = program(
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "journal.append(rows[1:2])\n"

@@ -11,38 +11,38 @@ from typing import Any
 
 import pytest
 
-from ratchet.inference import worker_cutover as boards
-from ratchet.inference.worker_cutover import NOTICE, Board, Cutover, Post, Release
+from ratchet.inference import worker_cutover
+from ratchet.inference.worker_cutover import CUTOVER_DELAY, Agreement, ServedVersion, WorkerCutover, WorkerState
 
-ONE, TWO, THREE = (Release(str(number), f"{number}" * 64) for number in (1, 2, 3))
+ONE, TWO, THREE = (ServedVersion(str(number), f"{number}" * 64) for number in (1, 2, 3))
 
 
-class Fellow:
-    """Another worker: a process with a place on a board, which does as it is told."""
+class Peer:
+    """Another worker: a process that calls the methods of its part in the cut-overs."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_obey, args=(theirs,), daemon=True)
+        self.process = context.Process(target=_run_peer, args=(theirs,), daemon=True)
         self.process.start()
         theirs.close()
 
-    def tell(self, *words: Any) -> None:
-        self._pipe.send(words)
+    def send(self, *call: Any) -> None:
+        self._pipe.send(call)
 
-    def said(self) -> Any:
-        assert self._pipe.poll(30), "the other worker does not answer"
+    def receive(self) -> Any:
+        assert self._pipe.poll(30), "the other worker does not respond"
         return self._pipe.recv()
 
-    def ask(self, *words: Any) -> Any:
-        self.tell(*words)
-        return self.said()
+    def call(self, *call: Any) -> Any:
+        self.send(*call)
+        return self.receive()
 
-    def join(self, folder: Path, serving: Release | None = None) -> Fellow:
-        """Take a place on a board, and begin to serve something."""
-        self.ask("join", folder)
+    def start(self, folder: Path, serving: ServedVersion | None = None) -> Peer:
+        """Take part in the cut-overs of a folder, and serve a version."""
+        self.call("start", folder)
         if serving:
-            assert self.ask("enter", serving) == serving
+            assert self.call("join", serving) == serving
         return self
 
     def kill(self) -> None:
@@ -50,50 +50,46 @@ class Fellow:
         self.process.join(10)
 
 
-def _obey(pipe: Connection) -> None:
-    board: Any = None
+def _run_peer(pipe: Connection) -> None:
+    cutover: Any = None
     while True:
         try:
-            word, *values = pipe.recv()
+            name, *values = pipe.recv()
         except EOFError:
             return
-        if word == "join":
-            board = Board(values[0])
+        if name == "start":
+            cutover = WorkerCutover(values[0])
             pipe.send(os.getpid())
-        elif word == "notice":
-            boards.NOTICE = values[0]
-            pipe.send(None)
-        elif word == "stage":
-            board.mine.staged = values[0]
-            board.post()
+        elif name == "delay":
+            worker_cutover.CUTOVER_DELAY = values[0]
             pipe.send(None)
         else:
-            pipe.send(getattr(board, word)(*values))
+            pipe.send(getattr(cutover, name)(*values))
 
 
 @contextlib.contextmanager
-def fellows(count: int) -> Iterator[list[Fellow]]:
-    """Other workers, gone at the end."""
-    made = [Fellow() for _ in range(count)]
+def peers(count: int) -> Iterator[list[Peer]]:
+    """Other workers, killed at the end."""
+    made = [Peer() for _ in range(count)]
     try:
         yield made
     finally:
-        for fellow in made:
-            fellow.kill()
+        for peer in made:
+            peer.kill()
 
 
 @pytest.fixture(scope="module")
-def hired() -> Iterator[list[Fellow]]:
-    with fellows(2) as made:
+def processes() -> Iterator[list[Peer]]:
+    with peers(2) as made:
         yield made
 
 
 @pytest.fixture
-def pair(hired: list[Fellow], folder: Path) -> Iterator[list[Fellow]]:
+def pair(processes: list[Peer], folder: Path) -> Iterator[list[Peer]]:
     """Two workers that serve version 1."""
-    yield [fellow.join(folder, ONE) for fellow in hired]
-    for fellow in hired:
-        fellow.ask("leave")
+    yield [peer.start(folder, ONE) for peer in processes]
+    for peer in processes:
+        peer.call("leave")
 
 
 @pytest.fixture
@@ -101,263 +97,248 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "serving" / "iris"
 
 
-def stage(board: Board, release: Release) -> None:
-    board.mine.staged = release
-    board.post()
+@pytest.fixture
+def worker(folder: Path) -> Iterator[WorkerCutover]:
+    """This process as a worker that serves nothing yet."""
+    made = WorkerCutover(folder)
+    yield made
+    made.leave()
 
 
-def test_a_worker_by_itself_serves_what_it_wants(folder: Path) -> None:
-    board = Board(folder)
-    assert board.served() is None
-    assert board.cutover() is None
-    assert board.enter(ONE) == ONE
-    (post,) = board.posts()
-    assert (post.pid, post.serving, post.staged) == (os.getpid(), ONE, None)
-    board.leave()
+def test_a_single_worker_serves_the_version_it_asks_for(worker: WorkerCutover) -> None:
+    assert worker.served_by_peers() is None
+    assert worker.agreement() is None
+    assert worker.join(ONE) == ONE
+    (state,) = worker.states()
+    assert (state.pid, state.serving, state.staged) == (os.getpid(), ONE, None)
 
 
-def test_a_worker_by_itself_cuts_over_when_it_is_ready(folder: Path) -> None:
-    board = Board(folder)
-    board.enter(ONE)
-    assert board.propose() is None
-    stage(board, TWO)
+def test_a_single_worker_cuts_over_when_it_has_staged_a_version(worker: WorkerCutover) -> None:
+    worker.join(ONE)
+    assert worker.propose() is None
+    worker.stage(TWO)
     before = time.monotonic()
-    agreed = board.propose()
-    assert agreed
-    assert agreed.release == TWO
-    assert before + NOTICE <= agreed.at <= time.monotonic() + NOTICE
-    assert board.propose() == agreed == board.cutover()
-    board.serve(TWO)
-    assert (board.mine.serving, board.mine.staged) == (TWO, None)
-    board.leave()
+    agreement = worker.propose()
+    assert agreement
+    assert agreement.version == TWO
+    assert before + CUTOVER_DELAY <= agreement.at <= time.monotonic() + CUTOVER_DELAY
+    assert worker.propose() == agreement == worker.agreement()
+    worker.serve(TWO)
+    assert (worker.state.serving, worker.state.staged) == (TWO, None)
 
 
-def test_all_workers_cut_over_at_one_instant(pair: list[Fellow]) -> None:
+def test_all_workers_cut_over_at_one_instant(pair: list[Peer]) -> None:
     first, second = pair
-    first.ask("stage", TWO)
-    assert first.ask("propose") is None, "the second is not ready"
-    second.ask("stage", TWO)
-    agreed = second.ask("propose")
-    assert agreed.release == TWO
-    assert agreed.at > time.monotonic() - 1
-    assert first.ask("propose") == agreed
-    for fellow in pair:
-        fellow.ask("serve", TWO)
-    assert [post.serving for post in first.ask("posts")] == [TWO, TWO]
+    first.call("stage", TWO)
+    assert first.call("propose") is None, "the second is not ready"
+    second.call("stage", TWO)
+    agreement = second.call("propose")
+    assert agreement.version == TWO
+    assert agreement.at > time.monotonic() - 1
+    assert first.call("propose") == agreement
+    for peer in pair:
+        peer.call("serve", TWO)
+    assert [state.serving for state in first.call("states")] == [TWO, TWO]
 
 
-def test_workers_that_agree_in_the_same_moment_agree_on_one_instant(pair: list[Fellow]) -> None:
-    for release in (TWO, ONE, TWO, ONE, TWO):
-        for fellow in pair:
-            fellow.ask("stage", release)
-        for fellow in pair:
-            fellow.tell("propose")
-        first, second = (fellow.said() for fellow in pair)
+def test_workers_that_propose_at_the_same_time_agree_on_one_instant(pair: list[Peer]) -> None:
+    for version in (TWO, ONE, TWO, ONE, TWO):
+        for peer in pair:
+            peer.call("stage", version)
+        for peer in pair:
+            peer.send("propose")
+        first, second = (peer.receive() for peer in pair)
         assert first == second
-        assert first.release == release
-        for fellow in pair:
-            fellow.ask("serve", release)
+        assert first.version == version
+        for peer in pair:
+            peer.call("serve", version)
 
 
-def test_nobody_cuts_over_while_one_is_not_ready(pair: list[Fellow], folder: Path) -> None:
-    late = Board(folder)
-    assert late.enter(ONE) == ONE
-    for fellow in pair:
-        fellow.ask("stage", TWO)
-    assert [fellow.ask("propose") for fellow in pair] == [None, None]
-    stage(late, THREE)
-    assert [fellow.ask("propose") for fellow in pair] == [None, None], "it is ready for something else"
-    assert late.propose() is None
-    stage(late, TWO)
-    assert pair[0].ask("propose").release == TWO
-    late.leave()
+def test_no_worker_cuts_over_while_one_is_not_ready(pair: list[Peer], worker: WorkerCutover) -> None:
+    assert worker.join(ONE) == ONE
+    for peer in pair:
+        peer.call("stage", TWO)
+    assert [peer.call("propose") for peer in pair] == [None, None]
+    worker.stage(THREE)
+    assert [peer.call("propose") for peer in pair] == [None, None], "it has staged another version"
+    assert worker.propose() is None
+    worker.stage(TWO)
+    assert pair[0].call("propose").version == TWO
 
 
-def test_a_worker_that_is_still_starting_is_waited_for(pair: list[Fellow], folder: Path) -> None:
-    starting = Board(folder)
-    for fellow in pair:
-        fellow.ask("stage", TWO)
-    assert pair[0].ask("propose") is None
-    assert starting.enter(ONE) == ONE
+def test_a_cutover_waits_for_a_worker_that_is_starting(pair: list[Peer], folder: Path) -> None:
+    starting = WorkerCutover(folder)
+    for peer in pair:
+        peer.call("stage", TWO)
+    assert pair[0].call("propose") is None
+    assert starting.join(ONE) == ONE
     starting.leave()
-    assert pair[0].ask("propose").release == TWO
+    assert pair[0].call("propose").version == TWO
 
 
-def test_a_worker_that_was_killed_is_not_waited_for(folder: Path) -> None:
-    board = Board(folder)
-    board.enter(ONE)
-    with fellows(1) as (victim,):
-        victim.join(folder, ONE)
-        stage(board, TWO)
-        assert board.propose() is None
+def test_a_cutover_does_not_wait_for_a_worker_that_was_killed(folder: Path, worker: WorkerCutover) -> None:
+    worker.join(ONE)
+    with peers(1) as (victim,):
+        victim.start(folder, ONE)
+        worker.stage(TWO)
+        assert worker.propose() is None
         victim.kill()
-        agreed = board.propose()
-    assert agreed
-    assert agreed.release == TWO
-    assert [post.pid for post in board.posts()] == [os.getpid()]
-    assert len(list(folder.glob("*.life"))) == 1, "what it left is removed"
-    assert {path.name for path in folder.glob("*.json")} == {f"{board._name}.json", "cutover.json"}
-    board.leave()
+        agreement = worker.propose()
+    assert agreement
+    assert agreement.version == TWO
+    assert [state.pid for state in worker.states()] == [os.getpid()]
+    assert len(list(folder.glob("*.life"))) == 1, "its files are removed"
+    assert {path.name for path in folder.glob("*.json")} == {f"{worker._name}.json", "cutover.json"}
 
 
-def test_a_worker_that_has_left_is_not_waited_for(hired: list[Fellow], folder: Path) -> None:
-    board = Board(folder)
-    board.enter(ONE)
-    hired[0].join(folder, ONE)
-    stage(board, TWO)
-    assert board.propose() is None
-    hired[0].ask("leave")
-    assert board.propose() is not None
-    board.leave()
-
-
-def test_a_worker_that_hangs_is_waited_for_no_longer_than_the_silence(
-    pair: list[Fellow], folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_cutover_does_not_wait_for_a_worker_that_has_left(
+    processes: list[Peer], folder: Path, worker: WorkerCutover
 ) -> None:
-    board = Board(folder)
-    board.enter(ONE)
-    stage(board, TWO)
-    assert board.propose() is None
-    monkeypatch.setattr(boards, "SILENCE", 0.0)
-    assert board.propose() is not None
-    assert [post.pid for post in board.posts()] == [os.getpid()]
+    worker.join(ONE)
+    processes[0].start(folder, ONE)
+    worker.stage(TWO)
+    assert worker.propose() is None
+    processes[0].call("leave")
+    assert worker.propose() is not None
+
+
+def test_a_cutover_waits_for_a_worker_that_hangs_until_its_heartbeat_times_out(
+    pair: list[Peer], worker: WorkerCutover, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.join(ONE)
+    worker.stage(TWO)
+    assert worker.propose() is None
+    monkeypatch.setattr(worker_cutover, "HEARTBEAT_TIMEOUT", 0.0)
+    assert worker.propose() is not None
+    assert [state.pid for state in worker.states()] == [os.getpid()]
     monkeypatch.undo()
-    assert len(board.posts()) == 3, "it is alive, and heard when it speaks again"
-    board.leave()
+    assert len(worker.states()) == 3, "it counts again after its next heartbeat"
 
 
-def test_what_was_staged_can_be_withdrawn_before_it_was_agreed_on(pair: list[Fellow]) -> None:
+def test_a_staged_version_can_be_withdrawn_before_the_agreement(pair: list[Peer]) -> None:
     first, second = pair
-    first.ask("stage", TWO)
-    assert first.ask("withdraw") is None
-    second.ask("stage", TWO)
-    assert second.ask("propose") is None
-    assert [post.staged for post in first.ask("posts") if post.staged] == [TWO]
+    first.call("stage", TWO)
+    assert first.call("withdraw") is None
+    second.call("stage", TWO)
+    assert second.call("propose") is None
+    assert [state.staged for state in first.call("states") if state.staged] == [TWO]
 
 
-def test_an_agreement_is_kept_by_who_wanted_to_withdraw(pair: list[Fellow]) -> None:
+def test_a_staged_version_cannot_be_withdrawn_after_the_agreement(pair: list[Peer]) -> None:
     first, second = pair
-    for fellow in pair:
-        fellow.ask("stage", TWO)
-    agreed = first.ask("propose")
-    assert second.ask("withdraw") == agreed
-    assert second.ask("propose") == agreed
+    for peer in pair:
+        peer.call("stage", TWO)
+    agreement = first.call("propose")
+    assert second.call("withdraw") == agreement
+    assert second.call("propose") == agreement
 
 
-def test_the_next_agreement_waits_until_the_last_one_was_seen_by_all(pair: list[Fellow]) -> None:
+def test_the_next_agreement_waits_until_every_worker_has_read_the_last_one(pair: list[Peer]) -> None:
     first, slow = pair
-    for fellow in pair:
-        fellow.ask("stage", TWO)
-    agreed = first.ask("propose")
-    first.ask("serve", TWO)
-    first.ask("stage", ONE)
-    assert first.ask("propose") is None, "the slow one serves version 1 still, but is bound to leave it"
-    assert slow.ask("propose") == agreed
-    slow.ask("serve", TWO)
-    slow.ask("stage", ONE)
-    assert slow.ask("propose").release == ONE
+    for peer in pair:
+        peer.call("stage", TWO)
+    agreement = first.call("propose")
+    first.call("serve", TWO)
+    first.call("stage", ONE)
+    assert first.call("propose") is None, "the slow one still serves version 1, but has to cut over to version 2"
+    assert slow.call("propose") == agreement
+    slow.call("serve", TWO)
+    slow.call("stage", ONE)
+    assert slow.call("propose").version == ONE
 
 
-def test_who_withdraws_and_who_proposes_at_once_agree_on_what_happens(pair: list[Fellow]) -> None:
+def test_workers_that_withdraw_and_propose_at_the_same_time_have_one_result(pair: list[Peer]) -> None:
     first, second = pair
     serving = ONE
-    for release in (TWO, ONE) * 10:
-        if release == serving:
+    for version in (TWO, ONE) * 10:
+        if version == serving:
             continue
-        for fellow in pair:
-            fellow.ask("stage", release)
-        first.tell("propose")
-        second.tell("withdraw")
-        proposed, kept = first.said(), second.said()
+        for peer in pair:
+            peer.call("stage", version)
+        first.send("propose")
+        second.send("withdraw")
+        proposed, kept = first.receive(), second.receive()
         assert proposed == kept
         if proposed is None:
-            assert first.ask("withdraw") is None
+            assert first.call("withdraw") is None
             continue
-        for fellow in pair:
-            fellow.ask("serve", release)
-        serving = release
+        for peer in pair:
+            peer.call("serve", version)
+        serving = version
 
 
-def test_a_newcomer_gets_what_the_others_serve(pair: list[Fellow], folder: Path) -> None:
-    newcomer = Board(folder)
-    assert newcomer.served() == ONE
-    assert newcomer.enter(TWO) == ONE
-    assert newcomer.mine.serving is None, "it has to load that one first"
-    assert newcomer.enter(ONE) == ONE
-    assert newcomer.mine.serving == ONE
-    agreed = newcomer.cutover()
-    assert agreed
-    assert agreed.release == ONE
-    newcomer.leave()
+def test_a_new_worker_gets_the_version_of_its_peers(pair: list[Peer], worker: WorkerCutover) -> None:
+    assert worker.served_by_peers() == ONE
+    assert worker.join(TWO) == ONE
+    assert worker.state.serving is None, "it has to load that version first"
+    assert worker.join(ONE) == ONE
+    assert worker.state.serving == ONE
+    agreement = worker.agreement()
+    assert agreement
+    assert agreement.version == ONE
 
 
-def test_workers_that_start_at_once_serve_the_same(hired: list[Fellow], tmp_path: Path) -> None:
+def test_workers_that_start_at_the_same_time_serve_the_same_version(processes: list[Peer], tmp_path: Path) -> None:
     for attempt in range(5):
-        for fellow in hired:
-            fellow.join(tmp_path / str(attempt))
+        for peer in processes:
+            peer.start(tmp_path / str(attempt))
         wanted = [ONE, TWO]
         while True:
-            for fellow, release in zip(hired, wanted, strict=True):
-                fellow.tell("enter", release)
-            got = [fellow.said() for fellow in hired]
-            if got == wanted:
+            for peer, version in zip(processes, wanted, strict=True):
+                peer.send("join", version)
+            joined = [peer.receive() for peer in processes]
+            if joined == wanted:
                 break
-            wanted = got
-        assert got[0] == got[1]
-        for fellow in hired:
-            fellow.ask("leave")
+            wanted = joined
+        assert joined[0] == joined[1]
+        for peer in processes:
+            peer.call("leave")
 
 
-def test_an_agreement_of_workers_that_are_gone_binds_nobody(hired: list[Fellow], folder: Path) -> None:
-    hired[0].join(folder, TWO)
-    hired[0].ask("leave")
-    board = Board(folder)
-    assert board.cutover()
-    assert board.served() is None
-    assert board.enter(ONE) == ONE
-    agreed = board.cutover()
-    assert agreed
-    assert agreed.release == ONE
-    board.leave()
+def test_an_agreement_of_earlier_workers_does_not_bind_a_new_one(processes: list[Peer], folder: Path) -> None:
+    processes[0].start(folder, TWO)
+    processes[0].call("leave")
+    worker = WorkerCutover(folder)
+    assert worker.agreement()
+    assert worker.served_by_peers() is None
+    assert worker.join(ONE) == ONE
+    agreement = worker.agreement()
+    assert agreement
+    assert agreement.version == ONE
+    worker.leave()
 
 
-def test_a_worker_sees_the_facts_of_the_others(pair: list[Fellow], folder: Path) -> None:
-    board = Board(folder)
-    board.mine.facts = {"latency": [1, 2, 3]}
-    board.mine.answering = "1"
-    board.post()
-    (seen,) = [post for post in pair[0].ask("posts") if post.pid == os.getpid()]
-    assert (seen.facts, seen.answering) == ({"latency": [1, 2, 3]}, "1")
-    board.leave()
+def test_a_worker_reads_the_facts_of_its_peers(pair: list[Peer], worker: WorkerCutover) -> None:
+    worker.state.facts = {"latency": [1, 2, 3]}
+    worker.state.answering = "1"
+    worker.publish()
+    (state,) = [state for state in pair[0].call("states") if state.pid == os.getpid()]
+    assert (state.facts, state.answering) == ({"latency": [1, 2, 3]}, "1")
 
 
-def test_leaving_takes_a_worker_off_the_board(pair: list[Fellow], folder: Path) -> None:
-    board = Board(folder)
-    assert len(pair[0].ask("posts")) == 3
-    board.leave()
-    assert len(pair[0].ask("posts")) == 2
-    assert not list(folder.glob(f"{board._name}*"))
+def test_a_worker_that_leaves_removes_its_files(pair: list[Peer], folder: Path) -> None:
+    worker = WorkerCutover(folder)
+    assert len(pair[0].call("states")) == 3
+    worker.leave()
+    assert len(pair[0].call("states")) == 2
+    assert not list(folder.glob(f"{worker._name}*"))
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"release": {"vers'])
-def test_a_file_that_was_cut_off_is_as_none(folder: Path, content: str) -> None:
-    board = Board(folder)
-    board.enter(ONE)
+def test_a_truncated_file_is_ignored(folder: Path, worker: WorkerCutover, content: str) -> None:
+    worker.join(ONE)
     (folder / "cutover.json").write_text(content)
-    assert board.cutover() is None
-    (folder / f"{board._name}.json").write_text(content)
-    assert board.posts() == []
-    board.post()
-    assert len(board.posts()) == 1
-    board.leave()
+    assert worker.agreement() is None
+    (folder / f"{worker._name}.json").write_text(content)
+    assert worker.states() == []
+    worker.publish()
+    assert len(worker.states()) == 1
 
 
-def test_what_is_written_is_read_as_it_was(folder: Path) -> None:
-    board = Board(folder)
-    cutover = Cutover(TWO, 12.5)
-    board._agree(cutover)
-    assert board.cutover() == cutover
-    board.mine = Post(os.getpid(), ONE, "1", TWO, {"a": 1})
-    board.post()
-    assert board.posts() == [board.mine]
-    board.leave()
+def test_agreements_and_states_are_read_as_they_were_written(worker: WorkerCutover) -> None:
+    agreement = Agreement(TWO, 12.5)
+    worker._agree(agreement)
+    assert worker.agreement() == agreement
+    worker.state = WorkerState(os.getpid(), ONE, "1", TWO, {"a": 1})
+    worker.publish()
+    assert worker.states() == [worker.state]
