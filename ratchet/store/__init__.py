@@ -1,1 +1,1 @@
-"""The store: predictions, feedback, promotions and runs, on SQLite or PostgreSQL."""
+"""The store on SQLite or PostgreSQL: predictions, feedback, promotions, runs, leases."""

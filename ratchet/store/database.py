@@ -1,6 +1,7 @@
-"""Ratchet's own store: SQLite in WAL mode by default, PostgreSQL by ``RATCHET_DATABASE_URL``.
+"""Ratchet's own database: SQLite in WAL mode by default, PostgreSQL with ``RATCHET_DATABASE_URL``.
 
-The migrations beside this file create and change the tables (``ratchet.store.tables``) at start-up, under a lock.
+Opening a store applies the migrations in ``migrations/``, which create and change the tables of
+``ratchet.store.tables``.
 """
 
 from __future__ import annotations
@@ -22,35 +23,35 @@ from ratchet.settings import Settings, prepare_home, without_password
 from ratchet.store import sqlite_write_queue
 from ratchet.store.sqlite import write_ahead
 
-# The newest migration in ratchet/store/migrations/versions; a test holds the two together.
+# The newest migration in ratchet/store/migrations/versions; a test compares the two.
 HEAD = "0004"
-# A table of our own, since MLflow, which may share the database, has one named alembic_version.
+# MLflow may share the database, and its table is named alembic_version.
 VERSION_TABLE = "ratchet_alembic_version"
-# How long a writer waits for another, in seconds.
-BUSY = 30.0
+# Seconds that a writer waits for another one.
+TIMEOUT = 30.0
 # Seconds that a writer of an SQLite file waits in the queue.
 _LONGEST_TURN = 0.1
-# Bytes beyond which the write-ahead log is emptied even while others write.
+# Size in bytes beyond which the write-ahead log is emptied while other writers wait.
 LARGEST_WAL = 64 * 2**20
-# Marks a connection that only reads, and so needs no write lock.
+# The execution option of a connection that only reads and takes no write lock.
 _READING = "ratchet_reading"
 
 
 class Store:
-    """Connections to the store, with its schema brought up to date.
+    """Connections to the store, whose schema is up to date.
 
     Parameters
     ----------
     url: an SQLAlchemy URL of SQLite or PostgreSQL.
-    timeout: how long a writer waits for another, in seconds.
+    timeout: seconds that a writer waits for another one.
 
     Raises
     ------
-    ConfigError: the URL is none, or of another kind of database.
+    ConfigError: the URL is not valid, or names another kind of database.
     StateError: the store cannot be reached or written, or its schema is newer than this code.
     """
 
-    def __init__(self, url: str, timeout: float = BUSY) -> None:
+    def __init__(self, url: str, timeout: float = TIMEOUT) -> None:
         self._timeout = timeout
         self._url = _parsed(url)
         try:
@@ -60,24 +61,26 @@ class Store:
             raise
 
     @property
-    def place(self) -> str:
-        """Where the store is, without its password."""
+    def address(self) -> str:
+        """The URL without its password."""
         return self._url.render_as_string(hide_password=True)
 
     @property
     def is_sqlite(self) -> bool:
-        """Whether the store is one file on this machine."""
+        """Whether the store is an SQLite file."""
         return self._url.get_backend_name() == "sqlite"
 
     @cached_property
     def engine(self) -> sa.Engine:
         """The connection pool."""
         if not self.is_sqlite:
-            waiting = f"-c lock_timeout={int(self._timeout * 1000)}"
-            patience = {"connect_timeout": max(2, int(self._timeout)), "options": waiting}
-            # A server that has vanished is told from a slow one in seconds, and not in the kernel's quarter of an hour.
-            patience |= {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2}
-            return sa.create_engine(self._url, pool_pre_ping=True, connect_args=patience)
+            # With these, a server that is gone is detected in seconds; the kernel's default is a quarter of an hour.
+            keepalive = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2}
+            timeouts = {
+                "connect_timeout": max(2, int(self._timeout)),
+                "options": f"-c lock_timeout={int(self._timeout * 1000)}",
+            }
+            return sa.create_engine(self._url, pool_pre_ping=True, connect_args={**timeouts, **keepalive})
         engine = sa.create_engine(self._url, connect_args={"timeout": self._timeout})
         sa.event.listen(engine, "connect", self._prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -105,11 +108,34 @@ class Store:
         except DBAPIError as error:
             raise self.failure(error) from None
 
-    def checkpoint(self, most_bytes: int = LARGEST_WAL) -> None:
-        """Copy what SQLite's write-ahead log holds into the database, for connections that do not do so themselves.
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Open a connection for reading, which never waits for a writer.
 
-        Other writers go on meanwhile. A log that has grown past ``most_bytes`` all the same, since somebody wrote all
-        the time, is emptied with the others waiting in line; by then little of it is left to copy.
+        Raises
+        ------
+        StateError: the store cannot be read.
+        """
+        try:
+            with self.engine.connect() as connection:
+                yield connection.execution_options(**{_READING: True})
+        except DBAPIError as error:
+            raise StateError(f"the store {self.address}: {one_line(error)}") from None
+
+    @contextmanager
+    def write_turn(self) -> Iterator[None]:
+        """Wait briefly for earlier writers of the same SQLite file; see ``sqlite_write_queue``."""
+        if not self.is_sqlite or not self._url.database:
+            yield
+            return
+        with sqlite_write_queue.write_turn(self._url.database, _LONGEST_TURN):
+            yield
+
+    def checkpoint(self, most_bytes: int = LARGEST_WAL) -> None:
+        """Copy SQLite's write-ahead log into the database, for connections that do not do so themselves.
+
+        Other writers continue meanwhile. Only if they have made the log larger than ``most_bytes``, it is emptied while
+        they wait.
 
         Raises
         ------
@@ -124,47 +150,24 @@ class Store:
                 with self.write_turn():
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def failure(self, error: Exception) -> StateError:
-        """What is said of a statement that the database refused."""
-        return StateError(f"the store {self.place}: {one_line(error)}; this was not written")
-
-    @contextmanager
-    def write_turn(self) -> Iterator[None]:
-        """Wait briefly for earlier writers of the same SQLite file; see ``sqlite_write_queue``."""
-        if not self.is_sqlite or not self._url.database:
-            yield
-            return
-        with sqlite_write_queue.write_turn(self._url.database, _LONGEST_TURN):
-            yield
-
-    @contextmanager
-    def reading(self) -> Iterator[sa.Connection]:
-        """A connection for reading, which never waits for a writer.
-
-        Raises
-        ------
-        StateError: the store cannot be read.
-        """
-        try:
-            with self.engine.connect() as connection:
-                yield connection.execution_options(**{_READING: True})
-        except DBAPIError as error:
-            raise StateError(f"the store {self.place}: {one_line(error)}") from None
-
     def now(self, connection: sa.Connection) -> float:
-        """Seconds since the epoch, by the one clock that all holders of a lease share."""
+        """Return the seconds since the epoch by the one clock that all processes on this store share."""
         if self.is_sqlite:
             return time.time()
         return float(connection.scalar(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))) or 0)
 
     def insert_new(self, connection: sa.Connection, table: sa.Table, **values: Any) -> bool:
-        """Insert a row unless its key is there already; whether it was inserted."""
+        """Insert a row unless its key exists; return whether it was inserted."""
         dialect = sqlite if self.is_sqlite else postgresql
         statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
         return connection.execute(statement).rowcount == 1
 
+    def failure(self, error: Exception) -> StateError:
+        """Return the error for a statement that the database refused."""
+        return StateError(f"the store {self.address}: {one_line(error)}; nothing was written")
+
     def _prepare_sqlite(self, connection: Any, _: Any) -> None:
-        # The driver would begin transactions by itself, and late; we begin them below.
+        # None: ``_begin_sqlite`` begins transactions; the driver would begin them at the first write.
         connection.isolation_level = None
         write_ahead(connection, self._timeout)
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
@@ -178,19 +181,28 @@ class Store:
             found = _revision(connection)
             if found is not None and found > HEAD:
                 raise StateError(
-                    f"the store {self.place} has schema {found}, this Ratchet knows up to {HEAD}:"
+                    f"the store {self.address} has schema {found}, this Ratchet supports up to {HEAD}:"
                     " upgrade Ratchet, or point RATCHET_DATABASE_URL at another store"
                 )
             if found != HEAD:
                 _upgrade(connection)
 
 
-def _revision(connection: sa.Connection) -> str | None:
-    """Return the schema's revision; read without Alembic, since importing it takes longer than opening a store."""
-    if not sa.inspect(connection).has_table(VERSION_TABLE):
-        return None
-    revision: str | None = connection.scalar(sa.select(sa.table(VERSION_TABLE, sa.column("version_num"))))
-    return revision
+def open_store(settings: Settings, timeout: float | None = None) -> Store:
+    """Open the store that the settings name.
+
+    Parameters
+    ----------
+    settings: its address.
+    timeout: seconds that a writer waits for another one; None takes the settings' value.
+
+    Raises
+    ------
+    StateError: it cannot be opened.
+    """
+    if settings.database_url is None:
+        prepare_home(settings)
+    return Store(settings.store_url, settings.store_timeout if timeout is None else timeout)
 
 
 def _parsed(url: str) -> sa.URL:
@@ -206,21 +218,12 @@ def _parsed(url: str) -> sa.URL:
     return parsed
 
 
-def open_store(settings: Settings, timeout: float | None = None) -> Store:
-    """The store that the settings name, its schema up to date.
-
-    Parameters
-    ----------
-    settings: where it is.
-    timeout: how long a writer waits for another, in seconds; None takes the settings' value.
-
-    Raises
-    ------
-    StateError: it cannot be opened.
-    """
-    if settings.database_url is None:
-        prepare_home(settings)
-    return Store(settings.store_url, settings.store_timeout if timeout is None else timeout)
+def _revision(connection: sa.Connection) -> str | None:
+    """Return the schema's revision; read without Alembic, since importing it takes longer than opening a store."""
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    revision: str | None = connection.scalar(sa.select(sa.table(VERSION_TABLE, sa.column("version_num"))))
+    return revision
 
 
 def _upgrade(connection: sa.Connection) -> None:

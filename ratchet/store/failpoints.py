@@ -1,7 +1,7 @@
-"""Places where a test can have the process die, as a power cut would: nothing where no test asks.
+"""Places at which a test kills the process, as a power cut would.
 
-``RATCHET_FAILPOINT=name`` kills the process with SIGKILL when it comes by that name. Unset, which is how it is
-everywhere outside the tests, ``failpoint`` is a function that does nothing.
+``RATCHET_FAILPOINT=name`` kills the process with SIGKILL at the failpoint of that name. Without the variable,
+``failpoint`` does nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _ARMED = os.environ.get("RATCHET_FAILPOINT", "")
 if _ARMED:
 
     def failpoint(name: str) -> None:
-        """Die here, if this is the place that was asked for."""
+        """Kill the process, if this is the armed failpoint."""
         if name == _ARMED:
             os.kill(os.getpid(), signal.SIGKILL)
 
 else:
 
     def failpoint(name: str) -> None:
-        """Nothing: no failpoint is set."""
+        """Do nothing: no failpoint is armed."""

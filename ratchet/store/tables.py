@@ -1,10 +1,10 @@
-"""The tables of Ratchet's own store. A test holds them and the migrations together."""
+"""The tables of the store; a test compares them with the migrations."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
 
-# PostgreSQL counts in 64 bits; SQLite's own counter is the one named INTEGER.
+# SQLite numbers rows by itself only in a column of type INTEGER.
 _Counter = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 metadata = sa.MetaData()
@@ -42,8 +42,8 @@ leases = sa.Table(
     sa.Column("expires_at", sa.Float, nullable=False),
 )
 
-# One row for each answer that was given; written before the answer is sent. Ids sort by time, so that the one index
-# serves for looking up an id and for a span of time; each further one would be written for every answer.
+# One row for each answer, written before the answer is sent. Ids sort by time, so that the primary key finds an id and
+# a span of time; a further index would be written for every answer.
 predictions = sa.Table(
     "predictions",
     metadata,
@@ -59,8 +59,8 @@ predictions = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# What production says back. Rows are added and never changed, but for the number of the row that took one's place, so
-# that the labels as they stood at any watermark can be read again. Numbers are given in the order of commits.
+# Feedback on predictions. Rows are added and never changed, except for ``superseded_by``, so that the labels that were
+# current at a watermark can be read again. ``seq`` follows the order of commits.
 feedback = sa.Table(
     "feedback",
     metadata,
@@ -79,7 +79,7 @@ feedback = sa.Table(
     sa.Index("ix_feedback_model_version_seq", "model", "version", "seq"),
 )
 
-# The verdict on each window of production rows, and on each training set.
+# The drift result of each window of production rows, and of each training set.
 drift_results = sa.Table(
     "drift_results",
     metadata,
@@ -99,7 +99,7 @@ drift_results = sa.Table(
     sa.Index("ix_drift_results_model_kind_id", "model", "kind", "id"),
 )
 
-# How good the champion was on each window of labelled rows.
+# The quality of the champion on each window of labelled rows.
 quality_results = sa.Table(
     "quality_results",
     metadata,
@@ -120,7 +120,7 @@ quality_results = sa.Table(
     sa.Index("ix_quality_results_model_id", "model", "id"),
 )
 
-# Continuous training: one row for each watermark that a run was begun for.
+# The runs of continuous training: one row for each watermark and config.
 training_runs = sa.Table(
     "training_runs",
     metadata,
@@ -130,7 +130,7 @@ training_runs = sa.Table(
     sa.Column("config_hash", sa.String(12), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
-    # The names of those that fired, separated by commas; empty where a person began it.
+    # The names of the triggers that fired, separated by commas; empty for a run that a user started.
     sa.Column("triggers", sa.String(64), nullable=False, server_default=""),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("snapshot", sa.String(32)),
@@ -144,7 +144,7 @@ training_runs = sa.Table(
     sa.Index("ix_training_runs_model_state_id", "model", "state", "id"),
 )
 
-# When a watcher last looked at a model; one row for each model, so that what a look costs never grows.
+# The last check of each model by a watcher.
 heartbeats = sa.Table(
     "heartbeats",
     metadata,

@@ -1,4 +1,4 @@
-"""Times as people and other programs read them."""
+"""Times in ISO 8601."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def iso_utc(seconds: float, precision: str = "seconds") -> str:
-    """Unix time in ISO 8601, UTC, such as ``2026-01-31T18:00:00+00:00``.
+    """Return a Unix time in ISO 8601, UTC, such as ``2026-01-31T18:00:00+00:00``.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ def test_a_locked_store_is_one_line_and_status_2(
     with locked(trained):
         line = refused(shell("rollback", "--reason", "x"))
     assert re.search("database is locked|lock timeout", line)
-    assert "this was not written" in line
+    assert "nothing was written" in line
 
 
 def test_the_doctor_names_and_mends_with_exit_statuses(shell: Shell, trained: Settings) -> None:

@@ -1,4 +1,4 @@
-"""Alembic's entry point: run on the connection that the store hands over."""
+"""Alembic's entry point, on the connection of the store."""
 
 from alembic import context
 

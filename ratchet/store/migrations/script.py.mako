@@ -8,5 +8,5 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
-    """Go one revision up."""
+    """Apply the migration."""
     ${upgrades if upgrades else "pass"}

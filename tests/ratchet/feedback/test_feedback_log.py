@@ -5,19 +5,21 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ratchet.errors import StateError, UnavailableError
+from ratchet.errors import UnavailableError
 from ratchet.feedback.feedback_log import FeedbackLog, Outcome
 from ratchet.feedback.ground_truth import Feedback
 from ratchet.feedback.table import Recorded, ServedModel, UnknownPredictionError, feedback_of
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
+from tests.locks import locked_file
+from tests.ratchet.databases import Database
 from tests.store_rows import prediction
 
 IRIS = ServedModel("iris", ("setosa", "virginica"))
@@ -30,29 +32,6 @@ def file(tmp_path: Path) -> Path:
     insert_predictions(store, [prediction(number) for number in range(100)])
     store.engine.dispose()
     return tmp_path / "store.db"
-
-
-class Database:
-    """Opens the store when it may."""
-
-    def __init__(self, file: Path, timeout: float = 5.0) -> None:
-        self.url, self.timeout = f"sqlite:///{file}", timeout
-        self.free = threading.Event()
-        self.free.set()
-        self.up = True
-        self._store: Store | None = None
-
-    def open(self) -> Store:
-        assert self.free.wait(30)
-        if not self.up:
-            raise StateError("the store is down")
-        if self._store is None:
-            self._store = Store(self.url, self.timeout)
-        return self._store
-
-    def close(self) -> None:
-        if self._store:
-            self._store.engine.dispose()
 
 
 @contextlib.asynccontextmanager
@@ -82,18 +61,6 @@ def ids(*numbers: int) -> set[str]:
     return {prediction(number)["id"] for number in numbers}
 
 
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Another process is in the middle of a long transaction."""
-    other = sqlite3.connect(file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
-
-
 async def until_depth(log: FeedbackLog, depth: int) -> None:
     async with asyncio.timeout(10):
         while log.depth != depth:
@@ -104,7 +71,7 @@ def test_feedback_is_in_the_store_when_record_returns(file: Path) -> None:
     reader = Store(f"sqlite:///{file}")
 
     async def scenario() -> None:
-        async with running(Database(file)) as log:
+        async with running(Database(f"sqlite:///{file}")) as log:
 
             async def record(number: int) -> None:
                 (result,) = await log.record(feedback(number), IRIS)
@@ -118,25 +85,25 @@ def test_feedback_is_in_the_store_when_record_returns(file: Path) -> None:
     reader.engine.dispose()
 
 
-def test_what_waits_together_is_written_together(file: Path) -> None:
-    told: list[Sequence[Outcome]] = []
-    database = Database(file)
+def test_waiting_feedback_is_written_together(file: Path) -> None:
+    outcomes: list[Sequence[Outcome]] = []
+    database = Database(f"sqlite:///{file}")
     database.free.clear()
 
     async def scenario() -> None:
-        async with running(database, on_recorded=told.append) as log:
+        async with running(database, on_recorded=outcomes.append) as log:
             requests = [asyncio.create_task(log.record(feedback(number), IRIS)) for number in range(100)]
             await until_depth(log, 100)
             database.free.set()
             await asyncio.gather(*requests)
 
     asyncio.run(scenario())
-    assert [len(group) for group in told] == [100]
+    assert [len(group) for group in outcomes] == [100]
     assert recorded(file) == ids(*range(100))
 
 
 def test_each_request_gets_its_own_results_in_its_order(file: Path) -> None:
-    database = Database(file)
+    database = Database(f"sqlite:///{file}")
     database.free.clear()
 
     async def scenario() -> None:
@@ -154,22 +121,22 @@ def test_each_request_gets_its_own_results_in_its_order(file: Path) -> None:
 
 
 def test_a_large_batch_is_split_over_transactions(file: Path) -> None:
-    told: list[Sequence[Outcome]] = []
+    outcomes: list[Sequence[Outcome]] = []
 
     async def scenario() -> None:
-        async with running(Database(file), on_recorded=told.append) as log:
+        async with running(Database(f"sqlite:///{file}"), on_recorded=outcomes.append) as log:
             results = await log.record(feedback(*range(100)) * 12, IRIS)
             assert [result.status for result in results] == ["recorded"] * 100 + ["repeated"] * 1100
 
     asyncio.run(scenario())
-    assert max(len(group) for group in told) <= 500
+    assert max(len(group) for group in outcomes) <= 500
 
 
-def test_while_the_store_is_locked_feedback_is_refused_at_once_for_all_that_wait(file: Path) -> None:
+def test_all_waiting_feedback_is_refused_while_the_store_is_locked(file: Path) -> None:
     async def scenario() -> None:
-        async with running(Database(file, timeout=0.3)) as log:
+        async with running(Database(f"sqlite:///{file}", timeout=0.3)) as log:
             await log.record(feedback(1), IRIS)
-            with locked(file):
+            with locked_file(file):
                 started = time.monotonic()
                 requests = [log.record(feedback(number), IRIS) for number in range(2, 40)]
                 results = await asyncio.gather(*requests, return_exceptions=True)
@@ -181,8 +148,8 @@ def test_while_the_store_is_locked_feedback_is_refused_at_once_for_all_that_wait
     assert recorded(file) == ids(1, 40)
 
 
-def test_while_the_store_cannot_be_opened_feedback_is_refused_and_then_taken(file: Path) -> None:
-    database = Database(file)
+def test_feedback_is_refused_until_the_store_can_be_opened(file: Path) -> None:
+    database = Database(f"sqlite:///{file}")
     database.up = False
 
     async def scenario() -> None:
@@ -197,12 +164,12 @@ def test_while_the_store_cannot_be_opened_feedback_is_refused_and_then_taken(fil
     asyncio.run(scenario())
 
 
-def test_an_unknown_prediction_is_not_ruled_out_while_the_journal_holds_some(file: Path, tmp_path: Path) -> None:
+def test_an_unknown_prediction_is_not_refused_for_good_while_the_journal_holds_rows(file: Path, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal")
     journal.append([prediction(500)])
 
     async def scenario() -> None:
-        async with running(Database(file), journal) as log:
+        async with running(Database(f"sqlite:///{file}"), journal) as log:
             waits, known = await log.record(feedback(500, 1), IRIS)
             assert isinstance(waits, UnavailableError)
             assert isinstance(known, Recorded)
@@ -220,8 +187,8 @@ def test_an_unknown_prediction_is_not_ruled_out_while_the_journal_holds_some(fil
     asyncio.run(scenario())
 
 
-def test_a_store_that_hangs_is_waited_for_no_longer_than_configured(file: Path) -> None:
-    database = Database(file)
+def test_a_store_that_hangs_is_not_waited_for_longer_than_the_timeout(file: Path) -> None:
+    database = Database(f"sqlite:///{file}")
     database.free.clear()
 
     async def scenario() -> None:
@@ -239,7 +206,7 @@ def test_a_store_that_hangs_is_waited_for_no_longer_than_configured(file: Path) 
 
 
 def test_stopping_writes_the_waiting_feedback(file: Path) -> None:
-    database = Database(file)
+    database = Database(f"sqlite:///{file}")
     database.free.clear()
 
     async def scenario() -> None:

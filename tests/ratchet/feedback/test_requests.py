@@ -18,7 +18,7 @@ def fields(body: bytes) -> list[str]:
     return [problem.field for problem in caught.value.problems]
 
 
-def test_each_word_is_read() -> None:
+def test_every_field_is_read() -> None:
     body = json.dumps({**GOOD, "correct": True, "correction": True}).encode()
     assert read_feedback(body) == Feedback("01", "setosa", correct=True, correction=True, source="user")
     assert read_feedback(b'{"prediction_id": "01", "correct": false}') == Feedback("01", None, correct=False)
@@ -51,7 +51,7 @@ def test_a_wrong_field_is_named(changes: dict[str, Any], field: str) -> None:
     assert fields(json.dumps({**GOOD, **changes}).encode()) == [field]
 
 
-def test_what_says_neither_a_target_nor_whether_it_is_correct_says_nothing() -> None:
+def test_feedback_needs_a_target_or_correct() -> None:
     assert fields(b'{"prediction_id": "01"}') == ["target"]
     assert fields(b"{}") == ["prediction_id"]
 
@@ -78,7 +78,7 @@ def test_a_field_that_is_given_twice_is_refused(twice: bytes) -> None:
         b'{"prediction_id": "01", "target": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     ],
 )
-def test_what_is_no_object_is_refused_as_a_whole(body: bytes) -> None:
+def test_a_body_that_is_no_object_is_refused_as_a_whole(body: bytes) -> None:
     assert fields(body) == ["body"]
 
 
@@ -86,7 +86,7 @@ def test_an_integer_that_is_too_large_for_a_float_is_read() -> None:
     assert read_feedback(b'{"prediction_id": "01", "target": ' + b"9" * 400 + b"}").target == int("9" * 400)
 
 
-def test_each_item_of_a_batch_is_read_for_itself() -> None:
+def test_each_item_of_a_batch_is_read_separately() -> None:
     items = [GOOD, 5, {**GOOD, "colour": 1}, {"prediction_id": "02", "correct": False}, {}]
     found = read_feedback_batch(json.dumps({"feedback": items}).encode(), 5)
     assert found[0] == Feedback("01", "setosa", source="batch")
@@ -117,18 +117,18 @@ def test_an_item_with_a_field_twice_is_refused_alone() -> None:
         (b'{"feedback": [NaN', "body"),
     ],
 )
-def test_what_is_no_batch_is_refused_as_a_whole(body: bytes, field: str) -> None:
+def test_a_body_that_is_no_batch_is_refused_as_a_whole(body: bytes, field: str) -> None:
     with pytest.raises(InputError) as caught:
         read_feedback_batch(body, 2)
     assert [problem.field for problem in caught.value.problems] == [field]
 
 
-def test_a_name_of_a_megabyte_gets_a_short_answer() -> None:
+def test_the_error_for_a_field_name_of_a_megabyte_is_short() -> None:
     (field,) = fields(json.dumps({**GOOD, "x" * 2**20: 1}).encode())
     assert len(field) <= 100
 
 
-def test_an_id_alone_is_read() -> None:
+def test_a_prediction_id_is_read() -> None:
     assert read_prediction_id(b'{"prediction_id": "01"}') == "01"
     for body in (
         b"{}",

@@ -22,13 +22,13 @@ def links(home: Path = Path("nowhere"), env: str = "production", secret: str | N
     return Links(Settings(home=home, env=env, link_secret=secret, **more))
 
 
-def test_a_token_names_its_prediction_and_expires_when_it_says() -> None:
+def test_a_token_names_its_prediction_and_its_expiry() -> None:
     token, expires_at = links(link_lifetime=60.0).token("01a1")
     assert links().prediction_id(token) == "01a1"
     assert expires_at == pytest.approx(time.time() + 60, abs=2)
 
 
-def test_a_token_of_yesterday_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_expires(monkeypatch: pytest.MonkeyPatch) -> None:
     token, _ = links().token("01a1")
     later = time.time() + 86_402
     monkeypatch.setattr(time, "time", lambda: later)
@@ -43,7 +43,7 @@ def test_a_token_signed_with_another_secret_is_refused() -> None:
         links().prediction_id(token)
 
 
-def test_what_the_secret_signs_for_another_purpose_is_no_link() -> None:
+def test_a_token_signed_for_another_purpose_is_refused() -> None:
     for salt in ("itsdangerous", "ratchet", ""):
         with pytest.raises(LinkError):
             links().prediction_id(URLSafeTimedSerializer(SECRET, salt=salt).dumps("01a1"))
@@ -75,7 +75,7 @@ def test_a_service_that_is_not_local_needs_a_secret(env: str, secret: str | None
     assert "hunter2" not in str(caught.value)
 
 
-def test_a_local_service_without_a_secret_keeps_one_in_its_home(tmp_path: Path) -> None:
+def test_a_local_service_without_a_secret_creates_one_in_its_home(tmp_path: Path) -> None:
     token, _ = links(tmp_path / "home", "local", None).token("01a1")
     kept = tmp_path / "home" / "link.key"
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
@@ -91,7 +91,7 @@ def test_a_local_service_refuses_a_short_secret_too() -> None:
 
 
 @pytest.mark.parametrize("kept", [b"", b"\n", b"hunter2", b" " * 64, b"\xff" * 64])
-def test_a_kept_secret_that_anybody_could_guess_signs_and_opens_nothing(
+def test_a_secret_in_the_home_that_can_be_guessed_is_not_used(
     tmp_path: Path, kept: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "link.key").write_bytes(kept)
@@ -113,13 +113,13 @@ def test_a_token_that_was_forged_with_an_empty_secret_is_refused(tmp_path: Path)
         links(tmp_path, "local", None).prediction_id(forged)
 
 
-def test_a_local_service_with_a_secret_keeps_nothing(tmp_path: Path) -> None:
+def test_a_local_service_with_a_secret_creates_no_file(tmp_path: Path) -> None:
     token, _ = links(tmp_path, "local").token("01a1")
     assert links(tmp_path, "local").prediction_id(token) == "01a1"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_processes_that_start_together_keep_one_secret(tmp_path: Path) -> None:
+def test_processes_that_start_together_create_one_secret(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     with context.Pool(6) as pool:
         tokens = pool.map(_token, [tmp_path / "home"] * 24)
@@ -130,7 +130,7 @@ def _token(home: Path) -> str:
     return links(home, "local", None).token("01a1")[0]
 
 
-def test_a_home_that_cannot_be_written_makes_no_link(tmp_path: Path) -> None:
+def test_no_link_is_created_if_the_home_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the home would be")
     with pytest.raises(UnavailableError, match="links cannot be signed"):
         links(tmp_path / "home", "local", None).token("01a1")

@@ -1,4 +1,4 @@
-"""What feedback means and what becomes of it, on both kinds of store."""
+"""The rules of feedback, on both kinds of store."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NUMBERS = itertools.count(1)
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """One store for all tests, each of which asks about predictions of its own."""
+    """One store for all tests, each of which has its own predictions."""
     if request.param == "sqlite":
         store = Store(f"sqlite:///{tmp_path_factory.mktemp('feedback')}/store.db")
     else:
@@ -53,27 +53,27 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 def predict(store: Store, **changes: Any) -> str:
-    """A prediction of setosa by version 3 of iris, unless told otherwise; its id."""
+    """Store a prediction of setosa by version 3 of iris, with changes; return its id."""
     row = prediction(next(NUMBERS), **{"probabilities": SHARES, **changes})
     insert_predictions(store, [row])
     return row["id"]
 
 
-def say(store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any) -> Result:
+def record(store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any) -> Result:
     return record_feedback(store, [(Feedback(prediction_id, **words), served)])[0]
 
 
-def taken(
+def accepted(
     store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any
 ) -> tuple[str, Any, bool | None, int]:
-    """Status, target, correct and revision of what was taken."""
-    result = say(store, prediction_id, served, **words)
+    """Record feedback, and return its status, target, correct and revision."""
+    result = record(store, prediction_id, served, **words)
     assert isinstance(result, Recorded), result
     return result.status, result.current.target, result.current.correct, result.current.revision
 
 
 def refused(store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any) -> RatchetError:
-    result = say(store, prediction_id, served, **words)
+    result = record(store, prediction_id, served, **words)
     assert isinstance(result, RatchetError), result
     return result
 
@@ -83,13 +83,13 @@ def history(store: Store, prediction_id: str) -> list[tuple[int, Any, bool | Non
 
 
 def test_a_target_is_recorded_with_whether_the_prediction_was_right(store: Store) -> None:
-    assert taken(store, predict(store), target="versicolor") == ("recorded", "versicolor", False, 1)
-    assert taken(store, predict(store), target="setosa") == ("recorded", "setosa", True, 1)
+    assert accepted(store, predict(store), target="versicolor") == ("recorded", "versicolor", False, 1)
+    assert accepted(store, predict(store), target="setosa") == ("recorded", "setosa", True, 1)
 
 
-def test_the_row_tells_who_had_predicted_and_which_way_the_answer_came(store: Store) -> None:
+def test_a_row_names_the_version_that_predicted_and_the_source(store: Store) -> None:
     one = predict(store, version="17")
-    say(store, one, target="virginica", source="link")
+    record(store, one, target="virginica", source="link")
     (row,) = feedback_of(store, one)
     assert row == {
         **row,
@@ -106,21 +106,21 @@ def test_the_row_tells_who_had_predicted_and_which_way_the_answer_came(store: St
 
 
 def test_correct_means_the_target_is_the_prediction(store: Store) -> None:
-    assert taken(store, predict(store), correct=True) == ("recorded", "setosa", True, 1)
+    assert accepted(store, predict(store), correct=True) == ("recorded", "setosa", True, 1)
 
 
 def test_wrong_of_two_classes_means_the_other_one(store: Store) -> None:
     two = predict(store, prediction="no", probabilities={"no": 0.6, "yes": 0.4})
-    assert taken(store, two, correct=False) == ("recorded", "yes", False, 1)
+    assert accepted(store, two, correct=False) == ("recorded", "yes", False, 1)
 
 
 def test_wrong_of_more_classes_leaves_the_target_open(store: Store) -> None:
-    assert taken(store, predict(store), correct=False) == ("recorded", None, False, 1)
+    assert accepted(store, predict(store), correct=False) == ("recorded", None, False, 1)
 
 
-def test_a_target_and_correct_that_agree_are_taken(store: Store) -> None:
-    assert taken(store, predict(store), target="setosa", correct=True)[:3] == ("recorded", "setosa", True)
-    assert taken(store, predict(store), target="virginica", correct=False)[:3] == ("recorded", "virginica", False)
+def test_a_target_and_correct_that_agree_are_accepted(store: Store) -> None:
+    assert accepted(store, predict(store), target="setosa", correct=True)[:3] == ("recorded", "setosa", True)
+    assert accepted(store, predict(store), target="virginica", correct=False)[:3] == ("recorded", "virginica", False)
 
 
 @pytest.mark.parametrize(("target", "correct"), [("setosa", False), ("virginica", True)])
@@ -133,7 +133,7 @@ def test_a_target_and_correct_that_disagree_are_refused(store: Store, target: st
 
 
 @pytest.mark.parametrize("target", ["Setosa", "setos", "", "rose", 1, 1.5])
-def test_what_is_no_class_of_the_model_is_refused_with_the_classes(store: Store, target: Any) -> None:
+def test_a_target_that_is_no_class_of_the_model_is_refused_with_the_classes(store: Store, target: Any) -> None:
     one = predict(store)
     error = refused(store, one, target=target)
     assert isinstance(error, InputError)
@@ -142,32 +142,32 @@ def test_what_is_no_class_of_the_model_is_refused_with_the_classes(store: Store,
     assert history(store, one) == []
 
 
-def test_whole_numbers_are_labels_as_they_are(store: Store) -> None:
+def test_whole_numbers_keep_their_type_as_labels(store: Store) -> None:
     one = predict(store, prediction=1, probabilities={"0": 0.2, "1": 0.8})
     for target in ("0", 0.0, 2, True):
         assert isinstance(refused(store, one, target=target), InputError)
-    assert taken(store, one, target=0) == ("recorded", 0, False, 1)
+    assert accepted(store, one, target=0) == ("recorded", 0, False, 1)
     assert isinstance(feedback_of(store, one)[0]["target"], int)
 
 
 def test_the_classes_of_an_older_version_are_its_own(store: Store) -> None:
     old = predict(store, version="1", prediction="red", probabilities={"red": 0.5, "green": 0.5})
     assert isinstance(refused(store, old, target="setosa"), InputError)
-    assert taken(store, old, target="green") == ("recorded", "green", False, 1)
+    assert accepted(store, old, target="green") == ("recorded", "green", False, 1)
 
 
-def test_without_probabilities_the_classes_are_those_served_and_what_was_predicted(store: Store) -> None:
+def test_without_probabilities_the_classes_are_those_served_and_the_predicted_one(store: Store) -> None:
     bare = {"prediction": "rose", "probabilities": None, "score": None}
-    assert taken(store, predict(store, **bare), target="virginica")[1] == "virginica"
-    assert taken(store, predict(store, **bare), correct=True)[1] == "rose"
+    assert accepted(store, predict(store, **bare), target="virginica")[1] == "virginica"
+    assert accepted(store, predict(store, **bare), correct=True)[1] == "rose"
     assert isinstance(refused(store, predict(store, **bare), target="tulip"), InputError)
 
 
-def test_where_nothing_tells_the_classes_a_label_can_be_confirmed_or_called_wrong(store: Store) -> None:
+def test_a_label_with_unknown_classes_can_only_be_right_or_wrong(store: Store) -> None:
     unknown = ServedModel("iris")
     bare = {"probabilities": None, "score": None}
-    assert taken(store, predict(store, **bare), unknown, correct=True)[1:3] == ("setosa", True)
-    assert taken(store, predict(store, **bare), unknown, correct=False)[1:3] == (None, False)
+    assert accepted(store, predict(store, **bare), unknown, correct=True)[1:3] == ("setosa", True)
+    assert accepted(store, predict(store, **bare), unknown, correct=False)[1:3] == (None, False)
     assert isinstance(refused(store, predict(store, **bare), unknown, target="virginica"), InputError)
 
 
@@ -180,44 +180,44 @@ def number(store: Store) -> str:
 DIABETES = ServedModel("diabetes")
 
 
-def test_a_regression_takes_any_finite_number(store: Store, number: str) -> None:
+def test_a_regression_accepts_any_finite_number(store: Store, number: str) -> None:
     for status in ("recorded", "repeated"):
-        assert repr(taken(store, number, DIABETES, target=-3)) == repr((status, -3.0, None, 1))
+        assert repr(accepted(store, number, DIABETES, target=-3)) == repr((status, -3.0, None, 1))
 
 
-def test_a_regression_that_predicts_a_whole_number_is_one_all_the_same(store: Store) -> None:
+def test_a_regression_can_predict_a_whole_number(store: Store) -> None:
     whole = predict(store, model="diabetes", prediction=152.0, probabilities=None, score=None)
-    assert taken(store, whole, DIABETES, target=151.5) == ("recorded", 151.5, None, 1)
+    assert accepted(store, whole, DIABETES, target=151.5) == ("recorded", 151.5, None, 1)
     assert repr(find_for_review(store, whole, DIABETES).predicted.prediction) == "152.0"
 
 
 @pytest.mark.parametrize("target", ["152.5", float("nan"), float("inf"), 10**400])
-def test_a_regression_takes_nothing_else(store: Store, number: str, target: Any) -> None:
+def test_a_regression_accepts_nothing_else(store: Store, number: str, target: Any) -> None:
     error = refused(store, number, DIABETES, target=target)
     assert isinstance(error, InputError)
     assert "expected a finite number" in str(error)
 
 
-def test_a_regression_is_right_or_wrong_where_somebody_says_so(store: Store, number: str) -> None:
-    assert taken(store, number, DIABETES, correct=False) == ("recorded", None, False, 1)
-    assert taken(store, number, DIABETES, target=140.0) == ("completed", 140.0, None, 2)
+def test_a_regression_is_right_or_wrong_only_if_the_client_sends_it(store: Store, number: str) -> None:
+    assert accepted(store, number, DIABETES, correct=False) == ("recorded", None, False, 1)
+    assert accepted(store, number, DIABETES, target=140.0) == ("completed", 140.0, None, 2)
     other = predict(store, model="diabetes", prediction=1.0, probabilities=None)
-    assert taken(store, other, DIABETES, correct=True) == ("recorded", 1.0, True, 1)
+    assert accepted(store, other, DIABETES, correct=True) == ("recorded", 1.0, True, 1)
 
 
 def test_the_same_answer_again_changes_nothing(store: Store) -> None:
     one = predict(store)
-    first = taken(store, one, target="versicolor")
+    first = accepted(store, one, target="versicolor")
     for words in ({"target": "versicolor"}, {"target": "versicolor", "correction": True}, {"correct": False}):
-        assert taken(store, one, **words) == ("repeated", *first[1:])
+        assert accepted(store, one, **words) == ("repeated", *first[1:])
     assert history(store, one) == [(1, "versicolor", False)]
 
 
 def test_a_target_completes_a_bare_wrong(store: Store) -> None:
     one = predict(store)
-    say(store, one, correct=False)
-    assert taken(store, one, correct=False)[0] == "repeated"
-    assert taken(store, one, target="virginica") == ("completed", "virginica", False, 2)
+    record(store, one, correct=False)
+    assert accepted(store, one, correct=False)[0] == "repeated"
+    assert accepted(store, one, target="virginica") == ("completed", "virginica", False, 2)
     assert history(store, one) == [(1, None, False), (2, "virginica", False)]
 
 
@@ -233,9 +233,9 @@ CONTRADICTIONS = [
 
 
 @pytest.mark.parametrize(("first", "second"), CONTRADICTIONS)
-def test_a_contradiction_is_refused_and_says_what_stands(store: Store, first: Any, second: Any) -> None:
+def test_a_contradiction_is_refused_with_the_current_feedback(store: Store, first: Any, second: Any) -> None:
     one = predict(store)
-    before = taken(store, one, **first)
+    before = accepted(store, one, **first)
     error = refused(store, one, **second)
     assert isinstance(error, ContradictionError)
     assert (error.current.target, error.current.correct) == before[1:3]
@@ -244,10 +244,10 @@ def test_a_contradiction_is_refused_and_says_what_stands(store: Store, first: An
 
 
 @pytest.mark.parametrize(("first", "second"), CONTRADICTIONS)
-def test_a_correction_takes_its_place_and_keeps_it_in_the_history(store: Store, first: Any, second: Any) -> None:
+def test_a_correction_replaces_the_current_feedback_and_keeps_it(store: Store, first: Any, second: Any) -> None:
     one = predict(store)
-    say(store, one, **first)
-    status, target, correct, revision = taken(store, one, **second, correction=True)
+    record(store, one, **first)
+    status, target, correct, revision = accepted(store, one, **second, correction=True)
     assert (status, revision) == ("corrected", 2)
     old, new = feedback_of(store, one)
     assert (new["target"], new["correct"]) == (target, correct)
@@ -255,26 +255,26 @@ def test_a_correction_takes_its_place_and_keeps_it_in_the_history(store: Store, 
     assert new["superseded_by"] is None
 
 
-def test_a_correction_of_one_answer_replaces_no_other(store: Store) -> None:
+def test_a_correction_of_one_revision_replaces_no_other(store: Store) -> None:
     one = predict(store)
-    assert taken(store, one, target="versicolor", correction=True, expected_revision=0)[3] == 1
-    assert taken(store, one, target="virginica", correction=True, expected_revision=1)[3] == 2
+    assert accepted(store, one, target="versicolor", correction=True, expected_revision=0)[3] == 1
+    assert accepted(store, one, target="virginica", correction=True, expected_revision=1)[3] == 2
     for stale in (0, 1, 3):
         assert isinstance(
             refused(store, one, target="setosa", correction=True, expected_revision=stale), ContradictionError
         )
-        assert taken(store, one, target="virginica", correction=True, expected_revision=stale)[0] == "repeated"
+        assert accepted(store, one, target="virginica", correction=True, expected_revision=stale)[0] == "repeated"
     assert len(history(store, one)) == 2
 
 
-def test_a_correction_of_nothing_is_a_first_answer(store: Store) -> None:
-    assert taken(store, predict(store), target="setosa", correction=True)[0] == "recorded"
+def test_a_correction_without_earlier_feedback_is_recorded(store: Store) -> None:
+    assert accepted(store, predict(store), target="setosa", correction=True)[0] == "recorded"
 
 
-def test_corrections_back_and_forth_are_all_kept(store: Store) -> None:
+def test_all_corrections_stay_in_the_history(store: Store) -> None:
     one = predict(store)
     for target in ("setosa", "versicolor", "setosa"):
-        say(store, one, target=target, correction=True)
+        record(store, one, target=target, correction=True)
     rows = feedback_of(store, one)
     assert [row["superseded_by"] for row in rows] == [rows[1]["seq"], rows[2]["seq"], None]
 
@@ -283,18 +283,18 @@ def test_an_unknown_prediction_is_refused(store: Store) -> None:
     assert isinstance(refused(store, "nothing", target="setosa"), UnknownPredictionError)
 
 
-def test_an_unknown_prediction_may_be_on_its_way_while_some_are(store: Store) -> None:
+def test_an_unknown_prediction_may_be_a_pending_one(store: Store) -> None:
     one = predict(store)
-    with feedback_transaction(store) as book:
-        said = [(Feedback(each, correct=True), IRIS) for each in ("nothing", one)]
-        unknown, known = book.record(said, pending=True)
+    with feedback_transaction(store) as writer:
+        items = [(Feedback(each, correct=True), IRIS) for each in ("nothing", one)]
+        unknown, known = writer.record(items, pending=True)
     assert isinstance(unknown, UnavailableError)
     assert isinstance(known, Recorded)
     with pytest.raises(UnavailableError):
         find_for_review(store, "nothing", IRIS, pending=True)
 
 
-def test_another_models_prediction_is_refused_and_nothing_is_recorded(store: Store) -> None:
+def test_feedback_on_a_prediction_of_another_model_is_refused(store: Store) -> None:
     one = predict(store, model="wine")
     error = refused(store, one, target="setosa")
     assert isinstance(error, UnknownPredictionError)
@@ -303,13 +303,13 @@ def test_another_models_prediction_is_refused_and_nothing_is_recorded(store: Sto
     assert history(store, one) == []
 
 
-def test_feedback_years_late_is_taken(store: Store) -> None:
-    assert taken(store, predict(store, created_at=1_000_000.0), target="setosa")[0] == "recorded"
+def test_feedback_is_accepted_years_later(store: Store) -> None:
+    assert accepted(store, predict(store, created_at=1_000_000.0), target="setosa")[0] == "recorded"
 
 
-def test_many_in_one_transaction_are_each_judged_as_if_alone_and_in_order(store: Store) -> None:
+def test_items_of_one_transaction_count_as_if_each_came_alone_in_order(store: Store) -> None:
     one, other = predict(store), predict(store)
-    said = [
+    items = [
         Feedback(one, target="versicolor"),
         Feedback("nothing", target="setosa"),
         Feedback(one, target="versicolor"),
@@ -319,9 +319,9 @@ def test_many_in_one_transaction_are_each_judged_as_if_alone_and_in_order(store:
         Feedback(one, target="virginica", correction=True),
         Feedback(other, correct=True),
     ]
-    results = record_feedback(store, [(each, IRIS) for each in said])
-    told = [result.status if isinstance(result, Recorded) else type(result).__name__ for result in results]
-    assert told == [
+    results = record_feedback(store, [(each, IRIS) for each in items])
+    statuses = [result.status if isinstance(result, Recorded) else type(result).__name__ for result in results]
+    assert statuses == [
         "recorded",
         "UnknownPredictionError",
         "repeated",
@@ -335,7 +335,7 @@ def test_many_in_one_transaction_are_each_judged_as_if_alone_and_in_order(store:
     assert (first["superseded_by"], second["superseded_by"]) == (second["seq"], third["seq"])
 
 
-def test_more_than_one_statement_can_ask_for_are_recorded(store: Store) -> None:
+def test_more_items_than_one_statement_can_select_are_recorded(store: Store) -> None:
     rows = [prediction(next(NUMBERS), probabilities=SHARES) for _ in range(1200)]
     insert_predictions(store, rows)
     results = record_feedback(store, [(Feedback(row["id"], target="setosa"), IRIS) for row in rows])
@@ -344,24 +344,24 @@ def test_more_than_one_statement_can_ask_for_are_recorded(store: Store) -> None:
     ]
 
 
-def test_the_answers_as_they_stood_at_a_watermark_stay_as_they_were(store: Store) -> None:
+def test_the_labels_at_a_watermark_never_change(store: Store) -> None:
     model = f"marked-{store.is_sqlite}"
     served, one, other = ServedModel(model, LABELS), predict(store, model=model), predict(store, model=model)
-    say(store, one, served, target="versicolor")
+    record(store, one, served, target="versicolor")
     mark = watermark(store, model)
-    say(store, one, served, target="virginica", correction=True)
-    say(store, other, served, target="setosa")
+    record(store, one, served, target="virginica", correction=True)
+    record(store, other, served, target="setosa")
     assert [row.target for row in labels_up_to(store, model, mark, 10)] == ["versicolor"]
     assert [row.target for row in labels_up_to(store, model, watermark(store, model), 10)] == ["virginica", "setosa"]
 
 
-def test_of_many_at_once_one_records_and_all_agree(store: Store) -> None:
+def test_concurrent_feedback_is_recorded_once(store: Store) -> None:
     ids = [predict(store) for _ in range(5)]
     outcomes: list[str] = []
 
     def speak(target: str) -> None:
         for one in ids:
-            result = say(store, one, target=target)
+            result = record(store, one, target=target)
             outcomes.append(result.status if isinstance(result, Recorded) else type(result).__name__)
 
     threads = [threading.Thread(target=speak, args=(target,)) for target in ("setosa", "virginica") * 4]
@@ -375,22 +375,22 @@ def test_of_many_at_once_one_records_and_all_agree(store: Store) -> None:
 
 
 def test_numbers_follow_the_order_of_commits(store: Store) -> None:
-    """A writer that took its number first and committed last would slip below a watermark that somebody has read."""
+    """A row that got its number first and was committed last would be missed by a reader with a later watermark."""
     started, order = threading.Event(), []
 
     def second() -> None:
         started.set()
-        say(store, late, target="setosa")
+        record(store, late, target="setosa")
         order.append("second")
 
     early, late = predict(store), predict(store)
-    with feedback_transaction(store) as book:
+    with feedback_transaction(store) as writer:
         thread = threading.Thread(target=second)
         thread.start()
         assert started.wait(10)
         thread.join(0.1)
-        assert thread.is_alive(), "it waits for its turn"
-        book.record([(Feedback(early, target="setosa"), IRIS)])
+        assert thread.is_alive(), "it waits for the other transaction"
+        writer.record([(Feedback(early, target="setosa"), IRIS)])
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
@@ -405,9 +405,7 @@ ANSWERS = {
 
 @effort(max_examples=60, deadline=None)
 @given(truth=st.sampled_from(sorted(ANSWERS)), data=st.data())
-def test_any_order_and_duplication_of_answers_that_agree_ends_alike(
-    store: Store, truth: str, data: st.DataObject
-) -> None:
+def test_feedback_that_agrees_has_one_result_in_any_order(store: Store, truth: str, data: st.DataObject) -> None:
     words = data.draw(st.lists(st.sampled_from(ANSWERS[truth]), min_size=1, max_size=8))
     ends = set()
     for order in (words, data.draw(st.permutations(words + words))):
@@ -416,7 +414,7 @@ def test_any_order_and_duplication_of_answers_that_agree_ends_alike(
         if shared:
             results = record_feedback(store, [(Feedback(one, **each), IRIS) for each in order])
         else:
-            results = [say(store, one, **each) for each in order]
+            results = [record(store, one, **each) for each in order]
         assert all(isinstance(result, Recorded) for result in results)
         rows = feedback_of(store, one)
         assert len([row for row in rows if row["superseded_by"] is None]) == 1
@@ -426,12 +424,12 @@ def test_any_order_and_duplication_of_answers_that_agree_ends_alike(
     assert len(ends) == 1
 
 
-def test_a_case_shows_what_was_asked_and_what_stands(store: Store) -> None:
+def test_a_prediction_for_review_has_its_record_and_the_current_feedback(store: Store) -> None:
     one = predict(store)
     case = find_for_review(store, one, IRIS)
     assert (case.predicted.prediction, case.predicted.labels, case.current) == ("setosa", LABELS, None)
     assert case.features == {"sepal_length": 5.1, "colour": "blue"}
-    say(store, one, target="virginica")
+    record(store, one, target="virginica")
     standing = find_for_review(store, one, IRIS).current
     assert standing is not None
     assert standing.target == "virginica"
@@ -441,7 +439,7 @@ def test_a_store_that_fails_records_nothing(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.db", 0.1)
     one, other = predict(store), Store(f"sqlite:///{tmp_path}/store.db")
     with other.transaction(), pytest.raises(StateError):
-        say(store, one, target="setosa")
+        record(store, one, target="setosa")
     assert history(store, one) == []
     with store.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(feedback)) == 0

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,18 +11,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from ratchet.errors import StateError, UnavailableError
+from ratchet.errors import UnavailableError
 from ratchet.inference.prediction_log import PredictionLog
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, find_prediction
 from ratchet.store.tables import predictions
+from tests.locks import locked_file
+from tests.ratchet.databases import Database
 from tests.store_rows import prediction
 
 
 @pytest.fixture
 def reader(store_url: str) -> Iterator[Store]:
-    """The store as somebody else sees it, on both kinds of database."""
+    """The store as another process reads it, on both kinds of database."""
     store = Store(store_url)
     yield store
     store.engine.dispose()
@@ -40,23 +41,6 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal")
 
 
-class Database:
-    """Opens the store when it may, and knows the transactions that wrote rows."""
-
-    def __init__(self, url: str, timeout: float = 5.0, *, up: bool = True) -> None:
-        self.url = url
-        self.timeout = timeout
-        self.up = up
-        self.free = threading.Event()
-        self.free.set()
-
-    def open(self) -> Store:
-        assert self.free.wait(30)
-        if not self.up:
-            raise StateError("the store is down")
-        return Store(self.url, self.timeout)
-
-
 @contextlib.asynccontextmanager
 async def running(database: Database, journal: Journal | None = None, **options: Any) -> AsyncIterator[PredictionLog]:
     log = PredictionLog(database.open, journal, **options)
@@ -66,24 +50,13 @@ async def running(database: Database, journal: Journal | None = None, **options:
     finally:
         database.free.set()
         await log.stop()
+        database.close()
 
 
 async def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
-
-
-@contextlib.contextmanager
-def locked(file: Path) -> Iterator[None]:
-    """Another process is in the middle of a long transaction."""
-    other = sqlite3.connect(file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        other.execute("ROLLBACK")
-        other.close()
 
 
 def ids(file: Path) -> set[str]:
@@ -128,7 +101,7 @@ def test_rows_that_wait_together_are_written_together(reader: Store, store_url: 
         assert connection.scalar(sa.select(sa.func.count()).select_from(predictions)) == 1000
 
 
-def test_while_the_store_cannot_be_opened_rows_are_refused_and_then_taken(sqlite_file: Path) -> None:
+def test_rows_are_refused_until_the_store_can_be_opened(sqlite_file: Path) -> None:
     database = Database(f"sqlite:///{sqlite_file}", up=False)
     written: list[Sequence[Prediction]] = []
 
@@ -148,11 +121,11 @@ def test_while_the_store_cannot_be_opened_rows_are_refused_and_then_taken(sqlite
     assert ids(sqlite_file) == ids_of(3)
 
 
-def test_strict_refuses_while_the_store_is_locked(sqlite_file: Path) -> None:
+def test_strict_refuses_rows_while_the_store_is_locked(sqlite_file: Path) -> None:
     async def scenario() -> None:
         async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.1)) as log:
             await log.write([prediction(1)])
-            with locked(sqlite_file):
+            with locked_file(sqlite_file):
                 with pytest.raises(UnavailableError, match="the store of predictions is down"):
                     await log.write([prediction(2)])
                 assert log.store_is_down
@@ -163,13 +136,13 @@ def test_strict_refuses_while_the_store_is_locked(sqlite_file: Path) -> None:
     assert ids(sqlite_file) == ids_of(1, 3)
 
 
-def test_spill_answers_while_the_store_is_locked_and_moves_the_rows_afterwards(
+def test_spill_keeps_rows_while_the_store_is_locked_and_moves_them_afterwards(
     sqlite_file: Path, journal: Journal
 ) -> None:
     async def scenario() -> None:
         async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.3), journal) as log:
             await log.write([prediction(1)])
-            with locked(sqlite_file):
+            with locked_file(sqlite_file):
                 await log.write([prediction(2)])
                 assert log.store_is_down
                 started = time.monotonic()
@@ -186,7 +159,7 @@ def test_spill_answers_while_the_store_is_locked_and_moves_the_rows_afterwards(
     asyncio.run(scenario())
 
 
-def test_spill_answers_while_the_store_cannot_be_opened(reader: Store, store_url: str, journal: Journal) -> None:
+def test_spill_keeps_rows_while_the_store_cannot_be_opened(reader: Store, store_url: str, journal: Journal) -> None:
     database = Database(store_url, up=False)
 
     async def scenario() -> None:
@@ -200,9 +173,7 @@ def test_spill_answers_while_the_store_cannot_be_opened(reader: Store, store_url
     asyncio.run(scenario())
 
 
-def test_rows_of_a_service_that_was_killed_while_the_store_was_down_are_moved(
-    reader: Store, store_url: str, journal: Journal
-) -> None:
+def test_rows_that_a_killed_service_has_spilled_are_moved(reader: Store, store_url: str, journal: Journal) -> None:
     left = Journal(journal._folder)
     left.append([prediction(1), prediction(2)])
     left.release()
@@ -215,9 +186,7 @@ def test_rows_of_a_service_that_was_killed_while_the_store_was_down_are_moved(
     assert find_prediction(reader, prediction(2)["id"]) == prediction(2)
 
 
-def test_rows_that_are_still_in_the_journal_at_the_end_are_moved_by_the_next_service(
-    sqlite_file: Path, journal: Journal
-) -> None:
+def test_rows_that_a_stopped_service_has_spilled_are_moved_by_the_next_one(sqlite_file: Path, journal: Journal) -> None:
     async def scenario() -> None:
         async with running(Database(f"sqlite:///{sqlite_file}", up=False), journal) as log:
             await log.write([prediction(1)])
@@ -229,7 +198,7 @@ def test_rows_that_are_still_in_the_journal_at_the_end_are_moved_by_the_next_ser
     assert ids(sqlite_file) == ids_of(1)
 
 
-def test_when_neither_the_store_nor_the_journal_can_be_written_the_row_is_refused(
+def test_a_row_is_refused_if_neither_the_store_nor_the_journal_can_be_written(
     sqlite_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "taken").write_text("a file where the journal's folder would be")
@@ -246,7 +215,7 @@ def test_when_neither_the_store_nor_the_journal_can_be_written_the_row_is_refuse
 
 
 @pytest.mark.parametrize("durability", ["strict", "spill"])
-def test_stopping_writes_what_is_waiting(sqlite_file: Path, journal: Journal, durability: str) -> None:
+def test_stopping_writes_the_waiting_rows(sqlite_file: Path, journal: Journal, durability: str) -> None:
     database = Database(f"sqlite:///{sqlite_file}")
     database.free.clear()
 

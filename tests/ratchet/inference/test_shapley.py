@@ -28,7 +28,7 @@ def names(count: int) -> list[str]:
 
 
 def regression(formula: Formula, background: Floats) -> Runtime:
-    """A model that is a formula of a matrix, proved on these rows."""
+    """A model that is a formula of a matrix, with these golden rows."""
     columns = names(background.shape[1])
 
     def engine(records: Sequence[Record]) -> Outputs:
@@ -88,7 +88,7 @@ def test_a_linear_regression_is_its_coefficients_times_the_distance_from_the_mea
 
 
 @pytest.mark.parametrize("features", [4, MANY])
-def test_the_contributions_add_up_where_features_act_together(features: int) -> None:
+def test_the_contributions_add_up_if_features_interact(features: int) -> None:
     background, record = random_rows(features), random_rows(features, seed=2)[0]
     runtime = regression(lambda rows: np.prod(rows, axis=1) + rows[:, 0] * np.sin(rows[:, 1]), background)
     explanation = explain(runtime, dict(zip(names(features), record.tolist(), strict=True)))

@@ -61,7 +61,7 @@ def test_opening_a_store_again_changes_nothing(store: Store, url: str) -> None:
 def test_a_newer_schema_is_refused(store: Store, url: str) -> None:
     with store.transaction() as connection:
         connection.execute(sa.text("UPDATE ratchet_alembic_version SET version_num = '9999'"))
-    with pytest.raises(StateError, match=f"has schema 9999, this Ratchet knows up to {HEAD}: upgrade Ratchet"):
+    with pytest.raises(StateError, match=f"has schema 9999, this Ratchet supports up to {HEAD}: upgrade Ratchet"):
         Store(url)
 
 
@@ -69,7 +69,7 @@ def _open(url: str) -> None:
     Store(url).engine.dispose()
 
 
-def test_processes_that_start_at_once_migrate_once(url: str) -> None:
+def test_processes_that_start_together_migrate_once(url: str) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_open, args=(url,)) for _ in range(4)]
     for process in processes:
@@ -82,7 +82,7 @@ def test_processes_that_start_at_once_migrate_once(url: str) -> None:
 
 @pytest.mark.sqlite("the home's own store")
 def test_the_home_has_the_store_by_default(scratch: Settings) -> None:
-    assert open_store(scratch).place == f"sqlite:///{scratch.home}/ratchet.db"
+    assert open_store(scratch).address == f"sqlite:///{scratch.home}/ratchet.db"
 
 
 def test_sqlite_is_in_wal_mode_and_synchronous(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_sqlite_is_in_wal_mode_and_synchronous(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["foo", "mysql://me:secret@db/x"])
-def test_another_kind_of_database_is_told(url: str) -> None:
+def test_another_kind_of_database_is_an_error(url: str) -> None:
     with pytest.raises(ConfigError, match="RATCHET_DATABASE_URL: got .*expected postgresql://") as caught:
         Store(url)
     assert "secret" not in str(caught.value)
@@ -113,16 +113,16 @@ def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
             assert reader.scalar(sa.select(sa.func.count()).select_from(lease_table)) == 0
 
 
-def test_a_locked_store_is_told(tmp_path: Path) -> None:
+def test_a_locked_store_is_an_error(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.db", timeout=0.1)
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StateError, match="database is locked; this was not written"), store.transaction():
+    with pytest.raises(StateError, match="database is locked; nothing was written"), store.transaction():
         pass
     other.close()
 
 
-def test_a_read_only_store_is_told(tmp_path: Path) -> None:
+def test_a_read_only_store_is_an_error(tmp_path: Path) -> None:
     Store(f"sqlite:///{tmp_path}/store.db").engine.dispose()
     (tmp_path / "store.db").chmod(0o444)
     tmp_path.chmod(0o555)
@@ -132,14 +132,14 @@ def test_a_read_only_store_is_told(tmp_path: Path) -> None:
         "from ratchet.store import leases\n"
         "from ratchet.errors import ConfigError, StateError\n"
         "try: leases.acquire(Store(sys.argv[1]), 'x', wait=0)\n"
-        "except StateError as error: print('told:', error)\n"
+        "except StateError as error: print('error:', error)\n"
     )
     # Without its capabilities even root has to respect a file's mode.
     command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", program]
     url = f"sqlite:///{tmp_path}/store.db"
     said = subprocess.run([*command, url], capture_output=True, text=True, check=False, cwd=ROOT)
     tmp_path.chmod(0o755)
-    assert said.stdout.startswith("told:"), said.stderr
+    assert said.stdout.startswith("error:"), said.stderr
 
 
 def test_transactions_with_the_same_lock_run_one_after_the_other(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""What migrations make of rows that are there already."""
+"""What migrations do with existing rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REASONS = {
 
 
 def upgraded(store: Store, revision: str) -> None:
-    """Bring a store's schema to a revision and no further."""
+    """Migrate a store to a revision."""
     from alembic import command
     from alembic.config import Config
 

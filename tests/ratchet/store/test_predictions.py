@@ -49,12 +49,12 @@ def test_a_row_is_found_as_it_was_written(store: Store, changes: dict[str, Any])
     assert find_prediction(store, row["id"]) == row
 
 
-def test_an_id_that_nobody_was_given_is_not_found(store: Store) -> None:
+def test_an_unknown_id_is_not_found(store: Store) -> None:
     insert_predictions(store, [prediction(1)])
     assert find_prediction(store, prediction(2)["id"]) is None
 
 
-def test_a_row_that_is_there_already_is_left_as_it_is(store: Store) -> None:
+def test_a_row_whose_id_exists_is_not_changed(store: Store) -> None:
     insert_predictions(store, [prediction(1)])
     insert_predictions(store, [prediction(0), prediction(1, version="4"), prediction(2)])
     assert find_prediction(store, prediction(1)["id"]) == prediction(1)
@@ -79,11 +79,11 @@ def test_a_large_batch_is_written(store: Store) -> None:
     assert count(store) == 10_000
 
 
-def test_a_store_that_is_locked_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+def test_nothing_is_written_to_a_locked_store(tmp_path: Path) -> None:
     store = Store(f"sqlite:///{tmp_path}/store.db", timeout=0.1)
     other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(StateError, match="database is locked; this was not written"):
+    with pytest.raises(StateError, match="database is locked; nothing was written"):
         insert_predictions(store, [prediction(1)])
     other.execute("ROLLBACK")
     other.close()
@@ -96,7 +96,7 @@ def test_a_store_that_is_locked_is_told_and_nothing_is_written(tmp_path: Path) -
 @pytest.mark.parametrize(
     "text", ["\0", "a\0b", "\x01\x1f\x7f", "\ufffe\uffff", "\U0010ffff", "'; DROP TABLE predictions"]
 )
-def test_whatever_text_the_reader_accepts_the_store_takes(store: Store, text: str) -> None:
+def test_every_text_that_the_reader_accepts_can_be_stored(store: Store, text: str) -> None:
     schema = Schema(
         features=(Field(name="plan", type="category", nullable=False),), target="left", labels=("no", "yes")
     )

@@ -12,7 +12,7 @@ from ratchet.store.sqlite import write_ahead
 
 @pytest.fixture
 def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """Another process's connection, amid its first write to a new file."""
+    """Another process's connection, during its first write to a new file."""
     connection = sqlite3.connect(tmp_path / "new.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     yield connection
@@ -21,7 +21,7 @@ def other(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def ours(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that gives SQLite all the time in the world to wait."""
+    """A connection with a long timeout."""
     connection = sqlite3.connect(tmp_path / "new.db", timeout=600, isolation_level=None)
     yield connection
     connection.close()
@@ -29,7 +29,7 @@ def ours(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.mark.timeout(60)
 def test_sqlite_itself_does_not_wait_to_change_the_mode(other: sqlite3.Connection, ours: sqlite3.Connection) -> None:
-    """Why there is a wait of our own; once this fails there need be none."""
+    """The reason for ``write_ahead``, which can go when this fails."""
     with pytest.raises(sqlite3.OperationalError, match="locked"):
         ours.execute("PRAGMA journal_mode = WAL")
 
@@ -47,7 +47,7 @@ def test_a_file_in_use_for_longer_is_refused(other: sqlite3.Connection, ours: sq
         write_ahead(ours, timeout=0.02)
 
 
-def test_another_fault_is_told_at_once(
+def test_another_error_is_raised_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ours: sqlite3.Connection
 ) -> None:
     monkeypatch.setattr(sqlite.time, "sleep", lambda _: pytest.fail("waited"))

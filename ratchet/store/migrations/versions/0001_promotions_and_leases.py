@@ -1,4 +1,4 @@
-"""The ledger of promotions, and leases with fencing tokens."""
+"""Promotion ledger and leases."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make both tables."""
+    """Create both tables."""
     op.create_table(
         "promotions",
         sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),

@@ -1,4 +1,4 @@
-"""The log of predictions."""
+"""Predictions."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -8,7 +8,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Create the table."""
     op.create_table(
         "predictions",
         sa.Column("id", sa.String(36), primary_key=True),

@@ -1,4 +1,4 @@
-"""The loop: feedback, drift and quality of windows, and the runs of continuous training."""
+"""Feedback, drift and quality results, and the runs of continuous training."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ _COUNTER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "feedback",
         sa.Column("seq", _COUNTER, primary_key=True, autoincrement=True),

@@ -1,4 +1,4 @@
-"""When watchers last looked, and which triggers began a run."""
+"""Heartbeats of watchers, and the triggers of a run."""
 
 import re
 
@@ -8,12 +8,12 @@ from alembic import op
 revision = "0004"
 down_revision = "0003"
 
-# Until now the names stood in the reason alone: "drift: …; every_k_labels: …".
+# Before this migration, only the reason held the names: "drift: …; every_k_labels: …".
 _NAMED = re.compile(r"(?:^|; )(every_k_labels|drift|quality_drop|cron): ")
 
 
 def upgrade() -> None:
-    """Make the table, the column and its index, and fill the column."""
+    """Create the table, the column and its index, and fill the column."""
     op.create_table(
         "heartbeats",
         sa.Column("model", sa.String(256), primary_key=True),
