@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ratchet.errors import InputError, UnavailableError
-from ratchet.feedback.table import ContradictionError, CurrentFeedback, UnknownPredictionError
+from ratchet.feedback.table import ContradictionError, FeedbackRow, UnknownPredictionError
 from ratchet.store.timestamps import iso_utc
 from serving.schemas import Contradiction, Detail, ErrorBody, Standing
 
@@ -94,7 +94,7 @@ def with_security_headers(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return present + [header for header in (*SECURITY_HEADERS, DENY_ALL_POLICY) if header[0] not in names]
 
 
-def _standing(current: CurrentFeedback) -> Standing:
+def _standing(current: FeedbackRow) -> Standing:
     return {
         "prediction_id": current.prediction_id,
         "target": current.target,

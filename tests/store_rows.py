@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from ratchet.feedback.ground_truth import Feedback
+from ratchet.feedback.table import Result, ServedModel, feedback_transaction
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction
 from ratchet.store.tables import metadata
@@ -25,6 +28,12 @@ def prediction(number: int, **changes: Any) -> Prediction:
         "latency": 0.002,
     }
     return row | changes
+
+
+def record_feedback(store: Store, items: Sequence[tuple[Feedback, ServedModel]]) -> list[Result]:
+    """Record feedback in one transaction."""
+    with feedback_transaction(store) as writer:
+        return writer.record(items)
 
 
 def emptied(store: Store) -> Store:

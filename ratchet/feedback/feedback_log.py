@@ -31,7 +31,6 @@ class FeedbackLog:
     ----------
     open_store: returns the store; called for each transaction.
     journal: holds the predictions that are not in the store yet.
-    capacity: number of items that may wait; further items are refused.
     timeout: seconds after which feedback that is not durable is refused.
     on_recorded: receives the outcomes of each transaction, on a thread.
     """
@@ -41,7 +40,6 @@ class FeedbackLog:
         open_store: Callable[[], Store],
         journal: Journal,
         *,
-        capacity: int = 40_000,
         timeout: float = 30.0,
         on_recorded: Callable[[Sequence[Outcome]], None] = lambda outcomes: None,
     ) -> None:
@@ -50,7 +48,7 @@ class FeedbackLog:
         self._timeout = timeout
         self._on_recorded = on_recorded
         self._commits: GroupCommit[Item, Result] = GroupCommit(
-            "feedback", self._commit, self._report, limit=_MOST, capacity=capacity, timeout=timeout
+            "feedback", self._commit, self._report, limit=_MOST, timeout=timeout
         )
         self._store_is_down = False
 

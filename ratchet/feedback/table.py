@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple, TypedDict, cast
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
@@ -48,22 +48,21 @@ _SUPERSEDE = (
 )
 
 
-class FeedbackRow(TypedDict):
+class FeedbackRow(NamedTuple):
     """One row.
 
     Attributes
     ----------
-    seq: its number, in the order of commits.
     prediction_id, revision: the prediction, and the number of this answer among those for it, from 1.
     model, version: the model that predicted.
     target: the true class or number; None if it is only known that the prediction is wrong.
     correct: whether the prediction is right; None for a regression, unless the client sent it.
     source: ``user``, ``link`` or ``batch``.
     created_at: seconds since the epoch.
+    seq: its number, in the order of commits; None before it is committed.
     superseded_by: number of the row that replaced it; None for the current row.
     """
 
-    seq: int
     prediction_id: str
     revision: int
     model: str
@@ -72,20 +71,11 @@ class FeedbackRow(TypedDict):
     correct: bool | None
     source: Source
     created_at: float
-    superseded_by: int | None
+    seq: int | None = None
+    superseded_by: int | None = None
 
 
-class CurrentFeedback(NamedTuple):
-    """The current feedback on a prediction; the attributes are those of ``FeedbackRow``."""
-
-    prediction_id: str
-    revision: int
-    model: str
-    version: str
-    target: Label | None
-    correct: bool | None
-    source: Source
-    created_at: float
+_COLUMNS = sa.select(*(feedback.c[name] for name in FeedbackRow._fields))
 
 
 class PredictionForReview(NamedTuple):
@@ -100,7 +90,7 @@ class PredictionForReview(NamedTuple):
 
     predicted: StoredPrediction
     features: Record
-    current: CurrentFeedback | None
+    current: FeedbackRow | None
 
 
 @dataclass(frozen=True)
@@ -129,7 +119,7 @@ class Recorded:
     """
 
     status: Status
-    current: CurrentFeedback
+    current: FeedbackRow
 
 
 class UnknownPredictionError(RatchetError):
@@ -144,7 +134,7 @@ class ContradictionError(RatchetError):
     current: the current feedback.
     """
 
-    def __init__(self, current: CurrentFeedback) -> None:
+    def __init__(self, current: FeedbackRow) -> None:
         self.current = current
         target = '"wrong"' if current.target is None else repr(current.target)[:100]
         super().__init__(
@@ -194,9 +184,11 @@ class FeedbackWriter:
         self._write(revisions.new)
         return results
 
-    def _write(self, new: Sequence[CurrentFeedback]) -> None:
+    def _write(self, new: Sequence[FeedbackRow]) -> None:
         if new:
-            self._connection.execute(sa.insert(feedback), [row._asdict() for row in new])
+            # The database sets the two numbers.
+            values = [dict(zip(FeedbackRow._fields[:-2], row[:-2], strict=True)) for row in new]
+            self._connection.execute(sa.insert(feedback), values)
         later = [row for row in new if row.revision > 1]
         if later:
             pairs = [{"of": row.prediction_id, "old": row.revision - 1, "new": row.revision} for row in later]
@@ -213,17 +205,6 @@ def feedback_transaction(store: Store) -> Iterator[FeedbackWriter]:
     """
     with store.transaction(lock=_LOCK) as connection:
         yield FeedbackWriter(connection)
-
-
-def record_feedback(store: Store, items: Sequence[tuple[Feedback, ServedModel]]) -> list[Result]:
-    """Record feedback in one transaction; see ``FeedbackWriter.record``.
-
-    Raises
-    ------
-    StateError: the store cannot be written; nothing was recorded.
-    """
-    with feedback_transaction(store) as writer:
-        return writer.record(items)
 
 
 def find_for_review(
@@ -251,9 +232,9 @@ def feedback_of(store: Store, prediction_id: str) -> list[FeedbackRow]:
     ------
     StateError: the store cannot be read.
     """
-    rows = sa.select(feedback).where(feedback.c.prediction_id == prediction_id).order_by(feedback.c.revision)
+    rows = _COLUMNS.where(feedback.c.prediction_id == prediction_id).order_by(feedback.c.revision)
     with store.reading() as connection:
-        return [cast(FeedbackRow, dict(row)) for row in connection.execute(rows).mappings()]
+        return [FeedbackRow(*row) for row in connection.execute(rows)]
 
 
 class _Predictions:
@@ -284,9 +265,9 @@ class _Predictions:
 class _Revisions:
     """The current feedback on some predictions, and the rows to add."""
 
-    def __init__(self, current: dict[str, CurrentFeedback]) -> None:
+    def __init__(self, current: dict[str, FeedbackRow]) -> None:
         self._current = current
-        self.new: list[CurrentFeedback] = []
+        self.new: list[FeedbackRow] = []
 
     def add(self, item: Feedback, predicted: StoredPrediction, truth: GroundTruth) -> Recorded:
         current = _as_predicted(self._current.get(item.prediction_id), predicted)
@@ -298,22 +279,21 @@ class _Revisions:
             raise ContradictionError(current)
         revision = current.revision + 1 if current else 1
         key = item.prediction_id, revision, predicted.model, predicted.version
-        row = self._current[item.prediction_id] = CurrentFeedback(*key, *truth, item.source, time.time())
+        row = self._current[item.prediction_id] = FeedbackRow(*key, *truth, item.source, time.time())
         self.new.append(row)
         return Recorded(status, row)
 
 
-def _current(connection: sa.Connection, ids: Iterable[str]) -> dict[str, CurrentFeedback]:
-    columns = sa.select(*(feedback.c[name] for name in CurrentFeedback._fields))
-    current = columns.where(feedback.c.superseded_by.is_(None))
+def _current(connection: sa.Connection, ids: Iterable[str]) -> dict[str, FeedbackRow]:
+    current = _COLUMNS.where(feedback.c.superseded_by.is_(None))
     return {
-        row.prediction_id: CurrentFeedback(*row)
+        row.prediction_id: FeedbackRow(*row)
         for some in _chunks(ids)
         for row in connection.execute(current.where(feedback.c.prediction_id.in_(some)))
     }
 
 
-def _as_predicted(current: CurrentFeedback | None, predicted: StoredPrediction) -> CurrentFeedback | None:
+def _as_predicted(current: FeedbackRow | None, predicted: StoredPrediction) -> FeedbackRow | None:
     """Return a regression's target as a float, even if the store returns a whole number."""
     if current is None or current.target is None or predicted.labels is not None:
         return current

@@ -10,13 +10,16 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ratchet.errors import PackageError, RatchetError, RegistryError
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.runtime import Runtime
 from ratchet.inference.worker_cutover import Agreement, ServedVersion, WorkerCutover
 from ratchet.registry.model_version import Version
+
+if TYPE_CHECKING:
+    from ratchet.registry.production_pointer import ProductionPointer
 
 logger = logging.getLogger(__name__)
 
@@ -26,20 +29,6 @@ _NEAR_CUTOVER = 0.02
 # Seconds between two polls of the registry, at least.
 _SHORTEST_POLL = 0.25
 _LONGEST_RETRY = 30.0
-
-
-class Pointer(Protocol):
-    """The part of the production pointer that the follower reads."""
-
-    model: str
-
-    def current(self) -> Version | None:
-        """Return the version in Production."""
-        ...
-
-    def get(self, version: str) -> Version:
-        """Return one version."""
-        ...
 
 
 class PointerFollower:
@@ -58,7 +47,7 @@ class PointerFollower:
 
     def __init__(
         self,
-        pointer: Pointer,
+        pointer: ProductionPointer,
         cache: PackageCache,
         cutover: WorkerCutover,
         on_cutover: Callable[[Runtime, float], None],
@@ -103,11 +92,6 @@ class PointerFollower:
         """Stop following; a package that is being loaded is dropped."""
         self._stopped.set()
         self._poll_now.set()
-
-    def poll_if_due(self) -> None:
-        """Read the pointer, if its interval has passed or another worker has staged an unknown version."""
-        if time.monotonic() >= self._next_poll or self._peer_is_ahead():
-            self._poll()
 
     def act(self) -> None:
         """Load, stage, withdraw or serve a version, as the pointer and the other workers require."""

@@ -32,9 +32,8 @@ class PredictionLog:
     Parameters
     ----------
     open_store: opens the store; called again until it succeeds. The store's timeout decides when it counts as down.
-    journal: holds rows while the store is down and is replayed when it is back; None for none.
+    journal: replayed into the store when it is up.
     spill: write rows to the journal while the store is down, instead of refusing them.
-    capacity: number of rows that may wait; further rows are refused.
     timeout: seconds after which a row that is not durable is refused.
     on_written: receives the durable rows, by request, on any thread.
     """
@@ -42,20 +41,19 @@ class PredictionLog:
     def __init__(
         self,
         open_store: Callable[[], Store],
-        journal: Journal | None,
+        journal: Journal,
         *,
         spill: bool = True,
-        capacity: int = 40_000,
         timeout: float = 30.0,
         on_written: Callable[[Sequence[Rows]], None] = lambda requests: None,
     ) -> None:
         self._open_store = open_store
         self._journal = journal
-        self._spill = journal if spill else None
+        self._spill = spill
         self._on_written = on_written
         self._timeout = timeout
         self._commits: GroupCommit[Prediction, Prediction] = GroupCommit(
-            "predictions", self._commit, self._report, limit=_MOST_ROWS, capacity=capacity, timeout=timeout
+            "predictions", self._commit, self._report, limit=_MOST_ROWS, timeout=timeout
         )
         self._store: Store | None = None
         self._writer: PredictionWriter | None = None
@@ -79,8 +77,7 @@ class PredictionLog:
         self._stopped.set()
         await self._commits.stop()
         await asyncio.to_thread(self._recovery.join, self._timeout)
-        if self._journal:
-            self._journal.release()
+        self._journal.release()
         if self._writer:
             self._writer.close()
         if self._store:
@@ -96,8 +93,8 @@ class PredictionLog:
         await self._commits.submit(rows)
 
     def _commit(self, group: Group[Prediction, Prediction]) -> Rows:
-        if self._spill is not None and self.store_is_down:
-            self._spill.append(group.join())
+        if self._spill and self.store_is_down:
+            self._journal.append(group.join())
             return group.items
         try:
             self._write_to_store(group)
@@ -106,9 +103,9 @@ class PredictionLog:
             if not self.store_is_down:
                 logger.error("predictions cannot be written to the store: %s", error)
             self.store_is_down = True
-            if self._spill is None:
+            if not self._spill:
                 raise UnavailableError("the store of predictions is down") from None
-            self._spill.append(group.join())
+            self._journal.append(group.join())
         return group.items
 
     def _write_to_store(self, group: Group[Prediction, Prediction]) -> None:
@@ -134,11 +131,10 @@ class PredictionLog:
                     pass
                 logger.warning("the store is up again")
                 self.store_is_down = False
-            if self._journal:
-                self._journal.release()
-                moved = self._journal.replay(lambda rows: insert_predictions(store, rows))
-                if moved:
-                    logger.warning("%d predictions went from the journal into the store", moved)
+            self._journal.release()
+            moved = self._journal.replay(lambda rows: insert_predictions(store, rows))
+            if moved:
+                logger.warning("%d predictions went from the journal into the store", moved)
         except StateError:
             pass  # logged by the commit that found the store down
         except Exception:

@@ -61,8 +61,8 @@ def prediction_lineage(settings: Settings, pointer: ProductionPointer, found: Pr
             "score": found["score"],
         },
         "feedback": [
-            {"when": iso_utc(row["created_at"])}
-            | {key: row[key] for key in ("revision", "target", "correct", "source")}
+            {"when": iso_utc(row.created_at)}
+            | {key: getattr(row, key) for key in ("revision", "target", "correct", "source")}
             for row in feedback_of(pointer.store, found["id"])
         ],
         **version_lineage(settings, pointer, found["version"]),

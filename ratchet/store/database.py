@@ -32,7 +32,7 @@ TIMEOUT = 30.0
 # Seconds that a writer of an SQLite file waits in the queue.
 _LONGEST_TURN = 0.1
 # Size in bytes beyond which the write-ahead log is emptied while other writers wait.
-LARGEST_WAL = 64 * 2**20
+_LARGEST_WAL = 64 * 2**20
 # The execution option of a connection that only reads and takes no write lock.
 _READING = "ratchet_reading"
 
@@ -131,11 +131,10 @@ class Store:
         with sqlite_write_queue.write_turn(self._url.database, _LONGEST_TURN):
             yield
 
-    def checkpoint(self, most_bytes: int = LARGEST_WAL) -> None:
+    def checkpoint(self) -> None:
         """Copy SQLite's write-ahead log into the database, for connections that do not do so themselves.
 
-        Other writers continue meanwhile. Only if they have made the log larger than ``most_bytes``, it is emptied while
-        they wait.
+        Other writers continue meanwhile, unless the log has grown so large that it is emptied while they wait.
 
         Raises
         ------
@@ -146,7 +145,7 @@ class Store:
         log = Path(f"{self._url.database}-wal")
         with self.reading() as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")
-            if log.exists() and log.stat().st_size > most_bytes:
+            if log.exists() and log.stat().st_size > _LARGEST_WAL:
                 with self.write_turn():
                     connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 

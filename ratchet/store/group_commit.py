@@ -79,8 +79,8 @@ class GroupCommit(Generic[Item, Result]):
         once its transaction has begun, and raises ``UnavailableError`` if nothing was written.
     on_commit: receives each committed group and its results, on the thread.
     limit: number of items after which no further request joins a transaction.
-    capacity: number of items that may wait.
     timeout: seconds after which a request that is not durable fails.
+    capacity: number of items that may wait.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class GroupCommit(Generic[Item, Result]):
         on_commit: Callable[[Group[Item, Result], Sequence[Result]], None],
         *,
         limit: int,
-        capacity: int,
         timeout: float,
+        capacity: int = 40_000,
     ) -> None:
         self._name = name
         self._commit = commit

@@ -30,4 +30,4 @@ def inserted(store: Store, model: str, count: int = 1, **changes: Any) -> list[s
 
 def history(store: Store, prediction_id: str) -> list[tuple[int, Any, str]]:
     """Revision, target and source of all feedback on a prediction."""
-    return [(row["revision"], row["target"], row["source"]) for row in feedback_of(store, prediction_id)]
+    return [(row.revision, row.target, row.source) for row in feedback_of(store, prediction_id)]

@@ -171,7 +171,7 @@ def test_features_and_classes_are_escaped(service: Service, store: Store) -> Non
     assert "<script" not in text
     assert page.choices == {evil: True, "b": False}
     assert send(service, link_to(service, one), evil)[0] == 200
-    assert feedback_of(store, one)[0]["target"] == evil
+    assert feedback_of(store, one)[0].target == evil
 
 
 def test_the_policy_of_the_form_allows_its_style_sheet_only(service: Service) -> None:

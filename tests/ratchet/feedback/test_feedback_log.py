@@ -76,7 +76,7 @@ def test_feedback_is_in_the_store_when_record_returns(file: Path) -> None:
             async def record(number: int) -> None:
                 (result,) = await log.record(feedback(number), IRIS)
                 assert isinstance(result, Recorded)
-                assert feedback_of(reader, prediction(number)["id"])[0]["target"] == "virginica"
+                assert feedback_of(reader, prediction(number)["id"])[0].target == "virginica"
 
             await asyncio.gather(*map(record, range(60)))
             assert log.depth == 0

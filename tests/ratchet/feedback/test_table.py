@@ -26,14 +26,13 @@ from ratchet.feedback.table import (
     feedback_of,
     feedback_transaction,
     find_for_review,
-    record_feedback,
 )
 from ratchet.monitoring.production_rows import labels_up_to, watermark
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
 from ratchet.store.tables import feedback
 from tests.conftest import new_database
-from tests.store_rows import prediction
+from tests.store_rows import prediction, record_feedback
 
 LABELS = ("setosa", "versicolor", "virginica")
 SHARES = dict(zip(LABELS, (0.5, 0.3, 0.2), strict=True))
@@ -79,7 +78,7 @@ def refused(store: Store, prediction_id: str, served: ServedModel = IRIS, **word
 
 
 def history(store: Store, prediction_id: str) -> list[tuple[int, Any, bool | None]]:
-    return [(row["revision"], row["target"], row["correct"]) for row in feedback_of(store, prediction_id)]
+    return [(row.revision, row.target, row.correct) for row in feedback_of(store, prediction_id)]
 
 
 def test_a_target_is_recorded_with_whether_the_prediction_was_right(store: Store) -> None:
@@ -91,18 +90,8 @@ def test_a_row_names_the_version_that_predicted_and_the_source(store: Store) -> 
     one = predict(store, version="17")
     record(store, one, target="virginica", source="link")
     (row,) = feedback_of(store, one)
-    assert row == {
-        **row,
-        "prediction_id": one,
-        "revision": 1,
-        "model": "iris",
-        "version": "17",
-        "target": "virginica",
-        "correct": False,
-        "source": "link",
-        "superseded_by": None,
-    }
-    assert row.keys() == FeedbackRow.__annotations__.keys()
+    assert row == FeedbackRow(one, 1, "iris", "17", "virginica", False, "link", row.created_at, row.seq, None)
+    assert row.seq
 
 
 def test_correct_means_the_target_is_the_prediction(store: Store) -> None:
@@ -147,7 +136,7 @@ def test_whole_numbers_keep_their_type_as_labels(store: Store) -> None:
     for target in ("0", 0.0, 2, True):
         assert isinstance(refused(store, one, target=target), InputError)
     assert accepted(store, one, target=0) == ("recorded", 0, False, 1)
-    assert isinstance(feedback_of(store, one)[0]["target"], int)
+    assert isinstance(feedback_of(store, one)[0].target, int)
 
 
 def test_the_classes_of_an_older_version_are_its_own(store: Store) -> None:
@@ -250,9 +239,9 @@ def test_a_correction_replaces_the_current_feedback_and_keeps_it(store: Store, f
     status, target, correct, revision = accepted(store, one, **second, correction=True)
     assert (status, revision) == ("corrected", 2)
     old, new = feedback_of(store, one)
-    assert (new["target"], new["correct"]) == (target, correct)
-    assert old["superseded_by"] == new["seq"]
-    assert new["superseded_by"] is None
+    assert (new.target, new.correct) == (target, correct)
+    assert old.superseded_by == new.seq
+    assert new.superseded_by is None
 
 
 def test_a_correction_of_one_revision_replaces_no_other(store: Store) -> None:
@@ -276,7 +265,7 @@ def test_all_corrections_stay_in_the_history(store: Store) -> None:
     for target in ("setosa", "versicolor", "setosa"):
         record(store, one, target=target, correction=True)
     rows = feedback_of(store, one)
-    assert [row["superseded_by"] for row in rows] == [rows[1]["seq"], rows[2]["seq"], None]
+    assert [row.superseded_by for row in rows] == [rows[1].seq, rows[2].seq, None]
 
 
 def test_an_unknown_prediction_is_refused(store: Store) -> None:
@@ -332,7 +321,7 @@ def test_items_of_one_transaction_count_as_if_each_came_alone_in_order(store: St
         "recorded",
     ]
     first, second, third = feedback_of(store, one)
-    assert (first["superseded_by"], second["superseded_by"]) == (second["seq"], third["seq"])
+    assert (first.superseded_by, second.superseded_by) == (second.seq, third.seq)
 
 
 def test_more_items_than_one_statement_can_select_are_recorded(store: Store) -> None:
@@ -394,7 +383,7 @@ def test_numbers_follow_the_order_of_commits(store: Store) -> None:
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
-    assert feedback_of(store, early)[0]["seq"] < feedback_of(store, late)[0]["seq"]
+    assert feedback_of(store, early)[0].seq < feedback_of(store, late)[0].seq
 
 
 ANSWERS = {
@@ -417,10 +406,10 @@ def test_feedback_that_agrees_has_one_result_in_any_order(store: Store, truth: s
             results = [record(store, one, **each) for each in order]
         assert all(isinstance(result, Recorded) for result in results)
         rows = feedback_of(store, one)
-        assert len([row for row in rows if row["superseded_by"] is None]) == 1
-        assert rows[-1]["superseded_by"] is None
+        assert len([row for row in rows if row.superseded_by is None]) == 1
+        assert rows[-1].superseded_by is None
         assert len(rows) <= 2
-        ends.add((rows[-1]["target"], rows[-1]["correct"]))
+        ends.add((rows[-1].target, rows[-1].correct))
     assert len(ends) == 1
 
 

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from ratchet.errors import RegistryError
+from ratchet.inference import pointer_follower
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.pointer_follower import PointerFollower
 from ratchet.inference.runtime import Runtime
@@ -103,7 +104,8 @@ class Scene:
 
     def step(self) -> None:
         """What both threads of the follower do, once."""
-        self.follower.poll_if_due()
+        if pointer_follower.time.monotonic() >= self.follower._next_poll or self.follower._peer_is_ahead():
+            self.follower._poll()
         self.follower.act()
 
     @property

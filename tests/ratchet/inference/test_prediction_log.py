@@ -43,7 +43,8 @@ def journal(tmp_path: Path) -> Journal:
 
 @contextlib.asynccontextmanager
 async def running(database: Database, journal: Journal | None = None, **options: Any) -> AsyncIterator[PredictionLog]:
-    log = PredictionLog(database.open, journal, **options)
+    """A log that spills to a journal, or is strict without one."""
+    log = PredictionLog(database.open, journal or Journal(Path("nowhere")), spill=journal is not None, **options)
     log.start()
     try:
         yield log
@@ -220,7 +221,7 @@ def test_stopping_writes_the_waiting_rows(sqlite_file: Path, journal: Journal, d
     database.free.clear()
 
     async def scenario() -> None:
-        log = PredictionLog(database.open, journal if durability == "spill" else None)
+        log = PredictionLog(database.open, journal, spill=durability == "spill")
         log.start()
         writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(100)]
         await until(lambda: log.depth == 100)

@@ -13,7 +13,7 @@ from ratchet.config.files import load_config
 from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
 from ratchet.feedback.ground_truth import Feedback
-from ratchet.feedback.table import Recorded, ServedModel, record_feedback
+from ratchet.feedback.table import Recorded, ServedModel
 from ratchet.inference.runtime import load_runtime
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
@@ -21,6 +21,7 @@ from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, insert_predictions
 from ratchet.tracking import connect, download
 from simulation.stream import Example, Simulation
+from tests.store_rows import record_feedback
 from tests.training_runs import CONFIGS
 
 

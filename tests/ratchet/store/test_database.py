@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import re
 import sqlite3
@@ -17,11 +18,13 @@ from alembic.script import ScriptDirectory
 
 from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings
-from ratchet.store import database as stores
+from ratchet.store import database
 from ratchet.store.database import HEAD, Store, open_store
+from ratchet.store.predictions import PredictionWriter, find_prediction
 from ratchet.store.tables import leases as lease_table
 from ratchet.store.tables import metadata
 from tests.conftest import ROOT, new_database
+from tests.store_rows import prediction
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -42,7 +45,7 @@ def store(url: str) -> Iterator[Store]:
 
 
 def test_the_migrations_make_the_tables_that_the_code_uses(store: Store) -> None:
-    options = {"version_table": stores.VERSION_TABLE}
+    options = {"version_table": database.VERSION_TABLE}
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
 
@@ -140,6 +143,22 @@ def test_a_read_only_store_is_an_error(tmp_path: Path) -> None:
     said = subprocess.run([*command, url], capture_output=True, text=True, check=False, cwd=ROOT)
     tmp_path.chmod(0o755)
     assert said.stdout.startswith("error:"), said.stderr
+
+
+def test_a_checkpoint_empties_a_log_that_has_grown_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(f"sqlite:///{tmp_path}/store.db")
+    log = tmp_path / "store.db-wal"
+    with contextlib.closing(PredictionWriter(store)) as writer:
+        for number in range(3):
+            with writer.transaction():
+                writer.insert([prediction(number)])
+        store.checkpoint()
+        assert log.stat().st_size > 0, "it is copied, but not truncated"
+        monkeypatch.setattr(database, "_LARGEST_WAL", 0)
+        store.checkpoint()
+        assert log.stat().st_size == 0
+        assert find_prediction(store, prediction(2)["id"])
+    store.engine.dispose()
 
 
 def test_transactions_with_the_same_lock_run_one_after_the_other(store: Store) -> None:
