@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ratchet.feedback.ground_truth import Feedback
-from ratchet.feedback.table import Result, ServedModel, feedback_transaction
+from ratchet.feedback.table import Result, ServedModel, feedback_transaction, record_feedback
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction
 from ratchet.store.tables import metadata
@@ -30,10 +30,10 @@ def prediction(number: int, **changes: Any) -> Prediction:
     return row | changes
 
 
-def record_feedback(store: Store, items: Sequence[tuple[Feedback, ServedModel]]) -> list[Result]:
+def record_all(store: Store, items: Sequence[tuple[Feedback, ServedModel]]) -> list[Result]:
     """Record feedback in one transaction."""
-    with feedback_transaction(store) as writer:
-        return writer.record(items)
+    with feedback_transaction(store) as connection:
+        return record_feedback(connection, items)
 
 
 def emptied(store: Store) -> Store:

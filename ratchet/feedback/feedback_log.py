@@ -10,7 +10,14 @@ from sqlalchemy.exc import IntegrityError
 
 from ratchet.errors import StateError, UnavailableError
 from ratchet.feedback.ground_truth import Feedback
-from ratchet.feedback.table import PredictionForReview, Result, ServedModel, feedback_transaction, find_for_review
+from ratchet.feedback.table import (
+    PredictionForReview,
+    Result,
+    ServedModel,
+    feedback_transaction,
+    find_for_review,
+    record_feedback,
+)
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.group_commit import Group, GroupCommit
@@ -75,7 +82,7 @@ class FeedbackLog:
 
         Returns
         -------
-        The result of each item, as for ``FeedbackWriter.record``.
+        The result of each item, as for ``record_feedback``.
 
         Raises
         ------
@@ -113,9 +120,9 @@ class FeedbackLog:
 
     def _commit(self, group: Group[Item, Result]) -> list[Result]:
         try:
-            with feedback_transaction(self._open_store()) as writer:
+            with feedback_transaction(self._open_store()) as connection:
                 items = group.join()
-                results = writer.record(items, pending=self._has_pending_predictions())
+                results = record_feedback(connection, items, pending=self._has_pending_predictions())
         except (StateError, IntegrityError) as error:
             if not self._store_is_down:
                 logger.error("feedback cannot be written to the store: %s", error)

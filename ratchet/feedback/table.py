@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -146,65 +146,52 @@ class ContradictionError(RatchetError):
 Result = Recorded | RatchetError
 
 
-class FeedbackWriter:
-    """Records feedback in one transaction.
-
-    Parameters
-    ----------
-    connection: from ``feedback_transaction``.
-    """
-
-    def __init__(self, connection: sa.Connection) -> None:
-        self._connection = connection
-
-    def record(self, items: Sequence[tuple[Feedback, ServedModel]], *, pending: bool = False) -> list[Result]:
-        """Record feedback; each item counts as if it came alone, in this order.
-
-        Parameters
-        ----------
-        items: the feedback, and the model that it was sent to.
-        pending: whether some predictions were not in the store yet before this call, so that an unknown prediction may
-            be one of them.
-
-        Returns
-        -------
-        In the same order, ``Recorded`` or the error that refuses the item: ``InputError``, ``UnknownPredictionError``,
-        ``ContradictionError``, or ``UnavailableError`` for an unknown prediction while some are pending.
-        """
-        ids = {item.prediction_id for item, _ in items}
-        stored = _Predictions(self._connection, ids, pending=pending)
-        revisions = _Revisions(_current(self._connection, ids))
-        results: list[Result] = []
-        for item, served in items:
-            try:
-                predicted = stored.find(item.prediction_id, served)
-                results.append(revisions.add(item, predicted, ground_truth(item, predicted)))
-            except RatchetError as error:
-                results.append(error)
-        self._write(revisions.new)
-        return results
-
-    def _write(self, new: Sequence[FeedbackRow]) -> None:
-        if new:
-            # The database sets the two numbers.
-            values = [dict(zip(FeedbackRow._fields[:-2], row[:-2], strict=True)) for row in new]
-            self._connection.execute(sa.insert(feedback), values)
-        later = [row for row in new if row.revision > 1]
-        if later:
-            pairs = [{"of": row.prediction_id, "old": row.revision - 1, "new": row.revision} for row in later]
-            self._connection.execute(_SUPERSEDE, pairs)
-
-
-@contextmanager
-def feedback_transaction(store: Store) -> Iterator[FeedbackWriter]:
+def feedback_transaction(store: Store) -> AbstractContextManager[sa.Connection]:
     """Open the only transaction that records feedback; it is durable when the block ends.
 
     Raises
     ------
     StateError: the store cannot be written; nothing was recorded.
     """
-    with store.transaction(lock=_LOCK) as connection:
-        yield FeedbackWriter(connection)
+    return store.transaction(lock=_LOCK)
+
+
+def record_feedback(
+    connection: sa.Connection, items: Sequence[tuple[Feedback, ServedModel]], *, pending: bool = False
+) -> list[Result]:
+    """Record feedback; each item counts as if it came alone, in this order.
+
+    Parameters
+    ----------
+    connection: from ``feedback_transaction``.
+    items: the feedback, and the model that it was sent to.
+    pending: whether some predictions were not in the store yet before this call, so that an unknown prediction may be
+        one of them.
+
+    Returns
+    -------
+    In the same order, ``Recorded`` or the error that refuses the item: ``InputError``, ``UnknownPredictionError``,
+    ``ContradictionError``, or ``UnavailableError`` for an unknown prediction while some are pending.
+    """
+    ids = {item.prediction_id for item, _ in items}
+    stored = _Predictions(connection, ids, pending=pending)
+    current = _current(connection, ids)
+    results: list[Result] = []
+    new: list[FeedbackRow] = []
+    for item, served in items:
+        try:
+            predicted = stored.find(item.prediction_id, served)
+            before = _as_predicted(current.get(item.prediction_id), predicted)
+            result = _compare(item, predicted, before)
+        except RatchetError as error:
+            results.append(error)
+            continue
+        results.append(result)
+        if result.status != "repeated":
+            current[item.prediction_id] = result.current
+            new.append(result.current)
+    _write(connection, new)
+    return results
 
 
 def find_for_review(
@@ -262,26 +249,29 @@ class _Predictions:
         return StoredPrediction(row.model, row.version, row.prediction if labels else float(row.prediction), labels)
 
 
-class _Revisions:
-    """The current feedback on some predictions, and the rows to add."""
+def _compare(item: Feedback, predicted: StoredPrediction, current: FeedbackRow | None) -> Recorded:
+    """Return what an item does to the current feedback."""
+    truth = ground_truth(item, predicted)
+    before = GroundTruth(current.target, current.correct) if current else None
+    status = status_of(predicted.prediction, before, truth)
+    if current and status == "repeated":
+        return Recorded(status, current)
+    if current and status == "corrected" and not item.may_replace(current.revision):
+        raise ContradictionError(current)
+    revision = current.revision + 1 if current else 1
+    key = item.prediction_id, revision, predicted.model, predicted.version
+    return Recorded(status, FeedbackRow(*key, *truth, item.source, time.time()))
 
-    def __init__(self, current: dict[str, FeedbackRow]) -> None:
-        self._current = current
-        self.new: list[FeedbackRow] = []
 
-    def add(self, item: Feedback, predicted: StoredPrediction, truth: GroundTruth) -> Recorded:
-        current = _as_predicted(self._current.get(item.prediction_id), predicted)
-        before = GroundTruth(current.target, current.correct) if current else None
-        status = status_of(predicted.prediction, before, truth)
-        if current and status == "repeated":
-            return Recorded(status, current)
-        if current and status == "corrected" and not item.may_replace(current.revision):
-            raise ContradictionError(current)
-        revision = current.revision + 1 if current else 1
-        key = item.prediction_id, revision, predicted.model, predicted.version
-        row = self._current[item.prediction_id] = FeedbackRow(*key, *truth, item.source, time.time())
-        self.new.append(row)
-        return Recorded(status, row)
+def _write(connection: sa.Connection, new: Sequence[FeedbackRow]) -> None:
+    if new:
+        # The database sets the last two values.
+        values = [dict(zip(FeedbackRow._fields[:-2], row[:-2], strict=True)) for row in new]
+        connection.execute(sa.insert(feedback), values)
+    later = [row for row in new if row.revision > 1]
+    if later:
+        pairs = [{"of": row.prediction_id, "old": row.revision - 1, "new": row.revision} for row in later]
+        connection.execute(_SUPERSEDE, pairs)
 
 
 def _current(connection: sa.Connection, ids: Iterable[str]) -> dict[str, FeedbackRow]:

@@ -26,13 +26,14 @@ from ratchet.feedback.table import (
     feedback_of,
     feedback_transaction,
     find_for_review,
+    record_feedback,
 )
 from ratchet.monitoring.production_rows import labels_up_to, watermark
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
 from ratchet.store.tables import feedback
 from tests.conftest import new_database
-from tests.store_rows import prediction, record_feedback
+from tests.store_rows import prediction, record_all
 
 LABELS = ("setosa", "versicolor", "virginica")
 SHARES = dict(zip(LABELS, (0.5, 0.3, 0.2), strict=True))
@@ -59,7 +60,7 @@ def predict(store: Store, **changes: Any) -> str:
 
 
 def record(store: Store, prediction_id: str, served: ServedModel = IRIS, **words: Any) -> Result:
-    return record_feedback(store, [(Feedback(prediction_id, **words), served)])[0]
+    return record_all(store, [(Feedback(prediction_id, **words), served)])[0]
 
 
 def accepted(
@@ -274,9 +275,9 @@ def test_an_unknown_prediction_is_refused(store: Store) -> None:
 
 def test_an_unknown_prediction_may_be_a_pending_one(store: Store) -> None:
     one = predict(store)
-    with feedback_transaction(store) as writer:
+    with feedback_transaction(store) as connection:
         items = [(Feedback(each, correct=True), IRIS) for each in ("nothing", one)]
-        unknown, known = writer.record(items, pending=True)
+        unknown, known = record_feedback(connection, items, pending=True)
     assert isinstance(unknown, UnavailableError)
     assert isinstance(known, Recorded)
     with pytest.raises(UnavailableError):
@@ -308,7 +309,7 @@ def test_items_of_one_transaction_count_as_if_each_came_alone_in_order(store: St
         Feedback(one, target="virginica", correction=True),
         Feedback(other, correct=True),
     ]
-    results = record_feedback(store, [(each, IRIS) for each in items])
+    results = record_all(store, [(each, IRIS) for each in items])
     statuses = [result.status if isinstance(result, Recorded) else type(result).__name__ for result in results]
     assert statuses == [
         "recorded",
@@ -327,7 +328,7 @@ def test_items_of_one_transaction_count_as_if_each_came_alone_in_order(store: St
 def test_more_items_than_one_statement_can_select_are_recorded(store: Store) -> None:
     rows = [prediction(next(NUMBERS), probabilities=SHARES) for _ in range(1200)]
     insert_predictions(store, rows)
-    results = record_feedback(store, [(Feedback(row["id"], target="setosa"), IRIS) for row in rows])
+    results = record_all(store, [(Feedback(row["id"], target="setosa"), IRIS) for row in rows])
     assert [result.current.prediction_id for result in results if isinstance(result, Recorded)] == [
         row["id"] for row in rows
     ]
@@ -373,13 +374,13 @@ def test_numbers_follow_the_order_of_commits(store: Store) -> None:
         order.append("second")
 
     early, late = predict(store), predict(store)
-    with feedback_transaction(store) as writer:
+    with feedback_transaction(store) as connection:
         thread = threading.Thread(target=second)
         thread.start()
         assert started.wait(10)
         thread.join(0.1)
         assert thread.is_alive(), "it waits for the other transaction"
-        writer.record([(Feedback(early, target="setosa"), IRIS)])
+        record_feedback(connection, [(Feedback(early, target="setosa"), IRIS)])
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
@@ -401,7 +402,7 @@ def test_feedback_that_agrees_has_one_result_in_any_order(store: Store, truth: s
         one = predict(store)
         shared = data.draw(st.booleans())
         if shared:
-            results = record_feedback(store, [(Feedback(one, **each), IRIS) for each in order])
+            results = record_all(store, [(Feedback(one, **each), IRIS) for each in order])
         else:
             results = [record(store, one, **each) for each in order]
         assert all(isinstance(result, Recorded) for result in results)

@@ -21,7 +21,7 @@ from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, insert_predictions
 from ratchet.tracking import connect, download
 from simulation.stream import Example, Simulation
-from tests.store_rows import record_feedback
+from tests.store_rows import record_all
 from tests.training_runs import CONFIGS
 
 
@@ -66,4 +66,4 @@ def label(store: Store, model: str, labelled: Iterable[tuple[Prediction, Example
     """Store the labels of some rows."""
     served = ServedModel(model)
     asked = [(Feedback(row["id"], example.label), served) for row, example in labelled if example.label is not None]
-    assert all(isinstance(result, Recorded) for result in record_feedback(store, asked))
+    assert all(isinstance(result, Recorded) for result in record_all(store, asked))
