@@ -160,13 +160,13 @@ def _as_classifier(estimator: BaseEstimator, path: str, schema: Schema | None) -
 
 def _at_least_cost(estimator: BaseEstimator, path: str, schema: Schema | None) -> BaseEstimator:
     """A classifier whose threshold is chosen by what mistakes cost."""
-    from ratchet.model.estimators import CostThresholdClassifier
+    from ratchet.model.estimators import CostThresholdSearch
 
     if not hasattr(estimator, "predict_proba"):
         raise ConfigError(f"train.threshold: cost needs predict_proba, which {path} lacks")
     if schema is None or schema.costs is None:
-        return CostThresholdClassifier(estimator)
-    return CostThresholdClassifier(
+        return CostThresholdSearch(estimator)
+    return CostThresholdSearch(
         estimator,
         false_negative=schema.costs.false_negative,
         false_positive=schema.costs.false_positive,

@@ -18,6 +18,7 @@ from sklearn.pipeline import Pipeline
 from ratchet.config import TaskName, Train
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, TrainingError, nearest, one_line
+from ratchet.model.estimators import CostThresholdSearch
 from ratchet.model.tasks import TASKS
 
 logger = logging.getLogger(__name__)
@@ -92,8 +93,10 @@ def fit_model(
             getattr(estimator, method)(features, target)
     except (ValueError, TypeError) as error:
         raise TrainingError(f"{_name(estimator)} could not be fitted: {one_line(error)}") from None
-    for warning in caught:
-        logger.warning("%s: %s", _name(estimator), one_line(warning.message))
+    for message in dict.fromkeys(one_line(warning.message) for warning in caught):
+        logger.warning("%s: %s", _name(estimator), message)
+    if isinstance(estimator, CostThresholdSearch):
+        estimator = estimator.best_estimator_
     return Pipeline([("embed", embedder), ("model", estimator)])
 
 

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline
 from ratchet.config import TrainingConfig
 from ratchet.data import Schema, row_hashes
 from ratchet.errors import ConfigError, TrainingError
-from ratchet.model.estimators import CostThresholdClassifier
+from ratchet.model.estimators import CostThresholdSearch
 from ratchet.model.package.sealed_package import Package
 from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry.fetch_package import fetch_package
@@ -36,7 +36,7 @@ def require_can_continue(estimator: BaseEstimator, name: str) -> None:
             f"train.mode: warm_start: {name} can continue on the same rows only, as scikit-learn documents;"
             " set train.mode: scratch, or choose another estimator"
         )
-    if isinstance(estimator, CostThresholdClassifier):
+    if isinstance(estimator, CostThresholdSearch):
         raise ConfigError(
             f"train.mode: warm_start: with train.threshold: cost, {name} is fitted once for each fold, from scratch;"
             " set train.mode: scratch, or train.threshold: default"

@@ -1,7 +1,7 @@
-"""Estimators of our own, under scikit-learn's contract: what its own do not answer."""
+"""Ratchet's estimators: tasks that scikit-learn's estimators do not cover, with its interface."""
 
-from ratchet.model.estimators.cost_threshold import CostThresholdClassifier
+from ratchet.model.estimators.cost_threshold import CostThresholdSearch
 from ratchet.model.estimators.matrix_factorization import MatrixFactorization
 from ratchet.model.estimators.outliers import OutlierClassifier
 
-__all__ = ["CostThresholdClassifier", "MatrixFactorization", "OutlierClassifier"]
+__all__ = ["CostThresholdSearch", "MatrixFactorization", "OutlierClassifier"]

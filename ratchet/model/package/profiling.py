@@ -89,19 +89,9 @@ def _predict_unseen(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return np.asarray(cross_val_predict(_unfitted(model), features[chosen], target[chosen], cv=folds))
+            return np.asarray(cross_val_predict(model, features[chosen], target[chosen], cv=folds))
         except ValueError:  # too few rows, or too few of a class
             return np.asarray(model.predict(features[chosen]))
-
-
-def _unfitted(model: BaseEstimator) -> BaseEstimator:
-    """A copy to fit on other rows; a threshold that was chosen is kept, since it is the one that answers."""
-    from sklearn.base import clone
-
-    from ratchet.model.estimators import CostThresholdClassifier
-
-    kept = {"threshold": model.threshold_} if isinstance(model, CostThresholdClassifier) else {}
-    return clone(model).set_params(**kept)
 
 
 def sample_rows(n_rows: int, most: int, seed: int = 0) -> npt.NDArray[np.intp]:

@@ -1,4 +1,4 @@
-"""Estimators of our own: outlier detectors as classifiers, thresholds by cost, and matrix factorisation."""
+"""Ratchet's estimators: outlier detectors as classifiers, thresholds by cost, and matrix factorisation."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.covariance import EllipticEnvelope
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.neighbors import LocalOutlierFactor
 from sklearn.svm import OneClassSVM
 
 from ratchet.config import Costs, TaskName, Train
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError
-from ratchet.model.estimators import CostThresholdClassifier, MatrixFactorization, OutlierClassifier
+from ratchet.model.estimators import CostThresholdSearch, MatrixFactorization, OutlierClassifier
 from ratchet.model.training import build_estimator
 from ratchet.registry.warm_start import require_can_continue
 
@@ -171,33 +171,67 @@ def test_a_plain_classifier_can_look_for_anomalies_too() -> None:
     assert isinstance(build("sklearn.linear_model.LogisticRegression"), LogisticRegression)
 
 
+def with_threshold(
+    estimator: Any, x: Any, y: Any, false_negative: float = 20.0, positive: Any = 1, **params: Any
+) -> FixedThresholdClassifier:
+    """The classifier that a search for the cheapest threshold leaves behind."""
+    search = CostThresholdSearch(estimator, false_negative, 1.0, positive=positive, random_state=0, **params)
+    return search.fit(x, y).best_estimator_
+
+
 def test_a_threshold_by_cost_is_cheaper_than_the_usual_one_and_leaves_the_probabilities() -> None:
     x, y = cards()
     plain = LogisticRegression().fit(x, y)
-    model = CostThresholdClassifier(LogisticRegression(), 20, 1, random_state=0).fit(x, y)
+    model = with_threshold(LogisticRegression(), x, y)
     new, truth = cards(seed=1, rows=4000)
     np.testing.assert_array_equal(model.predict_proba(new), plain.predict_proba(new))
     assert cost_of(model.predict(new), truth) < 0.7 * cost_of(plain.predict(new), truth)
-    assert 0.01 < model.threshold_ < 0.15, "Elkan's is 1 / 21"
+    assert 0.01 < model.threshold < 0.15, "Elkan's is 1 / 21"
 
 
-def test_a_threshold_by_cost_mends_probabilities_that_are_wrong() -> None:
+def test_a_threshold_by_cost_corrects_probabilities_that_are_wrong() -> None:
     x, y = cards()
-    lifted = LogisticRegression(class_weight="balanced")
-    model = CostThresholdClassifier(lifted, 20, 1, random_state=0).fit(x, y)
+    model = with_threshold(LogisticRegression(class_weight="balanced"), x, y)
     new, truth = cards(seed=1, rows=4000)
     by_elkan = np.where(model.predict_proba(new)[:, 1] >= 1 / 21, 1, 0)
     assert cost_of(model.predict(new), truth) < cost_of(by_elkan, truth) / 2
 
 
-def test_the_cheapest_threshold_is_the_cheapest_of_all() -> None:
-    generator = np.random.default_rng(3)
-    for _ in range(30):
-        chances, positive = generator.integers(0, 8, 40) / 7, generator.random(40) < 0.3
-        model = CostThresholdClassifier(LogisticRegression(), 5, 1)
-        found = model._cheapest(chances, positive, 1 / 6)
-        costs = {t: cost_of(chances >= t, positive, 5, 1) for t in np.append(np.linspace(0, 1.1, 60), found)}
-        assert costs[found] == pytest.approx(min(costs.values()))
+class GivenProbability(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A classifier whose probability of class 1 is the feature itself."""
+
+    def fit(self, X: Any, y: Any) -> Any:  # noqa: N803
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, X: Any) -> Any:  # noqa: N803
+        return np.column_stack([1 - X[:, 0], X[:, 0]])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_other_threshold_is_cheaper_on_the_folds_of_the_training_rows(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    chances, positive = generator.integers(0, 8, 200) / 7, (generator.random(200) < 0.3).astype(int)
+    found = with_threshold(GivenProbability(), chances[:, None], positive, false_negative=5).threshold
+    costs = {t: cost_of(chances >= t, positive, 5, 1) for t in np.append(np.linspace(0, 1.1, 60), found)}
+    assert costs[found] == pytest.approx(min(costs.values()))
+
+
+@pytest.mark.parametrize("labels", [(0, 1), ("fine", "fraud"), ("fraud", "legal")])
+def test_among_equally_cheap_thresholds_the_nearest_to_elkans_is_taken(labels: tuple[Any, Any]) -> None:
+    chances, positive = np.repeat([0.001, 0.9], 50), np.repeat([False, True], 50)
+    place = labels.index("fraud") if "fraud" in labels else 1
+    y = np.where(positive, labels[place], labels[1 - place]).astype(object if "fraud" in labels else int)
+    x = (chances if place else 1 - chances)[:, None]
+    model = with_threshold(GivenProbability(), x, y, positive=labels[place])
+    assert model.threshold == pytest.approx(1 / 21)
+    assert (model.predict(x) == y).all()
+
+
+def test_where_one_class_for_all_rows_is_cheapest_the_threshold_is_beyond_the_probabilities() -> None:
+    x, y = np.repeat([0.9, 0.1], 50)[:, None], np.repeat([0, 1], [90, 10])
+    assert (with_threshold(GivenProbability(), x, y, false_negative=1).predict(x) == 0).all()
+    assert (with_threshold(GivenProbability(), x, y, false_negative=1000).predict(x) == 1).all()
 
 
 def test_rows_in_order_are_validated_on_newer_ones() -> None:
@@ -214,20 +248,20 @@ def test_rows_in_order_are_validated_on_newer_ones() -> None:
             return super().predict_proba(X[:, :2])
 
     numbered = np.column_stack([x, np.arange(400.0)])
-    CostThresholdClassifier(Watching(), 20, 1, in_order=True, folds=4).fit(numbered, y)
-    assert len(seen) == 5
+    with_threshold(Watching(), numbered, y, in_order=True)
+    assert len(seen) == 6
 
 
 @pytest.mark.parametrize("rare", [1, 3])
 def test_without_enough_rows_of_a_class_the_threshold_is_elkans_or_of_fewer_folds(rare: int) -> None:
     x, y = np.arange(20.0)[:, None], np.array([0] * (20 - rare) + [1] * rare)
-    model = CostThresholdClassifier(LogisticRegression(), 3, 1, random_state=0).fit(x, y)
-    assert model.threshold_ == pytest.approx(0.25) if rare == 1 else 0 < model.threshold_ < 1
+    found = with_threshold(LogisticRegression(), x, y, false_negative=3).threshold
+    assert found == pytest.approx(0.25) if rare == 1 else 0 < found < 1
 
 
-def test_a_config_asks_for_the_threshold_and_the_schema_tells_the_costs() -> None:
+def test_a_config_asks_for_the_threshold_and_the_schema_has_the_costs() -> None:
     model = build("sklearn.linear_model.LogisticRegression", "classification", "cost")
-    assert isinstance(model, CostThresholdClassifier)
+    assert isinstance(model, CostThresholdSearch)
     assert (model.false_negative, model.false_positive, model.positive, model.in_order) == (20, 1, "anomaly", False)
     assert (model.random_state, model.estimator.random_state) == (7, 7)
     wrapped = build("sklearn.ensemble.IsolationForest", threshold="cost")
@@ -241,9 +275,6 @@ def test_a_config_asks_for_the_threshold_and_the_schema_tells_the_costs() -> Non
 @pytest.mark.parametrize(
     ("wrapper", "message"),
     [
-        (CostThresholdClassifier(LogisticRegression(), 0, 1), "false_negative: got 0, expected a cost above 0"),
-        (CostThresholdClassifier(LogisticRegression(), 1, -1), "false_positive: got -1, expected a cost above 0"),
-        (CostThresholdClassifier(LogisticRegression(), positive="x"), r"positive: 'x' is none of \[0, 1\]"),
         (OutlierClassifier(fit_on="some"), "fit_on: got 'some', expected all or normal"),  # type: ignore[arg-type]
         (OutlierClassifier(share=0.7), "share: got 0.7, expected a share from 0 to 0.5"),
     ],
@@ -252,11 +283,6 @@ def test_a_config_asks_for_the_threshold_and_the_schema_tells_the_costs() -> Non
 def test_parameters_of_the_wrappers_are_checked(wrapper: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         wrapper.fit(np.arange(20.0)[:, None], np.array([0, 1] * 10))
-
-
-def test_a_classifier_of_more_than_two_classes_has_no_cost_threshold() -> None:
-    with pytest.raises(ValueError, match=r"two classes, and there are \[0, 1, 2\]"):
-        CostThresholdClassifier(DummyClassifier()).fit(np.zeros((6, 1)), np.array([0, 1, 2] * 2))
 
 
 def films(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:

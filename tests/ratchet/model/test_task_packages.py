@@ -174,7 +174,7 @@ def test_a_threshold_by_cost_is_what_the_service_answers_with(case: Case) -> Non
     answers = runtime.predict(records_of(trained, runtime, 300))
     chances = np.array([answer.probabilities["fraud"] for answer in answers if answer.probabilities])
     said = np.array([answer.prediction for answer in answers])
-    threshold = trained.model.named_steps["model"].threshold_
+    threshold = trained.model.named_steps["model"].threshold
     assert threshold < 0.3
     np.testing.assert_array_equal(said == "fraud", chances >= threshold)
 
