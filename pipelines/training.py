@@ -7,20 +7,19 @@ from zenml.enums import ExecutionMode
 
 from ratchet.config import TrainingConfig
 from ratchet.config.continuous import AnyTrainingConfig
+from ratchet.model.batches.training_batches import training_batches
 from ratchet.tracking.lineage import Lineage
 from steps.drift_check import drift_check
 from steps.embed import embed
-from steps.embed_batches import embed_batches
 from steps.evaluate import evaluate
 from steps.ingest import ingest
 from steps.promote import promote
 from steps.train import train
-from steps.train_batches import train_batches
 
 
 @pipeline(name="training", execution_mode=ExecutionMode.FAIL_FAST)
 def training(config: TrainingConfig, lineage: Lineage) -> None:
-    """Train a challenger and let it into Production if it is proved better."""
+    """Train a challenger, and promote it if it passes the gate."""
     rows = ingest(config.dataset, config.split, config.task, config.seed, lineage.data_version)
     challenge(*rows, config, lineage)
 
@@ -34,32 +33,20 @@ def challenge(
     first_new_row: int = 0,
     **decision: Any,
 ) -> None:
-    """Embed, train, evaluate, drift_check, promote: the same for all rows, wherever they come from.
+    """Add the steps from embed to promote, which both training pipelines share.
 
-    The look for drift begins at ``first_new_row``: what stands before it is the reference itself.
+    Parameters
+    ----------
+    train_rows, holdout_rows, schema: outputs of an ingest step.
+    config, lineage: of the run.
+    first_new_row: position of the first training row that is checked for drift; those before it are the reference.
+    decision: further arguments of ``promote``.
     """
-    fit = fit_in_batches if getattr(config.dataset, "batch_rows", None) else fit_whole
-    model, package = fit(train_rows, schema, config, lineage)
+    base, batches = lineage.warm_start, training_batches(config, lineage.data_version)
+    embedder, features = embed(train_rows, batches, schema, config.embed, config.seed, config.model, base)
+    model, package = train(
+        train_rows, features, batches, embedder, schema, config.train, config.task, config.seed, config.model, base
+    )
     evaluation = evaluate(model, package, holdout_rows, schema, config, lineage)
     drift = drift_check(train_rows, config.model, config.drift, first_new_row, after="evaluate")
     promote(package, evaluation, drift, holdout_rows, config, lineage, **decision)
-
-
-def fit_whole(train_rows: Any, schema: Any, config: AnyTrainingConfig, lineage: Lineage) -> tuple[Any, Any]:
-    """Embed and train on rows that are in memory."""
-    base = lineage.warm_start
-    embedder, features = embed(train_rows, schema, config.embed, config.seed, config.model, base)
-    model, package = train(
-        train_rows, features, embedder, schema, config.train, config.task, config.seed, config.model, base
-    )
-    return model, package
-
-
-def fit_in_batches(train_rows: Any, schema: Any, config: AnyTrainingConfig, lineage: Lineage) -> tuple[Any, Any]:
-    """Embed and train on all rows of a file, of which ``train_rows`` are a sample."""
-    dataset, split, task, seed, version = config.dataset, config.split, config.task, config.seed, lineage.data_version
-    embedder = embed_batches(schema, dataset, split, config.embed, task, seed, version)
-    model, package = train_batches(
-        train_rows, embedder, schema, dataset, split, config.train, task, seed, config.model, version
-    )
-    return model, package

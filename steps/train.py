@@ -1,4 +1,4 @@
-"""Features in, the one pipeline out, packaged and logged."""
+"""Train and package the model."""
 
 import time
 from typing import Annotated
@@ -10,6 +10,8 @@ from zenml import step
 from ratchet.config import TaskName, Train
 from ratchet.data import Schema
 from ratchet.model import training
+from ratchet.model.batches.training import fit_model
+from ratchet.model.batches.training_batches import TrainingBatches
 from ratchet.registry import warm_start
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
@@ -26,6 +28,7 @@ from steps.materializers import SkopsMaterializer
 def train(
     train_rows: pd.DataFrame,
     features: pd.DataFrame,
+    batches: TrainingBatches | None,
     embedder: Pipeline,
     schema: Schema,
     config: Train,
@@ -34,12 +37,15 @@ def train(
     model_name: str,
     base_version: str | None,
 ) -> tuple[Annotated[Pipeline, "model"], Annotated[PackageRef, "package"]]:
-    """Fit the estimator on the embedded features and log it, joined with the embedder, as one package."""
+    """Fit the estimator on the embedded features, or on batches; log it and the embedder as one package."""
     settings, run = load_settings(), active_run_id()
     base = warm_start.load_base(settings, model_name, base_version, schema)
     estimator = training.build_estimator(config, task, seed, schema)
     begun = time.perf_counter()
-    model = warm_start.fit_challenger(estimator, embedder, features, train_rows, schema.target, base)
+    if batches is None:
+        model = warm_start.fit_challenger(estimator, embedder, features, train_rows, schema.target, base)
+        seen = base.training_rows if base else None
+    else:
+        model, seen = fit_model(estimator, embedder, schema, batches, config.epochs)
     log_metrics(connect(settings), run, {TRAINING_SECONDS: time.perf_counter() - begun})
-    seen = base.training_rows if base else None
     return model, log_package(settings, run, model_name, model, train_rows, schema, config.estimator, seen)

@@ -9,13 +9,14 @@ from pathlib import Path
 from side import TARGET, report
 
 from ratchet.config import Embed, ParquetDataset, Split
-from ratchet.data.batches import BatchedFile, ingest
-from ratchet.model.batches import fit_embedder
+from ratchet.data.batches import ingest
+from ratchet.model.batches.training_batches import TrainingBatches
+from ratchet.model.embedding import fit_embedder
 
 config = ParquetDataset(source="parquet", path=Path(sys.argv[1]), target=TARGET, batch_rows=int(sys.argv[2]))
 
 begun = time.perf_counter()
 data = ingest(config, Split(), "classification", 42)
-file = BatchedFile(config, "classification", data.data_version)
-embedder = fit_embedder(Embed(), data.schema, file, Split(), 42)
+batches = TrainingBatches(dataset=config, task="classification", split=Split(), seed=42, data_version=data.data_version)
+embedder = fit_embedder(Embed(), data.schema, batches, 42)
 report(begun, embedder["encode"]["scale"].mean_.tolist())

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet.config import LABELLED, METRICS, Split, TaskName
+from ratchet.config import LABELLED, METRICS, Costs, Split, TaskName
 from ratchet.data.schema import Schema
 from ratchet.data.split import split_by_time, split_rows
 from ratchet.errors import ConfigError, DataError
@@ -165,14 +165,8 @@ def _at_least_cost(estimator: BaseEstimator, path: str, schema: Schema | None) -
     if not hasattr(estimator, "predict_proba"):
         raise ConfigError(f"train.threshold: cost needs predict_proba, which {path} lacks")
     if schema is None or schema.costs is None:
-        return CostThresholdSearch(estimator)
-    return CostThresholdSearch(
-        estimator,
-        false_negative=schema.costs.false_negative,
-        false_positive=schema.costs.false_positive,
-        positive=schema.positive,
-        in_order=schema.time is not None,
-    )
+        return CostThresholdSearch(estimator, Costs(false_negative=1, false_positive=1))
+    return CostThresholdSearch(estimator, schema.costs, schema.positive, in_order=schema.time is not None)
 
 
 TASKS: dict[TaskName, Task] = {name: Task(name) for name in METRICS}

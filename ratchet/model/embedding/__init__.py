@@ -16,11 +16,13 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import AnyEmbed
 from ratchet.data.schema import Schema
-from ratchet.model.embedding import image, ratings, series, tabular, text
+from ratchet.model.batches.training_batches import TrainingBatches
+from ratchet.model.embedding import batches, image, ratings, series, tabular, text
 
 __all__ = ["embed", "fit_embedder"]
 
-_FITTERS: dict[str, Callable[[Any, Schema, pd.DataFrame, int], Pipeline]] = {
+_Fitter = Callable[[Any, Schema, Any, int], Pipeline]
+_FITTERS: dict[str, _Fitter] = {
     "tabular": tabular.fit,
     "image": image.fit,
     "text": text.fit,
@@ -29,21 +31,22 @@ _FITTERS: dict[str, Callable[[Any, Schema, pd.DataFrame, int], Pipeline]] = {
 }
 
 
-def fit_embedder(config: AnyEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
+def fit_embedder(config: AnyEmbed, schema: Schema, rows: pd.DataFrame | TrainingBatches, seed: int) -> Pipeline:
     """Fit the embedder on the training rows, and on nothing else.
 
     Parameters
     ----------
     config: the ``embed`` section.
     schema: what the feature columns hold.
-    rows: training rows, shape (rows, >= features).
+    rows: training rows, shape (rows, >= features); batches are for ``kind: tabular`` alone.
     seed: for a randomised reducer.
 
     Raises
     ------
     ConfigError: the columns are not those that this kind of embedder takes, or do not allow ``n_components``.
     """
-    return _FITTERS[config.kind](config, schema, rows, seed)
+    fit: _Fitter = batches.fit if isinstance(rows, TrainingBatches) else _FITTERS[config.kind]
+    return fit(config, schema, rows, seed)
 
 
 def embed(embedder: Pipeline, rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:

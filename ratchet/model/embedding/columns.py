@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, StandardScaler
@@ -12,7 +13,7 @@ from ratchet.config.embed import Scaler
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError, nearest
 
-_SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
+SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
 
 
 def names_of(schema: Schema, kind: str) -> list[str]:
@@ -24,7 +25,7 @@ def numbers(scaler: Scaler) -> Pipeline:
     """Impute and scale; gaps are filled whether or not these rows have any, since production may."""
     steps: list[tuple[str, Any]] = [("impute", SimpleImputer(strategy="median", keep_empty_features=True))]
     if scaler != "none":
-        steps.append(("scale", _SCALERS[scaler]()))
+        steps.append(("scale", SCALERS[scaler]()))
     return Pipeline(steps)
 
 
@@ -36,6 +37,11 @@ def parts(schema: Schema, scaler: Scaler) -> list[tuple[str, Any, list[str]]]:
         ("category", one_hot, names_of(schema, "category")),
     ]
     return [part for part in both if part[2]]
+
+
+def encoder_of(schema: Schema, scaler: Scaler) -> Any:
+    """The unfitted encoder of a table of numbers and categories; a time is left out."""
+    return numbers(scaler) if schema.numeric else ColumnTransformer(parts(schema, scaler))
 
 
 def field_of(schema: Schema, name: str, key: str) -> Field:

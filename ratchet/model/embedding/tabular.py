@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import Embed
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError
-from ratchet.model.embedding.columns import names_of, numbers, parts, refuse, require_components
+from ratchet.model.embedding.columns import encoder_of, names_of, refuse, require_components
 
 
 def fit(config: Embed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
@@ -27,7 +26,7 @@ def fit(config: Embed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipelin
     refuse(schema, "tabular", ("text",))
     if len(names_of(schema, "time")) == len(schema.features):
         raise ConfigError("embed.kind: tabular has no column but a time: set embed.kind: series")
-    encoder = numbers(config.scaler) if schema.numeric else ColumnTransformer(parts(schema, config.scaler))
+    encoder = encoder_of(schema, config.scaler)
     encoded = encoder.fit_transform(schema.select(rows))
     steps: list[tuple[str, Any]] = [("encode", encoder)]
     if config.reducer == "pca":

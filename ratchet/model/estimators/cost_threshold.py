@@ -16,6 +16,8 @@ from sklearn.model_selection import (
     TunedThresholdClassifierCV,
 )
 
+from ratchet.config import Costs
+
 _FOLDS = 5
 # Candidate thresholds: steps of 10 % in the odds, up to a factor of e^8 on both sides of Elkan's threshold.
 _LOG_ODDS = np.linspace(-8.0, 8.0, 161)
@@ -33,7 +35,7 @@ class CostThresholdSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[mi
     Parameters
     ----------
     estimator: a classifier with ``predict_proba``.
-    false_negative, false_positive: cost of one mistake, above 0.
+    costs: of one mistake of each kind.
     positive: the class whose miss is a false negative.
     in_order: rows are ordered by time, and each fold is validated on newer rows than it is fitted on.
     random_state: seed of the shuffle before the folds; unused if ``in_order``.
@@ -46,15 +48,13 @@ class CostThresholdSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[mi
     def __init__(
         self,
         estimator: BaseEstimator,
-        false_negative: float = 1.0,
-        false_positive: float = 1.0,
+        costs: Costs,
         positive: str | int | None = None,
         in_order: bool = False,
         random_state: int | None = None,
     ) -> None:
         self.estimator = estimator
-        self.false_negative = false_negative
-        self.false_positive = false_positive
+        self.costs = costs
         self.positive = positive
         self.in_order = in_order
         self.random_state = random_state
@@ -72,15 +72,14 @@ class CostThresholdSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[mi
         ValueError: there are more than two classes, or the classifier refuses the data.
         """
         rows, target = np.asarray(X), np.asarray(y)
-        elkan = self.false_positive / (self.false_positive + self.false_negative)
+        elkan = self.costs.false_positive / (self.costs.false_positive + self.costs.false_negative)
         folds = self._folds(rows, target)
         if not folds:
             self.best_estimator_ = self._fixed(elkan).fit(rows, target)
             return self
-        costs = {"false_negative": self.false_negative, "false_positive": self.false_positive}
         search = TunedThresholdClassifierCV(
             self.estimator,
-            scoring=make_scorer(mean_cost, greater_is_better=False, pos_label=self.positive, **costs),
+            scoring=make_scorer(mean_cost, greater_is_better=False, pos_label=self.positive, costs=self.costs),
             response_method="predict_proba",
             # Below 0 and above 1 stand for one class for all rows.
             thresholds=np.r_[0.0, expit(logit(elkan) + _LOG_ODDS), np.nextafter(1.0, 2.0)],
@@ -113,18 +112,11 @@ class CostThresholdSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[mi
         return folds if any((target[held] == self.positive).any() for _, held in folds) else []
 
 
-def mean_cost(
-    target: npt.NDArray[Any],
-    predicted: npt.NDArray[Any],
-    *,
-    pos_label: str | int,
-    false_negative: float,
-    false_positive: float,
-) -> float:
+def mean_cost(target: npt.NDArray[Any], predicted: npt.NDArray[Any], *, pos_label: str | int, costs: Costs) -> float:
     """Mean cost of a row, in the unit of the costs; labels of shape (rows,)."""
     missed = (target == pos_label) & (predicted != pos_label)
     false_alarms = (target != pos_label) & (predicted == pos_label)
-    return float(false_negative * missed.mean() + false_positive * false_alarms.mean())
+    return float(costs.false_negative * missed.mean() + costs.false_positive * false_alarms.mean())
 
 
 class CostThresholdClassifier(FixedThresholdClassifier):  # type: ignore[misc] # scikit-learn is not typed

@@ -11,13 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ratchet.config import Embed, ParquetDataset, Split, TaskName
+from ratchet.config import ParquetDataset, Split, TaskName
 from ratchet.data import LoadedDataset, dataset_version, load_dataset, row_hashes
 from ratchet.data.batches import BatchedFile, Ingested, ingest, reader, scan
 from ratchet.data.batches.draws import held_out
 from ratchet.data.batches.sample import RowSample
 from ratchet.errors import DataError
-from ratchet.model.batches import fit_embedder
 from ratchet.model.train_holdout import load_train_holdout
 
 SPLIT = Split(test_size=0.25)
@@ -284,10 +283,3 @@ def test_the_parts_of_a_run_are_the_same_for_whoever_asks_again(
     pd.testing.assert_frame_equal(one.holdout, two.holdout)
     assert one.n_train + one.n_holdout == len(one.train) + len(one.holdout) == 3000
     assert one.data_version == dataset_version(config)
-
-
-def test_an_embedder_needs_no_more_than_the_embed_section(write: Callable[..., ParquetDataset]) -> None:
-    config = write(rows())
-    file = BatchedFile(config, "classification")
-    embedder = fit_embedder(Embed(), ingested(config).schema, file, SPLIT, SEED)
-    assert list(embedder.named_steps) == ["encode", "reduce"]

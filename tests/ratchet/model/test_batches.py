@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
@@ -16,9 +17,8 @@ from ratchet.data.batches import BatchedFile, ingest
 from ratchet.data.batches.draws import held_out
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.model import embedding
-from ratchet.model.batches import fit_embedder, fit_model, require_partial_fit
-from ratchet.model.batches.moments import Moments
-from ratchet.model.batches.training import Fitted
+from ratchet.model.batches.training import fit_model, require_partial_fit
+from ratchet.model.batches.training_batches import TrainingBatches
 from ratchet.model.package.sealed_package import load_package, verify_package, write_package
 from ratchet.model.training import build_estimator
 from tests.fitted import CONFIGS
@@ -62,11 +62,15 @@ def training_part(file: BatchedFile) -> pd.DataFrame:
     return frame[~held_out(frame, SPLIT.test_size, SEED)].reset_index(drop=True)
 
 
+def batches_of(file: BatchedFile) -> TrainingBatches:
+    return TrainingBatches(dataset=file.config, task="classification", split=SPLIT, seed=SEED)
+
+
 def both(file: BatchedFile, config: Embed) -> tuple[Pipeline, Pipeline, Schema, pd.DataFrame]:
     """The embedder of the batches and that of the frame, with the schema and the training part."""
     schema = ingest(file.config, SPLIT, "classification", SEED).schema
     rows = training_part(file)
-    streamed = fit_embedder(config, schema, file, SPLIT, SEED)
+    streamed = embedding.fit_embedder(config, schema, batches_of(file), SEED)
     return streamed, embedding.fit_embedder(config, schema, rows, SEED), schema, rows
 
 
@@ -143,39 +147,48 @@ def test_more_components_than_features_are_refused(tmp_path: Path) -> None:
         both(file_of(numbers(), tmp_path), Embed(n_components=10))
 
 
-def test_moments_hold_where_a_column_is_far_from_zero_and_sorted() -> None:
+@pytest.mark.parametrize("scaler", ["standard", "none"])
+def test_columns_that_are_far_from_zero_sorted_and_with_gaps_keep_their_digits(
+    tmp_path: Path, scaler: Literal["standard", "none"]
+) -> None:
     generator = np.random.default_rng(0)
     values = generator.normal(size=(5000, 3)) + 1e8
     values[:, 1] = np.sort(values[:, 1] * 1e-4)
     values[generator.random(values.shape) < 0.2] = np.nan
-    moments = Moments(3, together=True)
-    for first in range(0, 5000, 300):
-        moments.add(values[first : first + 300].copy())
-    frame = pd.DataFrame(values)
-    filled = (frame - frame.mean()).fillna(0)
-    np.testing.assert_allclose(moments.means, frame.mean(), rtol=1e-14)
-    np.testing.assert_allclose(moments.covariance, filled.T @ filled / 5000, rtol=1e-7, atol=1e-9)
+    values[:1500, 2] = np.nan
+    frame = pd.DataFrame(values, columns=["a", "b", "c"]).assign(kind=["yes", "no"] * 2500)
+    streamed, _, _, rows = both(file_of(frame, tmp_path, batch_rows=300), Embed(scaler=scaler))
+    features = rows[["a", "b", "c"]]
+    encode, reduce = streamed["encode"].named_steps, streamed["reduce"]
+    np.testing.assert_allclose(encode["impute"].statistics_, features.mean(), rtol=1e-14)
+    filled = features.fillna(features.mean())
+    if scaler == "standard":
+        np.testing.assert_allclose(encode["scale"].var_, filled.var(ddof=0), rtol=1e-7)
+        filled = (filled - filled.mean()) / filled.std(ddof=0)
+    np.testing.assert_allclose(reduce.get_covariance(), filled.cov(), rtol=1e-6, atol=1e-9)
 
 
-def fitted(file: BatchedFile, epochs: int = 1, **train: Any) -> Fitted:
+def fitted(file: BatchedFile, epochs: int = 1, **train: Any) -> tuple[Pipeline, npt.NDArray[np.uint64]]:
+    """A model that was fitted in batches, and the hashes of its training rows."""
     schema = ingest(file.config, SPLIT, "classification", SEED).schema
-    embedder = fit_embedder(Embed(n_components=4), schema, file, SPLIT, SEED)
+    batches = batches_of(file)
+    embedder = embedding.fit_embedder(Embed(n_components=4), schema, batches, SEED)
     estimator = build_estimator(Train(**{"estimator": SGD, **train}), "classification", SEED)
-    return fit_model(estimator, embedder, schema, file, SPLIT, SEED, epochs)
+    return fit_model(estimator, embedder, schema, batches, epochs)
 
 
 def test_a_class_that_the_first_batch_lacks_is_learned(tmp_path: Path) -> None:
     frame = numbers()
     frame.loc[frame["kind"] == "late", "x5"] += 20
     file = file_of(frame, tmp_path)
-    model, rows = fitted(file, epochs=3).model, training_part(file)
+    model, rows = fitted(file, epochs=3)[0], training_part(file)
     assert model.classes_.tolist() == ["late", "no", "yes"]
     assert (model.predict(rows.drop(columns="kind"))[rows["kind"] == "late"] == "late").mean() > 0.8
 
 
 def test_a_model_knows_the_hash_of_every_training_row(tmp_path: Path) -> None:
     file = file_of(mixed(), tmp_path)
-    known = fitted(file, epochs=2).training_rows
+    _, known = fitted(file, epochs=2)
     np.testing.assert_array_equal(known, row_hashes(training_part(file)))
 
 
@@ -198,13 +211,13 @@ def test_batches_are_full_but_for_the_last_of_an_epoch(tmp_path: Path, monkeypat
 
 def test_two_fits_are_the_same_to_the_last_bit(tmp_path: Path) -> None:
     file = file_of(numbers(), tmp_path)
-    one, two = (fitted(file).model["model"].coef_ for _ in range(2))
+    one, two = (fitted(file)[0]["model"].coef_ for _ in range(2))
     np.testing.assert_array_equal(one, two)
 
 
 def test_naive_bayes_does_not_depend_on_the_size_of_a_batch(tmp_path: Path) -> None:
     small, large = (
-        fitted(file_of(numbers(), tmp_path, batch_rows), estimator="sklearn.naive_bayes.GaussianNB").model["model"]
+        fitted(file_of(numbers(), tmp_path, batch_rows), estimator="sklearn.naive_bayes.GaussianNB")[0]["model"]
         for batch_rows in (300, 4000)
     )
     np.testing.assert_allclose(small.theta_, large.theta_, atol=1e-9)
@@ -233,17 +246,15 @@ def test_what_was_fitted_in_batches_is_packaged_and_exported(
 ) -> None:
     file = file_of(mixed().drop(columns="far"), tmp_path)  # which is beyond the single precision of ONNX
     parts = ingest(file.config, SPLIT, "classification", SEED)
-    result = fitted(file, estimator=estimator, params=params)
+    model, seen = fitted(file, estimator=estimator, params=params)
     folder = tmp_path / "package"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        digest, manifest = write_package(
-            folder, result.model, parts.train.head(500), parts.schema, result.training_rows
-        )
+        digest, manifest = write_package(folder, model, parts.train.head(500), parts.schema, seen)
     assert manifest.onnx.exported, manifest.onnx.reason
     package = load_package(folder, digest)
     verify_package(package)
-    assert len(package.training_rows) == len(np.unique(result.training_rows)) == parts.n_train
+    assert len(package.training_rows) == len(np.unique(seen)) == parts.n_train
 
 
 def batched_config(*overrides: str) -> TrainingConfig:

@@ -175,7 +175,8 @@ def with_threshold(
     estimator: Any, x: Any, y: Any, false_negative: float = 20.0, positive: Any = 1, **params: Any
 ) -> FixedThresholdClassifier:
     """The classifier that a search for the cheapest threshold leaves behind."""
-    search = CostThresholdSearch(estimator, false_negative, 1.0, positive=positive, random_state=0, **params)
+    costs = Costs(false_negative=false_negative, false_positive=1)
+    search = CostThresholdSearch(estimator, costs, positive, random_state=0, **params)
     return search.fit(x, y).best_estimator_
 
 
@@ -262,7 +263,7 @@ def test_without_enough_rows_of_a_class_the_threshold_is_elkans_or_of_fewer_fold
 def test_a_config_asks_for_the_threshold_and_the_schema_has_the_costs() -> None:
     model = build("sklearn.linear_model.LogisticRegression", "classification", "cost")
     assert isinstance(model, CostThresholdSearch)
-    assert (model.false_negative, model.false_positive, model.positive, model.in_order) == (20, 1, "anomaly", False)
+    assert (model.costs, model.positive, model.in_order) == (SCHEMA.costs, "anomaly", False)
     assert (model.random_state, model.estimator.random_state) == (7, 7)
     wrapped = build("sklearn.ensemble.IsolationForest", threshold="cost")
     assert isinstance(wrapped.estimator, OutlierClassifier)
