@@ -45,13 +45,13 @@ def evaluate(
     predictions: Annotated[Path | None, typer.Option(help="Default: metrics/predictions/<model>.csv.")] = None,
 ) -> None:
     """Score an exported model.joblib on what its training held out, and write the files of dvc metrics and plots."""
-    from ratchet.model.score_export import judge_export, write_judged
+    from ratchet.model.score_export import score_export, write_scores
 
     loaded, settings = _open(config, overrides)
-    judged = judge_export(loaded, settings.models_dir / loaded.model)
+    scores = score_export(loaded, settings.models_dir / loaded.model)
     figures = metrics or Path("metrics") / f"{loaded.model}.json"
-    write_judged(judged, figures, predictions or Path("metrics/predictions") / f"{loaded.model}.csv")
-    found = judged.evaluation
+    write_scores(scores, figures, predictions or Path("metrics/predictions") / f"{loaded.model}.csv")
+    found = scores.evaluation
     print(
         f"{figures}: {found.primary_metric} {found.primary:.4f} [{found.low:.4f}, {found.high:.4f}]"
         f" on {found.n_rows} rows"

@@ -1,4 +1,4 @@
-"""What a model is worth on rows it has not seen."""
+"""Evaluation of a model on held-out rows: metrics and the bootstrap interval of the primary one."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 from sklearn.base import is_classifier
+from sklearn.metrics import confusion_matrix
 
 from ratchet.config import Evaluate
 from ratchet.data.schema import Schema
@@ -18,19 +19,19 @@ from ratchet.errors import ConfigError, DataError
 from ratchet.model import metrics
 from ratchet.model.tasks import block_length
 
-# Weight matrices are made in blocks of about this many cells, to bound memory (32 MB).
+# Cells of one block of bootstrap weights, which bounds memory to 32 MB.
 _CELLS = 4_000_000
 
 
 class Evaluation(BaseModel):
-    """A model's figures on a holdout.
+    """Metrics of a model on a holdout.
 
     Attributes
     ----------
     metrics: every metric that the model's outputs allow.
-    primary_metric: the one that decides.
-    low, high: the bootstrap confidence interval of the primary metric.
-    confusion: counts, truth by prediction, in the order of ``labels``; None for a regression.
+    primary_metric: the one that the gate compares.
+    low, high: bootstrap confidence interval of the primary metric.
+    confusion: rows by true and predicted class, in the order of ``labels``; None for a regression.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -46,7 +47,7 @@ class Evaluation(BaseModel):
 
     @property
     def primary(self) -> float:
-        """The primary metric's value."""
+        """The value of the primary metric."""
         return self.metrics[self.primary_metric]
 
 
@@ -57,48 +58,46 @@ def evaluate_model(model: Any, rows: pd.DataFrame, schema: Schema, config: Evalu
     ----------
     model: a fitted pipeline.
     rows: features and target, shape (rows, features + 1).
-    schema: which column is what.
+    schema: columns and labels.
     config: the ``evaluate`` section.
     seed: of the bootstrap.
 
     Raises
     ------
-    ConfigError: the primary metric needs probabilities and the model has none.
+    ConfigError: the primary metric needs probabilities or two classes, and the model has none.
     DataError: the metric is not defined on these rows.
     """
-    scores = score_rows(model, rows, schema)
-    if config.primary_metric not in metrics.available(scores):
-        missing = (
-            "two classes" if config.primary_metric in metrics.NEEDS_POSITIVE - metrics.NEEDS_PROBABILITIES else None
-        )
-        if config.primary_metric in metrics.NEEDS_POSITIVE and schema.positive is None:
-            missing = "two classes, and there are " + str(len(schema.labels or ()))
-        needs = missing or "predict_proba, which the estimator lacks"
-        raise ConfigError(f"evaluate.primary_metric: {config.primary_metric} needs {needs}")
-    figures = {name: metrics.point(name, scores) for name in metrics.available(scores)}
-    if math.isnan(figures[config.primary_metric]):
-        raise DataError(f"{config.primary_metric} is not defined on this holdout of {len(scores)} rows: make it larger")
+    scores, primary = score_rows(model, rows, schema), config.primary_metric
+    if primary not in metrics.available(scores):
+        needs = "predict_proba, which the estimator lacks"
+        if primary in metrics.NEEDS_POSITIVE and schema.positive is None:
+            needs = f"two classes, and there are {len(schema.labels or ())}"
+        raise ConfigError(f"evaluate.primary_metric: {primary} needs {needs}")
+    values = {name: metrics.point(name, scores) for name in metrics.available(scores)}
+    if math.isnan(values[primary]):
+        raise DataError(f"{primary} is not defined on this holdout of {len(scores)} rows: make it larger")
     block = block_length(schema, len(scores))
-    low, high = interval(config.primary_metric, scores, config.confidence, config.bootstrap, seed, block)
-    confusion = None
-    if isinstance(scores, metrics.ClassificationScores):
-        confusion = _confusion(scores)
+    low, high = interval(primary, scores, config.confidence, config.bootstrap, seed, block)
     return Evaluation(
-        metrics={name: value for name, value in figures.items() if not math.isnan(value)},
-        primary_metric=config.primary_metric,
+        metrics={name: value for name, value in values.items() if not math.isnan(value)},
+        primary_metric=primary,
         low=low,
         high=high,
         confidence=config.confidence,
         n_rows=len(scores),
         labels=schema.labels,
-        confusion=confusion,
+        confusion=_confusion(scores) if isinstance(scores, metrics.ClassificationScores) else None,
     )
 
 
 def score_rows(model: Any, rows: pd.DataFrame, schema: Schema) -> metrics.Scores:
-    """A model's predictions on some rows, beside the truth.
+    """Return predictions and truth of some rows.
 
-    Classes are positions in ``schema.labels``, so that a model that never saw a rare class can still be scored.
+    Classes are positions in ``schema.labels``, so a model that was fitted without a rare class can be scored too.
+
+    Raises
+    ------
+    DataError: a row has a label that the schema lacks.
     """
     features, truth = schema.select(rows), rows[schema.target].to_numpy()
     predicted = model.predict(features)
@@ -121,40 +120,36 @@ def score_rows(model: Any, rows: pd.DataFrame, schema: Schema) -> metrics.Scores
 
 
 def resamples(n_rows: int, n_resamples: int, seed: int, block: int = 1) -> Iterator[npt.NDArray[np.float64]]:
-    """Bootstrap weights: how often each row is drawn, in arrays of shape (some resamples, rows).
+    """Yield bootstrap weights (how often each row is drawn) in arrays of shape (some resamples, rows).
 
     Parameters
     ----------
     n_rows, n_resamples, seed: of the bootstrap.
-    block: rows that follow each other and are drawn together, the last row being followed by the first (D. Politis and
-        J. Romano, "A circular block-resampling procedure for stationary data", 1992); 1 draws each by itself.
+    block: number of consecutive rows that are drawn together, the first row following the last (D. Politis and
+        J. Romano, "A circular block-resampling procedure for stationary data", 1992); 1 draws single rows.
     """
     generator = np.random.default_rng(seed)
     at_once = max(1, _CELLS // n_rows)
     draws = math.ceil(n_rows / block)
     for start in range(0, n_resamples, at_once):
         size = min(at_once, n_resamples - start)
-        begun = generator.multinomial(draws, np.full(n_rows, 1 / n_rows), size=size).astype(float)
-        yield sum((np.roll(begun, shift, axis=1) for shift in range(1, block)), begun)
+        first_rows = generator.multinomial(draws, np.full(n_rows, 1 / n_rows), size=size).astype(float)
+        yield sum((np.roll(first_rows, shift, axis=1) for shift in range(1, block)), first_rows)
 
 
 def interval(
     name: str, scores: metrics.Scores, confidence: float, n_resamples: int, seed: int, block: int = 1
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of a metric (Efron & Tibshirani 1993, chapter 13).
+    """Return the percentile bootstrap interval of a metric (Efron & Tibshirani 1993, chapter 13).
+
+    Resamples on which the metric is not defined are left out.
 
     Parameters
     ----------
-    name: the metric.
-    scores: predictions beside the truth.
+    name: of the metric.
+    scores: predictions and truth.
     confidence: such as 0.95.
-    n_resamples: number of resamples.
-    seed: of the resampling.
-    block: rows that are drawn together, as for ``resamples``.
-
-    Returns
-    -------
-    Its ends; resamples on which the metric is not defined are left out.
+    n_resamples, seed, block: as for ``resamples``.
     """
     values = np.concatenate([metrics.score(name, scores, w) for w in resamples(len(scores), n_resamples, seed, block)])
     tail = (1 - confidence) / 2
@@ -163,8 +158,7 @@ def interval(
 
 
 def _confusion(scores: metrics.ClassificationScores) -> tuple[tuple[int, ...], ...]:
-    size = scores.n_classes
-    counts = np.bincount(scores.truth * size + scores.predicted, minlength=size * size).reshape(size, size)
+    counts = confusion_matrix(scores.truth, scores.predicted, labels=range(scores.n_classes))
     return tuple(tuple(row) for row in counts.tolist())
 
 

@@ -1,4 +1,4 @@
-"""An exported model once more on its holdout: the figures and rows that DVC compares between commits."""
+"""Score an exported model on its holdout, and write the metrics and predictions that DVC compares between commits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import TrainingConfig
@@ -21,22 +20,22 @@ from ratchet.model.evaluation import Evaluation, evaluate_model, score_rows
 from ratchet.model.package.model_files import load_joblib
 from ratchet.model.train_holdout import load_train_holdout
 
-# Figures are written with so many digits: what differs after them is the order of a sum on another processor.
+# Later digits depend on the order of summation, which differs between processors.
 _DIGITS = 9
 
 
 @dataclass(frozen=True)
-class Judged:
-    """An exported model's figures, and its predictions beside the truth, columns ``truth`` and ``prediction``."""
+class ExportScores:
+    """Metrics of an exported model, and its predictions with the columns ``truth`` and ``prediction``."""
 
     evaluation: Evaluation
     predictions: pd.DataFrame
 
 
-def judge_export(config: TrainingConfig, folder: Path) -> Judged:
-    """Score ``model.joblib`` on the rows that its training run held out, as that run did.
+def score_export(config: TrainingConfig, folder: Path) -> ExportScores:
+    """Score ``model.joblib`` on the rows that its training run held out.
 
-    Loading the file runs the code in it, as serving it by ``MODEL_PATH`` does: it is this project's own export.
+    Loading the file runs the code in it, so it has to be this project's own export.
 
     Parameters
     ----------
@@ -45,7 +44,7 @@ def judge_export(config: TrainingConfig, folder: Path) -> Judged:
 
     Raises
     ------
-    ConfigError: nothing was exported there, or it is another config's model.
+    ConfigError: the folder has no export, or one of another config.
     PackageError: the file cannot be loaded.
     DataError: the data cannot be read.
     """
@@ -53,32 +52,31 @@ def judge_export(config: TrainingConfig, folder: Path) -> Judged:
     data = load_train_holdout(config.dataset, config.split, config.task, config.seed)
     if (schema.feature_names, schema.target) != (data.schema.feature_names, data.schema.target):
         raise ConfigError(
-            f"{folder / 'schema.json'}: the model says {_columns(schema)}, and the config's data are"
-            f" {_columns(data.schema)}: train with this config first"
+            f"{folder / 'schema.json'}: the model predicts {_columns(schema)}, the config {_columns(data.schema)}:"
+            " train with this config first"
         )
     evaluation = evaluate_model(model, data.holdout, schema, config.evaluate, config.seed)
-    return Judged(evaluation, _side_by_side(score_rows(model, data.holdout, schema), schema))
+    return ExportScores(evaluation, _predictions(score_rows(model, data.holdout, schema), schema))
 
 
-def write_judged(judged: Judged, figures: Path, predictions: Path) -> None:
-    """Write figures as JSON and predictions as CSV, each whole; equal models give equal bytes.
+def write_scores(scores: ExportScores, figures: Path, predictions: Path) -> None:
+    """Write metrics as JSON and predictions as CSV, each atomically; equal models give equal bytes.
 
     Parameters
     ----------
-    judged: what ``judge_export`` found.
-    figures: a flat JSON file: each metric by its name, the interval of the primary one as ``<metric>_low`` and
+    scores: of an export.
+    figures: a flat JSON file with each metric, the interval of the primary one as ``<metric>_low`` and
         ``<metric>_high``, and ``rows``.
-    predictions: a CSV file with the columns ``truth`` and ``prediction``, one row for each held-out row.
+    predictions: a CSV file with the columns ``truth`` and ``prediction``.
     """
-    found = judged.evaluation
-    content: dict[str, float] = {**found.metrics}
-    content |= {f"{found.primary_metric}_low": found.low, f"{found.primary_metric}_high": found.high}
-    rounded = {name: round(value, _DIGITS) for name, value in sorted(content.items())}
-    text = json.dumps({**rounded, "rows": found.n_rows}, indent=2) + "\n"
+    result = scores.evaluation
+    interval = {f"{result.primary_metric}_low": result.low, f"{result.primary_metric}_high": result.high}
+    rounded = {name: round(value, _DIGITS) for name, value in sorted((result.metrics | interval).items())}
+    text = json.dumps({**rounded, "rows": result.n_rows}, indent=2) + "\n"
     for path in (figures, predictions):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(figures, lambda path: path.write_text(text))
-    write_whole(predictions, lambda path: path.write_bytes(canonical_csv(judged.predictions)))
+    write_whole(predictions, lambda path: path.write_bytes(canonical_csv(scores.predictions)))
 
 
 def _columns(schema: Schema) -> str:
@@ -87,20 +85,20 @@ def _columns(schema: Schema) -> str:
 
 
 def _load(folder: Path) -> tuple[Any, Schema]:
-    path, described = folder / "model.joblib", folder / "schema.json"
-    for file in (path, described):
+    model, schema = folder / "model.joblib", folder / "schema.json"
+    for file in (model, schema):
         if not file.is_file():
             raise ConfigError(f"there is no file {file}: train with this config first, or run dvc pull")
     try:
-        return load_joblib(path), Schema.model_validate_json(described.read_text())
-    except Exception as error:  # whatever is in the file raises whatever it likes
-        reason = one_line(error)
-        raise PackageError(f"{path}: cannot be loaded: {reason}") from None
+        return load_joblib(model), Schema.model_validate_json(schema.read_text())
+    except Exception as error:  # unpickling a damaged file raises any exception
+        raise PackageError(f"{model}: cannot be loaded: {one_line(error)}") from None
 
 
-def _side_by_side(scores: metrics.Scores, schema: Schema) -> pd.DataFrame:
+def _predictions(scores: metrics.Scores, schema: Schema) -> pd.DataFrame:
+    truth: Any = scores.truth
+    predicted: Any = scores.predicted
     if isinstance(scores, metrics.ClassificationScores):
         names = np.array([str(label) for label in schema.labels or ()], dtype=object)
-        return pd.DataFrame({"truth": names[scores.truth], "prediction": names[scores.predicted]})
-    columns: dict[str, npt.NDArray[Any]] = {"truth": scores.truth, "prediction": scores.predicted}
-    return pd.DataFrame(columns).round(_DIGITS)
+        truth, predicted = names[scores.truth], names[scores.predicted]
+    return pd.DataFrame({"truth": truth, "prediction": predicted}).round(_DIGITS)

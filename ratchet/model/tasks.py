@@ -1,7 +1,7 @@
-"""What a model is for: one contract that says how rows are set apart, what measures it, and how it answers.
+"""Tasks: how rows are split, which estimators fit, and what a model predicts.
 
-Everything after training (gate, service, drift, feedback, continuous training) asks the task or the schema, and never
-for a task by its name.
+The code after training (gate, service, drift, feedback, continuous training) asks the task or the schema for these
+properties and never compares names of tasks.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -28,45 +28,24 @@ Positions = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Task:
-    """One kind of question that a model answers.
-
-    Attributes
-    ----------
-    name: as configs call it.
-    metrics: what measures it.
-    labelled: whether ``/predict`` answers with a class, its score and the probabilities, or else with a number.
-    """
+    """A kind of prediction, by its name in configs."""
 
     name: TaskName
 
     @property
-    def metrics(self) -> tuple[str, ...]:
-        """What measures it."""
-        return METRICS[self.name]
-
-    @property
     def labelled(self) -> bool:
-        """Whether the answer is one of some classes."""
+        """Whether a prediction is a class with a score and probabilities, and not a number."""
         return self.name in LABELLED
 
-    @property
-    def finds_anomalies(self) -> bool:
-        """Whether an outlier detector, which needs no labels, can answer."""
-        return self.name == "anomaly_detection"
-
     def split(self, frame: pd.DataFrame, schema: Schema, config: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Set the holdout apart: the newest rows where time orders them, else a seeded sample.
+        """Split rows into training rows and holdout: the newest rows if they have a time, else a seeded sample.
 
         Parameters
         ----------
-        frame: typed rows, features and target; oldest first where they have a time.
-        schema: which column is what.
+        frame: typed rows, features and target; oldest first if they have a time.
+        schema: target and time.
         config: the ``split`` section.
         seed: of the sample.
-
-        Returns
-        -------
-        The training rows and the holdout, each with a fresh index.
 
         Raises
         ------
@@ -74,24 +53,19 @@ class Task:
         """
         if schema.time is not None:
             return split_by_time(frame, schema.time, config.test_size)
-        stratify = config.stratify and self.labelled
-        return split_rows(frame, schema.target, config.test_size, seed, stratify=stratify)
+        return split_rows(frame, schema.target, config.test_size, seed, stratify=config.stratify and self.labelled)
 
     def folds(
         self, rows: pd.DataFrame, schema: Schema, n_folds: int, seed: int
     ) -> Iterator[tuple[Positions, Positions]]:
-        """Parts of the training rows to fit on and to validate on; what validates is newer, where time orders rows.
+        """Yield positions of training rows to fit on and to validate on; the latter are newer if rows have a time.
 
         Parameters
         ----------
         rows: training rows, features and target.
-        schema: which column is what.
-        n_folds: how many pairs, 2 at least.
+        schema: target and time.
+        n_folds: number of pairs, at least 2.
         seed: of the shuffle.
-
-        Yields
-        ------
-        Positions of the rows to fit on, and of those to validate on.
 
         Raises
         ------
@@ -99,50 +73,49 @@ class Task:
         """
         from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
 
+        target = rows[schema.target]
         if schema.time is not None:
-            folds: Any = TimeSeriesSplit(n_folds)
+            folds, needed, found, what = TimeSeriesSplit(n_folds), n_folds + 1, len(rows), "rows"
+        elif self.labelled:
+            folds, needed = StratifiedKFold(n_folds, shuffle=True, random_state=seed), n_folds
+            found, what = int(target.value_counts().min()), "rows of the rarest class"
         else:
-            folds = (StratifiedKFold if self.labelled else KFold)(n_folds, shuffle=True, random_state=seed)
-        rarest = rows[schema.target].value_counts().min() if self.labelled and schema.time is None else len(rows)
-        needed = n_folds if schema.time is None else n_folds + 1
-        if rarest < needed:
-            what = "rows of the rarest class" if self.labelled and schema.time is None else "rows"
-            raise DataError(f"{n_folds} folds need {needed} {what}; there are {rarest}")
-        yield from folds.split(rows, rows[schema.target])
+            folds, needed = KFold(n_folds, shuffle=True, random_state=seed), n_folds
+            found, what = len(rows), "rows"
+        if found < needed:
+            raise DataError(f"{n_folds} folds need {needed} {what}; there are {found}")
+        yield from folds.split(rows, target)
 
-    def fitting(
+    def prepare(
         self, estimator: BaseEstimator, path: str, schema: Schema | None = None, threshold: str = "default"
     ) -> BaseEstimator:
-        """The estimator as this task takes it.
+        """Wrap an estimator as this task needs it.
 
-        An outlier detector answers as a classifier where anomalies are asked for, and a classifier that is to answer
-        at least cost gets a threshold of its own.
+        An outlier detector becomes a classifier for ``anomaly_detection``, and ``threshold: cost`` adds the search for
+        a threshold.
 
         Parameters
         ----------
         estimator: unfitted.
         path: its dotted path, for the message.
-        schema: which labels there are, which of them is positive, what mistakes cost, and whether rows have a time;
-            without it, an estimator is only checked.
-        threshold: ``default``, or ``cost``.
+        schema: labels, positive class, costs and time; without it, the estimator can be checked but not fitted.
+        threshold: ``default`` or ``cost``.
 
         Raises
         ------
-        ConfigError: it answers another kind of question, or gives no probabilities where they are needed.
+        ConfigError: the estimator is for another task, or has no probabilities, which ``threshold: cost`` needs.
         """
         from sklearn.base import is_classifier, is_regressor
 
-        if self.finds_anomalies:
+        if self.name == "anomaly_detection":
             estimator = _as_classifier(estimator, path, schema)
         if not (is_classifier(estimator) if self.labelled else is_regressor(estimator)):
-            raise ConfigError(
-                f"train.estimator: {path} is no {self.name} estimator, and the config's task is {self.name}"
-            )
-        return _at_least_cost(estimator, path, schema) if threshold == "cost" else estimator
+            raise ConfigError(f"train.estimator: expected an estimator for the task {self.name}, got {path}")
+        return _with_cost_threshold(estimator, path, schema) if threshold == "cost" else estimator
 
 
 def _as_classifier(estimator: BaseEstimator, path: str, schema: Schema | None) -> BaseEstimator:
-    """An outlier detector as one of two classes; any other estimator as it is."""
+    """Wrap an outlier detector; return any other estimator as it is."""
     from sklearn.base import is_outlier_detector
 
     from ratchet.model.estimators import OutlierClassifier
@@ -158,8 +131,7 @@ def _as_classifier(estimator: BaseEstimator, path: str, schema: Schema | None) -
     return estimator
 
 
-def _at_least_cost(estimator: BaseEstimator, path: str, schema: Schema | None) -> BaseEstimator:
-    """A classifier whose threshold is chosen by what mistakes cost."""
+def _with_cost_threshold(estimator: BaseEstimator, path: str, schema: Schema | None) -> BaseEstimator:
     from ratchet.model.estimators import CostThresholdSearch
 
     if not hasattr(estimator, "predict_proba"):
@@ -173,20 +145,19 @@ TASKS: dict[TaskName, Task] = {name: Task(name) for name in METRICS}
 
 
 def task_of(schema: Schema) -> Task:
-    """The task of a model; of one that was made before schemas said so, what its labels tell."""
+    """Return the task of a model; a schema of an old package lacks it, and its labels decide."""
     return TASKS[schema.task or ("regression" if schema.labels is None else "classification")]
 
 
 def block_length(schema: Schema, n_rows: int) -> int:
-    """How many rows in a row a bootstrap draws together: 1, or the cube root of the rows where time orders them.
-
-    Rows that follow each other are alike, and drawing them one by one would make every interval too narrow. The order
-    of the length is that of P. Hall, J. Horowitz and B.-Y. Jing, "On blocking rules for the bootstrap with dependent
-    data", 1995.
-    """
+    """Return how many consecutive rows a bootstrap draws together: 1, or ``dependent_block`` if rows have a time."""
     return 1 if schema.time is None else dependent_block(n_rows)
 
 
 def dependent_block(n_rows: int) -> int:
-    """``block_length`` of rows that time orders."""
+    """Return the cube root of the number of rows, as the bootstrap block of rows in the order of time.
+
+    Neighbouring rows are alike, and drawing single rows would make every interval too narrow. For the order of the
+    length see P. Hall, J. Horowitz and B.-Y. Jing, "On blocking rules for the bootstrap with dependent data", 1995.
+    """
     return max(1, math.ceil(math.pow(n_rows, 1 / 3)))

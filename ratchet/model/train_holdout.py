@@ -11,19 +11,19 @@ from ratchet.model.tasks import TASKS
 def load_train_holdout(
     config: Dataset, split: Split, task: TaskName, seed: int, expected_version: str | None = None
 ) -> Ingested:
-    """Load the training rows and the holdout that a training run uses.
+    """Load the training rows and the holdout of a training run.
 
     Parameters
     ----------
-    config: the ``dataset`` section, of any source; a Parquet file with ``batch_rows`` is read in batches.
-    split: the share of the holdout, and whether it is stratified.
+    config: the ``dataset`` section of any source; a Parquet file with ``batch_rows`` is read in batches.
+    split: share of the holdout, and whether it is stratified.
     task: decides how rows are split.
     seed: of the split, and of the samples of a file that is read in batches.
-    expected_version: the content hash that the caller planned with.
+    expected_version: content hash that the caller planned with.
 
     Raises
     ------
-    DataError: the data break a rule, changed since ``expected_version`` was computed, or cannot be split.
+    DataError: the data break a rule, have another hash than expected, or cannot be split.
     """
     if isinstance(config, ParquetDataset) and config.batch_rows is not None:
         return ingest(config, split, task, seed, expected_version)

@@ -1,4 +1,4 @@
-"""The estimator: named by a dotted path, built with checked hyper-parameters, fitted once."""
+"""Build the estimator that a config names, and fit it."""
 
 from __future__ import annotations
 
@@ -23,41 +23,37 @@ from ratchet.model.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
-# A config is data, and data must not name arbitrary code to run: estimators come from these packages only.
+# A config must not name arbitrary code to run, so estimators come from these packages only.
 ALLOWED_PACKAGES = ("sklearn", "ratchet.estimators")
-# Where a package that a config names is implemented, if elsewhere: configs keep their names when modules move.
+# Configs keep their names when modules move.
 _IMPLEMENTED_IN = {"ratchet.estimators": "ratchet.model.estimators"}
 
 
 def build_estimator(config: Train, task: TaskName, seed: int, schema: Schema | None = None) -> BaseEstimator:
-    """An unfitted estimator with its hyper-parameters and seed.
+    """Build an unfitted estimator with its hyper-parameters and seed.
 
     A hyper-parameter may itself be an estimator, written as ``{estimator: dotted.path, params: {…}}``.
 
     Parameters
     ----------
     config: the ``train`` section.
-    task: the kind of estimator that is needed.
-    seed: given to every ``random_state`` that the config leaves open, nested ones too.
-    schema: of the rows that it is going to be fitted on; without it the estimator can be checked, and not be fitted
-        where anomalies or costs are asked for.
+    task: the task that the estimator has to fit.
+    seed: for every ``random_state`` that the config leaves open, also of nested estimators.
+    schema: of the training rows; without it, the estimator can be checked, but not fitted if it needs the positive
+        class or costs.
 
     Raises
     ------
     ConfigError: unknown or not allowed estimator, unknown hyper-parameter, or an estimator for another task.
     """
-    estimator = named_estimator(config)
-    estimator = TASKS[task].fitting(estimator, config.estimator, schema, config.threshold)
-    open_seeds = [
-        name
-        for name, value in estimator.get_params(deep=True).items()
-        if name.rpartition("__")[2] == "random_state" and value is None
-    ]
-    return estimator.set_params(**dict.fromkeys(open_seeds, seed))
+    estimator = TASKS[task].prepare(named_estimator(config), config.estimator, schema, config.threshold)
+    params = estimator.get_params(deep=True)
+    unset = [name for name, value in params.items() if name.rpartition("__")[2] == "random_state" and value is None]
+    return estimator.set_params(**dict.fromkeys(unset, seed))
 
 
 def named_estimator(config: Train) -> BaseEstimator:
-    """The estimator that a config names, just as it names it: without a seed, and in no wrapper of its task.
+    """Build the estimator exactly as the config names it: without a seed and not wrapped for its task.
 
     Raises
     ------
@@ -73,28 +69,29 @@ def fit_model(
     target: npt.NDArray[Any],
     method: Literal["fit", "partial_fit"] = "fit",
 ) -> Pipeline:
-    """Fit the estimator on embedded features and join it with the embedder into the one pipeline that is served.
+    """Fit the estimator on embedded features, and join it with the embedder to one pipeline.
 
     Parameters
     ----------
-    estimator: unfitted, or one that is to be fitted further.
-    embedder: fitted on the same rows, or the one that the estimator was fitted behind.
-    features: the embedder's output, shape (rows, components).
+    estimator: unfitted, or the one to continue with.
+    embedder: the fitted embedder that made the features.
+    features: shape (rows, components).
     target: shape (rows,).
-    method: what to call.
+    method: of the estimator.
 
     Raises
     ------
     TrainingError: the estimator refuses its hyper-parameters or the data.
     """
+    name = type(estimator).__name__
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             getattr(estimator, method)(features, target)
     except (ValueError, TypeError) as error:
-        raise TrainingError(f"{_name(estimator)} could not be fitted: {one_line(error)}") from None
+        raise TrainingError(f"{name} could not be fitted: {one_line(error)}") from None
     for message in dict.fromkeys(one_line(warning.message) for warning in caught):
-        logger.warning("%s: %s", _name(estimator), message)
+        logger.warning("%s: %s", name, message)
     if isinstance(estimator, CostThresholdSearch):
         estimator = estimator.best_estimator_
     return Pipeline([("embed", embedder), ("model", estimator)])
@@ -143,7 +140,3 @@ def _is_estimator(value: Any) -> bool:
         and hasattr(value, "fit")
         and hasattr(value, "predict")
     )
-
-
-def _name(estimator: BaseEstimator) -> str:
-    return type(estimator).__name__

@@ -92,7 +92,7 @@ def test_a_space_that_cannot_be_is_told_in_one_line(space: dict[str, Any], messa
         ),
         (
             {"train.estimator": {"type": "categorical", "choices": [LOGISTIC, "sklearn.linear_model.Ridge"]}},
-            "is no classification estimator",
+            "expected an estimator for the task classification, got",
         ),
     ],
 )

@@ -149,9 +149,21 @@ def test_a_config_can_name_the_wrapper_for_its_own_parameters() -> None:
     ("path", "task", "message"),
     [
         ("sklearn.neighbors.LocalOutlierFactor", "anomaly_detection", "scores no new rows: set train.params.novelty"),
-        ("sklearn.linear_model.Ridge", "anomaly_detection", "is no anomaly_detection estimator"),
-        ("sklearn.ensemble.IsolationForest", "classification", "is no classification estimator"),
-        ("ratchet.estimators.MatrixFactorization", "classification", "is no classification estimator"),
+        (
+            "sklearn.linear_model.Ridge",
+            "anomaly_detection",
+            "expected an estimator for the task anomaly_detection, got",
+        ),
+        (
+            "sklearn.ensemble.IsolationForest",
+            "classification",
+            "expected an estimator for the task classification, got",
+        ),
+        (
+            "ratchet.estimators.MatrixFactorization",
+            "classification",
+            "expected an estimator for the task classification, got",
+        ),
         ("ratchet.estimators.MatrixFactorisation", "recommendation", "did you mean 'MatrixFactorization'"),
         (
             "ratchet.model.training.Any",

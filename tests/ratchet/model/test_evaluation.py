@@ -44,6 +44,11 @@ def test_a_metric_of_probabilities_needs_an_estimator_that_gives_them() -> None:
     assert "log_loss" not in evaluate_model(trained.model, trained.holdout, trained.schema, F1, seed=1).metrics
 
 
+def test_a_metric_of_the_positive_class_needs_two_classes(iris: Trained) -> None:
+    with pytest.raises(ConfigError, match="f1 needs two classes, and there are 3"):
+        evaluate_model(iris.model, iris.holdout, iris.schema, Evaluate(primary_metric="f1"), seed=1)
+
+
 def test_a_metric_that_is_not_defined_on_the_holdout_is_told(iris: Trained) -> None:
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
     with pytest.raises(DataError, match="roc_auc is not defined on this holdout of 10 rows"):

@@ -47,7 +47,7 @@ def test_an_estimator_can_be_a_hyper_parameter() -> None:
         ("sklearn.linear_model.LogisticRegresion", "did you mean 'LogisticRegression'"),
         ("sklearn.linear_model.enet_path", "not an estimator"),
         ("sklearn.preprocessing.StandardScaler", "not an estimator with fit and predict"),
-        ("sklearn.linear_model.Ridge", "is no classification estimator"),
+        ("sklearn.linear_model.Ridge", "expected an estimator for the task classification, got"),
     ],
 )
 def test_a_wrong_estimator_is_told(path: str, message: str) -> None:
@@ -71,7 +71,7 @@ def test_a_missing_hyper_parameter_is_told() -> None:
 
 
 def test_a_classifier_is_no_regressor() -> None:
-    with pytest.raises(ConfigError, match="no regression estimator"):
+    with pytest.raises(ConfigError, match="for the task regression, got"):
         build(LOGISTIC, task="regression")
 
 
