@@ -1,7 +1,7 @@
-"""The transformer in front of the estimator: rows become numbers, in one module for each kind of row.
+"""The embedder, which turns rows into the numbers that the estimator takes; one module for each kind of row.
 
-Each kind is a function ``fit(config, schema, rows, seed)`` that sees the training rows and nothing else. To add one,
-write the module, its config model, and a line in ``_FITTERS``.
+Each kind is a function ``fit(config, schema, rows, seed)`` that sees only training rows. To add one, write the module,
+its config model, and a line in ``_FITTERS``.
 """
 
 from __future__ import annotations
@@ -32,35 +32,33 @@ _FITTERS: dict[str, _Fitter] = {
 
 
 def fit_embedder(config: AnyEmbed, schema: Schema, rows: pd.DataFrame | TrainingBatches, seed: int) -> Pipeline:
-    """Fit the embedder on the training rows, and on nothing else.
+    """Fit the embedder on the training rows only.
 
     Parameters
     ----------
     config: the ``embed`` section.
-    schema: what the feature columns hold.
-    rows: training rows, shape (rows, >= features); batches are for ``kind: tabular`` alone.
+    schema: the feature columns.
+    rows: training rows, shape (rows, >= features); batches only for ``kind: tabular``.
     seed: for a randomised reducer.
 
     Raises
     ------
-    ConfigError: the columns are not those that this kind of embedder takes, or do not allow ``n_components``.
+    ConfigError: this kind of embedder cannot take the columns, or they do not allow ``n_components``.
     """
     fit: _Fitter = batches.fit if isinstance(rows, TrainingBatches) else _FITTERS[config.kind]
     return fit(config, schema, rows, seed)
 
 
 def embed(embedder: Pipeline, rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """The embedded features of some rows: ``PCA_1 … PCA_n``, or ``FEATURE_1 …`` where PCA is not the last step.
+    """Return the embedded features of some rows as float64, shape (rows, components).
+
+    The columns are ``PCA_1 … PCA_n``, or ``FEATURE_1 …`` if PCA is not the last step.
 
     Parameters
     ----------
     embedder: a fitted embedder.
     rows: shape (rows, >= features).
     schema: the features that the embedder was fitted on.
-
-    Returns
-    -------
-    float64 frame, shape (rows, components).
     """
     values: npt.NDArray[np.float64] = np.asarray(embedder.transform(schema.select(rows)), dtype=np.float64)
     prefix = "PCA" if "reduce" in embedder.named_steps else "FEATURE"

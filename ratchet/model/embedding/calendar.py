@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-# How far round its cycle a time is, in [0, 1).
+# The position of a time in its cycle, in [0, 1).
 _CYCLES: dict[str, Callable[[Any], Any]] = {
     "hour": lambda times: (times.hour + times.minute / 60) / 24,
     "weekday": lambda times: times.dayofweek / 7,
@@ -19,7 +19,7 @@ _CYCLES: dict[str, Callable[[Any], Any]] = {
 
 
 class CalendarFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn is not typed
-    """Sine and cosine of each cycle, so that the end of one is beside its beginning; 0 and 0 where a time is missing.
+    """Encode each cycle as sine and cosine, so its end is close to its beginning; a missing time gives 0 and 0.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ class CalendarFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc] #
         self.cycles = cycles
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803 - scikit-learn's names
-        """Learn the columns' names; a calendar is known beforehand."""
+        """Learn the names of the columns."""
         self.feature_names_in_ = np.asarray(pd.DataFrame(X).columns, dtype=object)
         self.n_features_in_ = len(self.feature_names_in_)
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
-        """The cycles of times in ISO 8601.
+        """Encode times in ISO 8601.
 
         Parameters
         ----------
@@ -46,16 +46,16 @@ class CalendarFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc] #
         -------
         shape (rows, columns × cycles × 2), values in [-1, 1].
         """
-        found = []
+        encoded = []
         frame = pd.DataFrame(X)
         for name in frame.columns:
             times = pd.DatetimeIndex(pd.to_datetime(frame[name], format="ISO8601", utc=True, errors="coerce"))
             for cycle in self.cycles:
-                turn = 2 * np.pi * np.asarray(_CYCLES[cycle](times), dtype=np.float64)
-                found += [np.sin(turn), np.cos(turn)]
-        return np.asarray(np.nan_to_num(np.column_stack(found)))
+                angle = 2 * np.pi * np.asarray(_CYCLES[cycle](times), dtype=np.float64)
+                encoded += [np.sin(angle), np.cos(angle)]
+        return np.asarray(np.nan_to_num(np.column_stack(encoded)))
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
-        """Such as ``time_hour_sin`` and ``time_hour_cos``."""
+        """Return names such as ``time_hour_sin`` and ``time_hour_cos``."""
         names = self.feature_names_in_ if input_features is None else input_features
         return np.array([f"{n}_{c}_{side}" for n in names for c in self.cycles for side in ("sin", "cos")], object)

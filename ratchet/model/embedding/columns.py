@@ -1,4 +1,4 @@
-"""What several kinds of embedder do with a column: numbers scaled, categories one-hot, components counted."""
+"""Parts that several embedders share: scaled numbers, one-hot categories, and the checks of columns and components."""
 
 from __future__ import annotations
 
@@ -17,39 +17,31 @@ SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustS
 
 
 def names_of(schema: Schema, kind: str) -> list[str]:
-    """The features of a type, in their order."""
+    """Return the features of a type, in their order."""
     return [field.name for field in schema.features if field.type == kind]
 
 
-def numbers(scaler: Scaler) -> Pipeline:
-    """Impute and scale; gaps are filled whether or not these rows have any, since production may."""
-    steps: list[tuple[str, Any]] = [("impute", SimpleImputer(strategy="median", keep_empty_features=True))]
-    if scaler != "none":
-        steps.append(("scale", SCALERS[scaler]()))
-    return Pipeline(steps)
-
-
 def parts(schema: Schema, scaler: Scaler) -> list[tuple[str, Any, list[str]]]:
-    """The parts of a ColumnTransformer for numbers and categories, without those that have no column."""
+    """Return the parts of a ColumnTransformer for the numbers and the categories that a schema has."""
     one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
     both = [
-        ("number", numbers(scaler), names_of(schema, "number")),
+        ("number", _numbers(scaler), names_of(schema, "number")),
         ("category", one_hot, names_of(schema, "category")),
     ]
     return [part for part in both if part[2]]
 
 
 def encoder_of(schema: Schema, scaler: Scaler) -> Any:
-    """The unfitted encoder of a table of numbers and categories; a time is left out."""
-    return numbers(scaler) if schema.numeric else ColumnTransformer(parts(schema, scaler))
+    """Return the unfitted encoder of a table of numbers and categories; a time is left out."""
+    return _numbers(scaler) if schema.numeric else ColumnTransformer(parts(schema, scaler))
 
 
 def field_of(schema: Schema, name: str, key: str) -> Field:
-    """The feature that a config names.
+    """Return the feature that a config names in ``key``.
 
     Raises
     ------
-    ConfigError: there is none; names the nearest.
+    ConfigError: the schema lacks it; the message has the nearest name.
     """
     found = next((field for field in schema.features if field.name == name), None)
     if found is None:
@@ -58,17 +50,11 @@ def field_of(schema: Schema, name: str, key: str) -> Field:
 
 
 def refuse(schema: Schema, kind: str, types: tuple[str, ...]) -> None:
-    """Refuse columns that a kind of embedder cannot take.
-
-    Parameters
-    ----------
-    schema: what the feature columns hold.
-    kind: the embedder's.
-    types: that it cannot take.
+    """Refuse a schema with features of types that a kind of embedder cannot take.
 
     Raises
     ------
-    ConfigError: names the first such column.
+    ConfigError: the message has the first such feature.
     """
     for field in schema.features:
         if field.type in types:
@@ -79,11 +65,11 @@ def refuse(schema: Schema, kind: str, types: tuple[str, ...]) -> None:
 
 
 def require_components(wanted: int | None, rows: int, width: int, what: str = "encoded features") -> int:
-    """How many components there are to be: as many as wanted, else all that the data allow.
+    """Return the number of components: the configured one, else the largest that the data allow.
 
     Raises
     ------
-    ConfigError: more are wanted than the data allow.
+    ConfigError: more are configured than the data allow.
     """
     most = min(rows, width)
     if wanted is not None and wanted > most:
@@ -91,3 +77,11 @@ def require_components(wanted: int | None, rows: int, width: int, what: str = "e
             f"embed.n_components: got {wanted}, but {width} {what} in {rows} training rows allow at most {most}"
         )
     return wanted or most
+
+
+def _numbers(scaler: Scaler) -> Pipeline:
+    """Impute and scale; the imputer is kept for rows without gaps too, since requests may have some."""
+    steps: list[tuple[str, Any]] = [("impute", SimpleImputer(strategy="median", keep_empty_features=True))]
+    if scaler != "none":
+        steps.append(("scale", SCALERS[scaler]()))
+    return Pipeline(steps)

@@ -1,4 +1,4 @@
-"""Ratings: users and items as codes, which a factorisation has its rows for."""
+"""Embed ratings: users and items as the codes that a matrix factorisation takes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ UNKNOWN = -1
 
 
 def fit(config: RatingsEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
-    """Fit on the training rows: two columns, the code of the user and that of the item.
+    """Fit on the training rows; the output has two columns, the code of the user and that of the item.
 
     Raises
     ------
     ConfigError: there is no such column, or both are the same.
     """
-    for key, name in {"user": config.user, "item": config.item}.items():
+    columns = {"user": config.user, "item": config.item}
+    for key, name in columns.items():
         field_of(schema, name, f"embed.{key}")
     if config.user == config.item:
         raise ConfigError(f"embed.item: {config.item!r} is the user already")
-    codes = [(key, _codes(), [name]) for key, name in {"user": config.user, "item": config.item}.items()]
-    return Pipeline([("encode", ColumnTransformer(codes).fit(schema.select(rows)))])
-
-
-def _codes() -> OrdinalEncoder:
-    return OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNKNOWN, encoded_missing_value=UNKNOWN)
+    code = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=UNKNOWN, encoded_missing_value=UNKNOWN)
+    encoder = ColumnTransformer([(key, code, [name]) for key, name in columns.items()])
+    return Pipeline([("encode", encoder.fit(schema.select(rows)))])

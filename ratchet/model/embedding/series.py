@@ -1,4 +1,4 @@
-"""Rows of a series: lags and other numbers, categories, and where the time is in its cycles."""
+"""Embed rows of a series: lags and other numbers, categories, and the calendar features of the time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ratchet.model.embedding.columns import names_of, parts, refuse
 
 
 def fit(config: SeriesEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
-    """Fit on the training rows; of a time, its cycles are seen and never how late it is.
+    """Fit on the training rows; a time is used for its cycles only, never as a number.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Rows of numbers and categories: impute, scale, one-hot, reduce."""
+"""Embed rows of numbers and categories: impute, scale, one-hot, reduce."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ratchet.model.embedding.columns import encoder_of, names_of, refuse, requir
 
 
 def fit(config: Embed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipeline:
-    """Fit on the training rows; a time orders them and is no feature of its own.
+    """Fit on the training rows; a time orders the rows and is not a feature.
 
     Raises
     ------
-    ConfigError: a column holds texts, none is left beside the time, or ``n_components`` is too large.
+    ConfigError: a column holds texts, the time is the only column, or ``n_components`` is too large.
     """
     refuse(schema, "tabular", ("text",))
     if len(names_of(schema, "time")) == len(schema.features):
@@ -35,5 +35,5 @@ def fit(config: Embed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pipelin
 
 
 def fitted_pca(wanted: int | None, encoded: npt.NDArray[np.float64], seed: int) -> PCA:
-    """PCA of encoded features, shape (rows, width)."""
+    """Return the PCA of encoded features, shape (rows, width)."""
     return PCA(n_components=require_components(wanted, *encoded.shape), random_state=seed).fit(encoded)

@@ -1,4 +1,4 @@
-"""Ratings as what a user and an item have in common: biased matrix factorisation."""
+"""Biased matrix factorisation of ratings."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from sklearn.utils.validation import check_is_fitted
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.intp]
 
-_FIRST_FACTORS = 0.1
+_INITIAL_SCALE = 0.1
 
 
 class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn is not typed
-    """A rating is the mean, what the user adds, what the item adds, and the product of their factors.
+    """Predict a rating as the mean, plus the biases of user and item, plus the product of their factors.
 
-    Y. Koren, R. Bell and C. Volinsky, "Matrix factorization techniques for recommender systems", 2009. Users and items
-    take turns: with one side fixed, each row of the other is a ridge regression of its own, and all of them are solved
-    at once. A user or an item that training did not have falls back to the other's part and the mean.
+    Y. Koren, R. Bell and C. Volinsky, "Matrix factorization techniques for recommender systems", 2009. The fit
+    alternates between users and items: with one side fixed, each row of the other is a ridge regression, and all rows
+    are solved at once. For an unknown user or item, the prediction is the mean and the bias of the other.
 
     Parameters
     ----------
-    n_factors: how many traits users and items have in common, 0 for biases alone.
-    regularization: the squared penalty on factors and biases, in ratings: so many ratings of its own are needed
-        before a user counts for as much as the mean.
-    n_iterations: turns of users and items.
-    random_state: seed of the factors that the first turn begins with.
+    n_factors: number of factors, 0 for biases only.
+    regularization: squared penalty on factors and biases, in units of ratings: a user with this many ratings has half
+        the weight against the mean.
+    n_iterations: number of alternations.
+    random_state: seed of the initial factors.
 
     Attributes
     ----------
-    mean_, low_, high_: of the training ratings; predictions keep to the range.
+    mean_, low_, high_: of the training ratings; predictions stay in this range.
     user_biases_, item_biases_: by code.
     user_factors_, item_factors_: shape (codes, n_factors).
     """
@@ -55,8 +55,8 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
 
         Parameters
         ----------
-        X: the codes of user and item, shape (ratings, 2); -1 is unknown.
-        y: the ratings, shape (ratings,).
+        X: codes of user and item, shape (ratings, 2); -1 is unknown.
+        y: ratings, shape (ratings,).
 
         Raises
         ------
@@ -73,14 +73,13 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
         return self
 
     def predict(self, X: Any) -> Floats:  # noqa: N803
-        """The ratings that are to be expected, shape (rows,)."""
+        """Return the expected ratings, shape (rows,)."""
         check_is_fitted(self)
         codes = _codes(X)
-        (user, knows_user), (item, knows_item) = (
-            _known(codes[:, side], len(biases)) for side, biases in enumerate((self.user_biases_, self.item_biases_))
-        )
-        taste = np.einsum("rf,rf->r", self.user_factors_[user], self.item_factors_[item]) * (knows_user & knows_item)
-        rating = self.mean_ + self.user_biases_[user] * knows_user + self.item_biases_[item] * knows_item + taste
+        user, has_user = _known(codes[:, 0], len(self.user_biases_))
+        item, has_item = _known(codes[:, 1], len(self.item_biases_))
+        product = np.einsum("rf,rf->r", self.user_factors_[user], self.item_factors_[item]) * (has_user & has_item)
+        rating = self.mean_ + self.user_biases_[user] * has_user + self.item_biases_[item] * has_item + product
         return np.asarray(np.clip(rating, self.low_, self.high_))
 
     def _check_parameters(self) -> None:
@@ -91,13 +90,13 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             raise ValueError(f"regularization: got {self.regularization}, expected a number above 0")
 
     def _alternate(self, codes: Codes, residuals: Floats) -> None:
-        """Let users and items take turns on the ratings without their mean."""
+        """Fit users and items alternately to the ratings minus their mean."""
         n_users, n_items = (codes.max(axis=0) + 1).tolist()
         place, shape = (codes[:, 0], codes[:, 1]), (n_users, n_items)
-        # A pair that was rated twice is added up in both.
+        # The sparse matrices add up ratings of the same pair.
         sums, counts = csr_matrix((residuals, place), shape), csr_matrix((np.ones(len(residuals)), place), shape)
         generator = np.random.default_rng(self.random_state)
-        self.item_factors_ = generator.normal(scale=_FIRST_FACTORS, size=(n_items, self.n_factors))
+        self.item_factors_ = generator.normal(scale=_INITIAL_SCALE, size=(n_items, self.n_factors))
         self.item_biases_ = np.zeros(n_items)
         by_item = sums.T.tocsr(), counts.T.tocsr()
         for _ in range(self.n_iterations):
@@ -105,12 +104,12 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
             self.item_factors_, self.item_biases_ = self._solve(*by_item, self.user_factors_, self.user_biases_)
 
     def _solve(self, sums: csr_matrix, counts: csr_matrix, factors: Floats, biases: Floats) -> tuple[Floats, Floats]:
-        """One side's factors and biases, with the other's fixed.
+        """Return factors and biases of one side, with those of the other side fixed.
 
         Parameters
         ----------
         sums, counts: of the ratings of each pair, shape (this side, other side).
-        factors, biases: the other side's.
+        factors, biases: of the other side.
         """
         inputs = np.column_stack([factors, np.ones(len(factors))])
         width = inputs.shape[1]
@@ -129,6 +128,6 @@ def _codes(X: Any) -> Codes:  # noqa: N803
 
 
 def _known(codes: Codes, size: int) -> tuple[Codes, npt.NDArray[np.bool_]]:
-    """Codes that can be looked up, and which of them were known."""
+    """Return codes that are valid indices, and which of them were known."""
     known = (codes >= 0) & (codes < size)
     return np.where(known, codes, 0), known
