@@ -23,7 +23,7 @@ from ratchet.data.schema import MISSING, Field, Schema
 from ratchet.errors import ConfigError, InputError, PackageError, Problem, one_line
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden
 from ratchet.model.package.model_files import load_joblib
-from ratchet.model.package.onnx import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, open_session, taken_by
+from ratchet.model.package.onnx import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, input_names, open_session
 from ratchet.model.package.sealed_package import load_pipeline, verify_files
 from ratchet.model.record_schema import Record, RecordReader
 
@@ -207,7 +207,7 @@ def onnx_engine(content: bytes, schema: Schema, golden: Golden) -> Engine:
     outputs = [output.name for output in session.get_outputs()]
     wanted = outputs[:2] if golden.probabilities is not None else outputs[:1]
     names, labels = schema.feature_names, schema.labels
-    taken = taken_by(session)
+    taken = input_names(session)
     used = [column for column in schema.features if column.name in taken]
 
     def matrix(records: Sequence[Record]) -> dict[str, npt.NDArray[Any]]:

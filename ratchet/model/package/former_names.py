@@ -1,11 +1,11 @@
-"""Module names that model files of earlier releases hold."""
+"""Former names of modules, which the model files of earlier releases refer to."""
 
 from __future__ import annotations
 
 import importlib
 import sys
 
-# A skops file and a pickle both name the module of each class. Release 0.1 had these modules elsewhere.
+# Skops files and pickles name the module of each class; these are the names of release 0.1.
 FORMER_NAMES = {
     "ratchet.embedding.calendar": "ratchet.model.embedding.calendar",
     "ratchet.estimators.cost_threshold": "ratchet.model.estimators.cost_threshold",

@@ -1,7 +1,6 @@
-"""Golden predictions: a few rows and what the model said of them when it was made.
+"""Golden predictions: a few rows and what the model predicted for them when it was packaged.
 
-They travel with the package. A model that is loaded elsewhere, later, or by another version of a library
-must say the same before anybody lets it answer.
+A model that is loaded later, elsewhere, or with other library versions has to reproduce them before it is used.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.data.schema import MISSING, Schema
 from ratchet.errors import PackageError
 
-# Another BLAS or batch size may move the last bits of a sum; more than this is another model.
+# Another BLAS or batch size changes the last bits of a sum; a larger difference is another model.
 TOLERANCE = 1e-9
 ROWS = 8
 
@@ -26,9 +25,9 @@ class Golden(BaseModel):
 
     Attributes
     ----------
-    rows: one mapping of feature to value a row; None is a missing value.
-    predictions: a label or number a row.
-    probabilities: one list a row in the order of the model's classes; None where the model gives none.
+    rows: value by feature for each row; None is a missing value.
+    predictions: a label or a number for each row.
+    probabilities: for each row, in the order of the model's classes; None if the model has none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,41 +37,37 @@ class Golden(BaseModel):
     probabilities: tuple[tuple[float, ...], ...] | None = None
 
     def frame(self, schema: Schema) -> pd.DataFrame:
-        """The inputs as the model takes them, shape (rows, features)."""
+        """Return the inputs as the model takes them, shape (rows, features)."""
         return schema.select(pd.DataFrame([dict(row) for row in self.rows], dtype=object))
 
 
 def record_golden(model: Any, rows: pd.DataFrame, schema: Schema) -> Golden:
-    """Choose rows, evenly spaced over the targets in order, and write down what the model says of them.
+    """Choose rows evenly over the sorted targets, and record the model's predictions for them.
 
     Parameters
     ----------
     model: a fitted pipeline.
     rows: typed rows, features and target.
-    schema: which column is what.
+    schema: of the rows.
     """
     ordered = rows.sort_values(schema.target, kind="stable")
-    chosen = ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, ROWS).astype(int))]
-    features = schema.select(chosen)
-    records = [
+    chosen = schema.select(ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, ROWS).astype(int))])
+    records = tuple(
         {str(name): None if pd.isna(value) or value == MISSING else value for name, value in record.items()}
-        for record in features.to_dict(orient="records")
-    ]
-    # Predict what a reader of the records will predict, so that both see the very same frame.
-    inputs = Golden(rows=tuple(records), predictions=())
-    frame = inputs.frame(schema)
-    return inputs.model_copy(
-        update={
-            "predictions": tuple(model.predict(frame).tolist()),
-            "probabilities": _as_tuples(model.predict_proba(frame)) if hasattr(model, "predict_proba") else None,
-        }
+        for record in chosen.to_dict(orient="records")
     )
+    # Predict from the records, as every later check does.
+    frame = Golden(rows=records, predictions=()).frame(schema)
+    probabilities = None
+    if hasattr(model, "predict_proba"):
+        probabilities = tuple(tuple(row) for row in model.predict_proba(frame).tolist())
+    return Golden(rows=records, predictions=tuple(model.predict(frame).tolist()), probabilities=probabilities)
 
 
 def golden_gap(model: Any, golden: Golden, schema: Schema) -> float:
-    """How far a model is from its golden predictions: the largest difference, infinite where a label differs.
+    """Return the largest difference from the golden predictions, infinite if a label differs.
 
-    Probabilities are compared absolutely, a regression's numbers relatively.
+    Probabilities are compared absolutely, the numbers of a regression relatively.
     """
     frame = golden.frame(schema)
     predicted = np.asarray(model.predict(frame)).tolist()
@@ -87,7 +82,7 @@ def golden_gap(model: Any, golden: Golden, schema: Schema) -> float:
 
 
 def check_golden(model: Any, golden: Golden, schema: Schema) -> None:
-    """Have the model predict its golden rows again.
+    """Check that a model reproduces its golden predictions.
 
     Raises
     ------
@@ -98,7 +93,3 @@ def check_golden(model: Any, golden: Golden, schema: Schema) -> None:
         raise PackageError("golden rows: the model predicts other labels than when it was made")
     if gap > TOLERANCE:
         raise PackageError(f"golden rows: predictions differ by {gap:.2g}, expected at most {TOLERANCE:g}")
-
-
-def _as_tuples(probabilities: Any) -> tuple[tuple[float, ...], ...]:
-    return tuple(tuple(row) for row in probabilities.tolist())

@@ -1,7 +1,7 @@
-"""Counting new rows into the cells of a reference profile: one pass, constant memory, and parts that add up.
+"""Count rows into the bins of a reference profile, in one pass and with constant memory.
 
-What a drift test needs of the new rows are counts and nothing else, so that a window may come in any number of parts,
-from several processes or from a file larger than memory: ``count(a) + count(b)`` equals ``count`` of both together.
+A drift test needs only counts of the new rows, and counts add up: ``count(a) + count(b)`` equals ``count`` of both.
+So a window may come in parts, from several processes or from a file larger than memory.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ import pandas as pd
 if TYPE_CHECKING:
     from ratchet.model.package.profile import FeatureProfile
 
-# Rows at a time: 64 Ki float64 stay in a core's cache while they are compared with one cut after the other.
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+# Rows counted at once: they stay in a core's cache while they are compared with each cut.
 _CHUNK = 2**16
-# From so many cuts on, comparing with each is slower than a grid, and with fewer rows than that, a sort is faster.
+# With more cuts a grid is faster than a comparison with each, and with fewer rows a sort is.
 _MANY_CUTS = 64
 _MANY_ROWS = 2**13
 _GRID = 2**16
-# Names of never-seen categories that are kept for the message.
+# Names of unseen categories that are kept for the message.
 _MOST_NAMES = 5
 
 
 @dataclass(frozen=True)
 class ColumnCounts:
-    """One column of some rows, counted.
+    """Counts of one column.
 
     Attributes
     ----------
-    cells: rows a cell, missing values left out.
+    cells: rows of each cell, without missing values.
     missing: rows without a value.
-    low, high: the smallest and the largest number; infinite the wrong way round where there is none.
-    unseen: categories that the profile does not know, with their rows: the first few by name. All of their rows are
-        in the last cell.
+    low, high: the smallest and the largest number; inf and -inf if there is none.
+    unseen: rows by category that the profile lacks, for the first few names; all such rows are in the last cell.
     """
 
     cells: tuple[int, ...]
@@ -47,7 +49,7 @@ class ColumnCounts:
     unseen: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: ColumnCounts) -> ColumnCounts:
-        # The first few names of both are among the first few of each, so none of their rows is forgotten.
+        # The first names of the sum are among the first names of each part, so their counts are complete.
         names = sorted({*self.unseen, *other.unseen})[:_MOST_NAMES]
         return ColumnCounts(
             cells=tuple(a + b for a, b in zip(self.cells, other.cells, strict=True)),
@@ -60,13 +62,7 @@ class ColumnCounts:
 
 @dataclass(frozen=True)
 class Counts:
-    """Some rows, counted.
-
-    Attributes
-    ----------
-    n_rows: how many.
-    columns: by name, those that the rows have, as the type that the profile has.
-    """
+    """Counts of some rows, by column; columns that the rows lack, or have in another type, are left out."""
 
     n_rows: int
     columns: Mapping[str, ColumnCounts]
@@ -81,9 +77,9 @@ def count(rows: pd.DataFrame, features: Sequence[FeatureProfile], *, points: boo
 
     Parameters
     ----------
-    rows: shape (rows, any columns). Numbers may be of any numeric type, or objects with None for a gap.
+    rows: shape (rows, any columns); numbers of any numeric type, or objects with None for a missing value.
     features: the profiled columns.
-    points: count numbers at and between the profile's points, as K-S needs it, and not into its bins.
+    points: count numbers at and between the profile's points, for K-S, and not into its bins.
     """
     columns = {}
     for feature in features:
@@ -99,7 +95,7 @@ def count(rows: pd.DataFrame, features: Sequence[FeatureProfile], *, points: boo
 
 
 def no_rows(features: Sequence[FeatureProfile], *, points: bool = False) -> Counts:
-    """The counts of no rows at all, to which others are added; ``features`` and ``points`` as for ``count``."""
+    """Return the counts of zero rows, to which others are added; parameters as for ``count``."""
     columns = {
         f.name: ColumnCounts((0,) * (len(_cuts(f, points)) + 1 if f.ordered else len(f.categories) + 1), 0)
         for f in features
@@ -107,15 +103,15 @@ def no_rows(features: Sequence[FeatureProfile], *, points: bool = False) -> Coun
     return Counts(0, columns)
 
 
-def count_numbers(values: npt.NDArray[np.float64], cuts: npt.NDArray[np.float64]) -> ColumnCounts:
-    """Count numbers into the cells that the cuts make, each half-open to the right, the outer two unbounded.
+def count_numbers(values: Floats, cuts: Floats) -> ColumnCounts:
+    """Count numbers into the cells between the cuts, each half-open to the right, the outer two unbounded.
 
     Parameters
     ----------
     values: shape (rows,); NaN is missing.
     cuts: ascending, shape (cells - 1,).
     """
-    below: npt.NDArray[np.int64] = np.zeros(len(cuts), dtype=np.int64)
+    below: Integers = np.zeros(len(cuts), dtype=np.int64)
     low, high, present = np.inf, -np.inf, 0
     for start in range(0, len(values), _CHUNK):
         chunk = np.ascontiguousarray(values[start : start + _CHUNK])
@@ -130,9 +126,9 @@ def count_numbers(values: npt.NDArray[np.float64], cuts: npt.NDArray[np.float64]
 
 
 def count_categories(values: pd.Series[Any], categories: Sequence[str]) -> ColumnCounts:
-    """Count categories by their text, all that are not known in one more cell.
+    """Count categories by their text, with one more cell for unknown ones.
 
-    The empty text is a missing value, as it is to the embedder, unless it is a known category.
+    The empty text is a missing value, as for the embedder, unless it is a known category.
     """
     known = {category: i for i, category in enumerate(categories)}
     cells, unseen = [0] * (len(known) + 1), dict[str, int]()
@@ -146,21 +142,21 @@ def count_categories(values: pd.Series[Any], categories: Sequence[str]) -> Colum
     return ColumnCounts(tuple(cells), len(values) - sum(cells), unseen={name: unseen[name] for name in names})
 
 
-def count_words(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
-    """The number of words of each text, shape (rows,); NaN where it is missing or empty."""
+def count_words(values: pd.Series[Any]) -> Floats:
+    """Return the number of words of each text, shape (rows,); NaN for a missing or empty one."""
     there = values.notna() & (values != "")
     words = [len(str(value).split()) for value in values]
     return np.where(there, np.array(words, dtype=np.float64), np.nan)
 
 
-def point_cuts(points: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Cuts that make a cell of each point and of what lies between two, shape (2 * points,)."""
+def point_cuts(points: Sequence[float]) -> Floats:
+    """Return cuts that give each point and each range between two points a cell, shape (2 * points,)."""
     at = np.asarray(points, dtype=np.float64)
     return np.stack([at, np.nextafter(at, np.inf)], axis=1).ravel()
 
 
-def as_numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64] | None:
-    """A column as float64 with NaN for a gap; None where it holds something else than numbers."""
+def as_numbers(values: pd.Series[Any]) -> Floats | None:
+    """Return a column as float64 with NaN for a missing value; None if it holds anything but numbers."""
     if not _is_number(values):
         numbers = pd.to_numeric(values, errors="coerce")
         if (numbers.isna() & values.notna()).any():
@@ -173,16 +169,16 @@ def _is_number(values: pd.Series[Any]) -> bool:
     return pd.api.types.is_numeric_dtype(values)
 
 
-def _rounded(values: npt.NDArray[np.float64], feature: FeatureProfile) -> npt.NDArray[np.float64]:
+def _rounded(values: Floats, feature: FeatureProfile) -> Floats:
     return np.rint(values / feature.resolution) * feature.resolution if feature.resolution else values
 
 
-def _cuts(feature: FeatureProfile, points: bool) -> npt.NDArray[np.float64]:
+def _cuts(feature: FeatureProfile, points: bool) -> Floats:
     return point_cuts(feature.points) if points and feature.points else np.array(feature.edges, dtype=np.float64)
 
 
-def _below(present: npt.NDArray[np.float64], cuts: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """How many values lie below each cut."""
+def _below(present: Floats, cuts: Floats) -> Integers:
+    """Count the values below each cut."""
     if len(cuts) < _MANY_CUTS:
         return np.array([np.count_nonzero(present < cut) for cut in cuts], dtype=np.int64)
     with np.errstate(over="ignore"):
@@ -192,25 +188,23 @@ def _below(present: npt.NDArray[np.float64], cuts: npt.NDArray[np.float64]) -> n
     return _below_on_grid(present, cuts, scale)
 
 
-def _below_on_grid(
-    present: npt.NDArray[np.float64], cuts: npt.NDArray[np.float64], scale: float
-) -> npt.NDArray[np.int64]:
-    """As ``_below``, by placing cuts and values on one even grid.
+def _below_on_grid(present: Floats, cuts: Floats, scale: float) -> Integers:
+    """Count the values below each cut by placing both on an even grid.
 
-    Placing keeps the order, so that a value in another square than a cut needs no comparison. What shares its square
-    with a cut, a few in a hundred, is sorted.
+    A value in another grid cell than a cut needs no comparison, since placing keeps the order. The few per cent that
+    share a cell with a cut are sorted.
     """
 
-    def place(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-        square: npt.NDArray[np.intp] = np.clip((values - cuts[0]) * scale, -1, _GRID).astype(np.intp)
-        return square + 1
+    def place(values: Floats) -> npt.NDArray[np.intp]:
+        position: npt.NDArray[np.intp] = np.clip((values - cuts[0]) * scale, -1, _GRID).astype(np.intp)
+        return position + 1
 
     with np.errstate(over="ignore"):
-        squares, at = place(present), place(cuts)
+        positions, at = place(present), place(cuts)
     shared = np.zeros(_GRID + 2, dtype=bool)
     shared[at] = True
-    rows = np.bincount(squares, minlength=_GRID + 2)
+    rows = np.bincount(positions, minlength=_GRID + 2)
     rows[shared] = 0
-    close = np.sort(present[shared[squares]])
-    before: npt.NDArray[np.int64] = np.cumsum(rows)[at]
+    close = np.sort(present[shared[positions]])
+    before: Integers = np.cumsum(rows)[at]
     return before + np.searchsorted(close, cuts)

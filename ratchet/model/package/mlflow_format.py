@@ -11,14 +11,14 @@ from ratchet.model.package.trusted_types import TRUSTED_TYPES
 
 
 def save_mlflow_model(folder: Path, model: Any, features: pd.DataFrame, requirements: list[str]) -> None:
-    """Write a pipeline in MLflow's format, with signature, input example and explicit requirements.
+    """Write a pipeline with signature, input example and explicit requirements.
 
     Parameters
     ----------
-    folder: where to; must not exist or be empty.
+    folder: has to be empty, or not to exist.
     model: a fitted pipeline.
-    features: rows that show the signature, shape (rows, features).
-    requirements: exact pip requirements; inferring them would cost ten seconds and guess.
+    features: rows that define the signature, shape (rows, features).
+    requirements: exact pip requirements; MLflow would take ten seconds to infer them, and guess.
     """
     import mlflow.sklearn
     from mlflow.models import infer_signature

@@ -8,18 +8,18 @@ from pydantic import BaseModel, ConfigDict
 
 
 class FeatureProfile(BaseModel):
-    """One column's histogram.
+    """Histogram of one column.
 
     Attributes
     ----------
-    type: a text is profiled by its number of words; a time is not profiled at all, since it never comes again.
-    edges: for a number, the inner bin edges, ascending; bins are half-open to the right, the outer two unbounded.
-    categories: for a category, the known values; one more bin counts all others.
-    counts: rows a bin, missing values left out.
+    type: a text is profiled by its number of words; a time has no profile.
+    edges: of a number, the inner bin edges, ascending; bins are half-open to the right, the outer two unbounded.
+    categories: of a category, the known values; one more bin counts all others.
+    counts: rows of each bin, without missing values.
     missing: rows without a value.
-    points: for a number, its distinct values, or so many evenly spaced quantiles where it has more of them.
+    points: of a number, its distinct values, or evenly spaced quantiles if it has too many.
     point_counts: rows below the first point, at it, between it and the next, …; shape (2 * points + 1,).
-    resolution: for a computed number, the step to which it is rounded before it is counted; 0 does not round.
+    resolution: of a computed number, the step to which it is rounded before counting; 0 does not round.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,18 +38,18 @@ class FeatureProfile(BaseModel):
 
     @property
     def ordered(self) -> bool:
-        """Whether its bins are of numbers, which have neighbours."""
+        """Whether the bins are ranges of numbers."""
         return self.type != "category"
 
 
 class Profile(BaseModel):
-    """A set of rows, and what a model makes of them.
+    """Profile of some rows, and of a model's output for them.
 
     Attributes
     ----------
     features: the inputs.
-    embedded: the columns of the embedder's output; empty in packages that were made before it was profiled.
-    predictions: the predicted label or number, as one column; empty in such packages too.
+    embedded: the columns of the embedder's output; empty in old packages.
+    predictions: the predicted label or number, as one column; empty in old packages.
     """
 
     model_config = ConfigDict(frozen=True)

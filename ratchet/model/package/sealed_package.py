@@ -1,15 +1,13 @@
-"""The package: one pipeline and all that has to travel with it, sealed by a digest.
+"""The package: a pipeline and its accompanying files, sealed by a digest.
 
-A package is a folder that MLflow can load (``MLmodel``, ``model.skops``) with our own files beside it:
-``schema.json``, ``profile.json``, ``sample.json``, ``golden.json``, ``training_rows.npy``, where it can be had
-``model.onnx``, and ``manifest.json``, which names the SHA-256 of every other file. The manifest's own SHA-256 is the
-digest.
+A package is a folder that MLflow can load (``MLmodel``, ``model.skops``), with ``schema.json``, ``profile.json``,
+``sample.json``, ``golden.json``, ``training_rows.npy``, ``model.onnx`` if the export succeeded, and ``manifest.json``,
+which has the SHA-256 of every other file. The SHA-256 of the manifest is the digest.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -36,13 +34,13 @@ if TYPE_CHECKING:
 
 MANIFEST = "manifest.json"
 _TRUST_LIST = "ratchet/model/package/trusted_types.py"
-# Training rows that travel with the model, for the domain classifier of drift.
+# Training rows in the package, for the domain classifier of drift.
 SAMPLE_ROWS = 500
-REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
+_REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 
 
 class Manifest(BaseModel):
-    """The seal: every file with its SHA-256, and what became of the ONNX export."""
+    """SHA-256 of every file by name, and the result of the ONNX export."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -56,11 +54,11 @@ class Package:
 
     Attributes
     ----------
-    model: the pipeline, embedder and estimator in one.
-    training_rows: hashes of the rows the model was fitted on, sorted, shape (rows,).
     path: the folder it was loaded from, which may be temporary.
+    model: embedder and estimator in one pipeline.
+    training_rows: hashes of the rows that the model was fitted on, sorted, shape (rows,).
     onnx: the bytes of the verified export, or None.
-    sample: some training rows, features alone; None in packages that were made before there was one.
+    sample: the features of some training rows; None in old packages.
     """
 
     path: Path
@@ -81,19 +79,15 @@ def write_package(
     schema: Schema,
     seen_before: npt.NDArray[np.uint64] | None = None,
 ) -> tuple[str, Manifest]:
-    """Write a package into an empty folder.
+    """Write a package, and return its digest and manifest.
 
     Parameters
     ----------
-    folder: does not exist yet, or is empty.
+    folder: has to be empty, or not to exist.
     model: a fitted pipeline.
     rows: the typed rows it was fitted on, features and target.
-    schema: which column is what.
-    seen_before: hashes of rows that an earlier version was fitted on, which this one went on from.
-
-    Returns
-    -------
-    The digest and the manifest.
+    schema: of the rows.
+    seen_before: hashes of further training rows, of a base version or of batches.
 
     Raises
     ------
@@ -119,16 +113,16 @@ def write_package(
 
 
 def load_package(folder: Path, digest: str) -> Package:
-    """Load a package after checking every file, with this repository's own trust list.
+    """Load a package after every file was verified, with this repository's own trust list.
 
     Parameters
     ----------
-    folder: a package.
-    digest: what was recorded when the version was registered.
+    folder: of the package.
+    digest: as recorded at registration.
 
     Raises
     ------
-    PackageError: a file is missing or not what it was, or holds a type that is not trusted.
+    PackageError: a file is missing, differs, or holds a type that is not trusted.
     """
     manifest = verify_files(folder, digest)
     schema = Schema.model_validate_json((folder / "schema.json").read_text())
@@ -146,7 +140,7 @@ def load_package(folder: Path, digest: str) -> Package:
 
 
 def verify_package(package: Package) -> None:
-    """Have a loaded package reproduce its golden predictions.
+    """Check that a loaded package reproduces its golden predictions.
 
     Raises
     ------
@@ -162,7 +156,13 @@ def load_pipeline(folder: Path) -> Pipeline:
     ------
     PackageError: it holds a type that is not trusted.
     """
-    return _load_skops(folder / "model.skops")
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    path = folder / "model.skops"
+    try:
+        return load_skops(path.read_bytes())
+    except UntrustedTypesFoundException as error:
+        raise PackageError(f"{path}: {one_line(error)}; see {_TRUST_LIST}") from None
 
 
 def verify_files(folder: Path, digest: str) -> Manifest:
@@ -170,7 +170,7 @@ def verify_files(folder: Path, digest: str) -> Manifest:
 
     Raises
     ------
-    PackageError: names the first file that is missing or differs.
+    PackageError: a file is missing or differs; the message has the first one.
     """
     seal = folder / MANIFEST
     if not seal.is_file():
@@ -187,9 +187,9 @@ def verify_files(folder: Path, digest: str) -> Manifest:
     return manifest
 
 
-def requirements(names: Sequence[str] = REQUIREMENTS) -> list[str]:
-    """Exact pip requirements of what a package needs to be loaded."""
-    return [f"{name}=={metadata.version(name)}" for name in names]
+def requirements() -> list[str]:
+    """Return the exact pip requirements for loading a package."""
+    return [f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS]
 
 
 def _refuse_untrusted(model: Any) -> None:
@@ -203,21 +203,12 @@ def _refuse_untrusted(model: Any) -> None:
         )
 
 
-def _load_skops(path: Path) -> Pipeline:
-    from skops.io.exceptions import UntrustedTypesFoundException
-
-    try:
-        return load_skops(path.read_bytes())
-    except UntrustedTypesFoundException as error:
-        raise PackageError(f"{path}: {one_line(error)}; see {_TRUST_LIST}") from None
-
-
 def _write_json(path: Path, value: BaseModel) -> None:
     path.write_text(json.dumps(value.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
 
 
 def _write_sample(path: Path, features: pd.DataFrame) -> None:
-    """A column a line, so that a person can read it and the file stays small."""
+    """Write one column on each line, which keeps the file small and readable."""
     sample = features.iloc[sample_rows(len(features), SAMPLE_ROWS)]
     columns = {name: [None if pd.isna(value) else value for value in sample[name].tolist()] for name in sample}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(values)}" for name, values in columns.items())

@@ -1,8 +1,7 @@
-"""The types that a model file may hold, and loading with them.
+"""The types that a model file may hold beyond skops's own list.
 
-skops asks the caller which types to trust beyond its own list. The list is defined here and is never read from the
-file, or a file could vouch for itself. A type belongs on the list if building one from untrusted state can run no
-code: compiled scikit-learn internals, and plain containers of fitted numbers.
+The list is defined here and never read from the file, so a file cannot vouch for itself. A type belongs on the list if
+creating it from untrusted state can run no code: compiled scikit-learn internals, and containers of fitted numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import Any
 
 from ratchet.model.package.former_names import FORMER_NAMES, register_former_names
 
-# Ratchet's own types: scikit-learn's BaseEstimator sets their state attribute by attribute.
+# Ratchet's own types, whose state is set attribute by attribute.
 _OWN_TYPES = (
     "ratchet.model.embedding.calendar.CalendarFeatures",
     "ratchet.model.estimators.cost_threshold.CostThresholdClassifier",
@@ -51,11 +50,11 @@ TRUSTED_TYPES: tuple[str, ...] = (
 
 
 def load_skops(content: bytes) -> Any:
-    """Load a skops file with the trust list.
+    """Load a skops file.
 
     Raises
     ------
-    skops.io.exceptions.UntrustedTypesFoundException: the file holds a type that the list does not name.
+    skops.io.exceptions.UntrustedTypesFoundException: the file holds a type that the list lacks.
     """
     import skops.io
 

@@ -13,10 +13,15 @@ from sklearn.preprocessing import FunctionTransformer
 from ratchet.data import row_hashes
 from ratchet.data.fingerprint import file_sha256
 from ratchet.errors import PackageError
-from ratchet.model.package import sealed_package
 from ratchet.model.package.golden_predictions import Golden, check_golden, record_golden
-from ratchet.model.package.onnx import check_parity, export_onnx, open_session, run_onnx
-from ratchet.model.package.sealed_package import load_package, requirements, verify_package, write_package
+from ratchet.model.package.onnx import check_parity, export_onnx, onnx_inputs, open_session
+from ratchet.model.package.sealed_package import (
+    load_package,
+    load_pipeline,
+    requirements,
+    verify_package,
+    write_package,
+)
 from tests.fitted import Trained, baseline
 
 
@@ -94,7 +99,7 @@ def test_a_type_off_the_trust_list_is_refused_when_it_is_written(tmp_path: Path,
 def test_a_type_off_the_trust_list_is_refused_when_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "model.skops").write_bytes(skops.io.dumps(FunctionTransformer(shutil.rmtree)))
     with pytest.raises(PackageError, match=r"model.skops: Untrusted types found.*/trusted_types.py"):
-        sealed_package._load_skops(tmp_path / "model.skops")
+        load_pipeline(tmp_path)
 
 
 ESTIMATORS = {
@@ -112,8 +117,13 @@ ESTIMATORS = {
 
 @pytest.mark.parametrize("path", ESTIMATORS)
 def test_the_usual_estimators_can_be_packaged(path: str, tmp_path: Path) -> None:
-    params = "{n_estimators: 5}" if path.endswith(("ForestClassifier", "t.GradientBoostingClassifier")) else "{}"
-    trained = baseline(f"train={{estimator: {path}, params: {params}}}")
+    few = {
+        "RandomForest": "n_estimators: 5",
+        "GradientBoosting": "n_estimators: 5",
+        "HistGradientBoosting": "max_iter: 5",
+    }
+    params = few.get(path.rpartition(".")[2].removesuffix("Classifier"), "")
+    trained = baseline(f"train={{estimator: {path}, params: {{{params}}}}}")
     digest, manifest = write_package(tmp_path / "p", trained.model, trained.train, trained.schema)
     verify_package(load_package(tmp_path / "p", digest))
     assert manifest.onnx.exported == ESTIMATORS[path], manifest.onnx.reason
@@ -126,7 +136,8 @@ def test_onnx_says_what_scikit_learn_says(name: str, request: pytest.FixtureRequ
     assert content is not None
     assert report.max_difference is not None
     features = trained.schema.select(trained.holdout)
-    first = run_onnx(open_session(content), features, trained.schema)[0]
+    session = open_session(content)
+    first = session.run(None, onnx_inputs(session, features, trained.schema))[0]
     expected = trained.model.predict(features)
     if name != "diabetes":
         assert first.tolist() == expected.tolist()
