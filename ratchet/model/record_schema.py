@@ -1,13 +1,13 @@
-"""Records as clients send them: read from JSON, checked against what the model takes, refused with the field's name.
+"""Read records from JSON as a schema defines them, and refuse others with the name of the field.
 
-The types come from the package's schema, so that every model has a documented body of its own. A value beyond what
-was seen in training is accepted, since that is what drift looks like; one that breaks a rule of the config is not.
+The types come from the package's schema. A value outside the range seen in training is accepted, since that is drift;
+one that breaks a rule of the config is refused.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -23,45 +23,48 @@ from ratchet.errors import InputError, Problem
 Value = float | str | None
 Record = dict[str, Value]
 
-# The largest number that single precision has: beyond it, ONNX would compute with infinity.
+# The largest number of single precision: ONNX would compute with infinity beyond it.
 LARGEST = float(np.finfo(np.float32).max)
-# The longest text, in characters: some ten pages.
+# Characters of a text: about ten pages.
 LONGEST_TEXT = 20_000
-_SOME_TIME = "2026-01-31T18:00:00"
+_LONGEST_TIME = 40
+# PostgreSQL cannot store the character NUL.
+_WITHOUT_NUL = r"^[^\x00]*$"
+_EXAMPLE_TIME = "2026-01-31T18:00:00"
 _MOST_PROBLEMS = 20
+_MOST_CATEGORIES = 20
 _LONGEST_PATH = 100
 
 
 class RecordReader:
-    """Reads one record, or many, for one schema.
+    """Read single records or batches of one schema.
 
     Parameters
     ----------
-    schema: the features that a record has to name.
-    most_rows: how many records a batch may hold.
+    schema: the features of a record.
+    most_rows: the largest batch.
     """
 
     def __init__(self, schema: Schema, most_rows: int = 10_000) -> None:
         self._fields = schema.features
-        record = _record_type(schema)
+        record = _closed("Record", {field.name: _annotation(field) for field in schema.features})
         self._one: TypeAdapter[Record] = TypeAdapter(record)
         rows = Annotated[list[record], Constraint(min_length=1, max_length=most_rows)]  # type: ignore[valid-type]
-        batch = _closed("Records", {"rows": rows})
-        self._many: TypeAdapter[dict[str, list[Record]]] = TypeAdapter(batch)
+        self._many: TypeAdapter[dict[str, list[Record]]] = TypeAdapter(_closed("Records", {"rows": rows}))
         self._most_rows = most_rows
         self._names = frozenset(schema.feature_names)
-        self._texts = not schema.numeric
+        self._has_texts = not schema.numeric
 
     def read(self, body: bytes) -> Record:
-        """One record from its JSON.
+        """Read a record from its JSON.
 
         Returns
         -------
-        The values by feature, in the model's order; a missing one is None, or is left out.
+        Value by feature, in the model's order; a missing value is None or absent.
 
         Raises
         ------
-        InputError: names each field that is wrong.
+        InputError: has each invalid field.
         """
         try:
             record = self._one.validate_json(body)
@@ -71,11 +74,11 @@ class RecordReader:
         return record
 
     def read_many(self, body: bytes) -> list[Record]:
-        """Records from the JSON ``{"rows": [record, …]}``.
+        """Read records from the JSON ``{"rows": [record, …]}``.
 
         Raises
         ------
-        InputError: names the record and the field of each value that is wrong.
+        InputError: has the row and the field of each invalid value.
         """
         try:
             rows = self._many.validate_json(body)["rows"]
@@ -85,11 +88,11 @@ class RecordReader:
         return rows
 
     def json_schema(self) -> dict[str, Any]:
-        """JSON Schema of one record, with an example that works when pasted."""
+        """Return the JSON Schema of a record, with a valid example."""
         return self._one.json_schema() | {"example": self.example()}
 
     def batch_schema(self) -> dict[str, Any]:
-        """JSON Schema of a batch."""
+        """Return the JSON Schema of a batch, with a valid example."""
         rows = {"type": "array", "minItems": 1, "maxItems": self._most_rows, "items": self._one.json_schema()}
         return {
             "type": "object",
@@ -101,36 +104,45 @@ class RecordReader:
         }
 
     def example(self) -> Record:
-        """A record from the middle of what was seen in training."""
+        """Return a record with typical values of the training rows."""
         return {field.name: _typical(field) for field in self._fields}
 
     def _check_keys(self, body: bytes, rows: Sequence[Record], *, batch: bool) -> None:
-        """Refuse equal keys; the quotes tell, since the parser keeps the last of them and says nothing."""
+        """Refuse equal keys, of which the parser keeps the last; counting quotes finds them without a second parse."""
         keys = sum(map(len, rows))
-        texts = sum(isinstance(value, str) for row in rows for value in row.values()) if self._texts else 0
+        texts = sum(isinstance(value, str) for row in rows for value in row.values()) if self._has_texts else 0
         if body.count(b'"') != 2 * (batch + keys + texts) or b"\\" in body:
             _refuse_duplicates(body, self._names if batch else frozenset())
 
 
-def _record_type(schema: Schema) -> Any:
-    fields = {field.name: _annotation(field) for field in schema.features}
-    return _closed("Record", fields)
+def canonical_time(text: str) -> str:
+    """Return a time as training rows have it: in UTC and without its zone, such as ``2026-01-31T18:00:00``.
+
+    Raises
+    ------
+    PydanticCustomError: the text is not a time in ISO 8601.
+    """
+    try:
+        time = datetime.fromisoformat(text)
+        if time.tzinfo is not None:
+            time = time.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        raise PydanticCustomError(
+            "time", "Input should be a time in ISO 8601, such as {example}", {"example": _EXAMPLE_TIME}
+        ) from None
+    return time.isoformat()
 
 
 def _closed(name: str, fields: dict[str, Any]) -> Any:
-    """The type of an object with these fields and no other."""
+    """Return the type of an object with these fields and no others."""
     kind: Any = TypedDict(name, fields)  # type: ignore[misc]
     kind.__pydantic_config__ = ConfigDict(extra="forbid", strict=True)
     return kind
 
 
 def _annotation(field: Field) -> Any:
-    kind = _KINDS[field.type](field)
-    return NotRequired[kind | None] if _optional(field) else kind
-
-
-def _optional(field: Field) -> bool:
-    return field.nullable and field.rule.nullable
+    kind = _number(field) if field.type == "number" else _text(field)
+    return NotRequired[kind | None] if field.nullable and field.rule.nullable else kind
 
 
 def _number(field: Field) -> Any:
@@ -148,75 +160,46 @@ def _number(field: Field) -> Any:
     ]
 
 
-def _category(field: Field) -> Any:
-    known = field.categories or ()
-    seen = f"seen in training: {', '.join(known[:20])}{', …' if len(known) > 20 else ''}" if known else None
-    if field.rule.categories is not None:
-        return Annotated[Literal[field.rule.categories], Constraint(description=seen, examples=[_typical(field)])]
-    # PostgreSQL cannot keep the character NUL.
-    return Annotated[str, Constraint(pattern=r"^[^\x00]*$", description=seen, examples=[_typical(field)])]
-
-
 def _text(field: Field) -> Any:
-    seen = "words to read"
-    return Annotated[
-        str,
-        Constraint(pattern=r"^[^\x00]*$", max_length=LONGEST_TEXT, description=seen, examples=[_typical(field)]),
-    ]
-
-
-def _time(field: Field) -> Any:
-    seen = "a time in ISO 8601; without a zone it is UTC"
-    shown: dict[str, Any] = {"format": "date-time"}
-    return Annotated[
-        str,
-        AfterValidator(canonical_time),
-        Constraint(max_length=40, description=seen, examples=[_typical(field)], json_schema_extra=shown),
-    ]
-
-
-_KINDS: dict[str, Callable[[Field], Any]] = {"number": _number, "category": _category, "text": _text, "time": _time}
-
-
-def canonical_time(text: str) -> str:
-    """A time as training has it: in UTC, without its zone, such as ``2026-01-31T18:00:00``.
-
-    Raises
-    ------
-    PydanticCustomError: it is no time in ISO 8601.
-    """
-    try:
-        time = datetime.fromisoformat(text)
-        if time.tzinfo is not None:
-            time = time.astimezone(UTC).replace(tzinfo=None)
-    except (ValueError, OverflowError):
-        raise PydanticCustomError(
-            "time", "Input should be a time in ISO 8601, such as {example}", {"example": _SOME_TIME}
-        ) from None
-    return time.isoformat()
+    examples = [_typical(field)]
+    if field.type == "text":
+        limits = Constraint(pattern=_WITHOUT_NUL, max_length=LONGEST_TEXT, description="a free text", examples=examples)
+        return Annotated[str, limits]
+    if field.type == "time":
+        limits = Constraint(
+            max_length=_LONGEST_TIME,
+            description="a time in ISO 8601; without a zone it is UTC",
+            examples=examples,
+            json_schema_extra={"format": "date-time"},
+        )
+        return Annotated[str, AfterValidator(canonical_time), limits]
+    known = field.categories or ()
+    more = ", …" if len(known) > _MOST_CATEGORIES else ""
+    seen = f"seen in training: {', '.join(known[:_MOST_CATEGORIES])}{more}" if known else None
+    if field.rule.categories is not None:
+        return Annotated[Literal[field.rule.categories], Constraint(description=seen, examples=examples)]
+    return Annotated[str, Constraint(pattern=_WITHOUT_NUL, description=seen, examples=examples)]
 
 
 def _typical(field: Field) -> float | str:
-    """A value that stands for a column in an example."""
     if field.type in ("text", "time"):
-        return _SOME_TIME if field.type == "time" else "some words to read"
+        return _EXAMPLE_TIME if field.type == "time" else "an example text"
     if field.type == "category":
         return (field.rule.categories or field.categories or ("",))[0]
     if field.minimum is None or field.maximum is None:
         return 0.0
     middle = (field.minimum + field.maximum) / 2
-    return float(f"{middle:.3g}") if field.minimum <= float(f"{middle:.3g}") <= field.maximum else middle
+    rounded = float(f"{middle:.3g}")
+    return rounded if field.minimum <= rounded <= field.maximum else middle
 
 
 def _refusal(error: ValidationError) -> InputError:
-    problems = [
-        Problem(_path(item["loc"]), item["msg"]) for item in error.errors(include_url=False, include_input=False)
-    ]
-    return InputError(problems[:_MOST_PROBLEMS])
+    problems = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
+    return InputError([Problem(_path(item["loc"]), item["msg"]) for item in problems])
 
 
 def _path(location: Sequence[Any]) -> str:
-    """Where a problem is, such as ``petal_width`` or ``rows[3].petal_width``."""
+    """Return the place of a problem, such as ``petal_width`` or ``rows[3].petal_width``."""
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
@@ -224,24 +207,25 @@ def _path(location: Sequence[Any]) -> str:
 
 
 def _refuse_duplicates(body: bytes, fields: frozenset[str]) -> None:
-    """Refuse JSON with two equal keys in one object, of which a parser would silently take one.
+    """Refuse JSON with two equal keys in one object.
 
     Parameters
     ----------
     body: valid JSON.
-    fields: of the records of a batch, by which their rows are counted; empty for a single record.
+    fields: of the records of a batch, by which its rows are counted; empty for a single record.
     """
     row = 0
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         nonlocal row
         found = dict(pairs)
+        is_row = not fields.isdisjoint(found)
         if len(found) < len(pairs):
-            seen: set[str] = set()
-            twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-            place = (f"rows[{row}].{twice}" if not fields.isdisjoint(found) else twice)[:_LONGEST_PATH]
-            raise InputError([Problem(place, "is given more than once")])
-        row += not fields.isdisjoint(found)
+            names = [name for name, _ in pairs]
+            twice = next(name for place, name in enumerate(names) if name in names[:place])
+            place = f"rows[{row}].{twice}" if is_row else twice
+            raise InputError([Problem(place[:_LONGEST_PATH], "is given more than once")])
+        row += is_row
         return found
 
     json.loads(body, object_pairs_hook=unique)
