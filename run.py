@@ -98,9 +98,9 @@ def main() -> None:
         sys.exit(2)
     finally:
         if "zenml" in sys.modules:
-            from pipelines.startup import leave_quickly
+            from pipelines.startup import exit_quickly
 
-            leave_quickly()
+            exit_quickly()
 
 
 if __name__ == "__main__":

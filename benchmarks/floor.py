@@ -11,7 +11,7 @@ import sys
 from contextlib import nullcontext
 
 from pipelines.stack import ensure_stack, use_embedded_store
-from pipelines.startup import leave_quickly, one_scan_of_installed_packages, spare_the_collector
+from pipelines.startup import cached_package_scan, collect_garbage_rarely, exit_quickly
 from ratchet.settings import load_settings
 
 STEPS = 6
@@ -20,7 +20,7 @@ SETTINGS = load_settings()
 EMBEDDED = use_embedded_store(SETTINGS)
 
 if AS_PRODUCT:
-    spare_the_collector()
+    collect_garbage_rarely()
 
 import mlflow  # noqa: E402, F401
 import sklearn  # noqa: E402, F401
@@ -41,13 +41,13 @@ def floor() -> None:
 
 def main() -> None:
     """Run the floor, plainly or with the product's measures."""
-    with one_scan_of_installed_packages() if AS_PRODUCT else nullcontext():
+    with cached_package_scan() if AS_PRODUCT else nullcontext():
         ensure_stack(SETTINGS, embedded=EMBEDDED)
         run = floor()
     if run is None or run.status.value != "completed":
         sys.exit("the floor's run was not completed")
     if AS_PRODUCT:
-        leave_quickly()
+        exit_quickly()
 
 
 if __name__ == "__main__":

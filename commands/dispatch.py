@@ -35,12 +35,12 @@ def run_config(config: str, overrides: Sequence[str], **asked: Any) -> None:
     ConfigError
         Where the config is wrong, or an option does not fit its kind.
     """
-    from pipelines.startup import spare_the_collector
+    from pipelines.startup import collect_garbage_rarely
     from ratchet.config.files import find_config, load_config
     from ratchet.errors import ConfigError
     from ratchet.settings import load_settings, quiet_environment
 
-    spare_the_collector()
+    collect_garbage_rarely()
     quiet_environment()
     request = Request(load_settings(), find_config(config, ROOT), **asked)
     loaded = load_config(request.path, overrides)

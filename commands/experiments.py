@@ -24,14 +24,14 @@ def compare(
     """Put the newest run of each config side by side: parameters, metric, costs, and what the gate said."""
     from commands.console.comparison import print_comparison, print_places
     from commands.console.runs import print_json
-    from pipelines.progress import hush
+    from pipelines.progress import silence_libraries
     from ratchet.experiments.comparison.record import log_comparison, write_comparison
     from ratchet.experiments.comparison.table import compare as side_by_side
     from ratchet.settings import load_settings, quiet_environment
     from ratchet.tracking import choose_model
 
     quiet_environment()
-    hush()
+    silence_libraries()
     settings = load_settings()
     found = side_by_side(settings, choose_model(settings, model), metric)
     files = write_comparison(found, output) if output else []

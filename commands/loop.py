@@ -69,18 +69,16 @@ def report(
 def draw(config: ReportingConfig, request: Request) -> None:
     """Draw a report, and say what is in it and where it is."""
     from commands.console import runs
-    from pipelines.progress import hush
+    from pipelines.progress import silence_libraries
     from pipelines.report_runner import STEPS, run_reporting
 
     if request.dry_run:
         runs.print_json(config.model_dump(mode="json"))
         return
     if not request.verbose:
-        hush()
+        silence_libraries()
     with runs.live_steps(STEPS) as listener:
-        drawn = run_reporting(
-            config, request.settings, label=request.path.stem, verbose=request.verbose, listener=listener
-        )
+        drawn = run_reporting(config, request.settings, request.options(listener))
     for line in drawn.lines:
         print(line)
 

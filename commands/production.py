@@ -123,11 +123,11 @@ def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> Non
 def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, ProductionPointer]:
     """The settings and the pointer that a command works on, with the libraries kept quiet."""
     from pipelines.operations import open_pointer
-    from pipelines.progress import hush
+    from pipelines.progress import silence_libraries
     from ratchet.settings import load_settings, quiet_environment
 
     quiet_environment()
-    hush()
+    silence_libraries()
     settings = load_settings()
     return settings, open_pointer(settings, model, mirrored=mirrored)
 

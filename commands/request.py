@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pipelines.progress import Listener
+    from pipelines.runner import RunOptions
     from ratchet.settings import Settings
 
 
@@ -35,3 +37,9 @@ class Request:
     verbose: bool = False
     snapshot: str | None = None
     number: int | None = None
+
+    def options(self, listener: Listener) -> RunOptions:
+        """Return the options of the pipeline run, with a listener for its steps."""
+        from pipelines.runner import RunOptions
+
+        return RunOptions(self.path.stem, self.cache, self.verbose, listener)

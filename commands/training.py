@@ -20,7 +20,7 @@ def train(config: TrainingConfig, request: Request) -> None:
     from pipelines.runner import run_training
 
     with _live() as listener:
-        print_summary(run_training(config, request.settings, **_how(request, listener)))
+        print_summary(run_training(config, request.settings, request.options(listener)))
 
 
 def train_continuously(config: ContinuousTrainingConfig, request: Request) -> None:
@@ -32,11 +32,11 @@ def train_continuously(config: ContinuousTrainingConfig, request: Request) -> No
     from pipelines.continuous import run_continuous, run_on_snapshot
 
     with _live() as listener:
-        how = _how(request, listener)
+        options = request.options(listener)
         if request.snapshot:
-            runs.print_summary(run_on_snapshot(config, request.settings, request.snapshot, **how))
+            runs.print_summary(run_on_snapshot(config, request.settings, request.snapshot, options))
         else:
-            runs.print_continuous(run_continuous(config, request.settings, number=request.number, **how))
+            runs.print_continuous(run_continuous(config, request.settings, options, number=request.number))
 
 
 def plan(config: TrainingConfig, request: Request) -> None:
@@ -53,12 +53,3 @@ def _live() -> AbstractContextManager[Any]:
     from pipelines.runner import STEPS
 
     return live_steps(STEPS)
-
-
-def _how(request: Request, listener: Any) -> dict[str, Any]:
-    return {
-        "label": request.path.stem,
-        "cache": request.cache,
-        "verbose": request.verbose,
-        "listener": listener,
-    }

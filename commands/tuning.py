@@ -22,14 +22,6 @@ def tune(config: TuningConfig, request: Request) -> None:
     from pipelines.runner import STEPS as TRAINING_STEPS
 
     with live_steps((*STEPS, *TRAINING_STEPS[1:])) as listener:
-        done = run_tuning(
-            config,
-            request.settings,
-            label=request.path.stem,
-            cache=request.cache,
-            verbose=request.verbose,
-            listener=listener,
-            on_trial=line.tell,
-        )
+        done = run_tuning(config, request.settings, request.options(listener), line.tell)
     print_study(done)
     print_summary(done.training)

@@ -1,1 +1,1 @@
-"""Pipelines: composition only."""
+"""ZenML pipelines, and the code that runs them."""

@@ -1,4 +1,4 @@
-"""The continuous-training pipeline: ingest reference and production, then what every challenger goes through."""
+"""The continuous-training pipeline: ingest a snapshot of reference and production, then as for training."""
 
 from zenml import pipeline
 from zenml.enums import ExecutionMode
@@ -14,7 +14,15 @@ from steps.ingest_snapshot import ingest_snapshot
 def continuous_training(
     config: ContinuousTrainingConfig, lineage: Lineage, snapshot: Snapshot, operation_id: str | None
 ) -> None:
-    """Train a challenger on what is known by now, and let it into Production if it is proved better."""
-    rows = ingest_snapshot(config, snapshot)
-    decision = {"n_reference": snapshot.reference_holdout, "operation_id": operation_id}
-    challenge(*rows, config, lineage, snapshot.reference_train, **decision)
+    """Train a challenger on reference and production rows, and promote it if it passes the gate."""
+    train_rows, holdout_rows, schema = ingest_snapshot(config, snapshot)
+    challenge(
+        train_rows,
+        holdout_rows,
+        schema,
+        config,
+        lineage,
+        snapshot.reference_train,
+        n_reference=snapshot.reference_holdout,
+        operation_id=operation_id,
+    )

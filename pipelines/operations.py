@@ -1,11 +1,11 @@
-"""The production pointer with ZenML's mirror, for the commands that people type."""
+"""The production pointer of the command line, with ZenML's stage as its mirror."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
 
-from pipelines.progress import hush
+from pipelines.progress import silence_libraries
 from pipelines.stack import use_embedded_store
 from ratchet.registry.fetch_package import production_pointer
 from ratchet.registry.model_version import Mirror
@@ -15,13 +15,13 @@ from ratchet.tracking import choose_model
 
 
 def open_pointer(settings: Settings, model: str | None, *, mirrored: bool = True) -> ProductionPointer:
-    """The pointer of a model, which need not be named where there is only one.
+    """Open the production pointer of a model.
 
     Parameters
     ----------
-    settings: where things are.
-    model: the registered model's name, or None.
-    mirrored: whether ZenML has to be told of changes; reading alone does without.
+    settings: of this process.
+    model: the registered model's name; None takes the only one.
+    mirrored: whether changes are written to ZenML too; a reader does not need it.
 
     Raises
     ------
@@ -31,8 +31,8 @@ def open_pointer(settings: Settings, model: str | None, *, mirrored: bool = True
     return production_pointer(settings, choose_model(settings, model), _mirrors(settings) if mirrored else ())
 
 
-class LateZenMLStage:
-    """ZenML's stage, for a process that may end without needing it: ZenML is imported at the first look."""
+class LazyZenMLStage:
+    """ZenML's stage, which imports ZenML at its first use, since most commands do not need it."""
 
     name = "ZenML"
 
@@ -40,24 +40,24 @@ class LateZenMLStage:
         self._settings = settings
 
     def read(self, model: str) -> str | None:
-        """The version that ZenML shows in production."""
+        """Return the version that ZenML has in production."""
         return self._stage.read(model)
 
     def write(self, model: str, version: str) -> None:
-        """Have ZenML show a version in production."""
+        """Set the version that ZenML has in production."""
         self._stage.write(model, version)
 
     @cached_property
     def _stage(self) -> Mirror:
         use_embedded_store(self._settings)
-        hush()
+        silence_libraries()
         from steps.model_control_plane import ZenMLStage
 
         return ZenMLStage()
 
 
 def _mirrors(settings: Settings) -> list[Mirror]:
-    """ZenML, unless it is embedded and no pipeline ever ran: then there is nothing to mirror into."""
+    """Return ZenML's stage, unless ZenML is embedded and has run no pipeline."""
     if use_embedded_store(settings) and not Path(settings.home, "zenml").is_dir():
         return []
-    return [LateZenMLStage(settings)]
+    return [LazyZenMLStage(settings)]

@@ -1,4 +1,4 @@
-"""What ZenML says while it runs: step events for our own display, its chatter only where asked for."""
+"""Step events from ZenML's log, and the log levels of libraries."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Literal
 Event = Literal["started", "finished", "cached", "failed"]
 Listener = Callable[[str, Event], None]
 
-# ZenML offers hooks for steps that run, but none for steps that it takes from the cache; its log has them all.
+# ZenML has no hook for steps that it takes from the cache, but it logs every event.
 _EVENTS: dict[Event, re.Pattern[str]] = {
     "started": re.compile(r"Step `(\w+)` has started"),
     "finished": re.compile(r"Step `(\w+)` has finished"),
     "cached": re.compile(r"Using cached version of step `(\w+)`"),
     "failed": re.compile(r"Step (\w+) failed"),
 }
-_CHATTY = ("mlflow", "alembic", "skl2onnx", "git")
+_VERBOSE_LIBRARIES = ("mlflow", "alembic", "skl2onnx", "git")
 
 
 class _StepEvents(logging.Handler):
@@ -35,40 +35,38 @@ class _StepEvents(logging.Handler):
                 self._listener(found[1], event)
 
 
-def hush() -> None:
-    """Keep the chatter of libraries off the console; their warnings about us stay."""
-    for name in (*_CHATTY, "zenml"):
+def silence_libraries() -> None:
+    """Show only errors of ZenML, MLflow and other libraries that log a lot."""
+    for name in (*_VERBOSE_LIBRARIES, "zenml"):
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
 @contextmanager
 def step_events(listener: Listener, *, verbose: bool) -> Iterator[None]:
-    """Tell ``listener`` of every step that starts, finishes, fails or is taken from the cache.
+    """Call ``listener`` with the name of each step that starts, finishes, fails or is cached, and with the event.
 
     Parameters
     ----------
-    listener: called with the step's name and the event.
-    verbose: leave the libraries' own output on the console.
+    listener: takes name and event.
+    verbose: whether the output of libraries stays on the console.
     """
     import zenml.logger
 
-    root = logging.getLogger()
+    root, zenml_log = logging.getLogger(), logging.getLogger("zenml")
     handler = _StepEvents(listener)
     consoles = [h for h in root.handlers if isinstance(h, zenml.logger.ZenMLConsoleHandler)]
-    levels = {h: h.level for h in consoles}
-    zenml_log = logging.getLogger("zenml")
-    zenml_level = zenml_log.level
-    zenml_log.setLevel(logging.INFO)  # the events are told at this level, whoever hushed it before
+    changed: list[logging.Logger | logging.Handler] = [zenml_log, *consoles]
+    levels = [each.level for each in changed]
+    zenml_log.setLevel(logging.INFO)  # of the events
     root.addHandler(handler)
     if not verbose:
         for console in consoles:
             console.setLevel(logging.CRITICAL + 1)
-        for name in _CHATTY:
+        for name in _VERBOSE_LIBRARIES:
             logging.getLogger(name).setLevel(logging.ERROR)
     try:
         yield
     finally:
         root.removeHandler(handler)
-        zenml_log.setLevel(zenml_level)
-        for console, level in levels.items():
-            console.setLevel(level)
+        for each, level in zip(changed, levels, strict=True):
+            each.setLevel(level)

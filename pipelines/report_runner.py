@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pipelines.progress import Listener
-from pipelines.runner import execute
+from pipelines.runner import RunOptions, execute, mlflow_run_of
 from ratchet.config.reporting import ReportingConfig
 from ratchet.monitoring.production_rows import newest_predictions
 from ratchet.monitoring.reports.record_files import export_records
@@ -75,10 +74,12 @@ class NoPredictions:
         yield _line("files", self.records)
 
 
-def run_reporting(
-    config: ReportingConfig, settings: Settings, *, label: str, verbose: bool, listener: Listener
-) -> ReportSummary | NoPredictions:
+def run_reporting(config: ReportingConfig, settings: Settings, options: RunOptions) -> ReportSummary | NoPredictions:
     """Draw a report on the champion, if it has predictions.
+
+    Parameters
+    ----------
+    config, settings, options: of the run, which takes nothing from the cache.
 
     Raises
     ------
@@ -92,17 +93,11 @@ def run_reporting(
     if not newest_predictions(pointer.store, model, version.version, 1):
         return NoPredictions(model, version.version, export_records(settings, pointer.store, version).summary)
 
-    def start(configured: Any) -> Any:
-        return configured(config, model)
+    def start(pipeline: Any) -> Any:
+        return pipeline(config, model)
 
-    run = execute(_reporting, start, model, settings, label, cache=False, verbose=verbose, listener=listener)
+    run = execute("reporting", start, model, settings, replace(options, cache=False))
     return _summary(run, config, settings)
-
-
-def _reporting() -> Any:
-    from pipelines.reporting import reporting
-
-    return reporting
 
 
 def _summary(run: Any, config: ReportingConfig, settings: Settings) -> ReportSummary:
@@ -113,7 +108,7 @@ def _summary(run: Any, config: ReportingConfig, settings: Settings) -> ReportSum
         threshold=config.drift.threshold,
         run_name=run.name,
         zenml_run_id=str(run.id),
-        mlflow_run_id=str(step.run_metadata.get("mlflow_run_id", "")),
+        mlflow_run_id=mlflow_run_of(step),
         tracking_uri=settings.tracking_place,
     )
 

@@ -9,5 +9,5 @@ from steps.report import report
 
 @pipeline(name="reporting", execution_mode=ExecutionMode.FAIL_FAST)
 def reporting(config: ReportingConfig, model_name: str) -> None:
-    """Draw what production looks like beside training, and how good the champion is there."""
+    """Compare production with training, and measure the champion on labelled production rows."""
     report(config, model_name)

@@ -1,7 +1,8 @@
-"""From a config to a finished pipeline run, and what there is to say of it."""
+"""Run a pipeline, and summarise the finished training run."""
 
 from __future__ import annotations
 
+import importlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.progress import Listener, step_events
 from pipelines.stack import ROOT, ensure_stack, use_embedded_store
-from pipelines.startup import one_scan_of_installed_packages
+from pipelines.startup import cached_package_scan
 from ratchet.config import TrainingConfig
 from ratchet.errors import RatchetError
 from ratchet.settings import Settings, one_run_at_a_time, prepare_home
@@ -23,8 +24,26 @@ STEPS = ("ingest", "embed", "train", "evaluate", "drift_check", "promote")
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How a pipeline runs.
+
+    Attributes
+    ----------
+    label: first part of the run's name; the stem of the config file.
+    cache: whether finished steps may be taken from earlier runs.
+    verbose: whether the output of ZenML and MLflow is shown.
+    listener: called with each step event.
+    """
+
+    label: str
+    cache: bool = True
+    verbose: bool = False
+    listener: Listener = lambda _name, _event: None
+
+
+@dataclass(frozen=True)
 class StepSummary:
-    """One step of a finished run: its status (``completed`` or ``cached``) and how long it took, in seconds."""
+    """One step of a finished run: its status (``completed`` or ``cached``) and its duration in seconds."""
 
     name: str
     status: str
@@ -33,7 +52,7 @@ class StepSummary:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A finished pipeline run."""
+    """A finished run of a training pipeline."""
 
     config: TrainingConfig
     evaluation: Any
@@ -49,7 +68,7 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do, found out without writing anything."""
+    """What a training run would use."""
 
     data_version: str
     estimator: str
@@ -57,11 +76,11 @@ class Plan:
 
 
 def plan_training(config: TrainingConfig) -> Plan:
-    """Check all that can be checked before a run begins.
+    """Check everything that can be checked before a run, and write nothing.
 
     Raises
     ------
-    ConfigError: the estimator or a hyper-parameter is not what it should be.
+    ConfigError: the estimator or a hyper-parameter is invalid.
     DataError: the data set cannot be read.
     """
     from ratchet.data import dataset_version
@@ -77,86 +96,58 @@ def plan_training(config: TrainingConfig) -> Plan:
     return Plan(data_version=dataset_version(config.dataset), estimator=" ".join(repr(estimator).split()))
 
 
-def run_training(
-    config: TrainingConfig,
-    settings: Settings,
-    *,
-    label: str,
-    cache: bool,
-    verbose: bool,
-    listener: Listener,
-    **origin: Any,
-) -> RunSummary:
-    """Run the training pipeline and wait for its end.
+def run_training(config: TrainingConfig, settings: Settings, options: RunOptions, **origin: Any) -> RunSummary:
+    """Run the training pipeline, and wait for its end.
 
     Parameters
     ----------
-    config: what to do.
-    settings: where things are.
-    label: begins the run's name; the config file's name without its ending.
-    cache: whether finished steps may be taken from earlier runs.
-    verbose: leave ZenML's and MLflow's own output on the console.
-    listener: told of every step.
-    origin: what else the lineage says, such as the study that found the config.
+    config, settings, options: of the run.
+    origin: further fields of the lineage, such as the study that found the config.
 
     Raises
     ------
-    RatchetError: whatever a step found wrong that a person can mend.
+    RatchetError: a step found an error that a user can fix.
     """
     prepare_home(settings)
     plan = plan_training(config)
 
-    def start(configured: Any) -> Any:
-        return configured(config, lineage_of(config, settings, plan.data_version, **origin))
+    def start(pipeline: Any) -> Any:
+        return pipeline(config, lineage_of(config, settings, plan.data_version, **origin))
 
-    run = execute(_training, start, config.model, settings, label, cache=cache, verbose=verbose, listener=listener)
-    return summary_of(run, config, settings)
+    return summary_of(execute("training", start, config.model, settings, options), config, settings)
 
 
-def execute(
-    load: Callable[[], Any],
-    start: Callable[[Any], Any],
-    experiment: str,
-    settings: Settings,
-    label: str,
-    *,
-    cache: bool,
-    verbose: bool,
-    listener: Listener,
-) -> Any:
-    """Run a pipeline on the active stack, alone in this home, and wait for its end.
+def execute(name: str, start: Callable[[Any], Any], experiment: str, settings: Settings, options: RunOptions) -> Any:
+    """Run a pipeline on the active stack, as the only run in this home, and return ZenML's record of the run.
 
     Parameters
     ----------
-    load: imports the pipeline; called when ZenML may be imported.
-    start: given the configured pipeline, calls it with its arguments.
-    experiment: the MLflow experiment of its run.
-    settings, label, cache, verbose, listener: as for ``run_training``.
-
-    Returns
-    -------
-    ZenML's record of the run.
+    name: of the pipeline and of its module in ``pipelines``.
+    start: calls the configured pipeline with its arguments.
+    experiment: the MLflow experiment.
+    settings, options: of the run.
 
     Raises
     ------
-    RatchetError: whatever a step found wrong that a person can mend, or a step did not finish.
+    RatchetError: a step found an error that a user can fix, or a step did not finish.
     """
     with one_run_at_a_time(settings):
         embedded = use_embedded_store(settings)
-        with step_events(listener, verbose=verbose), one_scan_of_installed_packages():
+        with step_events(options.listener, verbose=options.verbose), cached_package_scan():
             from zenml.integrations.mlflow.flavors.mlflow_experiment_tracker_flavor import (
                 MLFlowExperimentTrackerSettings,
             )
 
             from ratchet.tracking import ensure_experiment
 
-            pipeline = load()  # makes ZenML's store on its first import, and says so
+            # The first import of ZenML creates its store, and logs that.
+            pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
             ensure_stack(settings, embedded=embedded)
             ensure_experiment(settings, experiment)
             run = start(
                 pipeline.with_options(
-                    run_name=_run_name(label),
-                    enable_cache=None if cache else False,
+                    run_name=f"{options.label}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
+                    enable_cache=None if options.cache else False,
                     settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=experiment)},
                 )
             )
@@ -167,7 +158,7 @@ def execute(
 
 
 def lineage_of(config: TrainingConfig, settings: Settings, data_version: str, **more: Any) -> Lineage:
-    """Where a run that is about to start comes from, the version that it goes on from included."""
+    """Return the lineage of a run that is about to start, with the base version of a warm start."""
     from ratchet.registry.warm_start import find_base
     from ratchet.tracking.lineage import collect
 
@@ -175,18 +166,8 @@ def lineage_of(config: TrainingConfig, settings: Settings, data_version: str, **
     return found.model_copy(update={"warm_start": find_base(settings, config), **more})
 
 
-def _training() -> Any:
-    from pipelines.training import training
-
-    return training
-
-
-def _run_name(label: str) -> str:
-    return f"{label}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
-
-
 def summary_of(run: Any, config: TrainingConfig, settings: Settings) -> RunSummary:
-    """What there is to say of a finished run."""
+    """Summarise a finished run of a training pipeline."""
     steps = run.steps
     return RunSummary(
         config=config,
@@ -196,10 +177,15 @@ def summary_of(run: Any, config: TrainingConfig, settings: Settings) -> RunSumma
         steps=tuple(_step_summary(name, steps[name]) for name in STEPS),
         run_name=run.name,
         zenml_run_id=str(run.id),
-        mlflow_run_id=str(steps["evaluate"].run_metadata.get("mlflow_run_id", "")),
+        mlflow_run_id=mlflow_run_of(steps["evaluate"]),
         tracking_uri=settings.tracking_place,
         exports=settings.models_dir / config.model,
     )
+
+
+def mlflow_run_of(step: Any) -> str:
+    """Return the id of the MLflow run that a finished step logged to."""
+    return str(step.run_metadata.get("mlflow_run_id", ""))
 
 
 def _step_summary(name: str, step: Any) -> StepSummary:

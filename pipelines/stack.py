@@ -1,4 +1,4 @@
-"""ZenML's stack: registered from Python, as often as one likes, in Ratchet's home or on the user's own server."""
+"""ZenML's stack, registered in Ratchet's home or on the user's own ZenML server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def use_embedded_store(settings: Settings) -> bool:
-    """Point ZenML at a store in the home, unless the user has one; has to run before ``import zenml``.
+    """Point ZenML at a store in the home, unless the user has one; call it before ``import zenml``.
 
-    The user's own store is one named by ``ZENML_STORE_URL`` or ``ZENML_CONFIG_PATH``, or a server that they are
-    logged in to.
+    The user has a store if ``ZENML_STORE_URL`` or ``ZENML_CONFIG_PATH`` is set, or ZenML is logged in to a server.
 
     Returns
     -------
@@ -28,10 +27,9 @@ def use_embedded_store(settings: Settings) -> bool:
     embedded = str(settings.home.resolve() / "zenml")
     configured = os.environ.get("ZENML_CONFIG_PATH")
     if settings.zenml_store_url:
-        # It may come from .env, which ZenML does not read.
-        os.environ["ZENML_STORE_URL"] = settings.zenml_store_url
+        os.environ["ZENML_STORE_URL"] = settings.zenml_store_url  # ZenML does not read .env
         return False
-    os.environ.pop("ZENML_STORE_URL", None)  # set and empty, it says that .env's does not count
+    os.environ.pop("ZENML_STORE_URL", None)  # an empty value overrides that of .env
     if configured != embedded and (configured or _logged_in_to_a_server()):
         return False
     prepare_home(settings)
@@ -40,62 +38,57 @@ def use_embedded_store(settings: Settings) -> bool:
 
 
 def ensure_stack(settings: Settings, *, embedded: bool) -> str:
-    """Make sure that the active stack can run our pipelines.
+    """Register and activate the stack that the pipelines run on, and return its name.
 
-    Embedded, the stack ``ratchet`` is registered (local orchestrator and artifacts, MLflow as experiment tracker and
-    model registry) and activated; on a server, the same with the stack that ``RATCHET_ZENML_STACK`` names. Without it,
-    the user's active stack is used if it has a tracker, and is left as it is.
-
-    Returns
-    -------
-    The stack's name.
+    The embedded store gets the stack ``ratchet`` (local orchestrator and artifacts, MLflow as experiment tracker and
+    model registry). A server gets the same stack under the name ``RATCHET_ZENML_STACK``. Without that setting the
+    user's active stack is used and not changed.
 
     Raises
     ------
-    ConfigError: the user's active stack has no MLflow experiment tracker.
+    ConfigError: the user's active stack has no MLflow experiment tracker, or one at another address.
     """
     from zenml.client import Client
     from zenml.utils import source_utils
 
     source_utils.set_custom_source_root(str(ROOT))
     client = Client()
-    if not embedded and not settings.zenml_stack:
-        tracker = client.active_stack.experiment_tracker
-        if tracker is None or tracker.flavor != "mlflow":
-            raise ConfigError(
-                f"ZenML's active stack {client.active_stack.name!r} has no MLflow experiment tracker:"
-                " register one and add it, or unset ZENML_STORE_URL to use the embedded stack"
-            )
-        uri = tracker.get_tracking_uri()
-        if uri != settings.tracking_uri:
-            raise ConfigError(
-                f"ZenML's active stack {client.active_stack.name!r} tracks to {without_password(uri)}, Ratchet to"
-                f" {settings.tracking_place}: set MLFLOW_TRACKING_URI to the stack's address"
-            )
-        return client.active_stack.name
-    name = STACK if embedded else str(settings.zenml_stack)
-    _register(client, settings, name)
-    return name
+    if embedded or settings.zenml_stack:
+        name = STACK if embedded else str(settings.zenml_stack)
+        _register(client, settings, name)
+        return name
+    active = client.active_stack
+    tracker: Any = active.experiment_tracker
+    if tracker is None or tracker.flavor != "mlflow":
+        raise ConfigError(
+            f"ZenML's active stack {active.name!r} has no MLflow experiment tracker:"
+            " register one and add it, or unset ZENML_STORE_URL to use the embedded stack"
+        )
+    uri = tracker.get_tracking_uri()
+    if uri != settings.tracking_uri:
+        raise ConfigError(
+            f"ZenML's active stack {active.name!r} tracks to {without_password(uri)}, Ratchet to"
+            f" {settings.tracking_place}: set MLFLOW_TRACKING_URI to the stack's address"
+        )
+    return active.name
 
 
 def _register(client: Any, settings: Settings, name: str) -> None:
     from zenml.enums import StackComponentType as Type
 
     default = client.get_stack("default").components
+    tracker = _component(client, name, Type.EXPERIMENT_TRACKER, "mlflow", _tracker_configuration(settings))
     components = {
         Type.ORCHESTRATOR: default[Type.ORCHESTRATOR][0].id,
         Type.ARTIFACT_STORE: default[Type.ARTIFACT_STORE][0].id,
-        Type.EXPERIMENT_TRACKER: _component(
-            client, name, Type.EXPERIMENT_TRACKER, "mlflow", _tracker_configuration(settings)
-        ).id,
+        Type.EXPERIMENT_TRACKER: tracker.id,
         Type.MODEL_REGISTRY: _component(client, name, Type.MODEL_REGISTRY, "mlflow", {}).id,
     }
     if settings.zenml_artifacts:
-        # Keys and endpoint come from AWS_* of each process, and are not written into ZenML's store.
+        # Each process takes keys and endpoint from AWS_*; they are not written to ZenML's store.
         flavor = "s3" if settings.zenml_artifacts.startswith("s3://") else "local"
-        components[Type.ARTIFACT_STORE] = _component(
-            client, name, Type.ARTIFACT_STORE, flavor, {"path": settings.zenml_artifacts}
-        ).id
+        configuration = {"path": settings.zenml_artifacts}
+        components[Type.ARTIFACT_STORE] = _component(client, name, Type.ARTIFACT_STORE, flavor, configuration).id
     try:
         stack = client.get_stack(name, allow_name_prefix_match=False)
     except KeyError:
@@ -105,7 +98,7 @@ def _register(client: Any, settings: Settings, name: str) -> None:
 
 
 def _tracker_configuration(settings: Settings) -> dict[str, str]:
-    """Where the tracker writes, with the credentials that ZenML insists on for a server, needed there or not."""
+    """Return the tracker's address, with credentials for a server, which ZenML requires even if the server has none."""
     configuration = {"tracking_uri": settings.tracking_uri}
     if settings.tracking_uri.startswith("http"):
         user, password = (os.environ.get(f"MLFLOW_TRACKING_{name}") for name in ("USERNAME", "PASSWORD"))
@@ -116,7 +109,7 @@ def _tracker_configuration(settings: Settings) -> dict[str, str]:
 
 
 def _component(client: Any, name: str, kind: Any, flavor: str, configuration: dict[str, Any]) -> Any:
-    """The component of a kind, made or brought up to date."""
+    """Create a component of the stack, or update its configuration."""
     try:
         found = client.get_stack_component(kind, name, allow_name_prefix_match=False)
     except KeyError:
@@ -126,7 +119,7 @@ def _component(client: Any, name: str, kind: Any, flavor: str, configuration: di
 
 
 def _logged_in_to_a_server() -> bool:
-    """Whether ZenML's own global config names a server; read as a file, since asking ZenML would create its store."""
+    """Return whether ZenML's global config names a server; read as a file, since ZenML's client creates its store."""
     import typer
 
     path = Path(typer.get_app_dir("zenml")) / "config.yaml"

@@ -1,4 +1,4 @@
-"""Work that Python and ZenML would do again and again in a short-lived process, done once or not at all."""
+"""Avoid work that Python and ZenML repeat in a short-lived process."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A run allocates some millions of objects, nearly all of them modules and classes that live until its end.
-_ALLOCATIONS_A_PASS = 100_000
+# A run allocates millions of objects, nearly all of them modules and classes that live until its end.
+_ALLOCATIONS_PER_COLLECTION = 100_000
 
 
-def spare_the_collector() -> None:
-    """Look for garbage seldom: while libraries are imported there is none to find."""
-    gc.set_threshold(_ALLOCATIONS_A_PASS, 20, 20)
+def collect_garbage_rarely() -> None:
+    """Raise the thresholds of the garbage collector, which finds nothing while libraries are imported."""
+    gc.set_threshold(_ALLOCATIONS_PER_COLLECTION, 20, 20)
 
 
-def leave_quickly() -> None:
-    """Say goodbye to ZenML's log handlers, and keep the interpreter from searching all modules for garbage.
+def exit_quickly() -> None:
+    """Close ZenML's log handlers, and exempt all objects from the last garbage collection.
 
-    The search takes over a second. The handlers start threads to flush, which Python 3.12 refuses once it is
-    shutting down.
+    The collection takes over a second. The handlers start threads to flush, which Python 3.12 refuses during shutdown.
     """
     logging.shutdown()
     atexit.unregister(logging.shutdown)
@@ -32,8 +31,8 @@ def leave_quickly() -> None:
 
 
 @contextmanager
-def one_scan_of_installed_packages() -> Iterator[None]:
-    """Remember which package a module belongs to; ZenML asks for every artifact, and each answer scans the disk."""
+def cached_package_scan() -> Iterator[None]:
+    """Cache which package a module belongs to: ZenML asks for every artifact, and each answer scans the disk."""
     scan = importlib.metadata.packages_distributions
     importlib.metadata.packages_distributions = functools.cache(scan)
     try:

@@ -20,8 +20,10 @@ from steps.train import train
 @pipeline(name="training", execution_mode=ExecutionMode.FAIL_FAST)
 def training(config: TrainingConfig, lineage: Lineage) -> None:
     """Train a challenger, and promote it if it passes the gate."""
-    rows = ingest(config.dataset, config.split, config.task, config.seed, lineage.data_version)
-    challenge(*rows, config, lineage)
+    train_rows, holdout_rows, schema = ingest(
+        config.dataset, config.split, config.task, config.seed, lineage.data_version
+    )
+    challenge(train_rows, holdout_rows, schema, config, lineage)
 
 
 def challenge(

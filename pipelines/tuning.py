@@ -1,4 +1,4 @@
-"""The tuning pipeline: ingest → tune; the best trial then goes through the training pipeline like any challenger."""
+"""The tuning pipeline: ingest → tune; the best trial then goes through the training pipeline."""
 
 from zenml import pipeline
 from zenml.enums import ExecutionMode
@@ -11,6 +11,6 @@ from steps.tune import tune
 
 @pipeline(name="tuning", execution_mode=ExecutionMode.FAIL_FAST)
 def tuning(config: TuningConfig, lineage: Lineage) -> None:
-    """Search on the training rows alone: the holdout that ingest sets apart goes nowhere from here."""
+    """Search hyper-parameters on the training rows; no step takes the holdout."""
     train_rows, _holdout, schema = ingest(config.dataset, config.split, config.task, config.seed, lineage.data_version)
     tune(train_rows, schema, config, lineage)

@@ -1,4 +1,4 @@
-"""From the config of a study to its best trial, trained, gated and perhaps promoted; and what there is to say of it."""
+"""Run a study of hyper-parameters, and train its best trial."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.progress import Listener
-from pipelines.runner import RunSummary, execute, lineage_of, run_training
+from pipelines.runner import RunOptions, RunSummary, execute, lineage_of, mlflow_run_of, run_training
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import dataset_version
 from ratchet.experiments.tuning.progress import listening
@@ -24,7 +23,7 @@ STEPS = ("ingest", "tune")
 
 @dataclass(frozen=True)
 class TuningPlan:
-    """What a run would do, found out without writing anything."""
+    """What a study would use."""
 
     study: str
     data_version: str
@@ -46,11 +45,11 @@ class TuningRun:
 
 
 def plan_tuning(config: TuningConfig, settings: Settings) -> TuningPlan:
-    """Check all that can be checked before a study begins.
+    """Check everything that can be checked before a study, and write nothing.
 
     Raises
     ------
-    ConfigError: the estimator does not take what the space has, or sampler and pruner cannot be made.
+    ConfigError: the estimator refuses a value of the space, or sampler or pruner cannot be created.
     DataError: the data set cannot be read.
     """
     check_search(config.search)
@@ -70,48 +69,36 @@ def plan_tuning(config: TuningConfig, settings: Settings) -> TuningPlan:
 def run_tuning(
     config: TuningConfig,
     settings: Settings,
-    *,
-    label: str,
-    cache: bool,
-    verbose: bool,
-    listener: Listener,
+    options: RunOptions,
     on_trial: Callable[[TrialRecord], None] = lambda _: None,
 ) -> TuningRun:
-    """Run or go on with a study, then train the best that it found.
+    """Run or resume a study, then train its best trial.
 
     Parameters
     ----------
-    config: what to search, and how.
-    settings, label, cache, verbose, listener: as for ``pipelines.runner.run_training``.
-    on_trial: told of each trial of the study.
+    config, settings, options: of the run.
+    on_trial: called with each finished trial.
 
     Raises
     ------
-    RatchetError: whatever a step found wrong that a person can mend.
+    RatchetError: a step found an error that a user can fix.
     """
     prepare_home(settings)
     plan = plan_tuning(config, settings)
-    StudyBook(settings, config, plan.data_version).close()  # refuses another study's name before anything runs
-    how: dict[str, Any] = {"label": label, "cache": cache, "verbose": verbose, "listener": listener}
+    StudyBook(settings, config, plan.data_version).close()  # refuses the name of another study before a run begins
 
-    def start(configured: Any) -> Any:
-        return configured(config, lineage_of(config, settings, plan.data_version))
+    def start(pipeline: Any) -> Any:
+        return pipeline(config, lineage_of(config, settings, plan.data_version))
 
     with listening(on_trial):
-        run = execute(_tuning, start, config.model, settings, **how)
+        run = execute("tuning", start, config.model, settings, options)
     step = run.steps["tune"]
     study: StudySummary = step.outputs["study"][0].load()
-    trained = run_training(best_config(config, study), settings, **how, study=study.study, trial=study.best.number)
+    trained = run_training(best_config(config, study), settings, options, study=study.study, trial=study.best.number)
     return TuningRun(
         study=study,
         training=trained,
         run_name=run.name,
-        mlflow_run_id=str(step.run_metadata.get("mlflow_run_id", "")),
+        mlflow_run_id=mlflow_run_of(step),
         best_file=settings.models_dir / config.model / BEST,
     )
-
-
-def _tuning() -> Any:
-    from pipelines.tuning import tuning
-
-    return tuning

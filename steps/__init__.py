@@ -1,1 +1,1 @@
-"""Steps: thin places where ZenML and MLflow meet the library."""
+"""ZenML steps: each reads its inputs, calls the library, logs and returns."""

@@ -1,8 +1,7 @@
-"""When a cached step may be used again.
+"""The cache policy of the steps.
 
-ZenML's cache key covers a step's own source and parameters, not the library that a thin step calls. The policy
-here adds the sources of the library and the steps, the versions of the libraries that shape a model, and the
-MLflow store that a cached package lives in.
+ZenML's cache key covers the source and the parameters of a step, but not the library that it calls. This policy adds
+the sources of ``ratchet/`` and ``steps/``, the versions of the libraries that shape a model, and the MLflow store.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def source_fingerprint(root: Path = ROOT) -> str:
-    """SHA-256 of every Python file in ``ratchet/`` and ``steps/``, path and content."""
+    """Return the SHA-256 of path and content of every Python file in ``ratchet/`` and ``steps/``."""
     digest = hashlib.sha256()
     for folder in ("ratchet", "steps"):
         for path in sorted((root / folder).rglob("*.py")):
@@ -30,7 +29,7 @@ def source_fingerprint(root: Path = ROOT) -> str:
 
 @lru_cache
 def library_fingerprint() -> str:
-    """All that shapes a step's output beside its inputs and parameters."""
+    """Return the SHA-256 of everything that shapes the output of a step besides its inputs and parameters."""
     parts = [source_fingerprint(), repr(sorted(library_versions().items())), load_settings().tracking_uri]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""Whether the training rows still look like those the champion was trained on."""
+"""Check the training rows for drift."""
 
 from typing import Annotated
 
@@ -14,15 +14,15 @@ from ratchet.registry.fetch_package import reference_package
 from ratchet.settings import load_settings
 
 
-# Never cached: it asks the registry for the champion of this moment.
+# Never cached: the champion may have changed.
 @step(enable_cache=False, experiment_tracker=True)
 def drift_check(
     train_rows: pd.DataFrame, model_name: str, config: Drift, first_new_row: int = 0
 ) -> Annotated[DriftReport, "drift"]:
-    """Compare the new rows, and what the champion makes of them, with the rows that it was trained on."""
+    """Compare the new rows and the champion's predictions for them with the rows that it was trained on."""
     settings = load_settings()
     champion, version = reference_package(settings, model_name)
     report = drift.compare_window(train_rows.iloc[first_new_row:], None, champion, config, version)
     record_drift(settings, model_name, tracking.active_run_id(), report)
-    log_metadata({"summary": report.summary, "share": report.share}, infer_artifact=True)
+    log_metadata(metadata={"summary": report.summary, "share": report.share}, infer_artifact=True)
     return report

@@ -1,4 +1,4 @@
-"""What the model is worth on the holdout."""
+"""Evaluate the model on the holdout."""
 
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from ratchet.tracking.log_run import log_training_run
 from steps.run_context import in_this_run
 
 
-# Never cached: it fills the MLflow run of this pipeline run, which would stay empty otherwise.
+# Never cached: without it, the MLflow run of this pipeline run would be empty.
 @step(enable_cache=False, experiment_tracker=True)
 def evaluate(
     model: Pipeline,
@@ -27,9 +27,9 @@ def evaluate(
     config: AnyTrainingConfig,
     lineage: Lineage,
 ) -> Annotated[Evaluation, "evaluation"]:
-    """Score the model on held-out rows, and log figures, parameters and lineage."""
+    """Score the model on held-out rows, and log metrics, figures, parameters and lineage."""
     result = evaluation.evaluate_model(model, holdout_rows, schema, config.evaluate, config.seed)
     run = tracking.active_run_id()
     log_training_run(load_settings(), run, config, in_this_run(lineage), package, result, model, holdout_rows, schema)
-    log_metadata({"metrics": result.metrics, "data_version": lineage.data_version}, infer_artifact=True)
+    log_metadata(metadata={"metrics": result.metrics, "data_version": lineage.data_version}, infer_artifact=True)
     return result

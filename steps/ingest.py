@@ -1,14 +1,15 @@
-"""Rows in, checked and split."""
+"""Read and split the data set."""
 
 from typing import Annotated
 
 import pandas as pd
-from zenml import log_metadata, step
+from zenml import step
 
 from ratchet.config import Dataset, Split, TaskName
 from ratchet.data import Schema
 from ratchet.model.train_holdout import load_train_holdout
 from steps.caching import WHEN_NOTHING_CHANGED
+from steps.run_context import log_row_counts
 
 
 @step(cache_policy=WHEN_NOTHING_CHANGED)
@@ -17,8 +18,7 @@ def ingest(
 ) -> tuple[
     Annotated[pd.DataFrame, "train_rows"], Annotated[pd.DataFrame, "holdout_rows"], Annotated[Schema, "data_schema"]
 ]:
-    """Check the data set against its rules, and set the holdout apart; of one read in batches, hand on samples."""
+    """Check the data set against its rules, and split it; return samples of one that is read in batches."""
     data = load_train_holdout(dataset, split, task, seed, data_version)
-    for name, rows in {"train_rows": data.n_train, "holdout_rows": data.n_holdout}.items():
-        log_metadata({"data_version": data_version, "rows": rows}, artifact_name=name, infer_artifact=True)
+    log_row_counts(data_version, train_rows=data.n_train, holdout_rows=data.n_holdout)
     return data.train, data.holdout, data.schema

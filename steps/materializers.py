@@ -1,4 +1,4 @@
-"""How a fitted pipeline is kept as a ZenML artifact: with skops and our trust list, never as a pickle."""
+"""The ZenML materializer of fitted pipelines: skops with our trust list, never a pickle."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ratchet.model.package.trusted_types import load_skops
 
 
 class SkopsMaterializer(BaseMaterializer):
-    """Reads and writes scikit-learn pipelines."""
+    """Read and write scikit-learn pipelines."""
 
     ASSOCIATED_TYPES: ClassVar[tuple[type[Any], ...]] = (Pipeline,)
     ASSOCIATED_ARTIFACT_TYPE: ClassVar[ArtifactType] = ArtifactType.MODEL
 
     def load(self, data_type: type[Any]) -> Pipeline:
-        """Read the pipeline; a type that the trust list lacks is refused."""
+        """Read the pipeline, and refuse a type that the trust list lacks."""
         with self.artifact_store.open(self._path, "rb") as file:
-            return load_skops(file.read())  # type: ignore[no-any-return]
+            return load_skops(file.read())
 
     def save(self, data: Pipeline) -> None:
         """Write the pipeline."""
@@ -30,5 +30,5 @@ class SkopsMaterializer(BaseMaterializer):
 
     @property
     def _path(self) -> str:
-        # The folder may be s3://…, which a Path would make one slash shorter.
+        # A Path would remove a slash from s3://….
         return f"{self.uri}/model.skops"

@@ -1,6 +1,6 @@
-"""ZenML's view of a model version: MLflow's number behind a ``v``, the same stage, and the run's artifacts.
+"""Model versions in ZenML: MLflow's number with a ``v``, the same stage, and the artifacts of the run.
 
-ZenML keeps plain numbers to itself ("custom numeric model version name" is refused), hence the ``v``.
+ZenML refuses plain numbers as names of versions, hence the ``v``.
 """
 
 from __future__ import annotations
@@ -17,37 +17,30 @@ from ratchet.tracking import PackageRef
 
 
 class ZenMLStage:
-    """ZenML's stage ``production`` as a mirror of what is in Production."""
+    """ZenML's stage ``production``, a mirror of MLflow's stage."""
 
     name = "ZenML"
 
     def read(self, model: str) -> str | None:
-        """MLflow's number of the version that ZenML shows in production."""
+        """Return MLflow's number of the version that ZenML has in production."""
         try:
-            return Client().get_model_version(model, ModelStages.PRODUCTION).name.removeprefix("v")
+            name = Client().get_model_version(model, ModelStages.PRODUCTION).name
         except KeyError:
             return None
+        return name.removeprefix("v") if name else None
 
     def write(self, model: str, version: str) -> None:
-        """Put ZenML's version into production, and archive the one that was there."""
+        """Set the version that ZenML has in production, and archive the previous one."""
         _version(Client(), model, version).set_stage(ModelStages.PRODUCTION, force=True)
 
 
 def link_version(model: str, promotion: Promotion, package: PackageRef, evaluation: Evaluation) -> None:
-    """Give ZenML's model the version ``v<number>``, with the artifacts of this run.
-
-    Parameters
-    ----------
-    model: the registered model's name.
-    promotion: what became of the challenger.
-    package: the challenger's package in MLflow.
-    evaluation: its figures, shown on the version.
-    """
+    """Create ZenML's version ``v<number>`` of a model, with its package, metrics and the artifacts of this run."""
     version = _version(Client(), model, promotion.version)
     if "mlflow_run_id" not in version.run_metadata:
         _link_artifacts(version)
         log_metadata(
-            {
+            metadata={
                 "mlflow_model_version": promotion.version,
                 "mlflow_run_id": package.run_id,
                 "mlflow_model_uri": package.uri,
@@ -70,7 +63,7 @@ def _version(client: Client, model: str, number: str) -> ModelVersionResponse:
 
 
 def _link_artifacts(version: ModelVersionResponse) -> None:
-    """Link what the finished steps of this run made; the model's page then leads to data, embedder and figures."""
+    """Link the artifacts of the finished steps to the version, which the model's page then shows."""
     for step in get_step_context().pipeline_run.steps.values():
         for artifacts in step.outputs.values():
             for artifact in artifacts:

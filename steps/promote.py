@@ -1,4 +1,4 @@
-"""The decision about Production."""
+"""Promote or refuse the challenger."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from steps.model_control_plane import ZenMLStage, link_version
 from steps.run_context import in_this_run
 
 
-# Never cached: it asks the registry for the champion of this moment, and moves the pointer.
+# Never cached: the champion may have changed, and the step changes the production pointer.
 @step(enable_cache=False, experiment_tracker=True)
 def promote(
     package: tracking.PackageRef,
@@ -28,7 +28,7 @@ def promote(
     n_reference: int | None = None,
     operation_id: str | None = None,
 ) -> Annotated[Promotion, "promotion"]:
-    """Register the challenger, put it before the gate, and move the production pointer if it passed."""
+    """Register the challenger, and promote it if it passes the gate."""
     run = tracking.active_run_id()
     result = promote_challenger(
         load_settings(),
@@ -43,5 +43,7 @@ def promote(
         operation_id=operation_id,
     )
     link_version(config.model, result, package, evaluation)
-    log_metadata({"outcome": result.outcome, "version": result.version, "drift": drift.summary}, infer_artifact=True)
+    log_metadata(
+        metadata={"outcome": result.outcome, "version": result.version, "drift": drift.summary}, infer_artifact=True
+    )
     return result

@@ -1,4 +1,4 @@
-"""A report on the champion, for people."""
+"""Report on the champion."""
 
 from typing import Annotated, Any
 
@@ -11,16 +11,16 @@ from ratchet.monitoring.reports import report as reports
 from ratchet.settings import load_settings
 
 
-# Never cached: it reads what production has said by now.
+# Never cached: production has new rows.
 @step(enable_cache=False, experiment_tracker=True)
 def report(
     config: ReportingConfig, model_name: str
 ) -> tuple[Annotated[HTMLString, "report_page"], Annotated[dict[str, Any], "report"]]:
-    """Draw the report, add it to Evidently's workspace, and log it."""
+    """Make the report, add it to Evidently's workspace, and log it."""
     settings = load_settings()
     made, page = reports.make_report(settings, config, model_name)
     reports.record_report(settings, tracking.active_run_id(), made, page)
     log_metadata(
-        {"version": made.version, "drift_share": made.drift_share}, artifact_name="report", infer_artifact=True
+        metadata={"version": made.version, "drift_share": made.drift_share}, artifact_name="report", infer_artifact=True
     )
     return HTMLString(page), made.model_dump(mode="json")

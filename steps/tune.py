@@ -1,4 +1,4 @@
-"""Training rows in, a study of hyper-parameters out."""
+"""Tune hyper-parameters."""
 
 from typing import Annotated
 
@@ -16,13 +16,13 @@ from ratchet.tracking.lineage import Lineage
 from steps.run_context import in_this_run
 
 
-# Never cached: the study itself remembers what it has done, and may have been asked for more trials.
+# Never cached: the study is stored by Optuna, and the config may have more trials.
 @step(enable_cache=False, experiment_tracker=True)
 def tune(
     train_rows: pd.DataFrame, schema: Schema, config: TuningConfig, lineage: Lineage
 ) -> Annotated[StudySummary, "study"]:
-    """Make the trials that the study lacks, on folds of the training rows; the holdout is not here to be seen."""
+    """Run the trials that the study lacks, on folds of the training rows; the step has no holdout."""
     run = tracking.active_run_id()
     summary = tune_in_run(load_settings(), run, config, train_rows, schema, in_this_run(lineage), tell)
-    log_metadata({"study": summary.study, "best_trial": summary.best.number}, infer_artifact=True)
+    log_metadata(metadata={"study": summary.study, "best_trial": summary.best.number}, infer_artifact=True)
     return summary

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipelines.runner import RunSummary, run_training
+from pipelines.runner import RunOptions, RunSummary, run_training
 from ratchet.config import TrainingConfig
 from ratchet.config.files import load_config
 from ratchet.settings import Settings
@@ -19,7 +19,4 @@ def config_for(model: str, *overrides: str, name: str = "baseline") -> TrainingC
 
 def train_in(settings: Settings, config: TrainingConfig, *, cache: bool = True) -> RunSummary:
     """One run of the training pipeline."""
-    events: list[tuple[str, str]] = []
-    return run_training(
-        config, settings, label="test", cache=cache, verbose=False, listener=lambda *event: events.append(event)
-    )
+    return run_training(config, settings, RunOptions("test", cache))

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from pipelines.continuous import run_continuous
+from pipelines.runner import RunOptions
 from ratchet.data.snapshots import snapshot_path
 from ratchet.errors import ConfigError, DataError, StateError
 from ratchet.experiments.reproduction import reproduce
@@ -148,7 +149,7 @@ def test_the_rows_of_a_run_of_continuous_training_are_fetched_from_s3_by_their_h
         monkeypatch.setenv(name, value)
     shared = settings.model_copy(update={"dvc_remote": "s3"})
     config = config_for("rows_on_s3", name="continuous_training")
-    ended = run_continuous(config, shared, label="test", cache=True, verbose=False, listener=lambda name, event: None)
+    ended = run_continuous(config, shared, RunOptions("test"))
     assert ended.run.snapshot is not None
     path = snapshot_path(settings, ended.run.snapshot)
     rows = path.read_bytes()
@@ -168,7 +169,7 @@ def test_the_rows_of_a_run_of_continuous_training_are_fetched_from_s3_by_their_h
 def run_with(settings: Settings, remote: str, model: str) -> None:
     config = config_for(model, name="continuous_training")
     shared = settings.model_copy(update={"dvc_remote": remote})
-    run_continuous(config, shared, label="test", cache=True, verbose=False, listener=lambda name, event: None)
+    run_continuous(config, shared, RunOptions("test"))
 
 
 def test_a_run_whose_rows_cannot_be_pushed_waits_for_the_remote(

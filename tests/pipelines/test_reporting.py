@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.report_runner import NoPredictions, ReportSummary, run_reporting
+from pipelines.runner import RunOptions
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data import row_hashes
 from ratchet.errors import RegistryError
@@ -83,7 +84,7 @@ def store_predictions(settings: Settings, subject: VersionRows) -> None:
 
 
 def run(settings: Settings) -> ReportSummary | NoPredictions:
-    return run_reporting(CONFIG, settings, label="test", verbose=False, listener=lambda *event: None)
+    return run_reporting(CONFIG, settings, RunOptions("test"))
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +173,7 @@ def test_without_a_champion_there_is_no_report(settings: Settings, model: str) -
     connect(settings).create_registered_model(model)
     config = CONFIG.model_copy(update={"model": model})
     with pytest.raises(RegistryError, match="nothing is in Production yet: train it, or promote a version"):
-        run_reporting(config, settings, label="test", verbose=False, listener=lambda *event: None)
+        run_reporting(config, settings, RunOptions("test"))
 
 
 def test_evidentlys_pages_have_a_point_in_every_panel_and_the_report(reported: Reported) -> None:

@@ -12,7 +12,7 @@ import pytest
 from pipelines.progress import step_events
 from pipelines.runner import RunSummary
 from pipelines.stack import _tracker_configuration, ensure_stack, use_embedded_store
-from pipelines.startup import one_scan_of_installed_packages
+from pipelines.startup import cached_package_scan
 from ratchet.errors import ConfigError
 from ratchet.settings import Settings, load_settings
 from steps.caching import ROOT, library_fingerprint, source_fingerprint
@@ -168,6 +168,6 @@ def test_installed_packages_are_scanned_once() -> None:
     import importlib.metadata
 
     scan = importlib.metadata.packages_distributions
-    with one_scan_of_installed_packages():
+    with cached_package_scan():
         assert importlib.metadata.packages_distributions() is importlib.metadata.packages_distributions()
     assert importlib.metadata.packages_distributions is scan

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.runner import STEPS, RunSummary, plan_training, run_training
+from pipelines.runner import STEPS, RunOptions, RunSummary, plan_training, run_training
 from ratchet.errors import ConfigError, DataError, RegistryError, TrainingError
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
@@ -291,9 +291,7 @@ def test_what_can_be_seen_before_a_run_is_told_before_it(tmp_path: Path) -> None
     home = tmp_path / "home"
     settings = Settings(home=home, models_dir=tmp_path / "models")
     with pytest.raises(ConfigError, match="no hyper-parameter 'c'"):
-        run_training(
-            config_for("m", "train.params.c=1"), settings, label="t", cache=True, verbose=False, listener=print
-        )
+        run_training(config_for("m", "train.params.c=1"), settings, RunOptions("t"))
     assert [path.name for path in home.iterdir()] == []
 
 

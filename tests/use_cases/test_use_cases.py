@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from pipelines.continuous import run_continuous
+from pipelines.runner import RunOptions
 from ratchet.config import TrainingConfig
 from ratchet.config.files import load_config, parse_config
 from ratchet.data import load_dataset
@@ -132,9 +133,7 @@ def test_it_is_served_it_learns_from_feedback_and_trains_again(
     status, said = service.post("/feedback_batch", {"feedback": feedback})
     assert (status, said["counts"]["recorded"]) == (200, len(rows)), said
 
-    summary = run_continuous(
-        continuous(trained), settings, label="again", cache=True, verbose=False, listener=lambda *_: None
-    )
+    summary = run_continuous(continuous(trained), settings, RunOptions("again"))
     assert summary.run.state in ("promoted", "refused"), summary.run.reason
     assert summary.pipeline is not None
     train, holdout, _ = load_snapshot(settings, continuous(trained), summary.run.snapshot)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from pipelines.continuous import ContinuousSummary, run_continuous, run_on_snapshot
+from pipelines.runner import RunOptions
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import load_dataset, row_hashes
 from ratchet.data.snapshots import load_snapshot
@@ -40,7 +40,7 @@ def store(settings: Settings) -> Store:
 
 
 def run_in(settings: Settings, config: ContinuousTrainingConfig) -> ContinuousSummary:
-    return run_continuous(config, settings, label="test", cache=True, verbose=False, listener=lambda name, event: None)
+    return run_continuous(config, settings, RunOptions("test"))
 
 
 def production(
@@ -146,10 +146,9 @@ def test_the_lineage_of_a_prediction_has_its_feedback_and_its_version(
 @pytest.mark.slow
 def test_an_earlier_snapshot_can_be_trained_on_repeatedly(recovered: Recovered, settings: Settings) -> None:
     config, summary, _ = recovered
-    how: dict[str, Any] = {"label": "test", "cache": True, "verbose": False, "listener": lambda name, event: None}
     runs = TrainingRuns(open_store(settings), config.model).history(10)
     for _ in range(2):
-        again = run_on_snapshot(config, settings, str(summary.run.snapshot), **how)
+        again = run_on_snapshot(config, settings, str(summary.run.snapshot), RunOptions("test"))
         assert again.evaluation.metrics == summary.pipeline.evaluation.metrics  # type: ignore[union-attr]
     assert TrainingRuns(open_store(settings), config.model).history(10) == runs
 
