@@ -18,8 +18,8 @@ from tests.training_runs import config_for, train_in
 def test_a_model_of_texts_is_trained_by_the_pipeline_and_its_package_reads_them(
     settings: Settings, tmp_path: Path
 ) -> None:
-    said = {"good": ["a warm film", "charming and warm"], "bad": ["a dull film", "dull and slow"]}
-    rows = [(text, verdict) for verdict, texts in said.items() for text in texts * 20]
+    reviews = {"good": ["a warm film", "charming and warm"], "bad": ["a dull film", "dull and slow"]}
+    rows = [(text, verdict) for verdict, texts in reviews.items() for text in texts * 20]
     pd.DataFrame(rows, columns=["review", "verdict"]).to_csv(tmp_path / "reviews.csv", index=False)
     config = config_for(
         "texts",

@@ -62,7 +62,7 @@ def test_a_server_the_user_is_logged_in_to_is_used(
     assert use_embedded_store(load_settings()) == embedded
 
 
-def test_a_stack_without_a_tracker_is_told(tmp_path: Path) -> None:
+def test_a_stack_without_a_tracker_is_refused(tmp_path: Path) -> None:
     program = (
         "from ratchet.errors import ConfigError\n"
         "from ratchet.settings import load_settings\n"
@@ -74,8 +74,8 @@ def test_a_stack_without_a_tracker_is_told(tmp_path: Path) -> None:
     )
     env = {**os.environ, "ZENML_CONFIG_PATH": str(tmp_path), "RATCHET_HOME": str(tmp_path / "home")}
     command = [sys.executable, "-c", program]
-    said = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
-    assert "has no MLflow experiment tracker: register one and add it" in said.stdout
+    result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert "has no MLflow experiment tracker: register one and add it" in result.stdout
 
 
 def test_a_stack_that_is_named_is_made_on_a_store_of_the_users_own(
@@ -110,7 +110,7 @@ def test_an_artifact_store_in_s3_keeps_no_key_in_zenmls_store(first: RunSummary,
         ensure_stack(settings, embedded=True)
 
 
-def test_a_stack_that_tracks_elsewhere_is_told(first: RunSummary, settings: Settings) -> None:
+def test_a_stack_that_tracks_to_another_server_is_refused(first: RunSummary, settings: Settings) -> None:
     elsewhere = settings.model_copy(update={"mlflow_uri": "postgresql://me:secret@db/x"})
     here = re.escape(settings.tracking_place)
     with pytest.raises(ConfigError, match=rf"tracks to {here}, Ratchet to postgresql://me:\*\*\*@db/x: set MLFLOW_"):

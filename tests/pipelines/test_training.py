@@ -35,7 +35,7 @@ def test_the_first_version_goes_into_production(first: RunSummary, client: Mlflo
     assert [step.name for step in first.steps] == list(STEPS)
 
 
-def test_what_is_in_production_can_be_loaded_by_stage(first: RunSummary, settings: Settings) -> None:
+def test_the_version_in_production_can_be_loaded_by_stage(first: RunSummary, settings: Settings) -> None:
     mlflow.set_tracking_uri(settings.tracking_uri)
     model = mlflow.sklearn.load_model("models:/iris/Production")
     row = {"sepal_length": [5.1], "sepal_width": [3.5], "petal_length": [1.4], "petal_width": [0.2]}
@@ -72,7 +72,7 @@ def test_the_lineage_is_complete(first: RunSummary, client: MlflowClient) -> Non
     assert version.tags["ratchet.git_commit"] == tags["ratchet.git_commit"]
 
 
-def test_zenml_knows_the_version_its_stage_and_its_artifacts(first: RunSummary) -> None:
+def test_zenml_has_the_version_its_stage_and_its_artifacts(first: RunSummary) -> None:
     from zenml.client import Client
 
     version = Client().get_model_version("iris", f"v{first.promotion.version}")
@@ -96,7 +96,7 @@ def test_a_version_carries_its_reference_and_reproduces_its_predictions(
     assert package.onnx is not None
 
 
-def test_the_files_for_people_are_written(first: RunSummary) -> None:
+def test_the_exports_are_written(first: RunSummary) -> None:
     record = json.loads((first.exports / "metrics.json").read_text())
     assert record["metrics"] == first.evaluation.metrics
     assert {"seed", "timestamp", "versions", "data_version", "git_commit"} <= set(record)
@@ -143,7 +143,7 @@ def test_a_run_in_which_nothing_changed_takes_its_steps_from_the_cache(
 
 
 @pytest.mark.slow
-def test_what_shapes_the_model_is_not_taken_from_the_cache(settings: Settings, model: str) -> None:
+def test_steps_with_other_parameters_are_not_taken_from_the_cache(settings: Settings, model: str) -> None:
     train_in(settings, config_for(model))
     again = train_in(settings, config_for(model, "train.params.C=0.01"))
     assert [step.status for step in again.steps][:3] == ["cached", "cached", "completed"]
@@ -192,25 +192,22 @@ def test_a_better_challenger_replaces_the_champion_and_a_worse_one_does_not(
     assert Client().get_model_version(model, "production").name == f"v{current.version}"
 
 
-def test_a_promotion_that_is_lost_to_another_is_written_down(
+def test_a_promotion_that_loses_to_a_concurrent_one_is_recorded(
     settings: Settings, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: object, **__: object) -> None:
-        raise RegistryError("another process promoted a version meanwhile")
+        raise RegistryError("another process promoted version 7")
 
     monkeypatch.setattr(ProductionPointer, "promote", lost)
-    with pytest.raises(RegistryError, match="another process promoted a version meanwhile"):
+    with pytest.raises(RegistryError, match="another process promoted version 7"):
         train_in(settings, config_for(model))
     (entry,) = ProductionPointer(settings, model).ledger.history()
-    assert (entry.state, entry.reason) == (
-        "refused",
-        "the gate passed, but another process promoted a version meanwhile",
-    )
+    assert (entry.state, entry.reason) == ("refused", "the gate passed, but another process promoted version 7")
     assert len(entry.gate or []) == 7
 
 
 @pytest.mark.slow
-def test_a_difference_that_thirty_rows_cannot_prove_is_no_reason(settings: Settings, model: str) -> None:
+def test_a_difference_that_is_not_significant_on_thirty_rows_is_not_promoted(settings: Settings, model: str) -> None:
     train_in(settings, config_for(model))
     svm = train_in(settings, config_for(model, name="variation_svm"))
     assert svm.promotion.outcome == "refused"
@@ -219,7 +216,7 @@ def test_a_difference_that_thirty_rows_cannot_prove_is_no_reason(settings: Setti
     assert (accepted.promotion.outcome, accepted.promotion.version) == ("promoted", svm.promotion.version)
 
 
-def test_a_model_below_the_floor_stays_out(settings: Settings, model: str) -> None:
+def test_a_model_below_the_floor_is_not_promoted(settings: Settings, model: str) -> None:
     summary = train_in(settings, config_for(model, "evaluate.minimum=0.99"))
     assert (summary.promotion.outcome, summary.promotion.stage) == ("refused", "None")
     assert summary.promotion.reason == "floor: f1_macro 0.9333, needed at least 0.99"
@@ -269,7 +266,7 @@ def nothing_was_left(client: MlflowClient, settings: Settings, model: str) -> bo
         ),
     ],
 )
-def test_what_a_step_finds_wrong_ends_the_run_and_leaves_nothing(
+def test_an_error_in_a_step_ends_the_run_and_leaves_nothing(
     settings: Settings, client: MlflowClient, model: str, overrides: list[str], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -287,7 +284,7 @@ def test_broken_data_end_the_run_and_leave_nothing(
     assert nothing_was_left(client, settings, model)
 
 
-def test_what_can_be_seen_before_a_run_is_told_before_it(tmp_path: Path) -> None:
+def test_an_error_of_the_config_is_raised_before_anything_is_written(tmp_path: Path) -> None:
     home = tmp_path / "home"
     settings = Settings(home=home, models_dir=tmp_path / "models")
     with pytest.raises(ConfigError, match="no hyper-parameter 'c'"):
@@ -295,7 +292,7 @@ def test_what_can_be_seen_before_a_run_is_told_before_it(tmp_path: Path) -> None
     assert [path.name for path in home.iterdir()] == []
 
 
-def test_a_package_that_vanished_from_mlflow_is_told(settings: Settings, client: MlflowClient, model: str) -> None:
+def test_a_cached_package_that_mlflow_lacks_is_refused(settings: Settings, client: MlflowClient, model: str) -> None:
     one = train_in(settings, config_for(model, "evaluate.minimum=0.99"))
     client.delete_model_version(model, one.promotion.version)
     (logged,) = client.search_logged_models([client.get_experiment_by_name(model).experiment_id])
@@ -304,7 +301,7 @@ def test_a_package_that_vanished_from_mlflow_is_told(settings: Settings, client:
         train_in(settings, config_for(model, "evaluate.minimum=0.99"))
 
 
-def test_a_plan_says_what_would_be_done() -> None:
+def test_a_plan_has_steps_estimator_and_data_version() -> None:
     plan = plan_training(config_for("m"))
     assert plan.steps == STEPS
     assert plan.estimator.startswith("LogisticRegression(")

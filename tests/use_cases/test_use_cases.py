@@ -1,4 +1,4 @@
-"""Every use case that comes along goes the whole way: training, service, predictions, feedback, training again."""
+"""Every bundled use case end to end: training, service, predictions, feedback, training again."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def records(rows: pd.DataFrame, schema: Schema) -> list[dict[str, Any]]:
 
 
 def jittered(rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Rows that are nobody's: production does not send the holdout again."""
+    """New rows near the given ones, since production does not send the holdout again."""
     generator, moved = np.random.default_rng(7), rows.copy()
     for field in schema.features:
         if field.type == "number":
@@ -104,7 +104,7 @@ def test_the_baseline_reaches_its_floor_with_its_primary_metric(trained: Trainin
     assert math.isfinite(figures[trained.evaluate.primary_metric])
 
 
-def test_it_is_served_it_learns_from_feedback_and_trains_again(
+def test_it_is_served_and_trained_again_on_feedback(
     trained: TrainingConfig, service: Service, settings: Settings
 ) -> None:
     rows, schema = held_out(trained)
@@ -130,8 +130,8 @@ def test_it_is_served_it_learns_from_feedback_and_trains_again(
         {"prediction_id": answer["prediction_id"], "target": target}
         for answer, target in zip(answers, truth, strict=True)
     ]
-    status, said = service.post("/feedback_batch", {"feedback": feedback})
-    assert (status, said["counts"]["recorded"]) == (200, len(rows)), said
+    status, answer = service.post("/feedback_batch", {"feedback": feedback})
+    assert (status, answer["counts"]["recorded"]) == (200, len(rows)), answer
 
     summary = run_continuous(continuous(trained), settings, RunOptions("again"))
     assert summary.run.state in ("promoted", "refused"), summary.run.reason
@@ -139,7 +139,7 @@ def test_it_is_served_it_learns_from_feedback_and_trains_again(
     train, holdout, _ = load_snapshot(settings, continuous(trained), summary.run.snapshot)
     sent = set(row_hashes(rows).tolist())
     learned = set(row_hashes(train).tolist()) | set(row_hashes(holdout).tolist())
-    assert sent <= learned, "what production said is in the snapshot"
+    assert sent <= learned, "the snapshot has the labelled production rows"
     drift = summary.pipeline.drift
     assert drift.reference is not None
 
@@ -148,9 +148,9 @@ def test_a_record_without_a_field_is_refused_by_its_name(trained: TrainingConfig
     rows, schema = held_out(trained)
     record = next(r for r in records(rows, schema) if None not in r.values())
     needed = next(f.name for f in schema.features if not f.nullable)
-    status, said = service.post("/predict", {name: value for name, value in record.items() if name != needed})
+    status, answer = service.post("/predict", {name: value for name, value in record.items() if name != needed})
     assert status == 422
-    assert needed in json.dumps(said)
+    assert needed in json.dumps(answer)
 
 
 @pytest.mark.parametrize(

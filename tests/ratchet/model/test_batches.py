@@ -186,7 +186,7 @@ def test_a_class_that_the_first_batch_lacks_is_learned(tmp_path: Path) -> None:
     assert (model.predict(rows.drop(columns="kind"))[rows["kind"] == "late"] == "late").mean() > 0.8
 
 
-def test_a_model_knows_the_hash_of_every_training_row(tmp_path: Path) -> None:
+def test_the_hash_of_every_training_row_is_returned(tmp_path: Path) -> None:
     file = file_of(mixed(), tmp_path)
     _, known = fitted(file, epochs=2)
     np.testing.assert_array_equal(known, row_hashes(training_part(file)))
@@ -224,12 +224,12 @@ def test_naive_bayes_does_not_depend_on_the_size_of_a_batch(tmp_path: Path) -> N
     np.testing.assert_allclose(small.var_, large.var_, rtol=1e-9)
 
 
-def test_what_an_estimator_refuses_is_told_in_one_line(tmp_path: Path) -> None:
+def test_the_error_of_an_estimator_that_refuses_the_data_has_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         TrainingError, match="SGDClassifier could not be fitted: class_weight 'balanced' is not"
-    ) as told:
+    ) as caught:
         fitted(file_of(numbers(), tmp_path), params={"class_weight": "balanced"})
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_what_an_estimator_refuses_is_told_in_one_line(tmp_path: Path) -> None:
         ("sklearn.neural_network.MLPClassifier", {"hidden_layer_sizes": [8], "solver": "sgd"}),
     ],
 )
-def test_what_was_fitted_in_batches_is_packaged_and_exported(
+def test_a_model_fitted_in_batches_is_packaged_and_exported(
     tmp_path: Path, estimator: str, params: dict[str, Any]
 ) -> None:
     file = file_of(mixed().drop(columns="far"), tmp_path)  # which is beyond the single precision of ONNX
@@ -285,7 +285,7 @@ def test_continuous_training_does_not_go_in_batches() -> None:
         load_config(CONFIGS / "continuous_training.yaml", [dataset])
 
 
-def test_epochs_are_for_batches() -> None:
+def test_epochs_are_refused_without_batches() -> None:
     assert batched_config("train.epochs=3").train.epochs == 3
     with pytest.raises(ConfigError, match="train.epochs: only batches are seen more than once; set dataset.batch_rows"):
         load_config(CONFIGS / "baseline.yaml", ["train.epochs=3"])

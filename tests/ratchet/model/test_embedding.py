@@ -75,7 +75,7 @@ def test_more_components_than_the_data_allow_are_refused() -> None:
         fit_embedder(Embed(n_components=3), NUMBERS, numbers(2), seed=1)
 
 
-def test_the_embedder_knows_nothing_of_rows_it_is_not_fitted_on() -> None:
+def test_the_embedder_depends_on_no_row_it_is_not_fitted_on() -> None:
     rows = numbers()
     shifted = pd.concat([rows, rows + 1000])
     one = fit_embedder(Embed(), NUMBERS, rows, seed=1)

@@ -58,7 +58,7 @@ def test_a_section_without_a_kind_is_of_a_table() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_comes_back_from_what_a_run_keeps_of_it(kind: str) -> None:
+def test_a_kind_survives_the_json_of_a_config(kind: str) -> None:
     config = config_of(KINDS[kind])
     assert config.embed.kind == kind
     assert TrainingConfig.model_validate_json(config.model_dump_json()) == config
@@ -77,12 +77,12 @@ def test_a_kind_comes_back_from_what_a_run_keeps_of_it(kind: str) -> None:
         (3, "embed: got 3"),
     ],
 )
-def test_a_wrong_section_is_told_by_key(section: Any, message: str) -> None:
+def test_the_error_of_a_wrong_section_names_the_key(section: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config_of(section)
 
 
-def test_the_schema_of_configs_tells_the_kinds_apart() -> None:
+def test_the_schema_of_configs_distinguishes_the_kinds() -> None:
     from jsonschema import Draft202012Validator
 
     validator = Draft202012Validator(json_schema())
@@ -92,7 +92,7 @@ def test_the_schema_of_configs_tells_the_kinds_apart() -> None:
         assert not validator.is_valid({**BASE, "pipeline": "training", "embed": wrong}), wrong
 
 
-def test_pixels_are_scaled_by_what_a_pixel_can_be_and_not_by_what_was_seen() -> None:
+def test_pixels_are_scaled_by_their_possible_range_and_not_by_the_observed_one() -> None:
     schema = schema_of(a="number", b="number")
     rows = pd.DataFrame({"a": [0.0, 4.0, 8.0], "b": [0.0, 0.0, 0.0]})
     embedder = fit_embedder(config_of({"kind": "image", "maximum": 16}).embed, schema, rows, seed=1)
@@ -101,8 +101,8 @@ def test_pixels_are_scaled_by_what_a_pixel_can_be_and_not_by_what_was_seen() -> 
     np.testing.assert_allclose(embedder["encode"].transform(lit), [[0, 1]], err_msg="a missing pixel is dark")
 
 
-def test_texts_that_say_alike_are_close_whatever_their_length() -> None:
-    said = [
+def test_texts_with_the_same_words_are_close_whatever_their_length() -> None:
+    texts = [
         "a fine film",
         "fine fine film",
         "rain in the north",
@@ -110,13 +110,13 @@ def test_texts_that_say_alike_are_close_whatever_their_length() -> None:
         "fine film",
         "north wind",
     ]
-    found = embedded({"kind": "text", "n_components": 2}, schema_of(t="text"), pd.DataFrame({"t": said})).to_numpy()
+    found = embedded({"kind": "text", "n_components": 2}, schema_of(t="text"), pd.DataFrame({"t": texts})).to_numpy()
     unit = found / np.linalg.norm(found, axis=1, keepdims=True)
     assert unit[0] @ unit[1] > 0.9
     assert unit[0] @ unit[2] < 0.2
 
 
-def test_a_text_without_a_known_word_is_nothing_and_columns_beside_it_are_kept() -> None:
+def test_a_text_without_a_known_word_is_zero_and_other_columns_are_kept() -> None:
     schema = schema_of(t="text", n="number", c="category")
     rows = pd.DataFrame({"t": ["one two", "two three", "one three"], "n": [1.0, 2.0, 3.0], "c": ["x", "y", "x"]})
     new = pd.DataFrame({"t": ["", "unknown"], "n": [2.0, np.nan], "c": ["x", "z"]})
@@ -141,7 +141,7 @@ def test_a_text_without_a_known_word_is_nothing_and_columns_beside_it_are_kept()
         ({"kind": "ratings", "user": "c", "item": "c"}, schema_of(c="category"), "'c' is the user already"),
     ],
 )
-def test_columns_that_a_kind_cannot_take_are_told(section: dict[str, Any], schema: Schema, message: str) -> None:
+def test_columns_that_a_kind_cannot_take_are_refused(section: dict[str, Any], schema: Schema, message: str) -> None:
     values = {"number": [1.0, 2.0, 3.0, 4.0], "text": ["aa bb", "bb aa", "aa bb", "bb"], "time": ["2026-01-01"] * 4}
     rows = pd.DataFrame({f.name: values.get(f.type, ["x", "y", "x", "y"]) for f in schema.features})
     with pytest.raises(ConfigError, match=message):
@@ -169,8 +169,7 @@ def test_users_and_items_are_codes_and_one_never_seen_is_minus_one() -> None:
     np.testing.assert_array_equal(found.to_numpy(), [[1, 1], [-1, -1], [-1, -1]])
 
 
-# What follows holds the figures of a holdout against chance: with targets that are drawn by lot, anything better than
-# chance would have come from the holdout.
+# With random targets, a holdout score above chance would be a leak from the holdout.
 
 
 def nothing_to_learn(kind: str, seed: int, rows: int = 400) -> tuple[pd.DataFrame, Schema]:
@@ -211,12 +210,12 @@ def test_with_shuffled_targets_a_holdout_is_predicted_by_chance(kind: str) -> No
             else build_estimator(config.train, "classification", seed, schema)
         )
         model = fit_model(estimator, embedder, features, train["y"].to_numpy())
-        said, truth = model.predict(schema.select(holdout)), holdout["y"].to_numpy()
+        predicted, truth = model.predict(schema.select(holdout)), holdout["y"].to_numpy()
         if kind == "ratings":
-            gains.append(1 - ((said - truth) ** 2).mean() / ((train["y"].mean() - truth) ** 2).mean())
+            gains.append(1 - ((predicted - truth) ** 2).mean() / ((train["y"].mean() - truth) ** 2).mean())
         else:
-            gains.append(float((said == truth).mean()) - 0.5)
-    # 400 labels by lot in all: a standard error of 0.025.
+            gains.append(float((predicted == truth).mean()) - 0.5)
+    # 400 random labels in all: a standard error of 0.025.
     assert np.mean(gains) < 0.08
 
 

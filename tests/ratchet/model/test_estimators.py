@@ -59,8 +59,8 @@ def cards(rows: int = 2000, seed: int = 0) -> Data:
     return generator.normal(size=(rows, 2)) + np.where(positive, 1.5, 0.0)[:, None], positive.astype(np.int64)
 
 
-def cost_of(said: Any, truth: Any, missed: float = 20.0, alarm: float = 1.0) -> float:
-    return float(np.mean(np.where(truth == 1, (said != 1) * missed, (said == 1) * alarm)))
+def cost_of(predicted: Any, truth: Any, missed: float = 20.0, alarm: float = 1.0) -> float:
+    return float(np.mean(np.where(truth == 1, (predicted != 1) * missed, (predicted == 1) * alarm)))
 
 
 @pytest.mark.parametrize("name", DETECTORS)
@@ -117,11 +117,11 @@ def test_a_share_sets_the_threshold() -> None:
     assert (model.predict(x) == "anomaly").mean() == pytest.approx(0.1, abs=0.005)
 
 
-def test_rows_of_one_class_are_enough_where_the_labels_are_told() -> None:
+def test_rows_of_one_class_are_enough_if_the_labels_are_given() -> None:
     x, y = machine()
     calm = y == "normal"
-    told = OutlierClassifier(positive="anomaly", labels=("anomaly", "normal"), random_state=0).fit(x[calm], y[calm])
-    assert told.predict(np.array([[9.0, 9.0]])).tolist() == ["anomaly"]
+    model = OutlierClassifier(positive="anomaly", labels=("anomaly", "normal"), random_state=0).fit(x[calm], y[calm])
+    assert model.predict(np.array([[9.0, 9.0]])).tolist() == ["anomaly"]
     with pytest.raises(ValueError, match=r"one of two classes, and there are \['normal'\]"):
         OutlierClassifier(positive="anomaly").fit(x[calm], y[calm])
     with pytest.raises(ValueError, match="positive: 'odd' is none of"):
@@ -132,7 +132,7 @@ def build(path: str, task: TaskName = "anomaly_detection", threshold: Any = "def
     return build_estimator(Train(estimator=path, params=params, threshold=threshold), task, 7, SCHEMA)
 
 
-def test_a_config_names_a_detector_and_gets_a_classifier_that_knows_the_positive_class() -> None:
+def test_a_detector_in_a_config_becomes_a_classifier_with_the_positive_class() -> None:
     model = build("sklearn.ensemble.IsolationForest", contamination=0.02)
     assert isinstance(model, OutlierClassifier)
     assert (model.positive, model.labels) == ("anomaly", ("anomaly", "normal"))
@@ -311,8 +311,8 @@ def films(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     return rows[~held], rows[held]
 
 
-def rmse(said: Any, truth: Any) -> float:
-    return float(np.sqrt(np.mean((np.asarray(said) - np.asarray(truth)) ** 2)))
+def rmse(predicted: Any, truth: Any) -> float:
+    return float(np.sqrt(np.mean((np.asarray(predicted) - np.asarray(truth)) ** 2)))
 
 
 def test_a_factorisation_beats_the_means_of_items_where_tastes_differ() -> None:
@@ -332,14 +332,14 @@ def test_without_factors_it_is_the_biases_alone_and_equals_a_ridge_regression_of
     np.testing.assert_allclose(np.r_[model.user_biases_, model.item_biases_], expected, atol=1e-6)
 
 
-def test_whoever_is_unknown_falls_back_to_what_is_known() -> None:
+def test_an_unknown_user_or_item_gets_the_mean_and_the_bias_of_the_other() -> None:
     train, _ = films()
     model = MatrixFactorization(random_state=0).fit(train[["user", "item"]], train["rating"])
-    nobody, new, far = model.predict([[-1, -1], [-1, 3], [10_000, 3]])
-    assert nobody == pytest.approx(train["rating"].mean())
+    unknown, new, far = model.predict([[-1, -1], [-1, 3], [10_000, 3]])
+    assert unknown == pytest.approx(train["rating"].mean())
     assert new == far == pytest.approx(model.mean_ + model.item_biases_[3])
-    said = model.predict(train[["user", "item"]])
-    assert train["rating"].min() <= said.min() <= said.max() <= train["rating"].max()
+    predicted = model.predict(train[["user", "item"]])
+    assert train["rating"].min() <= predicted.min() <= predicted.max() <= train["rating"].max()
 
 
 def test_the_same_seed_gives_the_same_factors_and_a_copy_the_same_parameters() -> None:
@@ -361,6 +361,6 @@ def test_the_same_seed_gives_the_same_factors_and_a_copy_the_same_parameters() -
         ({}, [[-1, 0]], "no rating has a known user and a known item"),
     ],
 )
-def test_what_cannot_be_factorised_is_told(params: dict[str, Any], codes: Any, message: str) -> None:
+def test_wrong_parameters_and_codes_are_refused(params: dict[str, Any], codes: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         MatrixFactorization(**params).fit(codes, [3.0])

@@ -49,13 +49,13 @@ def test_a_metric_of_the_positive_class_needs_two_classes(iris: Trained) -> None
         evaluate_model(iris.model, iris.holdout, iris.schema, Evaluate(primary_metric="f1"), seed=1)
 
 
-def test_a_metric_that_is_not_defined_on_the_holdout_is_told(iris: Trained) -> None:
+def test_a_metric_that_is_not_defined_on_the_holdout_is_refused(iris: Trained) -> None:
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
     with pytest.raises(DataError, match="roc_auc is not defined on this holdout of 10 rows"):
         evaluate_model(iris.model, one_class, iris.schema, Evaluate(primary_metric="roc_auc"), seed=1)
 
 
-def test_a_label_the_model_does_not_know_is_told(iris: Trained) -> None:
+def test_a_label_that_the_schema_lacks_is_refused(iris: Trained) -> None:
     rows = iris.holdout.assign(species="tulip")
     with pytest.raises(DataError, match="the label 'tulip' is none of the model's classes"):
         score_rows(iris.model, rows, iris.schema)
@@ -82,7 +82,7 @@ def test_blocks_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> 
     np.testing.assert_array_equal(np.concatenate(list(resamples(50, 30, seed=0))), whole)
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+def test_the_interval_covers_the_truth_about_as_often_as_its_confidence() -> None:
     # A mean absolute error of known expectation; 95 % of 200 intervals, less 4 standard deviations: 176.
     generator = np.random.default_rng(5)
     truth = np.sqrt(2 / np.pi)

@@ -91,7 +91,7 @@ def test_points_and_the_gaps_between_them_have_cells() -> None:
     assert (counts.low, counts.high) == (0, 3)
 
 
-def test_names_never_seen_are_kept_up_to_five_and_their_rows_all_counted() -> None:
+def test_the_first_five_unseen_names_are_kept_and_all_their_rows_counted() -> None:
     many = [f"n{i:04d}" for i in range(1000)]
     parts = [count_categories(pd.Series(many[at::4]), ["basic"]) for at in range(4)]
     whole = parts[3] + parts[1] + parts[0] + parts[2]
@@ -132,13 +132,13 @@ def test_no_batch_at_all_is_an_empty_window() -> None:
     assert report.model_dump()["figures"] == {}
 
 
-def test_a_file_without_a_feature_says_so(tmp_path: Path) -> None:
+def test_a_feature_that_a_file_lacks_is_noted(tmp_path: Path) -> None:
     pd.DataFrame({"age": np.zeros(20)}).to_parquet(tmp_path / "rows.parquet")
     report = compare_parquet(tmp_path / "rows.parquet", PROFILE, Drift(), "1")
     assert "plan: absent, or not of type category; not compared" in report.notes
 
 
-def test_a_profile_of_nothing_judges_nothing() -> None:
+def test_a_profile_of_no_rows_gives_no_figures() -> None:
     empty: Profile = profile_rows(pd.DataFrame({"age": [], "plan": []}), SCHEMA)
     rows = pd.DataFrame({"age": np.zeros(20), "plan": "pro"})
     assert compare(rows, empty, Drift(), "1").figures == {}

@@ -41,7 +41,7 @@ def test_a_millimetre_does_not_change_a_typical_flower(model: Any) -> None:
         assert set(model.predict(base)) == {species}
 
 
-def test_longer_and_wider_petals_never_make_a_setosa_likelier(model: Any) -> None:
+def test_longer_and_wider_petals_never_raise_the_probability_of_setosa(model: Any) -> None:
     steps = pd.DataFrame([TYPICAL["setosa"]] * 20)
     steps["petal_length"] = np.linspace(1.5, 6.0, 20)
     steps["petal_width"] = np.linspace(0.2, 2.2, 20)
@@ -51,7 +51,7 @@ def test_longer_and_wider_petals_never_make_a_setosa_likelier(model: Any) -> Non
     assert setosa[-1] < 0.1
 
 
-def test_the_order_and_company_of_rows_do_not_matter(model: Any) -> None:
+def test_a_prediction_does_not_depend_on_other_rows_or_their_order(model: Any) -> None:
     rows = pd.DataFrame(TYPICAL.values())
     together = model.predict_proba(rows)
     alone = np.vstack([model.predict_proba(rows.iloc[[i]]) for i in range(3)])
@@ -65,7 +65,7 @@ def test_a_missing_value_still_gets_an_answer(model: Any) -> None:
     assert model.predict(flower).tolist() == ["setosa"]
 
 
-def test_shuffled_labels_teach_nothing() -> None:
+def test_shuffled_labels_give_chance_accuracy() -> None:
     from sklearn.base import clone
 
     trained = baseline()

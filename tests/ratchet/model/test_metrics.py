@@ -66,7 +66,7 @@ def test_every_metric_of_the_positive_class_equals_scikit_learns(name: str) -> N
     assert metrics.point(name, scores) == pytest.approx(expected(name, scores), abs=1e-12)
 
 
-def test_which_class_is_positive_is_what_the_scores_say() -> None:
+def test_the_scores_decide_which_class_is_positive() -> None:
     one, probabilities = classification(2), classification(2).probabilities
     assert probabilities is not None
     turned = ClassificationScores(1 - one.truth, 1 - one.predicted, probabilities[:, ::-1], 2, positive=0, costs=COSTS)
@@ -74,13 +74,13 @@ def test_which_class_is_positive_is_what_the_scores_say() -> None:
         assert metrics.point(name, turned) == pytest.approx(metrics.point(name, one), abs=1e-12)
 
 
-def test_with_more_than_two_classes_none_is_positive_and_such_metrics_are_not_to_be_had() -> None:
+def test_with_more_than_two_classes_metrics_of_the_positive_class_are_not_available() -> None:
     assert metrics.available(classification(3)) == OF_ALL_CLASSES
     with pytest.raises(ValueError, match="two classes"):
         metrics.point("recall", classification(3))
 
 
-def test_what_mistakes_cost_has_to_be_said() -> None:
+def test_the_metric_cost_needs_costs() -> None:
     scores = ClassificationScores(np.array([0, 1]), np.array([0, 1]), None, 2, positive=1)
     of_labels = set(OF_ALL_CLASSES) - {"log_loss", "roc_auc"}
     assert set(metrics.available(scores)) == {*of_labels, "f1", "f2", "precision", "recall"}
@@ -145,7 +145,7 @@ def test_a_row_of_weights_is_the_metric_of_that_resample(name: str) -> None:
     np.testing.assert_allclose(metrics.score(name, whole, weights), [metrics.point(name, p) for p in parts], atol=1e-12)
 
 
-def test_a_class_that_is_nowhere_counts_for_nothing() -> None:
+def test_a_class_that_neither_occurs_nor_is_predicted_is_ignored() -> None:
     truth = np.array([0, 0, 1, 1])
     scores = ClassificationScores(truth, truth, None, n_classes=3)
     for name in metrics.available(scores):

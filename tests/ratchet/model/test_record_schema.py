@@ -169,7 +169,7 @@ def test_rows_that_are_given_twice_are_refused(reader: RecordReader) -> None:
         assert list(refused(reader, body, many=True)) == ["rows"]
 
 
-def test_gaps_are_accepted_where_training_had_them(mixed: Trained) -> None:
+def test_missing_values_are_accepted_in_columns_where_training_had_them(mixed: Trained) -> None:
     reader = RecordReader(mixed.schema)
     for record in ({"age": None, "plan": None}, {"age": 30.0, "plan": None}, {"age": None, "plan": "pro"}):
         assert reader.read(json.dumps(record).encode()) == record
@@ -189,7 +189,7 @@ def test_a_number_with_gaps_is_still_a_number(mixed: Trained) -> None:
         assert list(refused(reader, f'{{"age": {text}, "plan": "pro"}}')) == ["age"]
 
 
-def test_what_was_not_seen_in_training_is_accepted(iris: Trained, mixed: Trained) -> None:
+def test_values_not_seen_in_training_are_accepted(iris: Trained, mixed: Trained) -> None:
     far = dict.fromkeys(GOOD, -1e6)
     assert RecordReader(iris.schema).read(json.dumps(far).encode()) == far
     strange = {"age": 1e9, "plan": "a plan that nobody had"}
@@ -245,7 +245,9 @@ def test_the_example_lies_within_what_was_seen(iris: Trained) -> None:
         assert field.minimum <= float(example[field.name] or 0) <= field.maximum
 
 
-def test_the_schema_says_what_is_required_allowed_and_was_seen(iris: Trained, mixed: Trained) -> None:
+def test_the_json_schema_has_required_fields_rules_and_the_range_seen_in_training(
+    iris: Trained, mixed: Trained
+) -> None:
     schema = RecordReader(iris.schema).json_schema()
     assert schema["required"] == list(GOOD)
     assert schema["additionalProperties"] is False

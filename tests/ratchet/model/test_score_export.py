@@ -74,7 +74,7 @@ def test_the_figures_are_flat_numbers_with_the_interval(iris: Trained, exported:
     assert len(pd.read_csv(tmp_path / "deep" / "iris.csv")) == 30
 
 
-def test_without_an_export_it_says_what_makes_one(iris: Trained, exported: Path) -> None:
+def test_a_missing_export_is_refused_with_the_command_that_makes_it(iris: Trained, exported: Path) -> None:
     (exported / "schema.json").unlink()
     with pytest.raises(ConfigError, match=r"there is no file .*schema\.json: train with this config first"):
         score_export(iris.config, exported)

@@ -130,7 +130,7 @@ def test_the_usual_estimators_can_be_packaged(path: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", ["iris", "diabetes", "mixed"])
-def test_onnx_says_what_scikit_learn_says(name: str, request: pytest.FixtureRequest) -> None:
+def test_onnx_predicts_as_scikit_learn_does(name: str, request: pytest.FixtureRequest) -> None:
     trained: Trained = request.getfixturevalue(name)
     content, report = export_onnx(trained.model, trained.train, trained.schema)
     assert content is not None
@@ -145,7 +145,7 @@ def test_onnx_says_what_scikit_learn_says(name: str, request: pytest.FixtureRequ
         np.testing.assert_allclose(first.ravel(), expected, rtol=1e-4)
 
 
-def test_an_export_that_disagrees_is_thrown_away(iris: Trained, diabetes: Trained) -> None:
+def test_an_export_with_other_predictions_is_refused(iris: Trained, diabetes: Trained) -> None:
     content, _ = export_onnx(iris.model, iris.train, iris.schema)
     other = baseline("train.params.C=0.001")
     features = iris.schema.select(iris.train)
@@ -176,7 +176,7 @@ def test_golden_rows_with_gaps_survive_json(mixed: Trained) -> None:
     check_golden(mixed.model, again, mixed.schema)
 
 
-def test_a_model_that_says_something_else_is_found_out(iris: Trained, diabetes: Trained) -> None:
+def test_a_model_with_other_predictions_fails_the_golden_check(iris: Trained, diabetes: Trained) -> None:
     golden = record_golden(iris.model, iris.train, iris.schema)
     with pytest.raises(PackageError, match="predictions differ by"):
         check_golden(baseline("train.params.C=0.5").model, golden, iris.schema)

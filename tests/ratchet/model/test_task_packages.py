@@ -121,7 +121,7 @@ def records_of(trained: Trained, runtime: Runtime, rows: int = 20) -> list[dict[
 
 
 @NAMES
-def test_the_service_answers_as_the_model_did_and_says_why_without_onnx(case: Case) -> None:
+def test_the_service_predicts_as_the_model_and_the_manifest_has_why_there_is_no_onnx(case: Case) -> None:
     trained, package, runtime = case
     verify_package(package)
     manifest = json.loads((package.path / "manifest.json").read_text())
@@ -132,7 +132,7 @@ def test_the_service_answers_as_the_model_did_and_says_why_without_onnx(case: Ca
 
 
 @NAMES
-def test_an_answer_looks_as_its_task_says(case: Case) -> None:
+def test_an_answer_has_the_form_of_its_task(case: Case) -> None:
     trained, _, runtime = case
     answer = runtime.predict(records_of(trained, runtime, 1))[0]
     assert describe_model(runtime)["task"] == trained.config.task
@@ -173,16 +173,16 @@ def test_a_threshold_by_cost_is_what_the_service_answers_with(case: Case) -> Non
     trained, _, runtime = case
     answers = runtime.predict(records_of(trained, runtime, 300))
     chances = np.array([answer.probabilities["fraud"] for answer in answers if answer.probabilities])
-    said = np.array([answer.prediction for answer in answers])
+    predicted = np.array([answer.prediction for answer in answers])
     threshold = trained.model.named_steps["model"].threshold
     assert threshold < 0.3
-    np.testing.assert_array_equal(said == "fraud", chances >= threshold)
+    np.testing.assert_array_equal(predicted == "fraud", chances >= threshold)
 
 
 @pytest.mark.parametrize("case", ["ratings"], indirect=True)
-def test_whoever_is_new_gets_a_rating_too(case: Case) -> None:
+def test_an_unknown_user_gets_a_rating(case: Case) -> None:
     trained, _, runtime = case
-    new = runtime.predict([{"user": "nobody", "film": "f1"}, {"user": "nobody", "film": "none"}])
+    new = runtime.predict([{"user": "unknown", "film": "f1"}, {"user": "unknown", "film": "none"}])
     assert new[1].prediction == pytest.approx(trained.train["rating"].mean())
     assert new[0].prediction != new[1].prediction
 
@@ -195,6 +195,6 @@ def test_pixels_go_through_onnx_as_through_scikit_learn(tmp_path: Path) -> None:
     )
     runtime = load_runtime(*packaged(trained, tmp_path / "package"), model="digits", version="1")
     assert runtime.engine_name == "onnx"
-    said = [answer.prediction for answer in runtime.predict(records_of(trained, runtime, 100))]
-    assert said == trained.model.predict(trained.schema.select(trained.holdout.head(100))).tolist()
-    assert (np.array(said) == trained.holdout["digit"].head(100)).mean() > 0.85
+    predicted = [answer.prediction for answer in runtime.predict(records_of(trained, runtime, 100))]
+    assert predicted == trained.model.predict(trained.schema.select(trained.holdout.head(100))).tolist()
+    assert (np.array(predicted) == trained.holdout["digit"].head(100)).mean() > 0.85

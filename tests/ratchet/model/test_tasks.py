@@ -41,7 +41,7 @@ def test_a_window_carries_only_what_was_known_the_horizon_before() -> None:
     assert first["wind"] == 220.0, "the wind of the predicted hour is not known two hours before"
 
 
-def test_what_is_known_beforehand_stands_at_the_predicted_time() -> None:
+def test_columns_known_beforehand_have_the_value_at_the_predicted_time() -> None:
     frame, _ = series(hourly(), lags={"y": [1]}, horizon=1, known=["wind"])
     assert (frame["wind"] == frame["y"] * 10).all()
 
@@ -85,7 +85,7 @@ def test_a_lag_that_would_look_ahead_is_refused(window: dict[str, Any], message:
         (hourly().assign(at=[None, *["2026-01-01"] * 47]), {"lags": {"y": [1]}}, "a time is missing"),
     ],
 )
-def test_a_series_that_cannot_be_windowed_is_told(rows: pd.DataFrame, window: dict[str, Any], message: str) -> None:
+def test_a_series_that_cannot_be_windowed_is_refused(rows: pd.DataFrame, window: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         series(rows, **window)
 
@@ -151,7 +151,7 @@ def test_blocks_are_for_rows_in_the_order_of_time_alone() -> None:
     assert block_length(Schema(features=(), target="y", time="at"), 1000) == 10
 
 
-def test_the_positive_class_is_the_last_unless_the_config_says_otherwise() -> None:
+def test_the_positive_class_is_the_last_unless_the_config_names_another() -> None:
     rows = pd.DataFrame({"x": np.arange(4.0), "y": ["no", "yes", "no", "yes"]})
     assert check_frame(rows, dataset(), "classification")[1].positive == "yes"
     assert check_frame(rows, dataset(positive="no"), "classification")[1].positive == "no"
@@ -187,7 +187,7 @@ def test_a_config_whose_parts_do_not_fit_its_task_is_refused(more: dict[str, Any
         parse_config(config | more)
 
 
-def test_a_schema_says_its_task_and_an_old_one_is_told_by_its_labels() -> None:
+def test_a_schema_has_its_task_and_the_labels_of_an_old_one_decide() -> None:
     config = parse_config(
         {
             "model": "m",

@@ -50,7 +50,7 @@ def test_an_estimator_can_be_a_hyper_parameter() -> None:
         ("sklearn.linear_model.Ridge", "expected an estimator for the task classification, got"),
     ],
 )
-def test_a_wrong_estimator_is_told(path: str, message: str) -> None:
+def test_a_wrong_estimator_is_refused(path: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build(path)
 
@@ -65,7 +65,7 @@ def test_an_unknown_hyper_parameter_names_the_nearest() -> None:
         build(FOREST, n_estimator=3)
 
 
-def test_a_missing_hyper_parameter_is_told() -> None:
+def test_a_missing_hyper_parameter_is_refused() -> None:
     with pytest.raises(ConfigError, match="missing 1 required positional argument: 'estimators'"):
         build("sklearn.ensemble.VotingClassifier")
 
@@ -88,7 +88,7 @@ def test_the_model_is_embedder_and_estimator_in_one() -> None:
     assert np.mean(model.predict(x) == y) > 0.9
 
 
-def test_a_value_the_estimator_refuses_is_told_in_one_line() -> None:
+def test_the_error_of_a_refused_value_has_one_line() -> None:
     embedder, x, y = data()
     with pytest.raises(TrainingError, match="LogisticRegression could not be fitted: The 'C' parameter") as caught:
         fit_model(build(LOGISTIC, C=-1), embedder, x, y)
