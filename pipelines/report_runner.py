@@ -41,7 +41,7 @@ class ReportSummary:
         for name, (value, holdout) in report.figures.items():
             yield _line(name, f"{value:.4f}" + ("" if holdout is None else f"  (holdout {holdout:.4f})"))
         yield _line("drift", self._drift)
-        yield _line("drift of predictions", f"{self.method} {report.prediction_drift:.3f}")
+        yield _line("prediction drift", f"{self.method} {report.prediction_drift:.3f}")
         for note in report.notes:
             yield _line("note", note)
         yield _line("files", report.records)
