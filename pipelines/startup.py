@@ -32,7 +32,7 @@ def exit_quickly() -> None:
 
 @contextmanager
 def cached_package_scan() -> Iterator[None]:
-    """Cache which package a module belongs to: ZenML asks for every artifact, and each answer scans the disk."""
+    """Cache which package a module belongs to: ZenML needs it for every artifact, and each call scans the disk."""
     scan = importlib.metadata.packages_distributions
     importlib.metadata.packages_distributions = functools.cache(scan)
     try:

@@ -62,7 +62,7 @@ def plan_tuning(config: TuningConfig, settings: Settings) -> TuningPlan:
         trials=most_trials(config.search),
         batch=config.batch,
         storage=without_password(settings.study_store),
-        baseline="trial 0" if own is not None else f"scored beside the trials: {why_not}",
+        baseline="trial 0" if own is not None else f"scored in addition to the trials: {why_not}",
     )
 
 

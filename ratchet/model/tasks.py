@@ -1,7 +1,7 @@
 """Tasks: how rows are split, which estimators fit, and what a model predicts.
 
-The code after training (gate, service, drift, feedback, continuous training) asks the task or the schema for these
-properties and never compares names of tasks.
+The code after training (gate, service, drift, feedback, continuous training) reads these properties from the task or
+the schema, and never compares names of tasks.
 """
 
 from __future__ import annotations

@@ -42,10 +42,10 @@ def site() -> Iterator[Site]:
 
 
 def baseline(use_case: str, site: Site) -> TrainingConfig:
-    """The baseline of a use case, at any speed: this machine is slow, and the gate has tests of its own.
+    """The baseline of a use case, with a wide latency limit, since the gate has its own tests.
 
-    What has to be fetched comes from our own server, made up: its format is the original's, what it teaches is not, so
-    it has no floor.
+    Data that have to be fetched come from a local server. They have the original's format but generated values, so the
+    config gets no floor.
     """
     changed = [f"model=uc_{use_case}", "promote.latency_ms=10000"]
     if use_case not in FETCHED:

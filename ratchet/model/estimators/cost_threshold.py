@@ -81,7 +81,7 @@ class CostThresholdSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[mi
             self.estimator,
             scoring=make_scorer(mean_cost, greater_is_better=False, pos_label=self.positive, costs=self.costs),
             response_method="predict_proba",
-            # Below 0 and above 1 stand for one class for all rows.
+            # The first and the last one predict the same class for all rows.
             thresholds=np.r_[0.0, expit(logit(elkan) + _LOG_ODDS), np.nextafter(1.0, 2.0)],
             cv=folds,
             store_cv_results=True,
