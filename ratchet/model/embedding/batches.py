@@ -68,7 +68,8 @@ def _representative_rows(schema: Schema, batches: TrainingBatches) -> pd.DataFra
         for name, values in seen.items():
             values.update(features[name].unique())
     length = max(map(len, seen.values()), default=1)
-    columns: dict[str, Any] = {name: np.full(length, sums[name] / counts[name]) for name in numeric}
+    means = sums / counts
+    columns: dict[str, Any] = {name: np.full(length, means[name]) for name in numeric}
     columns |= {name: np.resize(np.array(sorted(values), dtype=object), length) for name, values in seen.items()}
     return schema.select(pd.DataFrame(columns))
 

@@ -134,6 +134,18 @@ def test_categories_are_those_of_the_training_part(tmp_path: Path) -> None:
     assert "unseen" not in found[0]
 
 
+def test_a_number_that_only_the_holdout_has_becomes_0(tmp_path: Path) -> None:
+    for at in range(50):
+        frame = numbers().assign(rare=np.nan)
+        frame.loc[at, "rare"] = 7.0
+        file = file_of(frame, tmp_path)
+        if training_part(file)["rare"].isna().all():
+            break
+    streamed, expected, schema, rows = both(file, Embed(reducer="none"))
+    for embedder in (streamed, expected):
+        assert not embedding.embed(embedder, rows, schema)["FEATURE_10"].any()
+
+
 @pytest.mark.parametrize("target", ["x0", "kind"])
 def test_a_file_of_categories_alone_is_embedded(tmp_path: Path, target: str) -> None:
     file = file_of(mixed()[["colour", "kind"]].assign(shape=["round", "square"] * 2000), tmp_path)
