@@ -6,12 +6,13 @@ the run and the watcher can be killed independently of each other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import queue
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -205,17 +206,20 @@ def watch(
     if once:
         watcher.check_or_raise()
         return watcher.wait()
-    stopping = threading.Event()
+    # SimpleQueue.put is reentrant; Event.set in a signal handler can wait for a lock that its own thread holds.
+    stops: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):  # a check in progress ends before the watcher stops
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda received, _: stops.put(received))
     print_line(f"watching {config.model} every {interval:g} s (process {os.getpid()}); Ctrl-C stops it")
     try:
-        while not stopping.is_set():
+        stopped = False
+        while not stopped:
             try:
                 watcher.check()
             except Exception:  # the next check can succeed
                 logger.exception("a check of %s failed", config.model)
-            stopping.wait(interval)
+            with contextlib.suppress(queue.Empty):
+                stopped = bool(stops.get(timeout=interval))
         print_line("stopping")
     finally:
         watcher.stop()
