@@ -53,11 +53,11 @@ def typed_part(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
     if rule.type == "time":
         return as_time_text(values)
     if rule.type == "text":
-        return values.map(as_text, na_action="ignore").astype(object)
+        return _texts(values)
     if pd.api.types.is_numeric_dtype(values) and rule.type != "category":
         return _finite(values.astype("float64"))
     if rule.type == "category" or (rule.type is None and not _reads_as_numbers(values)):
-        return values.map(as_text, na_action="ignore").astype(object)
+        return _texts(values)
     numbers = pd.to_numeric(values, errors="coerce")
     wrong = values[numbers.isna() & values.notna()]
     if len(wrong):
@@ -66,6 +66,11 @@ def typed_part(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
             f" ({len(wrong)} such); mend it, or declare the column as type: category"
         )
     return _finite(numbers.astype("float64"))
+
+
+def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
+    texts = values if isinstance(values.dtype, pd.StringDtype) else values.map(as_text, na_action="ignore")
+    return texts.astype(object)
 
 
 def as_time_text(values: pd.Series[Any]) -> pd.Series[Any]:

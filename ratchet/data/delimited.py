@@ -1,37 +1,52 @@
-"""Files of lines and separators: looked at whole before pandas reads them, since it mends in silence."""
+"""CSV and TSV files: parsed as text by pyarrow, then typed column by column.
+
+The line and the likely cause of an error are determined after a failure, by the module csv, which is slower.
+"""
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from ratchet.config import Delimited, Timestamp
-from ratchet.data.encodings import encoding_of
-from ratchet.errors import DataError, nearest
+from ratchet.data.encodings import other_encoding
+from ratchet.data.text_columns import typed_frame
+from ratchet.errors import DataError, nearest, one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SEPARATORS = {",": '","', ";": '";"', "\t": r'"\t"', "|": '"|"'}
-# So many lines show which separator a file has.
+# Lines that are compared to find the separator of a file.
 _SAMPLE = 20
+# The longest row, in bytes.
+_BLOCK = 16 << 20
+# Fields that stand for a missing value, the same as in pandas.read_csv.
+_MISSING = (
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"),
+    *("N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+)
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How the lines of a file are written.
+    """The format of a delimited file.
 
     Attributes
     ----------
     separator: one character.
-    encoding: as Python names it.
+    encoding: a name of Python's codecs.
     names: the columns; empty where the first line has them.
-    quotes: whether quotation marks hold a field together.
+    quotes: whether quotation marks enclose a field.
     """
 
     separator: str
@@ -41,47 +56,35 @@ class Dialect:
 
     @classmethod
     def of(cls, config: Delimited, separator: str, *, quotes: bool) -> Dialect:
-        """What a config says, and what its format says."""
+        """Return the dialect of a config, with the separator and the quotes of its format."""
         return cls(separator, config.encoding, config.names, quotes)
 
-    @property
-    def quoting(self) -> Any:
-        """What the module csv and pandas call it."""
-        return csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
-
-    @property
-    def codec(self) -> str:
-        """The encoding that reads it: a byte order mark is no part of UTF-8 text."""
-        return "utf-8-sig" if self.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else self.encoding
+    def reader(self, content: bytes, separator: str | None = None) -> Any:
+        """Return a reader of the rows of UTF-8 text, which counts lines and refuses misplaced quotation marks."""
+        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
+        quoting: Any = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
+        return csv.reader(lines, delimiter=separator or self.separator, quoting=quoting, strict=separator is None)
 
 
 def read_delimited(path: Path, dialect: Dialect, timestamp: Timestamp | None = None) -> pd.DataFrame:
-    """The rows; empty fields and pandas' markers (NA, NaN, null, None) are missing values.
+    """Return the rows of a file, typed by ``typed_frame``.
+
+    Empty fields and the markers of pandas (NA, NaN, null, None and others) are missing values.
 
     Parameters
     ----------
     path: the file.
-    dialect: how its lines are written.
+    dialect: its format.
     timestamp: two columns that become one time; None where there are none.
 
     Raises
     ------
-    DataError: no header, duplicate columns, no rows, a ragged row, another separator, or bytes that are not in the
-        encoding.
+    DataError: no header, duplicate columns, no rows, a row with another number of fields, another separator, or bytes
+        that are not in the encoding.
     """
-    _check_shape(path, dialect)
-    frame = pd.read_csv(
-        path,
-        sep=dialect.separator,
-        encoding=dialect.codec,
-        quoting=dialect.quoting,
-        header=None if dialect.names else 0,
-        names=list(dialect.names) or None,
-        index_col=False,
-        skip_blank_lines=True,
-        low_memory=False,
-        float_precision="round_trip",
-    )
+    content = _utf8(path, dialect.encoding)
+    header = _header(content, path, dialect)
+    frame = typed_frame(_parse(content, header, path, dialect))
     return frame if timestamp is None else with_time(frame, timestamp)
 
 
@@ -112,7 +115,7 @@ def with_time(frame: pd.DataFrame, timestamp: Timestamp) -> pd.DataFrame:
 
 
 def check_header(header: list[str], path: Path) -> None:
-    """Show that a file has columns, each once.
+    """Check that a file has columns, each with a name of its own.
 
     Raises
     ------
@@ -120,72 +123,105 @@ def check_header(header: list[str], path: Path) -> None:
     """
     if not header:
         raise DataError(f"{path}: is empty, expected a header and rows")
-    twice = [name for name, count in Counter(header).items() if count > 1]
-    if twice:
-        raise DataError(f"{path}: the column {twice[0]!r} stands {header.count(twice[0])} times in the header")
+    name, count = Counter(header).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{path}: the column {name!r} stands {count} times in the header")
 
 
-def _check_shape(path: Path, dialect: Dialect) -> None:
-    """Look at every row first: pandas would fill a short row with missing values and say nothing."""
-    with _rows(path, dialect) as rows:
-        first: list[str] = next(rows, [])
-        header = list(dialect.names) or first
-        check_header(first, path)
-        if len(first) == 1:
-            _check_separator(first[0], path, dialect)
-        empty = not dialect.names
-        if dialect.names and len(first) != len(header):
-            raise DataError(f"{path}: dataset.names has {len(header)} names, and line 1 has {len(first)} fields")
-        for row in rows:
-            if row and len(row) != len(header):
-                raise DataError(
-                    f"{path}, line {rows.line_num}: expected {len(header)} fields, got {len(row)}: {row[:6]}"
-                    + _hint(path, dialect)
-                )
-            empty = empty and not row
-    if empty:
-        raise DataError(f"{path}: has a header but no rows")
-
-
-@contextmanager
-def _rows(path: Path, dialect: Dialect) -> Iterator[Any]:
-    """A reader of all lines; what goes wrong on the way is told by line."""
-    reader: Any = None
+def _utf8(path: Path, encoding: str) -> bytes:
+    """Return the content of a text file in UTF-8 without a byte order mark."""
     try:
-        found = encoding_of(path, dialect.encoding)
-        if found is not None:
-            raise DataError(f"{path}: not readable as {dialect.encoding}, it looks like {found}: set dataset.encoding")
-        with path.open(encoding=dialect.codec, newline="") as file:
-            reader = csv.reader(file, delimiter=dialect.separator, quoting=dialect.quoting, strict=True)
-            yield reader
+        content = path.read_bytes()
+        other = other_encoding(content, encoding)
+        if other is None:
+            return content.decode(encoding).encode().removeprefix(codecs.BOM_UTF8)
     except (UnicodeError, LookupError) as error:
-        raise DataError(f"{path}: not readable as {dialect.encoding} ({error}): set dataset.encoding") from None
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+        raise DataError(f"{path}: not readable as {encoding} ({error}): set dataset.encoding") from None
     except OSError as error:
         raise DataError(f"dataset.path {path}: {error.strerror}") from None
+    raise DataError(f"{path}: not readable as {encoding}, it looks like {other}: set dataset.encoding")
 
 
-def _check_separator(line: str, path: Path, dialect: Dialect) -> None:
-    looks = _separator_of(path, dialect)
+def _header(content: bytes, path: Path, dialect: Dialect) -> list[str]:
+    rows = dialect.reader(content)
+    try:
+        first: list[str] = next(filter(None, rows), [])
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: {error}") from None
+    header = list(dialect.names) or first
+    check_header(header if first else [], path)
+    if not dialect.separator.isascii():
+        raise DataError(f"dataset.separator: expected an ASCII character, got {dialect.separator!r}")
+    looks = _other_separator(content, dialect) if len(first) == 1 else None
     if looks is not None:
         what = "the first line has one field" if dialect.names else "the header has one column"
-        raise DataError(f"{path}: {what}, {line!r}: set dataset.separator; it looks separated by {_SEPARATORS[looks]}")
+        raise DataError(f"{path}: {what}, {first[0]!r}: set dataset.separator; it looks separated by {looks}")
+    if len(first) != len(header):
+        raise DataError(f"{path}: dataset.names has {len(header)} names, and line 1 has {len(first)} fields")
+    return header
 
 
-def _hint(path: Path, dialect: Dialect) -> str:
-    looks = _separator_of(path, dialect)
-    return "" if looks is None else f"; it looks separated by {_SEPARATORS[looks]}: set dataset.separator"
+def _parse(content: bytes, header: list[str], path: Path, dialect: Dialect) -> pa.Table:
+    """Return the columns as text, null where a value is missing."""
+    import pyarrow as pa
+    from pyarrow import csv as pa_csv
+
+    try:
+        table = pa_csv.read_csv(
+            pa.BufferReader(content),
+            read_options=pa_csv.ReadOptions(column_names=dialect.names, block_size=_BLOCK),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=dialect.separator,
+                quote_char='"' if dialect.quotes else False,
+                newlines_in_values=dialect.quotes,
+            ),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=dict.fromkeys(header, pa.string()), null_values=_MISSING, strings_can_be_null=True
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        _check_rows(content, header, path, dialect)
+        raise DataError(f"{path}: {one_line(error)}") from None
+    if not table.num_rows:
+        raise DataError(f"{path}: has a header but no rows")
+    if dialect.quotes and not _quotes_enclose_fields(content, dialect.separator):
+        _check_rows(content, header, path, dialect)
+    return table
 
 
-def _separator_of(path: Path, dialect: Dialect) -> str | None:
-    """Another separator that gives the first lines one number of fields, two at least; None where none does."""
-    with path.open(encoding=dialect.codec, newline="") as file:
-        lines = [line for line in islice(file, _SAMPLE) if line.strip()]
+def _quotes_enclose_fields(content: bytes, separator: str) -> bool:
+    """Whether each odd quotation mark begins a field, or follows its twin, and each even one ends a field.
+
+    pyarrow accepts other marks: inside a field, and without a counterpart, where the rest of the file is one value.
+    """
+    if b'"' not in content:
+        return True
+    data = np.frombuffer(b"\n%b\n" % content, dtype=np.uint8)
+    marks = np.flatnonzero(data == ord('"'))
+    is_edge = np.isin(np.arange(256), list(b'"\r\n' + separator.encode()))
+    return bool(len(marks) % 2 == 0 and is_edge[data[marks[::2] - 1]].all() and is_edge[data[marks[1::2] + 1]].all())
+
+
+def _check_rows(content: bytes, header: list[str], path: Path, dialect: Dialect) -> None:
+    """Raise an error for the first row that has another number of fields than the header, or a misplaced quote."""
+    rows = dialect.reader(content)
+    try:
+        for row in filter(None, rows):
+            if len(row) != len(header):
+                looks = _other_separator(content, dialect)
+                hint = f"; it looks separated by {looks}: set dataset.separator" if looks else ""
+                where = f"{path}, line {rows.line_num}"
+                raise DataError(f"{where}: expected {len(header)} fields, got {len(row)}: {row[:6]}{hint}")
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: {error}") from None
+
+
+def _other_separator(content: bytes, dialect: Dialect) -> str | None:
+    """Return a separator that divides the first lines into the same number of fields, two at least, else None."""
     found = {}
-    for separator in _SEPARATORS.keys() - {dialect.separator}:
-        counts = {len(row) for row in csv.reader(lines, delimiter=separator, quoting=dialect.quoting) if row}
-        if len(counts) == 1:
-            found[separator] = counts.pop()
-    best = max(found, key=lambda separator: found[separator], default=None)
+    for separator, shown in _SEPARATORS.items():
+        counts = {len(row) for row in islice(filter(None, dialect.reader(content, separator)), _SAMPLE)}
+        if separator != dialect.separator and len(counts) == 1:
+            found[shown] = counts.pop()
+    best = max(found, key=lambda shown: found[shown], default=None)
     return best if best is not None and found[best] > 1 else None
