@@ -1,4 +1,4 @@
-"""One file out of an archive: zip, tar (also .tar.gz), or a single file in gzip."""
+"""Extraction of one file from a zip or tar archive, or from gzip."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,129 +18,113 @@ from ratchet.errors import DataError, StateError, nearest
 
 _BLOCK = 1 << 20
 # A few kilobytes can unpack to terabytes; no data set that is read whole is larger than this.
-_MOST_BYTES = 4 * 2**30
-_DAMAGED = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    gzip.BadGzipFile,
-    EOFError,
-    NotImplementedError,
-)
+_MAX_BYTES = 4 * 2**30
+_DAMAGED = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+# Names of members that an error lists.
+_SHOWN = 50
+
+# The names of the files in an archive, and a function that opens one.
+Members = tuple[list[str], Callable[[str], Any]]
 
 
-def member_file(archive: Path, member: str | None, most_bytes: int = _MOST_BYTES) -> Path:
-    """The file that a config means: a member of the archive, the content of a .gz, or the file itself.
+def member_file(archive: Path, member: str | None, max_bytes: int = _MAX_BYTES) -> Path:
+    """Return the data file of a download: a member of an archive, the content of a .gz, or the download itself.
 
-    A member is written beside its archive, under a name of ours: nothing that stands in an archive says where.
+    A member is written into the folder of its archive. No path in an archive is used for its name.
 
     Parameters
     ----------
-    archive: what was downloaded.
-    member: its path in the archive; None where the file is no archive.
-    most_bytes: the most that is unpacked.
+    archive: the download.
+    member: the path in the archive; None where the download is not an archive.
+    max_bytes: the limit for the unpacked size.
 
     Raises
     ------
-    DataError: there is no such member, it is larger than ``most_bytes``, or the archive is damaged or none.
+    DataError: there is no such member, it is larger than ``max_bytes``, or the archive is damaged or not an archive.
     StateError: the file cannot be written.
     """
     kind = _kind(archive)
     if kind is None and member is None:
         return archive
-    if kind in ("zip", "tar") and member is None:
-        raise DataError(f"{archive.name} is an archive: name the file in it in dataset.member{_listed(archive, kind)}")
-    if kind is None or (kind == "gzip" and member is not None):
-        raise DataError(f"dataset.member: {archive.name} is no zip or tar archive: leave member out")
+    if kind not in _READERS and member is not None:
+        raise DataError(f"dataset.member: {archive.name} is not a zip or tar archive: leave member out")
     name = PurePosixPath(member or archive.name.removesuffix(".gz")).name
     key = hashlib.sha256((member or "").encode()).hexdigest()[:8]
     target = archive.parent / f"{key}-{name}"
-    try:
-        with _told(archive):
-            write_whole(target, lambda path: _copy(archive, kind, member, path, most_bytes))
-    except OSError as error:
-        raise StateError(f"{target} cannot be written: {error.strerror or error}") from None
+    with _explained(archive, target):
+        if kind == "gzip":
+            with gzip.open(archive) as source:
+                _write(source, target, archive.name, max_bytes)
+        else:
+            with _READERS[str(kind)](archive) as (names, open_member):
+                found = _known(member, names, archive.name)
+                with open_member(found) as source:
+                    _write(source, target, f"{found} in {archive.name}", max_bytes)
     return target
 
 
 def _kind(path: Path) -> str | None:
     if zipfile.is_zipfile(path):
         return "zip"
-    with path.open("rb") as file:
-        gzipped = file.read(2) == b"\x1f\x8b"
-    try:
+    with suppress(*_DAMAGED, OSError):
         if tarfile.is_tarfile(path):
             return "tar"
-    except (EOFError, zlib.error, lzma.LZMAError, OSError):  # damaged; reading it will say so
-        pass
-    return "gzip" if gzipped else None
+    with path.open("rb") as file:
+        return "gzip" if file.read(2) == b"\x1f\x8b" else None
 
 
 @contextmanager
-def _told(archive: Path) -> Iterator[None]:
+def _zip(path: Path) -> Iterator[Members]:
+    with zipfile.ZipFile(path) as archive:
+        yield [info.filename for info in archive.infolist() if not info.is_dir()], archive.open
+
+
+@contextmanager
+def _tar(path: Path) -> Iterator[Members]:
+    with tarfile.open(path) as archive:
+        names = [info.name for info in archive if info.isreg()]
+        file: Any = archive.fileobj
+        while file.read(_BLOCK):  # gzip and xz verify their checksum at the end
+            pass
+        yield names, archive.extractfile
+
+
+_READERS = {"zip": _zip, "tar": _tar}
+
+
+def _known(member: str | None, names: list[str], archive: str) -> str:
+    """Return the member if the archive has it."""
+    if member is None:
+        listed = nearest("", names[:_SHOWN])
+        raise DataError(f"{archive} is an archive: set dataset.member to the file in it{listed}")
+    if member not in names:
+        raise DataError(f"dataset.member: {archive} has no file {member!r}{nearest(member, names[:_SHOWN])}")
+    return member
+
+
+def _write(source: Any, target: Path, shown: str, max_bytes: int) -> None:
+    def copy(path: Path) -> None:
+        size = 0
+        with path.open("wb") as file:
+            while block := source.read(_BLOCK):
+                size += len(block)
+                if size > max_bytes:
+                    raise DataError(f"{shown}: unpacks to more than {max_bytes} bytes: unpack it and name the file")
+                file.write(block)
+
+    write_whole(target, copy)
+
+
+@contextmanager
+def _explained(archive: Path, target: Path) -> Iterator[None]:
+    """Turn the errors of archives and files into one line."""
     try:
         yield
-    except _DAMAGED as error:
-        raise DataError(f"{archive}: the archive is damaged ({error or type(error).__name__})") from None
-    except RuntimeError as error:  # what zipfile says of a password
-        raise DataError(f"{archive}: {error}") from None
-
-
-def _copy(archive: Path, kind: str, member: str | None, target: Path, most_bytes: int) -> None:
-    with _opened(archive, kind, member) as source, target.open("wb") as file:
-        size = 0
-        while block := _block(source):
-            size += len(block)
-            if size > most_bytes:
-                what = f"{member} in {archive.name}" if member else archive.name
-                raise DataError(f"{what}: unpacks to more than {most_bytes} bytes: unpack it and name the file")
-            file.write(block)
-
-
-def _block(source: Any) -> bytes:
-    """The next bytes; of bzip2, what is damaged comes as an OSError, as if the disk had failed."""
-    try:
-        return bytes(source.read(_BLOCK))
     except OSError as error:
         if error.errno is not None:
-            raise
-        raise tarfile.TarError(str(error)) from None
-
-
-@contextmanager
-def _opened(archive: Path, kind: str, member: str | None) -> Iterator[Any]:
-    if kind == "gzip" or member is None:
-        with gzip.open(archive) as file:
-            yield file
-    elif kind == "zip":
-        with zipfile.ZipFile(archive) as whole:
-            known = [info.filename for info in whole.infolist() if not info.is_dir()]
-            _require(member, known, archive)
-            with whole.open(member) as file:
-                yield file
-    else:
-        with tarfile.open(archive) as tar:
-            _require(member, [info.name for info in tar if info.isreg()], archive)
-            found: Any = tar.extractfile(member)  # a regular file, so it is not None
-            with found as file:
-                yield file
-            rest: Any = tar.fileobj
-            while _block(rest):  # what was read is only known to be sound at the end, where gzip has its checksum
-                pass
-
-
-def _require(member: str, known: list[str], archive: Path) -> None:
-    if member not in known:
-        raise DataError(f"dataset.member: {archive.name} has no file {member!r}{nearest(member, known[:50])}")
-
-
-def _listed(archive: Path, kind: str) -> str:
-    with _told(archive):
-        if kind == "zip":
-            with zipfile.ZipFile(archive) as whole:
-                known = [info.filename for info in whole.infolist() if not info.is_dir()]
-        else:
-            with tarfile.open(archive) as tar:
-                known = [info.name for info in tar if info.isreg()]
-    return nearest("", known[:50])
+            raise StateError(f"{target} cannot be written: {error.strerror}") from None
+        raise DataError(f"{archive}: the archive is damaged ({error})") from None  # from gzip and bz2
+    except _DAMAGED as error:
+        raise DataError(f"{archive}: the archive is damaged ({error or type(error).__name__})") from None
+    except RuntimeError as error:  # from zipfile, for a member with a password
+        raise DataError(f"{archive}: {error}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3.exceptions import URLSchemeUnknown
 
 from ratchet.config import HttpDataset
 from ratchet.config.files import parse_config
@@ -124,7 +125,7 @@ def test_a_pin_that_says_nothing_is_told(site: Site, tmp_path: Path) -> None:
 
 def test_a_download_that_was_cut_off_goes_on_where_it_stopped(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT, cut=5000), sha(TEXT))
-    with pytest.raises(UnavailableError, match="cut off after 5000 bytes .*the next run goes on from there"):
+    with pytest.raises(UnavailableError, match="cut off after 5000 bytes .*the next run resumes there"):
         bring(remote, tmp_path)
     site.put("/data.csv", TEXT)
     assert bring(remote, tmp_path).read_bytes() == TEXT
@@ -167,7 +168,7 @@ def test_a_server_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_name_that_nobody_knows_is_told_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UnavailableError, match="cannot be reached .*look at the network and the address"):
+    with pytest.raises(UnavailableError, match="cannot be reached .*check the network and the address"):
         bring(Remote("http://no-such-host.invalid/data.csv"), tmp_path)
 
 
@@ -182,8 +183,8 @@ def test_an_answer_that_is_no_file_is_told(site: Site, tmp_path: Path, status: i
 def test_a_redirect_is_followed_to_web_servers_only(site: Site, tmp_path: Path) -> None:
     site.put("/there.csv", TEXT)
     assert bring(Remote(site.put("/here.csv", b"", location="/there.csv")), tmp_path).read_bytes() == TEXT
-    for place in ("file:///etc/passwd", "ftp://example.org/data.csv"):
-        with pytest.raises(DataError, match="which is not followed"):
+    for place in ("file:///etc/passwd", "ftp://example.org/data.csv", "http://[half"):
+        with pytest.raises(DataError, match="redirects to an address that is not followed"):
             bring(Remote(site.put("/away.csv", b"", location=place)), tmp_path)
     with pytest.raises(DataError, match="redirects more than 5 times"):
         bring(Remote(site.put("/round.csv", b"", location="/round.csv")), tmp_path)
@@ -242,7 +243,7 @@ def test_a_single_file_in_gzip_is_unpacked(site: Site, tmp_path: Path) -> None:
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_an_archive_is_told_what_is_in_it(site: Site, tmp_path: Path, pack: Any) -> None:
     url = site.put("/all.csv", pack(**{"data.csv": TEXT}))
-    with pytest.raises(DataError, match=r"is an archive: name the file in it in dataset.member.*data\.csv"):
+    with pytest.raises(DataError, match=r"is an archive: set dataset.member to the file in it.*data\.csv"):
         HttpSource(dataset(url), tmp_path).read()
     with pytest.raises(DataError, match=r"has no file 'dat\.csv'; did you mean 'data\.csv'"):
         HttpSource(dataset(url, member="dat.csv"), tmp_path).read()
@@ -252,7 +253,7 @@ def test_a_member_that_would_unpack_to_too_much_is_refused(tmp_path: Path) -> No
     bomb = tmp_path / "bomb.zip"
     bomb.write_bytes(zipped(**{"zeros.csv": b"0" * 5_000_000}))
     with pytest.raises(DataError, match="unpacks to more than 1000000 bytes"):
-        member_file(bomb, "zeros.csv", most_bytes=1_000_000)
+        member_file(bomb, "zeros.csv", max_bytes=1_000_000)
     assert list(tmp_path.iterdir()) == [bomb]
 
 
@@ -280,7 +281,7 @@ def test_a_damaged_archive_is_told(tmp_path: Path, share: float) -> None:
     archive = tmp_path / "data.tar.gz"
     whole = tarred(**{"data.csv": TEXT})
     archive.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(DataError, match=r"damaged|no zip or tar archive"):
+    with pytest.raises(DataError, match=r"damaged|not a zip or tar archive"):
         member_file(archive, "data.csv")
 
 
@@ -308,22 +309,15 @@ def test_a_member_with_damage_in_it_is_told_however_it_is_compressed(tmp_path: P
     assert list(tmp_path.iterdir()) == [archive]
 
 
-@pytest.mark.parametrize("location", ["http://example.org/data.csv", "file:///etc/passwd", "//[half"])
-def test_after_https_only_https_is_followed(location: str) -> None:
-    asked = "https://example.org/data.csv"
-    assert transfer._redirected(asked, asked, "/moved.csv") == "https://example.org/moved.csv"
-    with pytest.raises(DataError, match="redirects to"):
-        transfer._redirected(asked, asked, location)
-
-
-def test_a_redirect_to_what_is_no_address_is_told(site: Site, tmp_path: Path) -> None:
-    url = site.put("/moved.csv", b"", location="http://[half")
-    with pytest.raises(DataError, match=r"redirects to 'http://\[half', which is no address"):
-        HttpSource(dataset(url), tmp_path).read()
+def test_an_https_url_never_leads_to_http(site: Site) -> None:
+    client = transfer._pool("https://example.org/data.csv")
+    with pytest.raises(URLSchemeUnknown):
+        client.request("GET", site.put("/data.csv", TEXT))
+    assert site.asked == []
 
 
 def test_a_member_of_what_is_no_archive_is_told(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_bytes(TEXT)
-    with pytest.raises(DataError, match="data.csv is no zip or tar archive: leave member out"):
+    with pytest.raises(DataError, match="data.csv is not a zip or tar archive: leave member out"):
         member_file(tmp_path / "data.csv", "data.csv")
     assert file_sha256(member_file(tmp_path / "data.csv", None)) == sha(TEXT)
