@@ -13,7 +13,7 @@ import pandas as pd
 from ratchet.config import NabDataset, Place
 from ratchet.data.columns import as_time_text
 from ratchet.data.delimited import Dialect, read_delimited
-from ratchet.data.fetch.downloads import Remote, bring, default_folder
+from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.fingerprint import frame_version
 from ratchet.errors import DataError, nearest
 
@@ -87,7 +87,7 @@ class NabSource:
     def _file(self, place: Place) -> Path:
         if place.path is not None:
             return place.path
-        return bring(Remote(str(place.url), place.sha256), self._folder or default_folder())
+        return download(Remote(str(place.url), place.sha256), self._folder)
 
 
 def _last_two(place: Place) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from ratchet.config import OpenmlDataset
-from ratchet.data.fetch.downloads import default_folder
 from ratchet.data.fingerprint import frame_version
 from ratchet.errors import DataError, StateError, UnavailableError, one_line
+from ratchet.settings import load_settings
 
 
 class OpenmlSource:
@@ -49,7 +49,7 @@ class OpenmlSource:
         if config.version is not None:
             which["version"] = config.version
         shown = f"OpenML {config.data_id or f'{config.name} version {config.version}'}"
-        frame = _fetched(which, str(self._folder or default_folder()), self._delay, shown)
+        frame = _fetched(which, str(self._folder or load_settings().downloads), self._delay, shown)
         for name in frame.select_dtypes("category"):
             frame[name] = frame[name].astype(object)
         return frame

@@ -10,7 +10,7 @@ import pandas as pd
 from ratchet.config import HttpDataset, ParquetDataset
 from ratchet.data.delimited import Dialect, read_delimited
 from ratchet.data.fetch.archives import member_file
-from ratchet.data.fetch.downloads import Remote, bring, default_folder
+from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.fingerprint import file_version
 from ratchet.data.sources.files import ParquetSource
 
@@ -32,7 +32,7 @@ class HttpSource:
         UnavailableError: the server cannot be reached, or the download was cut off.
         StateError: the folder of downloads cannot be written.
         """
-        downloaded = bring(Remote(self._config.url, self._config.sha256), self._folder or default_folder())
+        downloaded = download(Remote(self._config.url, self._config.sha256), self._folder)
         return member_file(downloaded, self._config.member)
 
     def version(self) -> str:

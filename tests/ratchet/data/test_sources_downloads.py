@@ -19,7 +19,7 @@ from ratchet.config import HttpDataset
 from ratchet.config.files import parse_config
 from ratchet.data.fetch import transfer
 from ratchet.data.fetch.archives import member_file
-from ratchet.data.fetch.downloads import Remote, bring
+from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.fingerprint import file_sha256
 from ratchet.data.sources.web import HttpSource
 from ratchet.errors import ConfigError, DataError, StateError, UnavailableError
@@ -75,15 +75,15 @@ def test_a_kept_copy_is_used_while_the_server_is_gone(site: Site, tmp_path: Path
 
 def test_a_kept_copy_that_was_changed_is_fetched_anew(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT), sha(TEXT))
-    bring(remote, tmp_path).write_bytes(b"edited")
-    assert bring(remote, tmp_path).read_bytes() == TEXT
+    download(remote, tmp_path).write_bytes(b"edited")
+    assert download(remote, tmp_path).read_bytes() == TEXT
     assert len(site.asked) == 2
 
 
 def test_another_hash_is_told_with_both_and_nothing_is_kept_of_it(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT), sha(b"what was wanted"))
     with pytest.raises(DataError) as caught:
-        bring(remote, tmp_path)
+        download(remote, tmp_path)
     assert sha(TEXT) in str(caught.value)
     assert sha(b"what was wanted") in str(caught.value)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
@@ -91,12 +91,12 @@ def test_another_hash_is_told_with_both_and_nothing_is_kept_of_it(site: Site, tm
 
 def test_a_file_that_changed_on_the_server_does_not_replace_the_one_that_was_used(site: Site, tmp_path: Path) -> None:
     url = site.put("/data.csv", TEXT)
-    old = bring(Remote(url, sha(TEXT)), tmp_path)
+    old = download(Remote(url, sha(TEXT)), tmp_path)
     site.put("/data.csv", TEXT + b"1,a\n")
     with pytest.raises(DataError, match="another hash"):
-        bring(Remote(url, sha(b"neither")), tmp_path)
+        download(Remote(url, sha(b"neither")), tmp_path)
     assert old.read_bytes() == TEXT
-    assert bring(Remote(url, sha(TEXT)), tmp_path) == old
+    assert download(Remote(url, sha(TEXT)), tmp_path) == old
 
 
 def test_without_a_hash_the_first_download_is_pinned_and_said(
@@ -104,13 +104,13 @@ def test_without_a_hash_the_first_download_is_pinned_and_said(
 ) -> None:
     remote = Remote(site.put("/data.csv", TEXT))
     with caplog.at_level(logging.WARNING):
-        first = bring(remote, tmp_path)
+        first = download(remote, tmp_path)
     assert sha(TEXT) in caplog.text
     site.put("/data.csv", TEXT + b"1,a\n")
-    assert bring(remote, tmp_path) == first
+    assert download(remote, tmp_path) == first
     first.unlink()
     with pytest.raises(DataError) as caught:
-        bring(remote, tmp_path)
+        download(remote, tmp_path)
     assert sha(TEXT) in str(caught.value)
     assert sha(TEXT + b"1,a\n") in str(caught.value)
     assert f"remove {tmp_path / remote.key}.pin" in str(caught.value)
@@ -119,24 +119,24 @@ def test_without_a_hash_the_first_download_is_pinned_and_said(
 def test_a_pin_that_says_nothing_is_told(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT))
     (tmp_path / f"{remote.key}.pin").write_text("{")
-    with pytest.raises(StateError, match="does not say which hash"):
-        bring(remote, tmp_path)
+    with pytest.raises(StateError, match="has no valid hash of"):
+        download(remote, tmp_path)
 
 
 def test_a_download_that_was_cut_off_goes_on_where_it_stopped(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT, cut=5000), sha(TEXT))
     with pytest.raises(UnavailableError, match="cut off after 5000 bytes .*the next run resumes there"):
-        bring(remote, tmp_path)
+        download(remote, tmp_path)
     site.put("/data.csv", TEXT)
-    assert bring(remote, tmp_path).read_bytes() == TEXT
+    assert download(remote, tmp_path).read_bytes() == TEXT
     assert site.asked[1][1]["Range"] == "bytes=5000-"
     assert not list(tmp_path.glob("*.part*"))
 
 
 def test_a_file_that_changed_while_it_was_cut_off_begins_anew(site: Site, tmp_path: Path) -> None:
     with pytest.raises(UnavailableError):
-        bring(Remote(site.put("/data.csv", b"x" * 9000, cut=5000)), tmp_path)
-    assert bring(Remote(site.put("/data.csv", TEXT)), tmp_path).read_bytes() == TEXT
+        download(Remote(site.put("/data.csv", b"x" * 9000, cut=5000)), tmp_path)
+    assert download(Remote(site.put("/data.csv", TEXT)), tmp_path).read_bytes() == TEXT
 
 
 @pytest.mark.parametrize("faults", [{"ranges": False}, {"tag": ""}])
@@ -145,9 +145,9 @@ def test_a_server_that_cannot_give_parts_is_asked_for_the_whole(
 ) -> None:
     remote = Remote(site.put("/data.csv", TEXT, cut=5000, **faults), sha(TEXT))
     with pytest.raises(UnavailableError, match="cut off after 5000 bytes"):
-        bring(remote, tmp_path)
+        download(remote, tmp_path)
     site.put("/data.csv", TEXT, **faults)
-    assert bring(remote, tmp_path).read_bytes() == TEXT
+    assert download(remote, tmp_path).read_bytes() == TEXT
 
 
 def test_a_part_that_is_longer_than_the_file_begins_anew(site: Site, tmp_path: Path) -> None:
@@ -155,13 +155,13 @@ def test_a_part_that_is_longer_than_the_file_begins_anew(site: Site, tmp_path: P
     part = tmp_path / f"{remote.key}.part"
     part.write_bytes(TEXT + b"more")
     part.with_name(f"{part.name}.json").write_text(json.dumps({"url": remote.url, "validator": '"one"'}))
-    assert bring(remote, tmp_path).read_bytes() == TEXT
+    assert download(remote, tmp_path).read_bytes() == TEXT
 
 
 def test_a_server_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
     url = gone()
     with pytest.raises(UnavailableError) as caught:
-        bring(Remote(url), tmp_path)
+        download(Remote(url), tmp_path)
     assert str(caught.value).startswith(f"{url} cannot be reached (")
     assert "Connection refused" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -169,31 +169,31 @@ def test_a_server_that_is_gone_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_a_name_that_nobody_knows_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match="cannot be reached .*check the network and the address"):
-        bring(Remote("http://no-such-host.invalid/data.csv"), tmp_path)
+        download(Remote("http://no-such-host.invalid/data.csv"), tmp_path)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(404, DataError), (403, DataError), (503, UnavailableError)])
 def test_an_answer_that_is_no_file_is_told(site: Site, tmp_path: Path, status: int, kind: type[Exception]) -> None:
     remote = Remote(site.put("/data.csv", b"sorry", status=status))
     with pytest.raises(kind, match=f"the server answered {status}"):
-        bring(remote, tmp_path)
+        download(remote, tmp_path)
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_redirect_is_followed_to_web_servers_only(site: Site, tmp_path: Path) -> None:
     site.put("/there.csv", TEXT)
-    assert bring(Remote(site.put("/here.csv", b"", location="/there.csv")), tmp_path).read_bytes() == TEXT
+    assert download(Remote(site.put("/here.csv", b"", location="/there.csv")), tmp_path).read_bytes() == TEXT
     for place in ("file:///etc/passwd", "ftp://example.org/data.csv", "http://[half"):
         with pytest.raises(DataError, match="redirects to an address that is not followed"):
-            bring(Remote(site.put("/away.csv", b"", location=place)), tmp_path)
+            download(Remote(site.put("/away.csv", b"", location=place)), tmp_path)
     with pytest.raises(DataError, match="redirects more than 5 times"):
-        bring(Remote(site.put("/round.csv", b"", location="/round.csv")), tmp_path)
+        download(Remote(site.put("/round.csv", b"", location="/round.csv")), tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_told(site: Site, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StateError, match="cannot be written"):
-        bring(Remote(site.put("/data.csv", TEXT)), tmp_path / "file" / "downloads")
+        download(Remote(site.put("/data.csv", TEXT)), tmp_path / "file" / "downloads")
 
 
 @pytest.mark.parametrize(
