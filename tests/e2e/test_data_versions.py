@@ -162,7 +162,7 @@ def test_the_rows_of_a_run_of_continuous_training_are_fetched_from_s3_by_their_h
     assert path.read_bytes() == rows
     path.unlink()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    with pytest.raises(StateError, match="the DVC remote 's3' cannot give .*has this user, or this access key"):
+    with pytest.raises(StateError, match="the DVC remote 's3' cannot give .*does this user, or this access key"):
         reproduce(shared, pointer, str(ended.run.version), ROOT)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -54,6 +56,23 @@ def test_a_file_lies_on_the_remote_as_dvc_lays_it_and_comes_back(root: Path, row
     assert (tmp_path / "deep" / "back.csv").read_bytes() == CONTENT
 
 
+def test_dvc_pulls_what_was_pushed_and_what_dvc_pushed_is_fetched(root: Path, rows: Path, tmp_path: Path) -> None:
+    (root / ".dvc" / "config.local").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+
+    def dvc(*words: str) -> None:
+        subprocess.run([sys.executable, "-m", "dvc", *words], cwd=root, check=True, capture_output=True, timeout=120)
+
+    push(root, "local", rows, VERSION)
+    (root / "pulled.csv.dvc").write_text(f"outs:\n- md5: {VERSION}\n  hash: md5\n  path: pulled.csv\n")
+    dvc("pull")
+    assert (root / "pulled.csv").read_bytes() == CONTENT
+    (root / "added.csv").write_bytes(b"added")
+    dvc("add", "added.csv")
+    dvc("push")
+    fetch(root, "local", hashlib.md5(b"added").hexdigest(), tmp_path / "fetched.csv")
+    assert (tmp_path / "fetched.csv").read_bytes() == b"added"
+
+
 def test_pushing_twice_sends_once(root: Path, rows: Path) -> None:
     assert [push(root, "local", rows, VERSION) for _ in range(2)] == [True, False]
 
@@ -93,15 +112,26 @@ def test_an_unknown_remote_names_the_nearest(root: Path, rows: Path) -> None:
 
 
 def test_a_folder_without_dvc_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="has no config"):
+    with pytest.raises(ConfigError, match=r"\.dvc/config is missing: .* or run dvc init"):
         require_remote(tmp_path, "local")
 
 
-def test_a_remote_of_a_kind_that_is_not_installed_is_said_so(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("url = azure://container/path", "the remote 'other' is azure://…, expected a folder or s3://…"),
+        (
+            "url = s3://bucket\n    version_aware = true",
+            "the remote 'other': the option version_aware is not supported",
+        ),
+        ("url = s3://bucket\n    regio = eu", "the remote 'other': .*extra keys not allowed"),
+    ],
+)
+def test_a_remote_of_another_kind_or_with_another_option_is_refused(root: Path, options: str, message: str) -> None:
     with (root / ".dvc" / "config").open("a") as file:
-        file.write("['remote \"azure\"']\n    url = azure://container/path\n")
-    with pytest.raises(ConfigError, match="the remote 'azure': .*requires 'dvc-azure' to be installed"):
-        require_remote(root, "azure")
+        file.write(f"['remote \"other\"']\n    {options}\n")
+    with pytest.raises(ConfigError, match=message):
+        require_remote(root, "other")
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(root: Path, rows: Path) -> None:
