@@ -69,8 +69,13 @@ def typed_part(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
 
 
 def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    texts = values if isinstance(values.dtype, pd.StringDtype) else values.map(as_text, na_action="ignore")
-    return texts.astype(object)
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.astype(object)
+    if values.dtype == object:
+        return values.map(as_text, na_action="ignore").astype(object)
+    codes, distinct = pd.factorize(values)  # a missing value has the code -1
+    texts = np.array([*map(as_text, distinct), np.nan], dtype=object)
+    return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
 
 
 def as_time_text(values: pd.Series[Any]) -> pd.Series[Any]:

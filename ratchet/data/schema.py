@@ -118,8 +118,18 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
     typed = pd.DataFrame({column: typed_values(frame[column], rules[column]) for column in features}, index=frame.index)
     check_rules(typed, config)
     typed[config.target], labels = typed_target(frame[config.target], task)
-    fields = tuple(_field(typed[column], rules[column]) for column in features)
+    fields = tuple(field_of(typed[column], rules[column]) for column in features)
     return typed.reset_index(drop=True), schema_of(fields, labels, config, task)
+
+
+def field_of(values: pd.Series[Any], rule: Column) -> Field:
+    """Return the field of a column with typed values, under the rule of the config."""
+    common: dict[str, Any] = {"name": str(values.name), "nullable": bool(values.isna().any()), "rule": rule}
+    if values.dtype == "float64":
+        return Field(type="number", minimum=float(values.min()), maximum=float(values.max()), **common)
+    if rule.type in ("text", "time"):
+        return Field(type=rule.type, **common)
+    return Field(type="category", categories=tuple(sorted(values.dropna().unique().tolist())), **common)
 
 
 def schema_of(
@@ -235,12 +245,3 @@ def _positive(config: Dataset, labels: tuple[str | int, ...] | None) -> str | in
             raise DataError(f"dataset.{key}: needs two classes, and the target {config.target!r} is {what}")
         return None
     return labels[-1] if wanted is None else wanted
-
-
-def _field(values: pd.Series[Any], rule: Column) -> Field:
-    common: dict[str, Any] = {"name": str(values.name), "nullable": bool(values.isna().any()), "rule": rule}
-    if values.dtype == "float64":
-        return Field(type="number", minimum=float(values.min()), maximum=float(values.max()), **common)
-    if rule.type in ("text", "time"):
-        return Field(type=rule.type, **common)
-    return Field(type="category", categories=tuple(sorted(values.dropna().unique().tolist())), **common)

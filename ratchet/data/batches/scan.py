@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LABELLED, ParquetDataset, Split, TaskName
@@ -14,7 +15,7 @@ from ratchet.data.batches.draws import held_out
 from ratchet.data.batches.reader import BatchedFile
 from ratchet.data.batches.sample import RowSample
 from ratchet.data.columns import MOST_CLASSES, classes_of, nothing_in
-from ratchet.data.schema import Field, Schema, rule_of, schema_of
+from ratchet.data.schema import Field, Schema, field_of, rule_of, schema_of
 from ratchet.errors import DataError
 
 # The most rows of each part that go from step to step: what profiles, figures, the gate and its bootstrap look at.
@@ -62,19 +63,20 @@ def ingest(
     DataError: with the column, the rule, and the row in the file; or a part is empty or lacks a class.
     """
     file = BatchedFile(config, task, expected_version)
-    seen = {name: _Numbers() if kind == "number" else _Categories(name) for name, kind in file.kinds.items()}
+    seen: dict[str, npt.NDArray[Any]] = {}
     samples = {False: RowSample(TRAIN_SAMPLE, seed), True: RowSample(HOLDOUT_SAMPLE, seed)}
     labels: dict[bool, Counter[Any]] = {False: Counter(), True: Counter()}
     for rows in file.parts():
-        for name, column in seen.items():
-            column.add(rows[name])
+        for name in file.features:
+            values = rows[name].to_numpy()
+            seen[name] = _distinct(name, np.concatenate([seen[name], values]) if name in seen else values)
         held = held_out(rows, split.test_size, seed)
         for side, sample in samples.items():
             part = rows[held == side]
             sample.add(part)
             if task in LABELLED:
                 _count_labels(labels[side], part[config.target])
-    fields = tuple(column.field(name, config) for name, column in seen.items())
+    fields = tuple(_field(name, values, config) for name, values in seen.items())
     classes = classes_of(set(labels[False]) | set(labels[True]), config.target) if task in LABELLED else None
     _require_both_parts(samples, labels, classes, split)
     return Ingested(
@@ -87,62 +89,24 @@ def ingest(
     )
 
 
-class _Numbers:
-    """What is known of a column of numbers so far."""
-
-    def __init__(self) -> None:
-        self._minimum, self._maximum, self._nullable = np.inf, -np.inf, False
-
-    def add(self, values: pd.Series[Any]) -> None:
-        """Look at some rows."""
-        array = values.to_numpy()
-        self._minimum = np.fmin(self._minimum, np.fmin.reduce(array))
-        self._maximum = np.fmax(self._maximum, np.fmax.reduce(array))
-        self._nullable = self._nullable or bool(np.isnan(array).any())
-
-    def field(self, name: str, config: ParquetDataset) -> Field:
-        """The column, as the schema has it."""
-        if self._minimum > self._maximum:
-            raise nothing_in(name)
-        return Field(
-            name=name,
-            type="number",
-            nullable=self._nullable,
-            minimum=float(self._minimum),
-            maximum=float(self._maximum),
-            rule=rule_of(config, name),
+def _distinct(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the values that the field of a column depends on: both ends of a number, each category, and a gap."""
+    if values.dtype == np.float64:
+        ends = [np.fmin.reduce(values), np.fmax.reduce(values)]
+        return np.array([*ends, np.nan] if np.isnan(values).any() else ends)
+    distinct = np.asarray(pd.unique(values))
+    if pd.notna(distinct).sum() > MOST_CATEGORIES:
+        raise DataError(
+            f"column {name!r}: has more than {MOST_CATEGORIES} categories; name it in dataset.drop,"
+            " or declare it as type: number if it has numbers"
         )
+    return distinct
 
 
-class _Categories:
-    """What is known of a column of categories so far."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._nullable = name, False
-        self._values: set[str] = set()
-
-    def add(self, values: pd.Series[Any]) -> None:
-        """Look at some rows."""
-        distinct = set(values.unique().tolist())
-        self._values |= {value for value in distinct if isinstance(value, str)}
-        self._nullable = self._nullable or any(not isinstance(value, str) for value in distinct)
-        if len(self._values) > MOST_CATEGORIES:
-            raise DataError(
-                f"column {self._name!r}: has more than {MOST_CATEGORIES} categories; name it in dataset.drop,"
-                " or declare it as type: number if that is what it holds"
-            )
-
-    def field(self, name: str, config: ParquetDataset) -> Field:
-        """The column, as the schema has it."""
-        if not self._values:
-            raise nothing_in(name)
-        return Field(
-            name=name,
-            type="category",
-            nullable=self._nullable,
-            categories=tuple(sorted(self._values)),
-            rule=rule_of(config, name),
-        )
+def _field(name: str, values: npt.NDArray[Any], config: ParquetDataset) -> Field:
+    if pd.isna(values).all():
+        raise nothing_in(name)
+    return field_of(pd.Series(values, name=name), rule_of(config, name))
 
 
 def _count_labels(counts: Counter[Any], values: pd.Series[Any]) -> None:

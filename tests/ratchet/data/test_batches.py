@@ -266,7 +266,7 @@ def test_the_index_that_pandas_stores_is_no_feature(tmp_path: Path) -> None:
     path = tmp_path / "data.parquet"
     rows().sample(frac=0.5, random_state=0).to_parquet(path)
     config = ParquetDataset(source="parquet", path=path, target="kind", batch_rows=500)
-    assert list(BatchedFile(config, "classification").kinds) == ["x", "far", "gaps", "same", "count", "colour"]
+    assert BatchedFile(config, "classification").features == ["x", "far", "gaps", "same", "count", "colour"]
 
 
 def test_what_needs_all_rows_at_once_does_not_read_in_batches(write: Callable[..., ParquetDataset]) -> None:
