@@ -5,6 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class RatchetError(Exception):
@@ -62,6 +66,25 @@ class InputError(RatchetError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(f"{problem.field}: {problem.message}" for problem in self.problems))
+
+
+def explain(problem: ErrorDetails, keys: Sequence[str]) -> str:
+    """Return one problem of a pydantic ``ValidationError`` in one line: the key, the value, and what was expected.
+
+    Parameters
+    ----------
+    problem: an item of ``ValidationError.errors()``.
+    keys: the keys that lead to the value, outermost first; without the key that is missing or unknown.
+    """
+    kind, context = problem["type"], problem.get("ctx", {})
+    if kind == "unknown_key":  # from ratchet.config.section
+        return f"unknown key {'.'.join([*keys, context['key']])!r}{nearest(context['key'], context['known'])}"
+    if kind == "missing":
+        return f"the key {'.'.join([*keys, str(problem['loc'][-1])])!r} is missing"
+    message = problem["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        return ": ".join([*([".".join(keys)] if keys else []), message])
+    return f"{'.'.join(keys) or '(top level)'}: got {problem['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

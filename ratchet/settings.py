@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from ratchet.errors import ConfigError, StateError
+from ratchet.errors import ConfigError, StateError, explain
 
 
 class Settings(BaseSettings):
@@ -117,7 +117,7 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         variable = name if name.isupper() else f"RATCHET_{name.upper()}"
-        raise ConfigError(f"environment variable {variable}: got {first['input']!r}: {first['msg']}") from None
+        raise ConfigError(f"environment variable {explain(first, [variable])}") from None
 
 
 def prepare_home(settings: Settings) -> Path:

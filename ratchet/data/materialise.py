@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from ratchet.config import Dataset
@@ -135,21 +133,14 @@ def _same(section: Any, config: Dataset) -> bool:
         return False
 
 
-class _Yaml12(yaml.SafeLoader):
-    """DVC writes YAML 1.2, where ``yes`` and ``off`` are texts."""
-
-
-_Yaml12.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":bool")]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Yaml12.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false)$", re.IGNORECASE), list("tTfF"))
-
-
 def _yaml(path: Path) -> dict[str, Any]:
+    """Read YAML 1.2, which DVC writes: ``yes`` and ``off`` are texts."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
     try:
-        return yaml.load(path.read_text(), _Yaml12) or {}  # noqa: S506 (a SafeLoader)
-    except (OSError, yaml.YAMLError) as error:
+        return YAML(typ="safe").load(path) or {}
+    except (OSError, YAMLError) as error:
         raise DataError(f"{path}: cannot be read: {one_line(error)}") from None
 
 

@@ -64,7 +64,7 @@ def test_an_unknown_config_file_names_the_nearest() -> None:
         ("train.estimator=forest", "train.estimator: got 'forest'"),
         ("train={}", "the key 'train.estimator' is missing"),
         ("seed", "expected key.key=value"),
-        ("seed.deep=1", "'seed' is a value, it has no keys"),
+        ("seed.deep=1", "'seed' is a value and has no keys"),
         ("seed=[1", "not valid YAML"),
     ],
 )
@@ -83,6 +83,14 @@ def test_every_wrong_key_is_told_at_once() -> None:
 def test_overrides_are_applied_in_order_and_read_as_yaml() -> None:
     config = load_config(BASELINE, ["train.params.C=0.5", "train.params.C=1e-3", "train.params.fit_intercept=false"])
     assert config.train.params == {"C": 0.001, "max_iter": 500, "fit_intercept": False}
+
+
+def test_integer_keys_stay_integers_and_dates_stay_text(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(BASELINE.read_text().replace("C: 1.0", "class_weight: {0: 1, 1: 5}, since: 2026-01-31"))
+    expected = {"class_weight": {0: 1, 1: 5}, "max_iter": 500, "since": "2026-01-31"}
+    assert load_config(path).train.params == expected
+    assert load_config(BASELINE, ["train.params.weight={2: x}"]).train.params["weight"] == {2: "x"}
 
 
 def test_overrides_leave_their_input_alone() -> None:
