@@ -14,7 +14,7 @@ import pandas as pd
 from ratchet.config import Dataset, TaskName
 from ratchet.data.schema import Schema, check_frame
 from ratchet.data.sources.bundled import BundledSource
-from ratchet.data.sources.files import CsvSource, ParquetSource, TsvSource
+from ratchet.data.sources.files import FileSource
 from ratchet.data.sources.generated import GeneratedSource
 from ratchet.data.sources.nab import NabSource
 from ratchet.data.sources.openml import OpenmlSource
@@ -51,9 +51,9 @@ class Source(Protocol):
 
 SOURCES = {
     "sklearn": BundledSource,
-    "csv": CsvSource,
-    "tsv": TsvSource,
-    "parquet": ParquetSource,
+    "csv": FileSource,
+    "tsv": FileSource,
+    "parquet": FileSource,
     "generated": GeneratedSource,
     "http": HttpSource,
     "sql": SqlSource,

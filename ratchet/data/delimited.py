@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ratchet.config import Delimited, Timestamp
+from ratchet.config import Timestamp
 from ratchet.data.encodings import other_encoding
 from ratchet.data.text_columns import typed_frame
 from ratchet.errors import DataError, nearest, one_line
@@ -54,11 +54,6 @@ class Dialect:
     names: tuple[str, ...]
     quotes: bool
 
-    @classmethod
-    def of(cls, config: Delimited, separator: str, *, quotes: bool) -> Dialect:
-        """Return the dialect of a config, with the separator and the quotes of its format."""
-        return cls(separator, config.encoding, config.names, quotes)
-
     def reader(self, content: bytes, separator: str | None = None) -> Any:
         """Return a reader of the rows of UTF-8 text, which counts lines and refuses misplaced quotation marks."""
         lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
@@ -85,10 +80,10 @@ def read_delimited(path: Path, dialect: Dialect, timestamp: Timestamp | None = N
     content = _utf8(path, dialect.encoding)
     header = _header(content, path, dialect)
     frame = typed_frame(_parse(content, header, path, dialect))
-    return frame if timestamp is None else with_time(frame, timestamp)
+    return frame if timestamp is None else _with_time(frame, timestamp)
 
 
-def with_time(frame: pd.DataFrame, timestamp: Timestamp) -> pd.DataFrame:
+def _with_time(frame: pd.DataFrame, timestamp: Timestamp) -> pd.DataFrame:
     """A frame with one column of time in place of two, the date and the hour.
 
     Raises

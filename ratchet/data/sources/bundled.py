@@ -1,38 +1,24 @@
-"""The data sets that scikit-learn brings along."""
+"""The data sets that scikit-learn contains."""
 
 from __future__ import annotations
 
 import re
-from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from ratchet.config import SklearnDataset
-from ratchet.data.fingerprint import frame_version
+from ratchet.data.sources.frame import FrameSource
 from ratchet.errors import DataError
 
 
-class BundledSource:
-    """One of scikit-learn's bundled data sets, with field names a person would type.
+class BundledSource(FrameSource[SklearnDataset]):
+    """One of scikit-learn's data sets, the target last.
 
-    Units in brackets are dropped and blanks become underscores (``sepal length (cm)`` is
-    ``sepal_length``); classes are their names.
+    Field names have no units and no blanks (``sepal length (cm)`` is ``sepal_length``); classes are their names.
     """
 
-    def __init__(self, config: SklearnDataset) -> None:
-        self._config = config
-
-    def read(self) -> pd.DataFrame:
-        """The frame, the target last; shape (rows, features + 1)."""
-        return self._frame.copy()
-
-    def version(self) -> str:
-        """The MD5 of the data set written as CSV, which is what DVC records for such a file."""
-        return frame_version(self._frame)
-
-    @cached_property
-    def _frame(self) -> pd.DataFrame:
+    def _load(self) -> pd.DataFrame:
         from sklearn import datasets
 
         bunch: Any = getattr(datasets, f"load_{self._config.name}")(as_frame=True)

@@ -1,66 +1,61 @@
-"""Data sets in files of one's own: CSV, TSV and Parquet."""
+"""Data sets in CSV, TSV and Parquet files."""
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from ratchet.config import CsvDataset, ParquetDataset, TsvDataset
 from ratchet.data.delimited import Dialect, check_header, read_delimited
 from ratchet.data.fingerprint import file_version
-from ratchet.errors import DataError
-
-Kind = TypeVar("Kind", bound=CsvDataset | TsvDataset | ParquetDataset)
+from ratchet.errors import DataError, one_line
 
 
-class FileSource(Generic[Kind]):
+class FileSource:
     """One file on this machine."""
 
-    def __init__(self, config: Kind) -> None:
-        self._config: Kind = config
+    def __init__(self, config: CsvDataset | TsvDataset | ParquetDataset) -> None:
+        self._config = config
 
     def version(self) -> str:
-        """The MD5 of the file."""
+        """Return the MD5 of the file."""
         return file_version(self._config.path)
 
-
-class CsvSource(FileSource[CsvDataset]):
-    """A CSV file; every row must have as many fields as the header."""
-
     def read(self) -> pd.DataFrame:
-        """The rows, as ``read_delimited`` reads them."""
-        config = self._config
-        return read_delimited(config.path, Dialect.of(config, config.separator, quotes=True), config.timestamp)
+        """Return the rows, as ``read_file`` does."""
+        return read_file(self._config.path, self._config.source, self._config)
 
 
-class TsvSource(FileSource[TsvDataset]):
-    """A file with tabs between its fields; every row must have as many as the header."""
+def read_file(path: Path, kind: str, config: Any) -> pd.DataFrame:
+    """Return the rows of a file.
 
-    def read(self) -> pd.DataFrame:
-        """The rows, as ``read_delimited`` reads them."""
-        config = self._config
-        return read_delimited(config.path, Dialect.of(config, "\t", quotes=False), config.timestamp)
+    Parameters
+    ----------
+    path: the file.
+    kind: csv, tsv or parquet.
+    config: the ``dataset`` section, with the keys of this kind of file.
+
+    Raises
+    ------
+    DataError: the file cannot be read, is not of its kind, has duplicate columns, or no rows.
+    """
+    if kind == "parquet":
+        return _read_parquet(path)
+    separator = "\t" if kind == "tsv" else config.separator
+    dialect = Dialect(separator, config.encoding, config.names, quotes=kind == "csv")
+    return read_delimited(path, dialect, config.timestamp)
 
 
-class ParquetSource(FileSource[ParquetDataset]):
-    """A Parquet file."""
-
-    def read(self) -> pd.DataFrame:
-        """All rows; an index that pandas has stored beside them is no column, and does not number them.
-
-        Raises
-        ------
-        DataError: the file is not Parquet, has duplicate columns, or no rows.
-        """
-        path = self._config.path
-        try:
-            frame = pd.read_parquet(path)
-        except OSError as error:
-            raise DataError(f"dataset.path {path}: {error.strerror or error}") from None
-        except ValueError as error:  # pyarrow's ArrowInvalid, which is a ValueError
-            raise DataError(f"{path}: not a readable Parquet file: {error}") from None
-        check_header([str(column) for column in frame.columns], path)
-        if frame.empty:
-            raise DataError(f"{path}: has columns but no rows")
-        return frame.reset_index(drop=True)
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(path)
+    except OSError as error:
+        raise DataError(f"dataset.path {path}: {error.strerror or error}") from None
+    except ValueError as error:  # pyarrow's ArrowInvalid is one too
+        raise DataError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
+    check_header([str(column) for column in frame.columns], path)
+    if frame.empty:
+        raise DataError(f"{path}: has columns but no rows")
+    return frame.reset_index(drop=True)  # pandas stores an index, which is not the number of the row

@@ -1,61 +1,50 @@
-"""Rows that a query gives."""
+"""Rows of a database query."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections import Counter
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from ratchet.config import SqlDataset
-from ratchet.data.fingerprint import frame_version
+from ratchet.data.sources.frame import FrameSource
 from ratchet.errors import ConfigError, DataError, UnavailableError, one_line
 from ratchet.settings import without_password
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-# Seconds in which a server has to answer that it is there.
-_CONNECT = 10
+_CONNECT_TIMEOUT = 10  # seconds
 
 
-class SqlSource:
-    """What a SELECT gives, in one read-only transaction; the query runs once for each source that is opened."""
+class SqlSource(FrameSource[SqlDataset]):
+    """The rows of a SELECT, in the order of the query, from one read-only transaction.
 
-    def __init__(self, config: SqlDataset) -> None:
-        self._config = config
+    The order is part of the version, so the query needs an ORDER BY.
+    """
 
-    def version(self) -> str:
-        """The MD5 of the rows written as CSV. Their order counts, so the query should have an ORDER BY."""
-        return frame_version(self._frame)
-
-    def read(self) -> pd.DataFrame:
-        """The rows, in the order of the query.
+    def _load(self) -> pd.DataFrame:
+        """Run the query.
 
         Raises
         ------
-        ConfigError: the variable of ``url_env`` is not set, or the URL is none that SQLAlchemy can open.
-        DataError: the query is wrong, would change something, or gives no rows.
-        UnavailableError: the database cannot be reached.
+        ConfigError: the variable of ``url_env`` is not set, or SQLAlchemy cannot open the URL.
+        DataError: the query is wrong, would change something, or returns no rows.
+        UnavailableError: the database is unreachable.
         """
-        return self._frame.copy()
-
-    @cached_property
-    def _frame(self) -> pd.DataFrame:
         engine = _engine(self._url())
         try:
             frame = _select(engine, self._config.query)
         finally:
             engine.dispose()
-        twice = [name for name, count in Counter(frame.columns).items() if count > 1]
-        if twice:
-            raise DataError(f"dataset.query: gives two columns {twice[0]!r}: name them apart with AS")
+        duplicated = frame.columns[frame.columns.duplicated()]
+        if len(duplicated):
+            raise DataError(f"dataset.query: returns two columns {duplicated[0]!r}: rename one with AS")
         if frame.empty:
-            raise DataError(f"dataset.query: gives no rows at {_shown(engine)}: {_short(self._config.query)}")
+            raise DataError(f"dataset.query: returns no rows at {_shown(engine)}: {_short(self._config.query)}")
         return frame
 
     def _url(self) -> str:
@@ -64,7 +53,7 @@ class SqlSource:
         name = str(self._config.url_env)
         url = os.environ.get(name)
         if not url:
-            raise ConfigError(f"dataset.url_env: the variable {name} is not set: give it the database's URL")
+            raise ConfigError(f"dataset.url_env: the variable {name} is not set: set it to the URL of the database")
         return url
 
 
@@ -76,10 +65,10 @@ def _engine(url: str) -> Engine:
     try:
         parts = make_url(url)
         kind = parts.get_backend_name()
-        arguments = {"connect_timeout": _CONNECT} if kind == "postgresql" else {}
+        arguments = {"connect_timeout": _CONNECT_TIMEOUT} if kind == "postgresql" else {}
         engine = create_engine(parts, poolclass=NullPool, connect_args=arguments, hide_parameters=True)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
-        place = without_password(url).partition("?")[0]  # among the options may be a password
+        place = without_password(url).partition("?")[0]  # the options may have a password
         raise ConfigError(f"dataset.url: {place} cannot be opened: {one_line(error)}") from None
     if kind == "sqlite":
         _require_file(parts.database)
@@ -88,13 +77,13 @@ def _engine(url: str) -> Engine:
 
 
 def _read_only(connection: sqlite3.Connection, _: object) -> None:
-    """No writing, and no other file: SQLite would make one that is attached and not there."""
+    """Refuse writes, and ATTACH, which would create a missing file."""
     connection.execute("PRAGMA query_only = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
 
 
 def _require_file(database: str | None) -> None:
-    """SQLite would make an empty file where there is none."""
+    """Refuse a missing file, which SQLite would create."""
     if not database or database == ":memory:" or database.startswith("file:"):
         return
     if not Path(database).is_file():
@@ -104,7 +93,7 @@ def _require_file(database: str | None) -> None:
 def _select(engine: Engine, query: str) -> pd.DataFrame:
     from sqlalchemy.exc import DBAPIError, OperationalError
 
-    # A percent sign in the query is one, and no place for a parameter.
+    # Without parameters, a percent sign in the query is a percent sign.
     options: dict[str, Any] = {"no_parameters": True, "postgresql_readonly": True}
     connected = False
     try:
@@ -123,7 +112,7 @@ def _select(engine: Engine, query: str) -> pd.DataFrame:
 
 
 def _shown(engine: Engine) -> str:
-    """Its place; among the options may be a password, which SQLAlchemy would not hide."""
+    """Return the URL without options, which may have a password that SQLAlchemy would show."""
     return engine.url.set(query={}).render_as_string(hide_password=True)
 
 

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from ratchet.config import HttpDataset, ParquetDataset
-from ratchet.data.delimited import Dialect, read_delimited
+from ratchet.config import HttpDataset
 from ratchet.data.fetch.archives import member_file
 from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.fingerprint import file_version
-from ratchet.data.sources.files import ParquetSource
+from ratchet.data.sources.files import read_file
 
 
 class HttpSource:
-    """A file on a web server, or one in an archive there; the network is asked only where no copy is kept."""
+    """A file on a web server, or a file in an archive there; a stored copy needs no network."""
 
     def __init__(self, config: HttpDataset, folder: Path | None = None) -> None:
         self._config = config
@@ -28,22 +27,17 @@ class HttpSource:
 
         Raises
         ------
-        DataError: the server has no such file or another one than before, or the archive has no such member.
-        UnavailableError: the server cannot be reached, or the download was cut off.
+        DataError: the server has no such file or another content than before, or the archive has no such member.
+        UnavailableError: the server is unreachable, or the download was cut off.
         StateError: the folder of downloads cannot be written.
         """
         downloaded = download(Remote(self._config.url, self._config.sha256), self._folder)
         return member_file(downloaded, self._config.member)
 
     def version(self) -> str:
-        """The MD5 of the file with the rows, unpacked: what DVC records for it."""
+        """Return the MD5 of the file with the rows, unpacked, which DVC records for it."""
         return file_version(self.file)
 
     def read(self) -> pd.DataFrame:
-        """The rows, as a file of its format is read."""
-        config = self._config
-        if config.kind == "parquet":
-            return ParquetSource(ParquetDataset(source="parquet", path=self.file, target=config.target)).read()
-        tabs = config.kind == "tsv"
-        dialect = Dialect.of(config, "\t" if tabs else config.separator, quotes=not tabs)
-        return read_delimited(self.file, dialect, config.timestamp)
+        """Return the rows, as ``read_file`` does."""
+        return read_file(self.file, self._config.kind, self._config)

@@ -50,8 +50,8 @@ def test_the_version_changes_with_the_labels(tmp_path: Path) -> None:
     [
         ({"key": "real/machines.csv"}, "has no windows for 'real/machines.csv'; did you mean 'real/machine.csv'"),
         ({"labels": [1]}, "has no windows for 'real/machine.csv'"),
-        ({"labels": {"real/machine.csv": [["2014-01-01"]]}}, "are no list of pairs of times"),
-        ({"labels": {"real/machine.csv": [[None, "2014-01-02"]]}}, "are no list of pairs of times"),
+        ({"labels": {"real/machine.csv": [["2014-01-01"]]}}, "are not a list of pairs of times"),
+        ({"labels": {"real/machine.csv": [[None, "2014-01-02"]]}}, "are not a list of pairs of times"),
         ({"labels": {"real/machine.csv": [["soon", "later"]]}}, "expected a time in ISO 8601"),
         ({"values": "time,value\n1,2\n"}, "expected the columns timestamp and value, got time, value"),
         ({"values": "timestamp,value\nsoon,2\n"}, "column 'timestamp': expected a time in ISO 8601"),
@@ -67,7 +67,7 @@ def test_what_is_not_in_the_format_is_told(tmp_path: Path, keys: dict[str, Any],
 def test_labels_that_are_no_json_or_not_there_are_told(tmp_path: Path) -> None:
     config = dataset(tmp_path)
     (tmp_path / "windows.json").write_text("{")
-    with pytest.raises(DataError, match="no JSON"):
+    with pytest.raises(DataError, match="not JSON"):
         dataset_version(config)
     (tmp_path / "windows.json").unlink()
     with pytest.raises(DataError, match="dataset.labels .*No such file"):

@@ -11,6 +11,7 @@ from sklearn.datasets import _openml
 
 from ratchet.config import OpenmlDataset
 from ratchet.data import check_frame
+from ratchet.data.sources import openml
 from ratchet.data.sources.openml import OpenmlSource
 from ratchet.errors import DataError, UnavailableError
 from tests.web_server import Site, serving
@@ -25,6 +26,11 @@ ARFF = """@RELATION things
 2,?,blue,b
 3,3.5,red,a
 """
+
+
+@pytest.fixture(autouse=True)
+def _no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openml, "_RETRY_DELAY", 0.01)
 
 
 @pytest.fixture
@@ -91,7 +97,7 @@ def test_a_copy_is_used_while_openml_is_gone(site: Site, tmp_path: Path) -> None
 def test_openml_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_openml, "_SEARCH_NAME", "http://127.0.0.1:1/{}")
     with warnings.catch_warnings(record=True) as said, pytest.raises(UnavailableError) as caught:
-        OpenmlSource(BY_NAME, tmp_path, delay=0.01).read()
+        OpenmlSource(BY_NAME, tmp_path).read()
     assert "OpenML things version 2: openml.org cannot be reached" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert said == []
@@ -99,10 +105,10 @@ def test_openml_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monke
 
 def test_a_download_from_openml_that_is_cut_off_is_told_and_not_kept(site: Site, tmp_path: Path) -> None:
     site.put("/data/v1/download/70/things.arff", ARFF.encode(), cut=20)
-    with pytest.raises(UnavailableError, match="another MD5 than OpenML says: it was cut off"):
-        OpenmlSource(BY_NAME, tmp_path, delay=0.01).read()
+    with pytest.raises(UnavailableError, match="another MD5 than OpenML lists: it was cut off"):
+        OpenmlSource(BY_NAME, tmp_path).read()
     site.put("/data/v1/download/70/things.arff", ARFF.encode())
-    assert len(OpenmlSource(BY_NAME, tmp_path, delay=0.01).read()) == 3
+    assert len(OpenmlSource(BY_NAME, tmp_path).read()) == 3
 
 
 @pytest.mark.parametrize(

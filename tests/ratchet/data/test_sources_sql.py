@@ -60,9 +60,9 @@ def test_percent_signs_and_colons_are_what_they_are(url: str) -> None:
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("SELECT * FROM things WHERE id > 9", "dataset.query: gives no rows"),
+        ("SELECT * FROM things WHERE id > 9", "dataset.query: returns no rows"),
         ("SELECT * FROM thinks", "thinks"),
-        ("SELECT id, id FROM things", "gives two columns 'id'"),
+        ("SELECT id, id FROM things", "returns two columns 'id'"),
         ("SELEKT 1", "SELEKT"),
     ],
 )
