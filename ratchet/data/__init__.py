@@ -1,7 +1,7 @@
-"""From a config to a typed, checked frame.
+"""Data sets: a config is read by its source into a typed, checked frame.
 
-One registry: a source is a small class with ``read()`` and ``version()``, named by the ``source`` key of
-the config. To add one, write the class, its config model, and a line in ``SOURCES``.
+A source is a class with ``read()`` and ``version()``. To add one, write the class, its config model, and a line in
+``SOURCES``.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ __all__ = [
 
 
 class Source(Protocol):
-    """Where rows come from."""
+    """The origin of rows."""
 
     def read(self) -> pd.DataFrame:
-        """All rows, in the source's own order."""
+        """Return all rows, in the order of the source."""
         ...
 
     def version(self) -> str:
-        """The MD5 of the data, as DVC records it for a file."""
+        """Return the MD5 of the data, as DVC records it for a file."""
         ...
 
 
@@ -69,8 +69,8 @@ class LoadedDataset:
     Attributes
     ----------
     frame: features and target, shape (rows, features + 1); numbers are float64, categories are text.
-    schema: what each column holds.
-    data_version: the MD5 of the data that was read.
+    schema: the columns.
+    data_version: the MD5 of the data.
     """
 
     frame: pd.DataFrame
@@ -79,33 +79,28 @@ class LoadedDataset:
 
 
 def open_source(config: Dataset) -> Source:
-    """The source that a config names."""
+    """Return the source of a config."""
     return SOURCES[config.source](config)  # type: ignore[no-any-return]
 
 
 def dataset_version(config: Dataset) -> str:
-    """The content hash of a config's data, without keeping the rows.
-
-    Raises
-    ------
-    DataError: the data cannot be read.
-    """
+    """Return the content hash of a config's data."""
     return open_source(config).version()
 
 
 def load_dataset(config: Dataset, task: TaskName, expected_version: str | None = None) -> LoadedDataset:
-    """Read a data set and check it against its rules.
+    """Read a data set and check its rules.
 
     Parameters
     ----------
     config: the ``dataset`` section.
-    task: what the target is for; a classification needs two classes at least.
-    expected_version: the content hash the caller planned with.
+    task: decides the type of the target; a classification needs two classes at least.
+    expected_version: the content hash that the caller planned with; None accepts any.
 
     Raises
     ------
-    DataError: the data break a rule, or changed since ``expected_version`` was taken.
-    ConfigError: the config asks for batches, which ``ratchet.batches`` reads.
+    DataError: the data break a rule, or have another hash than ``expected_version``.
+    ConfigError: the config sets ``batch_rows``, which ``ratchet.data.batches`` reads.
     """
     if getattr(config, "batch_rows", None) is not None:
         raise ConfigError("dataset.batch_rows: all rows are needed at once here; leave it out, or read a smaller file")

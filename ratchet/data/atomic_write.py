@@ -1,4 +1,4 @@
-"""Files that a reader sees whole: as they were, or as they have become."""
+"""Atomic writes: a reader sees the old file or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-# Named so that in a folder of the user's nothing else is swept with them.
+# The clean-up deletes files of these names alone, since the folder may be the user's.
 _PREFIX, _SUFFIX = ".ratchet-", ".partial"
-# Nothing takes a day to write: its writer was killed.
-_FORSAKEN = 86_400.0
+# A partial file of this age, in seconds, belongs to a process that was killed.
+_ABANDONED_AFTER = 86_400.0
 
 
 def write_whole(target: Path, write: Callable[[Path], Any], mode: int = 0o666) -> None:
-    """Write beside the target, bring it to the disk, and rename it over the target.
+    """Write a temporary file in the folder of the target, flush it to disk, and rename it to the target.
 
-    Whatever goes wrong, nothing is left behind; what a killed process has left is removed a day later.
+    An error leaves no temporary file. That of a killed process is deleted by a later call, after a day.
 
     Parameters
     ----------
-    target: in a folder that is there.
-    write: is given the path to write to, an empty file.
-    mode: the rights of the file, less those that the umask takes away.
+    target: the file, in an existing folder.
+    write: is called with the path of the temporary file, which exists and is empty.
+    mode: permissions of the file, before the umask.
 
     Raises
     ------
-    OSError: it cannot be written; the target is as it was.
+    OSError: the file cannot be written; the target is unchanged.
     """
-    _sweep(target.parent)
+    _delete_abandoned(target.parent)
     partial = target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
     try:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
@@ -44,8 +44,8 @@ def write_whole(target: Path, write: Callable[[Path], Any], mode: int = 0o666) -
         raise
 
 
-def _sweep(folder: Path) -> None:
+def _delete_abandoned(folder: Path) -> None:
     for partial in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
-        with contextlib.suppress(OSError):  # another one sweeps too, or it is another user's
-            if time.time() - partial.stat().st_mtime > _FORSAKEN:
+        with contextlib.suppress(OSError):  # another process deleted it, or another user owns it
+            if time.time() - partial.stat().st_mtime > _ABANDONED_AFTER:
                 partial.unlink()

@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 
 from ratchet.config import Timestamp
+from ratchet.data.columns import require_columns
 from ratchet.data.encodings import other_encoding
 from ratchet.data.text_columns import typed_frame
-from ratchet.errors import DataError, nearest, one_line
+from ratchet.errors import DataError, one_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -83,32 +84,6 @@ def read_delimited(path: Path, dialect: Dialect, timestamp: Timestamp | None = N
     return frame if timestamp is None else _with_time(frame, timestamp)
 
 
-def _with_time(frame: pd.DataFrame, timestamp: Timestamp) -> pd.DataFrame:
-    """A frame with one column of time in place of two, the date and the hour.
-
-    Raises
-    ------
-    DataError: a column is not there, or holds no date or no hour.
-    """
-    known = [str(column) for column in frame.columns]
-    for name in (timestamp.date, timestamp.hour):
-        if name not in known:
-            raise DataError(f"dataset.timestamp: there is no column {name!r}{nearest(name, known)}")
-    rest = frame.drop(columns=[timestamp.date, timestamp.hour])
-    if timestamp.column in rest.columns:
-        raise DataError(f"dataset.timestamp.column: there is a column {timestamp.column!r} already; name another")
-    hours = pd.to_numeric(frame[timestamp.hour], errors="coerce")
-    dates = pd.to_datetime(frame[timestamp.date], format="ISO8601", errors="coerce")
-    for name, wrong in {timestamp.hour: ~hours.between(0, 23), timestamp.date: dates.isna()}.items():
-        if wrong.any():
-            row = int(wrong.to_numpy().argmax())
-            what = "an hour from 0 to 23" if name == timestamp.hour else "a date such as 2026-01-31"
-            raise DataError(f"column {name!r}: expected {what}, got {frame[name].tolist()[row]!r} in row {row + 1}")
-    times = (dates + pd.to_timedelta(hours, unit="h")).dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object)
-    rest.insert(0, timestamp.column, times)
-    return rest
-
-
 def check_header(header: list[str], path: Path) -> None:
     """Check that a file has columns, each with a name of its own.
 
@@ -120,7 +95,30 @@ def check_header(header: list[str], path: Path) -> None:
         raise DataError(f"{path}: is empty, expected a header and rows")
     name, count = Counter(header).most_common(1)[0]
     if count > 1:
-        raise DataError(f"{path}: the column {name!r} stands {count} times in the header")
+        raise DataError(f"{path}: the column {name!r} is {count} times in the header")
+
+
+def _with_time(frame: pd.DataFrame, timestamp: Timestamp) -> pd.DataFrame:
+    """Replace the columns of date and hour by one column of times, the first one."""
+    require_columns(frame.columns, [timestamp.date, timestamp.hour], "timestamp")
+    rest = frame.drop(columns=[timestamp.date, timestamp.hour])
+    if timestamp.column in rest.columns:
+        raise DataError(
+            f"dataset.timestamp.column: there is a column {timestamp.column!r} already; choose another name"
+        )
+    hours = pd.to_numeric(frame[timestamp.hour], errors="coerce")
+    dates = pd.to_datetime(frame[timestamp.date], format="ISO8601", errors="coerce")
+    invalid = {
+        timestamp.hour: (~hours.between(0, 23), "an hour from 0 to 23"),
+        timestamp.date: (dates.isna(), "a date such as 2026-01-31"),
+    }
+    for name, (wrong, expected) in invalid.items():
+        if wrong.any():
+            row = int(wrong.to_numpy().argmax())
+            raise DataError(f"column {name!r}: expected {expected}, got {frame[name].tolist()[row]!r} in row {row + 1}")
+    times = (dates + pd.to_timedelta(hours, unit="h")).dt.strftime("%Y-%m-%dT%H:%M:%S").astype(object)
+    rest.insert(0, timestamp.column, times)
+    return rest
 
 
 def _utf8(path: Path, encoding: str) -> bytes:

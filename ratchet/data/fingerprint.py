@@ -1,4 +1,4 @@
-"""The one file that stands for a frame: CSV bytes that every machine writes alike, and their MD5, as DVC records it."""
+"""Content hashes of files and frames. A frame has the hash of its canonical CSV, which is the same on every machine."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ from ratchet.errors import DataError
 
 
 def canonical_csv(frame: pd.DataFrame) -> bytes:
-    """A frame as CSV in UTF-8: a header, no index, lines that end with a line feed, floats in their shortest form.
-
-    Parameters
-    ----------
-    frame: shape (rows, columns).
-    """
+    """Return a frame as CSV in UTF-8: a header, no index, line feeds, floats in their shortest form."""
     return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def frame_version(frame: pd.DataFrame) -> str:
-    """The MD5 of ``canonical_csv``: what DVC records for the file that ``materialise`` writes."""
+    """Return the MD5 of ``canonical_csv``, which DVC records for the file that ``materialise`` writes."""
     return hashlib.md5(canonical_csv(frame), usedforsecurity=False).hexdigest()
 
 
@@ -35,7 +30,7 @@ def file_version(path: Path) -> str:
     try:
         return _file_digest(path, "md5")
     except OSError as error:
-        raise DataError(f"dataset.path {path}: {error.strerror}{_how_to_get(path)}") from None
+        raise DataError(f"dataset.path {path}: {error.strerror}{_hint(path)}") from None
 
 
 def file_sha256(path: Path) -> str:
@@ -48,7 +43,6 @@ def _file_digest(path: Path, algorithm: str) -> str:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
-def _how_to_get(path: Path) -> str:
-    """Say how to get a file that DVC tracks and this checkout lacks."""
+def _hint(path: Path) -> str:
     tracked = path.with_name(f"{path.name}.dvc")
-    return f"; DVC knows it: run dvc pull {tracked}" if tracked.is_file() and not path.exists() else ""
+    return f"; DVC tracks it: run dvc pull {tracked}" if tracked.is_file() and not path.exists() else ""

@@ -1,4 +1,4 @@
-"""A data set that is read from another folder, by another process: what its section has to say, and its environment."""
+"""A ``dataset`` section for a process in another folder: its absolute paths and its environment variables."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _SQLITE = "sqlite:///"
 
 
 def located(section: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """A section ``dataset`` whose places hold from any folder.
+    """Return a ``dataset`` section with absolute paths.
 
     Parameters
     ----------
-    section: as it stands in a config; a relative path in it begins at ``root``.
+    section: as in a config; a relative path is relative to ``root``.
     root: the project's checkout.
     """
     return {key: _located(key, value, root) for key, value in section.items()}
@@ -34,15 +34,15 @@ def _located(key: str, value: Any, root: Path) -> Any:
 
 
 def needed_variables(section: Mapping[str, Any], downloads: Path) -> dict[str, str]:
-    """The variables by which a process in another home finds the same data: downloads, and the URL of a database.
+    """Return the environment variables for the same data in another home: the downloads, and the URL of a database.
 
     Parameters
     ----------
-    section: as it stands in a config.
-    downloads: the folder of what was fetched, with the hashes that were pinned.
+    section: as in a config.
+    downloads: the folder of downloads, with their pins.
     """
-    found = {"RATCHET_DOWNLOADS_DIR": str(downloads.resolve())}
+    variables = {"RATCHET_DOWNLOADS_DIR": str(downloads.resolve())}
     name = section.get("url_env")
     if name and name in os.environ:
-        found[str(name)] = os.environ[name]
-    return found
+        variables[str(name)] = os.environ[name]
+    return variables

@@ -1,29 +1,28 @@
-"""What each column may hold: declared in the config, completed from the data, checked by Pandera."""
+"""The schema of a data set: declared in the config, completed from the data, checked by Pandera."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Column, Costs, Dataset, TaskName
-from ratchet.data.columns import row_number, typed_target, typed_values
+from ratchet.data.columns import require_columns, row_number, typed_target, typed_values
 from ratchet.errors import DataError, nearest
 
-# A category that is missing.
+# The text of a missing category.
 MISSING = ""
 
 
 class Field(BaseModel):
-    """One column as the model knows it.
+    """A feature column.
 
     Attributes
     ----------
     nullable: whether a value was missing in the data.
-    minimum, maximum, categories: what was seen in the data. New rows may go beyond it: that is drift, not an error.
-    rule: what the config declares; a row that breaks it is an error.
+    minimum, maximum, categories: of the data. New rows may have other values, which is drift and not an error.
+    rule: of the config; a row that breaks it is an error.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -38,16 +37,16 @@ class Field(BaseModel):
 
 
 class Schema(BaseModel):
-    """The features and the target of a data set; it travels with the model.
+    """The features and the target of a data set, stored in the model's package.
 
     Attributes
     ----------
-    features: in the order the model takes them.
-    labels: the classes, sorted; None where a number is predicted.
-    task: what the model is for; None in packages that were made before schemas said so.
-    time: the feature that orders the rows; None where nothing does.
-    positive: of two classes, the one that f1, recall and the like measure.
-    costs: what mistakes cost, where there are two classes.
+    features: in the order of the model's inputs.
+    labels: the classes in order; None for a number to predict.
+    task: None in packages from before schemas had a task.
+    time: the feature that orders the rows; None where there is none.
+    positive: of two classes, the one that f1, recall and others measure.
+    costs: of mistakes, where there are two classes.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,15 +61,14 @@ class Schema(BaseModel):
 
     @property
     def feature_names(self) -> list[str]:
-        """The feature columns, in the order the model takes them."""
+        """The feature columns, in the order of the model's inputs."""
         return [field.name for field in self.features]
 
     def select(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The feature columns as the model takes them, whatever the rows have been through.
+        """Return the feature columns in the types that the model takes.
 
-        Numbers are float64 with NaN for a missing value. Categories are text in object columns, and a missing one is
-        the empty text: a category like any other to the encoder, and one that ONNX has too. What the value was
-        before (None from JSON or Parquet, NaN from CSV) makes no difference.
+        Numbers are float64, with NaN where missing. Others are text in object columns, with the empty text where
+        missing (None from JSON or Parquet, NaN from CSV): a category for the encoder, which ONNX has too.
 
         Parameters
         ----------
@@ -100,9 +98,9 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
 
     Parameters
     ----------
-    frame: the rows as the source gave them.
-    config: the ``dataset`` section, with the rules that the columns have to keep.
-    task: classification or regression.
+    frame: the rows as the source returns them.
+    config: the ``dataset`` section.
+    task: decides the type of the target.
 
     Returns
     -------
@@ -110,7 +108,7 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
 
     Raises
     ------
-    DataError: with the column, the rule, and an example row.
+    DataError: the column, the rule, and an example row.
     """
     frame = selected(frame, config)
     features = [column for column in frame.columns if column != config.target]
@@ -123,7 +121,7 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
 
 
 def field_of(values: pd.Series[Any], rule: Column) -> Field:
-    """Return the field of a column with typed values, under the rule of the config."""
+    """Return the field of a column with typed values."""
     common: dict[str, Any] = {"name": str(values.name), "nullable": bool(values.isna().any()), "rule": rule}
     if values.dtype == "float64":
         return Field(type="number", minimum=float(values.min()), maximum=float(values.max()), **common)
@@ -135,18 +133,11 @@ def field_of(values: pd.Series[Any], rule: Column) -> Field:
 def schema_of(
     fields: tuple[Field, ...], labels: tuple[str | int, ...] | None, config: Dataset, task: TaskName
 ) -> Schema:
-    """The schema of columns that are known.
-
-    Parameters
-    ----------
-    fields: the features, in their order.
-    labels: the classes, sorted; None where a number is predicted.
-    config: the ``dataset`` section.
-    task: what the target is for.
+    """Return the schema of fields and labels.
 
     Raises
     ------
-    DataError: the config's positive class is none, or there are not two.
+    DataError: the config's positive class does not exist, or there are not two classes.
     """
     return Schema(
         features=fields,
@@ -160,61 +151,52 @@ def schema_of(
 
 
 def selected(frame: pd.DataFrame, config: Dataset) -> pd.DataFrame:
-    """The columns that the config keeps.
+    """Return the columns that the config keeps.
 
     Raises
     ------
-    DataError: it names a column that is not there, or nothing is left to predict from.
+    DataError: the config names a column that does not exist, or there is no feature.
     """
-    known = [str(column) for column in frame.columns]
-    times = [config.time] if config.time else []
-    named = {"target": [config.target], "time": times, "drop": config.drop, "columns": config.columns}
-    for key, names in named.items():
-        for name in names:
-            if name not in known:
-                if len(known) == 1 and re.search(r"[;\t|]", known[0]):
-                    raise DataError(f"the header has one column, {known[0]!r}: set dataset.separator")
-                raise DataError(f"dataset.{key}: there is no column {name!r}{nearest(name, known)}")
-    selected = frame.drop(columns=list(config.drop))
-    if selected.shape[1] < 2:
-        raise DataError(f"there is no feature beside the target {config.target!r}")
-    return selected
+    require_columns(frame.columns, [config.target], "target")
+    require_columns(frame.columns, [config.time] if config.time else [], "time")
+    require_columns(frame.columns, config.drop, "drop")
+    require_columns(frame.columns, config.columns, "columns")
+    kept = frame.drop(columns=list(config.drop))
+    if kept.shape[1] < 2:
+        raise DataError(f"there is no feature besides the target {config.target!r}")
+    return kept
 
 
 def rule_of(config: Dataset, column: str) -> Column:
-    """What the config says of a column."""
+    """Return the rule of a column, with the type ``time`` for the column of times."""
     rule = config.columns.get(column, Column())
     return rule.model_copy(update={"type": "time"}) if column == config.time else rule
 
 
 def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
-    """Hold typed features against the rules of the config.
+    """Check typed features against the rules of the config.
 
     Parameters
     ----------
-    frame: some rows; the index counts those of the whole data set from 0.
+    frame: some rows; the index is their position in the data set.
     config: the ``dataset`` section.
 
     Raises
     ------
-    DataError: with the column, the rule, and an example row.
+    DataError: the column, the rule, and an example row.
     """
-    ruled = [name for name in frame.columns if _checks_something(config.columns.get(name))]
+    ruled = [name for name in frame.columns if _has_checks(config.columns.get(name))]
     if not ruled:
         return
     import pandera.pandas as pa
 
+    checks: dict[str, Any] = {"minimum": pa.Check.ge, "maximum": pa.Check.le, "categories": pa.Check.isin}
     rules = {}
     for name in ruled:
         rule = config.columns[name]
-        checks = []
-        if rule.minimum is not None:
-            checks.append(pa.Check.ge(rule.minimum))
-        if rule.maximum is not None:
-            checks.append(pa.Check.le(rule.maximum))
-        if rule.categories is not None:
-            checks.append(pa.Check.isin(list(rule.categories)))
-        rules[name] = pa.Column(nullable=rule.nullable, checks=checks)
+        limits = {key: getattr(rule, key) for key in checks}
+        active = [checks[key](limit) for key, limit in limits.items() if limit is not None]
+        rules[name] = pa.Column(nullable=rule.nullable, checks=active)
     try:
         pa.DataFrameSchema(rules).validate(frame[ruled], lazy=True)
     except pa.errors.SchemaErrors as error:
@@ -226,22 +208,22 @@ def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
         ) from None
 
 
-def _checks_something(rule: Column | None) -> bool:
+def _has_checks(rule: Column | None) -> bool:
     return rule is not None and (
-        not rule.nullable or any(value is not None for value in (rule.minimum, rule.maximum, rule.categories))
+        not rule.nullable or any(limit is not None for limit in (rule.minimum, rule.maximum, rule.categories))
     )
 
 
 def _positive(config: Dataset, labels: tuple[str | int, ...] | None) -> str | int | None:
-    """Of two classes, the one that counts as positive: the config's, else the last, as scikit-learn has it."""
+    """Return the positive one of two classes: that of the config, else the last, as in scikit-learn."""
     wanted = config.positive
     if labels is not None and wanted is not None and wanted not in labels:
         hint = nearest(str(wanted), map(str, labels))
-        raise DataError(f"dataset.positive: {wanted!r} is no class of {config.target!r}{hint}")
+        raise DataError(f"dataset.positive: {wanted!r} is not a class of {config.target!r}{hint}")
     if labels is None or len(labels) != 2:
         if wanted is not None or config.costs is not None:
             key = "positive" if wanted is not None else "costs"
-            what = f"{len(labels)} classes" if labels else "a number"
-            raise DataError(f"dataset.{key}: needs two classes, and the target {config.target!r} is {what}")
+            kind = f"{len(labels)} classes" if labels else "a number"
+            raise DataError(f"dataset.{key}: needs two classes, and the target {config.target!r} is {kind}")
         return None
     return labels[-1] if wanted is None else wanted

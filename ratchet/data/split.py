@@ -1,4 +1,4 @@
-"""Setting the holdout apart, and telling later which rows a model was fitted on."""
+"""Splits into training rows and holdout, and hashes that identify rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def split_rows(
     target: the target's column.
     test_size: share of the rows held out, in (0, 1).
     seed: fixes the split.
-    stratify: keep the classes' shares in both parts.
+    stratify: whether both parts have the classes in the same shares.
 
     Returns
     -------
@@ -28,7 +28,7 @@ def split_rows(
 
     Raises
     ------
-    DataError: too few rows, or a class too rare to be in both parts.
+    DataError: too few rows, or a class is too rare for both parts.
     """
     from sklearn.model_selection import train_test_split
 
@@ -42,17 +42,17 @@ def split_rows(
 
 
 def split_by_time(frame: pd.DataFrame, time: str, test_size: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Hold the newest rows out; rows of one time stay together, on the side of the older ones.
+    """Hold out the newest rows; rows of one time stay together, in the training part.
 
     Parameters
     ----------
     frame: all rows, oldest first.
-    time: the column that orders them.
+    time: the column of times.
     test_size: share of the rows held out, in (0, 1).
 
     Raises
     ------
-    DataError: one part would be empty.
+    DataError: a part would be empty.
     """
     cut = len(frame) - round(len(frame) * test_size)
     times = frame[time].to_numpy()
@@ -64,9 +64,9 @@ def split_by_time(frame: pd.DataFrame, time: str, test_size: float) -> tuple[pd.
 
 
 def row_hashes(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of each row's content, shape (rows,).
+    """Return a 64-bit hash of the content of each row, shape (rows,).
 
-    The order of the columns does not matter; which columns there are does. Equal rows have equal hashes in every
-    process and version of the data, so a model's training rows can be recognised in any later holdout.
+    The hash depends on the names of the columns and not on their order. Equal rows have equal hashes in every process
+    and version of the data, so a model's training rows are recognised in a later holdout.
     """
     return np.asarray(pd.util.hash_pandas_object(frame[sorted(frame.columns)], index=False), dtype=np.uint64)

@@ -14,7 +14,7 @@ from ratchet.config import LABELLED, ParquetDataset, Split, TaskName
 from ratchet.data.batches.draws import held_out
 from ratchet.data.batches.reader import BatchedFile
 from ratchet.data.batches.sample import RowSample
-from ratchet.data.columns import MOST_CLASSES, classes_of, nothing_in
+from ratchet.data.columns import MOST_CLASSES, classes_of, without_value
 from ratchet.data.schema import Field, Schema, field_of, rule_of, schema_of
 from ratchet.errors import DataError
 
@@ -105,7 +105,7 @@ def _distinct(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _field(name: str, values: npt.NDArray[Any], config: ParquetDataset) -> Field:
     if pd.isna(values).all():
-        raise nothing_in(name)
+        raise without_value(name)
     return field_of(pd.Series(values, name=name), rule_of(config, name))
 
 

@@ -210,7 +210,7 @@ def test_a_column_of_ids_is_refused_before_it_fills_the_memory(write: Callable[.
 
 
 def test_a_target_of_numbers_is_no_label(write: Callable[..., ParquetDataset]) -> None:
-    with pytest.raises(DataError, match="classes; for a number to predict, set task: regression"):
+    with pytest.raises(DataError, match="classes; to predict a number, set task: regression"):
         ingested(write(rows().assign(kind=np.arange(3000))))
 
 

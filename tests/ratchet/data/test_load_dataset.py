@@ -96,7 +96,7 @@ def test_separator_encoding_and_drop_are_honoured(tmp_path: Path) -> None:
     [
         ("", "is empty, expected a header"),
         ("size,kind\n", "has a header but no rows"),
-        ("size,size,kind\n1,2,a\n", "column 'size' stands 2 times"),
+        ("size,size,kind\n1,2,a\n", "column 'size' is 2 times in the header"),
         ("size,kind\n1,a\n2\n", "line 3: expected 2 fields, got 1"),
         ("size,kind\n1,a\n2,b,c\n", "line 3: expected 2 fields, got 3"),
         ('size,kind\n1,"a\n', "line 2: unexpected end of data"),
@@ -106,9 +106,9 @@ def test_separator_encoding_and_drop_are_honoured(tmp_path: Path) -> None:
         ("size,kind\n1,a\n2,a\n", "has only one class, 'a'"),
         ("size,kind\n1,a\n2,\n", "target 'kind': is missing in row 2"),
         ("size,kin\n1,a\n2,b\n", "dataset.target: there is no column 'kind'; did you mean 'kin'?"),
-        ("kind\na\nb\n", "no feature beside the target"),
+        ("kind\na\nb\n", "no feature besides the target"),
         ("size;kind\n1;a\n2;b\n", "the header has one column, 'size;kind': set dataset.separator"),
-        ("size,kind\n1,0.5\n2,1.0\n", "target 'kind': 0.5 is no class; to predict a number, set task: regression"),
+        ("size,kind\n1,0.5\n2,1.0\n", "target 'kind': 0.5 is not a class; to predict a number, set task: regression"),
     ],
 )
 def test_a_broken_csv_is_told_by_column_and_row(tmp_path: Path, text: str, message: str) -> None:

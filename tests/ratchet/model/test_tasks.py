@@ -76,7 +76,7 @@ def test_a_lag_that_would_look_ahead_is_refused(window: dict[str, Any], message:
     [
         (hourly(5), {"lags": {"y": [5]}}, "the longest lag is 5, and the series has 5 rows"),
         (hourly(), {"lags": {"z": [1]}}, "dataset.window: there is no column 'z'"),
-        (hourly().assign(y_lag_1=1.0), {"lags": {"y": [1]}}, "makes a column 'y_lag_1', and there is one already"),
+        (hourly().assign(y_lag_1=1.0), {"lags": {"y": [1]}}, "would add a second column 'y_lag_1'"),
         (
             hourly().assign(at="yesterday"),
             {"lags": {"y": [1]}},
@@ -155,7 +155,7 @@ def test_the_positive_class_is_the_last_unless_the_config_names_another() -> Non
     rows = pd.DataFrame({"x": np.arange(4.0), "y": ["no", "yes", "no", "yes"]})
     assert check_frame(rows, dataset(), "classification")[1].positive == "yes"
     assert check_frame(rows, dataset(positive="no"), "classification")[1].positive == "no"
-    with pytest.raises(DataError, match="dataset.positive: 'ye' is no class of 'y'; did you mean 'yes'"):
+    with pytest.raises(DataError, match="dataset.positive: 'ye' is not a class of 'y'; did you mean 'yes'"):
         check_frame(rows, dataset(positive="ye"), "classification")
 
 
