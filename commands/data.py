@@ -26,16 +26,16 @@ def data(
     ] = False,
 ) -> None:
     """Write the file of a config's data set, and compare its hash with the one that DVC has recorded."""
-    from ratchet.data.materialise import bring_file, file_name, recorded_version
+    from ratchet.data.materialise import file_name, materialise, recorded_version
 
     loaded, settings = _open(config, overrides)
     path = file_name(loaded.dataset, settings.data_dir, loaded.model)
     recorded = recorded_version(ROOT, path, loaded.dataset)
-    found = bring_file(loaded.dataset, path, recorded=recorded, force=force, write=not check)
+    found = materialise(loaded.dataset, path, recorded=recorded, force=force, write=not check)
     rows = f", {found.rows} rows" if found.rows is not None else ""
     state = "written" if found.written else "as it should be"
     known = ", as DVC has recorded" if recorded == found.version else ""
-    print(f"{found.path}: {state}{rows}, MD5 {found.version}{known}")
+    print(f"{path}: {state}{rows}, MD5 {found.version}{known}")
 
 
 def evaluate(

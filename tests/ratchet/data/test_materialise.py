@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from ratchet.config import Dataset
 from ratchet.data import dataset_version, open_source
 from ratchet.data.fingerprint import canonical_csv, frame_version
-from ratchet.data.materialise import bring_file, file_name, materialise, recorded_version
+from ratchet.data.materialise import file_name, materialise, recorded_version
 from ratchet.errors import DataError, StateError
 from tests.web_server import serving
 
@@ -31,6 +31,13 @@ def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
+def written(config: Any, folder: Path, name: str = "data") -> Path:
+    """The file of a data set, written into a folder."""
+    path = file_name(config, folder, name)
+    materialise(config, path)
+    return path
+
+
 @pytest.fixture
 def wine_csv(tmp_path: Path) -> Path:
     path = tmp_path / "wine.csv"
@@ -41,7 +48,7 @@ def wine_csv(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits", "diabetes"])
 def test_the_file_of_a_bundled_data_set_has_its_version_as_hash(tmp_path: Path, name: str) -> None:
     config = dataset(source="sklearn", name=name, target="goal")
-    path = materialise(config, tmp_path / "data")
+    path = written(config, tmp_path / "data")
     assert path == tmp_path / "data" / f"{name}.csv"
     assert md5(path) == dataset_version(config)
     assert len(pd.read_csv(path)) == len(open_source(config).read())
@@ -54,58 +61,58 @@ def test_the_canonical_form_has_a_header_line_feeds_and_the_shortest_floats() ->
 
 
 def test_a_file_that_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
-    path = materialise(dataset(), tmp_path)
+    path = written(dataset(), tmp_path)
     before = path.stat()
-    again = bring_file(dataset(), path)
+    again = materialise(dataset(), path)
     assert not again.written
     assert again.version == md5(path)
     assert path.stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_a_file_with_other_bytes_is_kept_and_both_hashes_are_named(tmp_path: Path) -> None:
-    path = materialise(dataset(), tmp_path)
+    path = written(dataset(), tmp_path)
     right = md5(path)
     path.write_text("mine")
     with pytest.raises(DataError, match=f"its hash is {md5(path)}, and the source gives {right}.*--force"):
-        bring_file(dataset(), path)
+        materialise(dataset(), path)
     assert path.read_text() == "mine"
-    assert bring_file(dataset(), path, force=True).written
+    assert materialise(dataset(), path, force=True).written
     assert md5(path) == right
 
 
 def test_data_that_dvc_has_recorded_otherwise_are_refused_with_both_hashes(tmp_path: Path) -> None:
     path = file_name(dataset(), tmp_path, "x")
     with pytest.raises(DataError, match=rf"the hash {dataset_version(dataset())}, and DVC has recorded {OTHER}"):
-        bring_file(dataset(), path, recorded=OTHER)
+        materialise(dataset(), path, recorded=OTHER)
     assert not path.exists()
-    assert bring_file(dataset(), path, recorded=OTHER, force=True).written
+    assert materialise(dataset(), path, recorded=OTHER, force=True).written
 
 
 def test_a_check_writes_nothing(tmp_path: Path) -> None:
     path = file_name(dataset(), tmp_path / "data", "x")
     with pytest.raises(DataError, match="there is no such file"):
-        bring_file(dataset(), path, write=False)
+        materialise(dataset(), path, write=False)
     assert not path.parent.exists()
-    materialise(dataset(), tmp_path / "data")
-    assert not bring_file(dataset(), path, write=False).written
+    written(dataset(), tmp_path / "data")
+    assert not materialise(dataset(), path, write=False).written
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     with pytest.raises(StateError, match=r"iris\.csv cannot be written"):
-        materialise(dataset(), tmp_path / "data")
+        written(dataset(), tmp_path / "data")
 
 
 def test_a_file_of_ones_own_stays_where_it_is(wine_csv: Path, tmp_path: Path) -> None:
     config = dataset(source="csv", path=wine_csv, target="b")
-    assert materialise(config, tmp_path / "data") == wine_csv
+    assert written(config, tmp_path / "data") == wine_csv
     assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("name", ["fraud", "churn"])
 def test_the_file_of_a_generated_data_set_has_its_version_as_hash(tmp_path: Path, name: str) -> None:
     config = dataset(source="generated", name=name, target="goal", rows=200)
-    path = materialise(config, tmp_path)
+    path = written(config, tmp_path)
     assert (path.name, md5(path)) == (f"{name}.csv", dataset_version(config))
 
 
@@ -115,7 +122,7 @@ def test_the_rows_of_a_query_are_a_file_with_the_models_name(tmp_path: Path) -> 
     database.close()
     url = f"sqlite:///{tmp_path}/own.db"
     config = dataset(source="sql", url=url, query="SELECT * FROM seen ORDER BY a", target="b")
-    path = materialise(config, tmp_path / "data", "flowers")
+    path = written(config, tmp_path / "data", "flowers")
     assert (path.name, path.read_text()) == ("flowers.csv", "a,b\n1,x\n2,y\n")
     assert md5(path) == dataset_version(config)
 
@@ -125,7 +132,7 @@ def test_what_was_downloaded_is_copied_as_it_came(tmp_path: Path, monkeypatch: p
     body = b"a\tb\r\n1\tx\r\n2\ty\r\n"
     with serving() as site:
         config = dataset(source="http", url=site.put("/own.tsv", body), target="b")
-        path = materialise(config, tmp_path / "data", "flowers")
+        path = written(config, tmp_path / "data", "flowers")
     assert (path.name, path.read_bytes()) == ("flowers.tsv", body)
     assert md5(path) == dataset_version(config)
 
