@@ -12,7 +12,7 @@ from pipelines.stack import ROOT
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data.dvc_remote import require_remote
-from ratchet.data.snapshots import Snapshot, bring_snapshot, describe_snapshot, share_snapshot
+from ratchet.data.snapshots import Snapshot, describe_snapshot, fetch_snapshot, push_snapshot
 from ratchet.errors import ConfigError, RatchetError, RegistryError, StateError
 from ratchet.loop.snapshots import build_snapshot
 from ratchet.loop.training_runs import MOST_ATTEMPTS, TrainingRun, TrainingRuns
@@ -52,7 +52,7 @@ def run_on_snapshot(
     StateError: another run of this model is in progress.
     """
     plan_training(config)
-    bring_snapshot(settings, version, ROOT)
+    fetch_snapshot(settings, version, ROOT)
     store = open_store(settings)
     with leases.held(store, TrainingRuns(store, config.model).lease_name, LEASE, wait=0.0, renewed=True):
         return _train(config, settings, describe_snapshot(settings, version), None, options)
@@ -126,7 +126,7 @@ def _run(
     plan_training(config)
     snapshot = build_snapshot(settings, config, store, run.watermark)
     runs.update(run, snapshot=snapshot.version)
-    share_snapshot(settings, snapshot.version, ROOT)
+    push_snapshot(settings, snapshot.version, ROOT)
     failpoint("after_snapshot")
     _recover_promotion(settings, config.model)
     summary = _train(config, settings, snapshot, run.operation_id, options)

@@ -1,7 +1,4 @@
-"""Snapshots: the rows of one continuous-training run, as a file that is never changed.
-
-A snapshot is a Parquet file named by the MD5 of its bytes, as DVC names a file.
-"""
+"""Snapshots: the rows of one continuous-training run, in a Parquet file that never changes and is named by its MD5."""
 
 from __future__ import annotations
 
@@ -20,19 +17,19 @@ from ratchet.data.schema import Schema, check_frame
 from ratchet.errors import DataError, StateError
 from ratchet.settings import Settings, prepare_home
 
-# The column that names a row's part; no column of a data set may have this name.
+# The column with the part of a row; no column of a data set may have this name.
 PART = "__part__"
 PARTS = ("reference_train", "production_train", "reference_holdout", "production_holdout")
 
 
 class Snapshot(BaseModel):
-    """What is in a snapshot.
+    """The content of a snapshot.
 
     Attributes
     ----------
     version: the MD5 of the file.
-    watermark: the number of the newest feedback in it; None where it is not known.
-    reference_version: the content hash of the reference data set; None where it is not known.
+    watermark: the number of the newest feedback in it; None where it is unknown.
+    reference_version: the content hash of the reference data set; None where it is unknown.
     reference_train, production_train, reference_holdout, production_holdout: rows of each part.
     """
 
@@ -48,7 +45,7 @@ class Snapshot(BaseModel):
 
     @property
     def summary(self) -> str:
-        """One line for a person."""
+        """The rows of each part, in one line."""
         return (
             f"{self.reference_train} + {self.production_train} rows to train on (reference + production),"
             f" {self.reference_holdout} + {self.production_holdout} held out"
@@ -58,12 +55,12 @@ class Snapshot(BaseModel):
 def load_snapshot(
     settings: Settings, config: ContinuousTrainingConfig, version: str
 ) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Read a snapshot back.
+    """Read a snapshot.
 
     Parameters
     ----------
-    settings: the home that it is kept in.
-    config: the rules that its columns have to keep.
+    settings: the home that has it.
+    config: the rules of its columns.
     version: its hash.
 
     Returns
@@ -74,68 +71,59 @@ def load_snapshot(
     ------
     DataError: there is no such snapshot, it was changed, or its rows break a rule.
     """
-    path = snapshot_path(settings, version)
-    if not path.exists():
-        raise DataError(f"{path}: there is no such snapshot in this home")
+    path = _existing(settings, version)
     if file_version(path) != version:
-        raise DataError(f"{path}: was changed since it was written; its name is no longer its hash")
+        raise DataError(f"{path}: was changed since it was written: its hash differs from its name")
     frame = pd.read_parquet(path)
     rows = frame.drop(columns=PART)
-    typed, schema = check_frame(rows, _rules(config.dataset, rows), config.task)
+    typed, schema = check_frame(rows, rules_for(config.dataset, rows), config.task)
     is_train = frame[PART].isin(PARTS[:2]).to_numpy()
     train, holdout = typed[is_train].reset_index(drop=True), typed[~is_train].reset_index(drop=True)
     return train, holdout, schema
 
 
 def describe_snapshot(settings: Settings, version: str) -> Snapshot:
-    """What is in a snapshot that was made earlier, as far as the file says: its watermark and reference it does not.
+    """Return the content of an existing snapshot, without watermark and reference, which the file does not have.
 
     Raises
     ------
     DataError: there is no such snapshot in this home.
     """
-    path = snapshot_path(settings, version)
-    if not path.exists():
-        raise DataError(f"{path}: there is no such snapshot in this home")
-    counts = pd.read_parquet(path, columns=[PART])[PART].value_counts()
+    counts = pd.read_parquet(_existing(settings, version), columns=[PART])[PART].value_counts()
     parts = {part: int(counts.get(part, 0)) for part in PARTS}
     return Snapshot(version=version, watermark=None, reference_version=None, **parts)
 
 
-def share_snapshot(settings: Settings, version: str, root: Path) -> None:
-    """Put a snapshot on the DVC remote of ``RATCHET_DVC_REMOTE``; where none is set, do nothing.
+def push_snapshot(settings: Settings, version: str, root: Path) -> None:
+    """Push a snapshot to the DVC remote of ``RATCHET_DVC_REMOTE``, if one is set.
 
     Parameters
     ----------
-    settings: the home that it is kept in, and the remote's name.
+    settings: the home that has it, and the remote's name.
     version: its hash.
     root: the project's checkout, which configures the remote.
 
     Raises
     ------
     ConfigError: there is no such remote.
-    StateError: the remote does not answer, or refuses.
+    StateError: the remote is unreachable or refuses.
     """
     if settings.dvc_remote:
         dvc_remote.push(root, settings.dvc_remote, snapshot_path(settings, version), version)
 
 
-def bring_snapshot(settings: Settings, version: str, root: Path) -> Path:
-    """See that a snapshot is in this home: fetch it from the DVC remote where it is not.
+def fetch_snapshot(settings: Settings, version: str, root: Path) -> Path:
+    """Return the path of a snapshot in this home; fetch it from the DVC remote where it is missing.
 
     Parameters
     ----------
-    settings, version, root: as for ``share_snapshot``.
-
-    Returns
-    -------
-    Where it stands.
+    settings, version, root: as for ``push_snapshot``.
 
     Raises
     ------
     ConfigError: there is no such remote.
-    DataError: it is neither here nor there.
-    StateError: the remote does not answer, or refuses.
+    DataError: neither the home nor the remote has it.
+    StateError: the remote is unreachable or refuses.
     """
     path = snapshot_path(settings, version)
     if path.is_file():
@@ -143,23 +131,30 @@ def bring_snapshot(settings: Settings, version: str, root: Path) -> Path:
     if not settings.dvc_remote:
         raise DataError(
             f"the snapshot {version} of training rows is not in this home ({path}); set RATCHET_DVC_REMOTE to the DVC"
-            " remote that it was pushed to"
+            " remote that has it"
         )
     dvc_remote.fetch(root, settings.dvc_remote, version, path)
     return path
 
 
 def snapshot_path(settings: Settings, version: str) -> Path:
-    """Where a snapshot is kept."""
+    """Return the path of a snapshot, which may be missing."""
     return settings.home / "snapshots" / f"{version}.parquet"
 
 
+def _existing(settings: Settings, version: str) -> Path:
+    path = snapshot_path(settings, version)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such snapshot in this home")
+    return path
+
+
 def write_snapshot(settings: Settings, frame: pd.DataFrame) -> str:
-    """Write the rows of a snapshot under the hash of their bytes; return the hash.
+    """Write a snapshot to the home; return its hash.
 
     Parameters
     ----------
-    settings: the home that it is written to.
+    settings: the home.
     frame: features, target and ``PART``.
 
     Raises
@@ -177,8 +172,8 @@ def write_snapshot(settings: Settings, frame: pd.DataFrame) -> str:
     return version
 
 
-def _rules(dataset: Dataset, rows: pd.DataFrame) -> Dataset:
-    """The rules of the columns that are left; a category stays one, also where production sends numbers as text."""
+def rules_for(dataset: Dataset, rows: pd.DataFrame) -> Dataset:
+    """Return the ``dataset`` section for the columns of a snapshot; text columns are categories, also of digits."""
     columns = {name: rule for name, rule in dataset.columns.items() if name in rows}
     for name in rows.columns.drop(dataset.target):
         rule = columns.get(name, Column())

@@ -18,7 +18,7 @@ from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
 from ratchet.data.dvc_remote import fetch
 from ratchet.data.fingerprint import file_version
 from ratchet.data.located import located, needed_variables
-from ratchet.data.snapshots import bring_snapshot, snapshot_path
+from ratchet.data.snapshots import fetch_snapshot, snapshot_path
 from ratchet.errors import DataError, RegistryError
 from ratchet.loop.version_lineage import version_lineage
 from ratchet.model.package.golden_predictions import golden_gap
@@ -145,7 +145,7 @@ def _bring_snapshot(settings: Settings, version: str | None, folder: Path, root:
     """
     if version is None:
         return ()
-    source = bring_snapshot(settings, version, root)
+    source = fetch_snapshot(settings, version, root)
     target = snapshot_path(settings.model_copy(update={"home": folder / "home"}), version)
     target.parent.mkdir(parents=True)
     shutil.copy(source, target)

@@ -15,7 +15,7 @@ from ratchet.config.simulation import SimulationConfig
 from ratchet.data import Schema, load_dataset
 from ratchet.data.columns import as_time_text
 from ratchet.data.schema import Field, check_frame
-from ratchet.data.snapshots import _rules
+from ratchet.data.snapshots import rules_for
 from ratchet.errors import ConfigError, InputError
 from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.inference.shapley import explain
@@ -202,7 +202,7 @@ def test_production_rows_become_rows_to_train_on(name: str, request: pytest.Fixt
     rows = trained.holdout.head(20)
     records = read_by(runtime_of(package), rows)
     frame = as_frame(labelled(records, rows[trained.schema.target].tolist()), trained.schema)
-    typed, schema = check_frame(frame, _rules(trained.config.dataset, frame), trained.config.task)
+    typed, schema = check_frame(frame, rules_for(trained.config.dataset, frame), trained.config.task)
     assert [(f.name, f.type) for f in schema.features] == [(f.name, f.type) for f in trained.schema.features]
     pd.testing.assert_frame_equal(typed, rows.reset_index(drop=True))
     assert embed(trained.model["embed"], typed, schema).notna().all(axis=None)

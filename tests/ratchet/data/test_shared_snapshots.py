@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchet.data.snapshots import bring_snapshot, share_snapshot, snapshot_path
+from ratchet.data.snapshots import fetch_snapshot, push_snapshot, snapshot_path
 from ratchet.errors import ConfigError, DataError
 from ratchet.settings import Settings
 
@@ -37,28 +37,28 @@ def first(root: Path) -> Settings:
 
 
 def test_a_snapshot_that_was_shared_is_brought_into_another_home(root: Path, first: Settings) -> None:
-    share_snapshot(first, VERSION, root)
+    push_snapshot(first, VERSION, root)
     second = home(root, "second")
-    path = bring_snapshot(second, VERSION, root)
+    path = fetch_snapshot(second, VERSION, root)
     assert path == snapshot_path(second, VERSION)
     assert path.read_bytes() == CONTENT
     assert path.stat().st_mode & 0o077 == 0, "rows of production are for their owner alone"
 
 
 def test_without_the_setting_nothing_leaves_the_home(root: Path, first: Settings) -> None:
-    share_snapshot(first.model_copy(update={"dvc_remote": None}), VERSION, root)
+    push_snapshot(first.model_copy(update={"dvc_remote": None}), VERSION, root)
     assert not (root / "remote").exists()
 
 
 def test_a_snapshot_that_is_here_is_not_fetched(root: Path, first: Settings) -> None:
-    assert bring_snapshot(first.model_copy(update={"dvc_remote": "nowhere"}), VERSION, root).read_bytes() == CONTENT
+    assert fetch_snapshot(first.model_copy(update={"dvc_remote": "nowhere"}), VERSION, root).read_bytes() == CONTENT
 
 
 def test_a_snapshot_that_is_nowhere_says_what_to_set(root: Path) -> None:
     with pytest.raises(DataError, match=f"the snapshot {VERSION} .* is not in this home .* set RATCHET_DVC_REMOTE"):
-        bring_snapshot(home(root, "second", None), VERSION, root)
+        fetch_snapshot(home(root, "second", None), VERSION, root)
     with pytest.raises(DataError, match=f"the DVC remote 'local' has no file with the hash {VERSION}"):
-        bring_snapshot(home(root, "second"), VERSION, root)
+        fetch_snapshot(home(root, "second"), VERSION, root)
     with pytest.raises(ConfigError, match="has no remote 's3'; known are: local"):
-        bring_snapshot(home(root, "second", "s3"), VERSION, root)
+        fetch_snapshot(home(root, "second", "s3"), VERSION, root)
     assert not list((root / "second" / "snapshots").glob("*"))
