@@ -1,6 +1,6 @@
-"""Read a Parquet file that does not fit in memory in batches.
+"""Parquet files that do not fit in memory.
 
-``scan`` makes one pass over the file and returns the schema and a sample of each part. The rows, types and schema equal
+``ingest`` makes one pass over a file and returns its schema and a sample of each part. Rows, types and schema equal
 those of a file that is read whole.
 """
 

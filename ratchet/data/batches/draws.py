@@ -1,4 +1,4 @@
-"""Random draws that depend on a seed and on the row, and on nothing that was drawn before."""
+"""Random draws that depend on the seed and the row alone, and not on earlier draws."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ Draws = npt.NDArray[np.uint64]
 
 
 def held_out(frame: pd.DataFrame, test_size: float, seed: int) -> npt.NDArray[np.bool_]:
-    """Which rows are of the holdout, shape (rows,).
+    """Return which rows are in the holdout, shape (rows,).
 
-    A row's content decides, not its place: equal rows are on the same side, and a row that stays in the file when the
-    file changes stays on its side.
+    The content of a row decides: equal rows are in the same part, and a row keeps its part when the file changes.
 
     Parameters
     ----------
     frame: typed rows, features and target.
-    test_size: the share that is held out, in (0, 1).
+    test_size: share of the rows held out, in (0, 1).
     seed: of the draw.
     """
     return _mixed(row_hashes(frame), _salt("holdout", seed)) < np.uint64(test_size * 2.0**64)
 
 
 def priorities(positions: npt.NDArray[np.int64], seed: int) -> Draws:
-    """A random number for each row of the file; the rows with the lowest ones are a sample without replacement."""
+    """Return a random number for each row; the rows with the lowest numbers are a sample without replacement."""
     return _mixed(positions.astype(np.uint64), _salt("sample", seed))
 
 
@@ -38,8 +37,8 @@ def _salt(purpose: str, seed: int) -> np.uint64:
 
 
 def _mixed(values: Draws, salt: np.uint64) -> Draws:
-    """The finaliser of SplitMix64 (G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number generators",
-    2014): every bit that goes in moves half of those that come out.
+    """Apply the finaliser of SplitMix64 (G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number
+    generators", 2014), in which each input bit changes half of the output bits.
     """
     mixed = values + salt
     mixed ^= mixed >> np.uint64(30)

@@ -29,8 +29,8 @@ class BatchedFile:
     Parameters
     ----------
     config: the ``dataset`` section, with ``batch_rows``.
-    task: classification, regression, or another task.
-    expected_version: the hash that the caller planned with; None accepts the file as it is.
+    task: decides the type of the target.
+    expected_version: the hash that the caller planned with; None accepts any.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""One pass over a file: its schema, and a sample of each part."""
+"""One pass over a Parquet file, for its schema and a sample of each part."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from ratchet.data.columns import MOST_CLASSES, classes_of, without_value
 from ratchet.data.schema import Field, Schema, field_of, rule_of, schema_of
 from ratchet.errors import DataError
 
-# The most rows of each part that go from step to step: what profiles, figures, the gate and its bootstrap look at.
+# The most rows of each part in the sample, which profiles, figures, the gate and its bootstrap use.
 TRAIN_SAMPLE = 50_000
 HOLDOUT_SAMPLE = 50_000
-# With more than this, a column of text is an id, and one column for each value is no model.
+# A column of text with more values is an id; one-hot encoding would make a column of each.
 MOST_CATEGORIES = 1000
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """A data set that is too large to keep.
+    """Training rows and holdout of a data set.
 
     Attributes
     ----------
-    train, holdout: a seeded sample of each part, typed rows in the order of the file; all of a part that is small.
-    n_train, n_holdout: the rows of the parts themselves.
-    schema: what each column holds, in all rows.
+    train, holdout: typed rows in the order of the file; a seeded sample of a large part.
+    n_train, n_holdout: the number of rows of each part, before sampling.
+    schema: of all rows.
     data_version: the MD5 of the file.
     """
 
@@ -48,19 +48,19 @@ class Ingested:
 def ingest(
     config: ParquetDataset, split: Split, task: TaskName, seed: int, expected_version: str | None = None
 ) -> Ingested:
-    """Check every row of a file, tell what its columns hold, and sample its training part and its holdout.
+    """Check every row of a file, and sample its training part and its holdout.
 
     Parameters
     ----------
     config: the ``dataset`` section, with ``batch_rows``.
-    split: the share that is held out; ``stratify`` has nothing to do where rows are drawn one by one.
-    task: what the target is for.
+    split: the share of the holdout; ``stratify`` is ignored, since each row is drawn independently.
+    task: decides the type of the target.
     seed: of the split and of the samples.
-    expected_version: the hash that the caller planned with.
+    expected_version: the hash that the caller planned with; None accepts any.
 
     Raises
     ------
-    DataError: with the column, the rule, and the row in the file; or a part is empty or lacks a class.
+    DataError: the column, the rule, and the row of the file; or a part is empty or lacks a class.
     """
     file = BatchedFile(config, task, expected_version)
     seen: dict[str, npt.NDArray[Any]] = {}
@@ -130,5 +130,5 @@ def _require_both_parts(
             if not labels[side][label]:
                 raise DataError(
                     f"{where}: the class {label!r} has {labels[not side][label]} rows, and none is in the {name};"
-                    " equal rows are on the same side"
+                    " equal rows are in the same part"
                 )

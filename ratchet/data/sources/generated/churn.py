@@ -1,4 +1,4 @@
-"""Customers of a telephone company, numbers and categories with gaps, of whom about a quarter leave."""
+"""Customers of a telephone company, of whom about a quarter leave: numbers and categories with missing values."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _REGIONS = ("north", "east", "south", "west")
 
 
 def generate_churn(rows: int, seed: int, target: str) -> pd.DataFrame:
-    """Customers, each with what is known of them and whether they left within the next month.
+    """Return customers and whether they left within the next month.
 
     The log-odds of leaving are
 
         -2.05 + 1.3 [monthly] - 1.2 [two_years] - 0.030 tenure + 0.45 calls + 0.022 (charge - 40)
         + 0.9 [fibre and calls of 2 or more] + 0.4 [invoice] - 0.55 (satisfaction - 3) + 0.5 [age below 30]
 
-    where satisfaction is what the customer feels, whether the survey was answered or not. Of those who feel 1 or 2,
-    60 % did not answer; of the others 15 %: that it is missing says something. Besides, 4 % of the regions and 3 % of
-    the ages are missing for no reason, and so is every total of a customer in the first month, who had no bill yet.
+    where satisfaction is known for every customer, also those who did not answer the survey. Of customers with a
+    satisfaction of 1 or 2, 60 % did not answer; of the others 15 %, so a missing value is informative. In addition, 4 %
+    of the regions and 3 % of the ages are missing at random, and so are the totals of the first month, before a bill.
 
     Parameters
     ----------
-    rows: how many.
+    rows: the number of customers.
     seed: of the draws.
     target: the name of the column with ``yes`` and ``no``.
 

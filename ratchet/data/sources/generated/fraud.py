@@ -1,4 +1,4 @@
-"""Card transactions of half a year, about one in a hundred a fraud, and both change in the last two fifths."""
+"""Card transactions of half a year, of which one in a hundred is a fraud, with drift in the last two fifths."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ratchet.data.sources.generated.draws import Draws, Flags, Floats
 
 _START = pd.Timestamp("2025-01-01")
 _DAYS = 180
-# The part of the half year in which nothing drifts.
+# The share of the half year without drift.
 _STEADY = 0.6
 _MERCHANTS = ("groceries", "fuel", "restaurant", "clothing", "electronics", "travel", "games", "gift_cards")
-# Shares of merchants: of honest cards before and after the drift, of stolen cards, of cards that are being tested.
+# Shares of merchants: legitimate before and after the drift, with stolen cards, and in card testing.
 _BEFORE = np.array([0.34, 0.12, 0.16, 0.12, 0.08, 0.06, 0.07, 0.05])
 _AFTER = np.array([0.26, 0.08, 0.14, 0.12, 0.10, 0.08, 0.13, 0.09])
 _STOLEN = np.array([0.04, 0.04, 0.04, 0.16, 0.38, 0.22, 0.02, 0.10])
 _TESTED = np.array([0.02, 0.02, 0.04, 0.04, 0.04, 0.02, 0.44, 0.38])
-# The median amount at each, in euros, and how often it is paid for on the web.
+# The median amount at each merchant in euros, and the share of payments on the web.
 _MEDIAN = dict(zip(_MERCHANTS, (28.0, 52.0, 24.0, 45.0, 110.0, 160.0, 12.0, 30.0), strict=True))
 _ONLINE = dict(zip(_MERCHANTS, (0.10, 0.0, 0.15, 0.45, 0.55, 0.70, 0.98, 0.85), strict=True))
 _COUNTRIES = ("DE", "FR", "NL", "AT", "GB", "US", "BR", "SG")
@@ -34,16 +34,16 @@ _NIGHT = np.array([14, 16, 18, 18, 14, 8, 4, 3, 3, 3, 4, 4, 4, 4, 4, 4, 5, 5, 6,
 
 
 def generate_fraud(rows: int, seed: int, target: str) -> pd.DataFrame:
-    """Transactions in the order of time.
+    """Return transactions in the order of time.
 
-    Each is a fraud with probability 0.012. Of the frauds, one in eight looks like any honest transaction; of the others
-    a share of 0.15 is card testing (many small payments for games and gift cards within minutes) and the rest are
-    stolen cards (large payments at night and from abroad). From 0.6 of the half year on, the share of card testing
-    grows to 0.75, amounts to 1.25 times what they were, and honest cards go to the web more.
+    Each is a fraud with probability 0.012. Of the frauds, one in eight has the distribution of legitimate transactions;
+    of the others, a share of 0.15 is card testing (many small payments for games and gift cards within minutes) and the
+    rest are stolen cards (large payments at night and from abroad). From 0.6 of the half year on, the share of card
+    testing grows to 0.75, amounts grow by a quarter, and legitimate payments move to the web.
 
     Parameters
     ----------
-    rows: how many.
+    rows: the number of transactions.
     seed: of the draws.
     target: the name of the column with ``fraud`` and ``legitimate``.
 
@@ -86,7 +86,7 @@ def _merchants(drift: Floats, stolen: Flags, tested: Flags) -> Floats:
 
 
 def _amount(draws: Draws, merchant: npt.NDArray[Any], drift: Floats, stolen: Flags, tested: Flags) -> Floats:
-    """Log-normal around the merchant's median, in cents: 2.5 times as much from stolen cards, 0.2 in a test."""
+    """Return log-normal amounts around the merchant's median: 2.5 times it for stolen cards, 0.2 times it in a test."""
     factor = np.where(stolen, 2.5, np.where(tested, 0.2, 1.0)) * (1 + 0.25 * drift)
     amount = _looked_up(_MEDIAN, merchant) * factor * np.exp(0.7 * draws.normal())
     return np.maximum(np.round(amount, 2), 0.5)
