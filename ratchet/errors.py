@@ -1,4 +1,4 @@
-"""The one exception hierarchy: what a person can mend, said in one line."""
+"""The exception hierarchy: errors that the user can fix, each with a message of one line."""
 
 from __future__ import annotations
 
@@ -12,55 +12,54 @@ if TYPE_CHECKING:
 
 
 class RatchetError(Exception):
-    """Something the reader of the message can mend.
+    """An error that the reader of the message can fix.
 
-    The command line prints the message as one line and exits with status 2; anything that is not a
-    ``RatchetError`` is a bug of ours and keeps its traceback.
+    The command line prints the message and exits with status 2. Any other exception is a bug and keeps its traceback.
     """
 
 
 class ConfigError(RatchetError):
-    """A config file, an override or a setting that cannot be used as it is."""
+    """A config file, an override or a setting is invalid."""
 
 
 class DataError(RatchetError):
-    """A data set that breaks its schema or cannot be read."""
+    """A data set breaks its schema or cannot be read."""
 
 
 class TrainingError(RatchetError):
-    """An estimator that could not be fitted on this data."""
+    """An estimator cannot be fitted on the data."""
 
 
 class PackageError(RatchetError):
-    """A model package that is damaged, untrusted, or does not do what it did when it was made."""
+    """A model package is damaged, untrusted, or no longer gives its golden predictions."""
 
 
 class RegistryError(RatchetError):
-    """The model registry is unreachable or in a state that has to be looked at first."""
+    """The model registry is unreachable or in a state that needs an operator."""
 
 
 class StateError(RatchetError):
-    """Ratchet's own home cannot be used: read-only, or in use by somebody else."""
+    """The home cannot be used: it is read-only or locked by another process."""
 
 
 class UnavailableError(RatchetError):
-    """Something that an answer needs is not there just now; asking again later may succeed."""
+    """A dependency is temporarily unavailable; a later attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with what a client sent: the field, and what is wrong with it."""
+    """An invalid field of a request, and the reason."""
 
     field: str
     message: str
 
 
 class InputError(RatchetError):
-    """What a client sent is not what the model takes.
+    """A request has invalid fields.
 
     Parameters
     ----------
-    problems: one for each field that is wrong.
+    problems: one for each invalid field.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -88,12 +87,12 @@ def explain(problem: ErrorDetails, keys: Sequence[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The hint ``; did you mean 'x'?`` for a mistyped word, or the list of what there is.
+    """Return the hint ``; did you mean 'x'?`` for a mistyped word, or the list of valid words.
 
     Parameters
     ----------
-    word: what was written.
-    known: the words that would have been right.
+    word: the invalid word.
+    known: the valid words.
     """
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)

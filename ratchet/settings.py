@@ -1,4 +1,4 @@
-"""Where things are: read from the environment, never from a config file."""
+"""Locations and addresses, from the environment and never from a config file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ratchet.errors import ConfigError, StateError, explain
 
 
 class Settings(BaseSettings):
-    """Places and addresses, from ``RATCHET_*`` variables, ``.env``, and the names other tools use."""
+    """Settings from ``RATCHET_*`` variables, ``.env``, and the variables of other tools."""
 
     model_config = SettingsConfigDict(
         env_prefix="RATCHET_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
@@ -61,12 +61,12 @@ class Settings(BaseSettings):
     @field_validator("api_keys", "cors_origins", mode="before")
     @classmethod
     def _separated(cls, value: object) -> object:
-        """Several values in one variable, separated by commas."""
+        """Split a variable with several values, separated by commas."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @property
     def downloads(self) -> Path:
-        """Where files from web servers are kept: ``RATCHET_DOWNLOADS_DIR``, else ``downloads`` in the home."""
+        """The folder of downloads: ``RATCHET_DOWNLOADS_DIR``, else ``downloads`` in the home."""
         return self.downloads_dir or self.home / "downloads"
 
     @property
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
 
     @property
     def tracking_place(self) -> str:
-        """MLflow's store as it may be shown: without its password."""
+        """The URL of MLflow's store without its password."""
         return without_password(self.tracking_uri)
 
     @property
@@ -86,12 +86,12 @@ class Settings(BaseSettings):
 
     @property
     def study_store(self) -> str:
-        """Where studies of hyper-parameters are kept: ``RATCHET_STUDY_URL``, else SQLite in the home."""
+        """The store of tuning studies: ``RATCHET_STUDY_URL``, else SQLite in the home."""
         return self.study_url or f"sqlite:///{self.home.resolve()}/studies.db"
 
     @property
     def mlflow_artifacts(self) -> str | None:
-        """Where experiments put artifacts; None leaves it to the MLflow server."""
+        """The root of experiments' artifacts; None where the MLflow server decides."""
         if self.artifact_root:
             return self.artifact_root
         if self.tracking_uri.startswith(("http://", "https://")):
@@ -100,7 +100,7 @@ class Settings(BaseSettings):
 
 
 def without_password(url: str) -> str:
-    """A URL with the password in it, if there is one, replaced by stars."""
+    """Return a URL with its password replaced by stars."""
     return re.sub(r"(://[^:/@]*):[^@/]+@", r"\1:***@", url)
 
 
@@ -109,7 +109,7 @@ def load_settings() -> Settings:
 
     Raises
     ------
-    ConfigError: a variable has a value that its setting cannot take.
+    ConfigError: a variable has an invalid value.
     """
     try:
         return Settings()
@@ -121,11 +121,11 @@ def load_settings() -> Settings:
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Make the home folder and show that it can be written, before anything is begun.
+    """Create the home folder if it is missing, and check that it is writable.
 
     Raises
     ------
-    StateError: the folder cannot be made or written.
+    StateError: the folder cannot be created or written.
     """
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
@@ -134,20 +134,20 @@ def prepare_home(settings: Settings) -> Path:
     except OSError as error:
         raise StateError(
             f"cannot write to {settings.home} ({error.strerror}): make it writable, "
-            "or set RATCHET_HOME to a folder that is"
+            "or set RATCHET_HOME to a writable folder"
         ) from None
     return settings.home
 
 
 @contextmanager
 def one_run_at_a_time(settings: Settings) -> Iterator[None]:
-    """Hold the home's run lock; a second run waits up to ``RATCHET_LOCK_TIMEOUT`` seconds.
+    """Hold the run lock of the home, since its SQLite files have a single writer.
 
-    The embedded stores are SQLite files with a single writer, so runs in one home go one after the other.
+    Another run waits for it up to ``RATCHET_LOCK_TIMEOUT`` seconds.
 
     Raises
     ------
-    StateError: the lock was not free in time.
+    StateError: the lock was not released in time.
     """
     from filelock import FileLock, Timeout
 
@@ -157,13 +157,13 @@ def one_run_at_a_time(settings: Settings) -> Iterator[None]:
             yield
     except Timeout:
         raise StateError(
-            f"another run holds {lock.lock_file} for over {settings.lock_timeout:g} s: "
-            "wait for it to end, or set RATCHET_HOME to another folder"
+            f"another run has held {lock.lock_file} for over {settings.lock_timeout:g} s: "
+            "wait until it ends, or set RATCHET_HOME to another folder"
         ) from None
 
 
 def quiet_environment() -> None:
-    """Keep libraries from phoning home and from waiting for minutes; a value that the user has set is left alone."""
+    """Disable the telemetry of libraries and shorten their retries; variables that are set keep their values."""
     for name, value in {
         "ZENML_ANALYTICS_OPT_IN": "false",
         "ZENML_ENABLE_REPO_INIT_WARNINGS": "false",
@@ -172,11 +172,11 @@ def quiet_environment() -> None:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-        # An unreachable server is told in seconds; MLflow's own default keeps trying for minutes.
+        # MLflow's defaults retry for minutes before an unreachable server is an error.
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "BENTOML_DO_NOT_TRACK": "true",
-        # The same for S3, where botocore tries five times; 3 stands its own pauses for a busy server.
+        # The same for botocore, whose default is 5; with 3 it still waits for a busy server.
         "AWS_MAX_ATTEMPTS": "3",
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():

@@ -1,4 +1,4 @@
-"""What runs do: configs, their sections, and their files."""
+"""Configs: what a run does, section by section."""
 
 from ratchet.config.datasets import (
     CsvDataset,

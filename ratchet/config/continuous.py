@@ -1,4 +1,4 @@
-"""The config of continuous training: what a training run has, and when and on what it trains again by itself."""
+"""The config of continuous training: a training run, its triggers, and its rows of production."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ratchet.errors import nearest
 
 
 class Production(Section):
-    """Which labelled rows of production a run takes."""
+    """The labelled rows of production in a run."""
 
     holdout: float = Field(
-        default=0.3, gt=0, lt=1, description="Share of the newest labelled rows that no model is trained on."
+        default=0.3, gt=0, lt=1, description="Share of the labelled rows, the newest, that no model is trained on."
     )
-    most_rows: int = Field(default=100_000, ge=100, description="The newest so many; older ones are left out.")
+    most_rows: int = Field(default=100_000, ge=100, description="Older rows are left out.")
 
 
 class Debounce(Section):
-    """How often a thing has to be seen before it counts: in k of the last n windows."""
+    """A trigger fires if its condition holds in k of the last n windows."""
 
     k: int = Field(default=2, ge=1)
     n: int = Field(default=3, ge=1)
@@ -28,38 +28,38 @@ class Debounce(Section):
     @model_validator(mode="after")
     def _k_of_n(self) -> Self:
         if self.k > self.n:
-            raise ValueError(f"k of the last n windows: {self.k} of {self.n} cannot be")
+            raise ValueError(f"k of the last n windows: k is {self.k}, expected at most n, {self.n}")
         return self
 
 
 class DriftTrigger(Debounce):
-    """Windows of production rows that have drifted away from what the champion was trained on."""
+    """Drift of production rows from the training rows of the champion."""
 
     window: int = Field(default=500, ge=20, le=20_000, description="Predictions in a window.")
 
 
 class QualityDrop(Debounce):
-    """Windows of labelled rows on which the champion is worse than it was on its holdout."""
+    """The champion is worse on labelled rows of production than on its holdout."""
 
-    metric: str | None = Field(default=None, description="The primary metric where it is left out.")
+    metric: str | None = Field(default=None, description="Default: the primary metric.")
     drop: float = Field(default=0.05, gt=0, description="In the metric's unit.")
-    window: int = Field(default=100, ge=10, le=20_000, description="The newest labelled rows, so many.")
+    window: int = Field(default=100, ge=10, le=20_000, description="Labelled rows in a window.")
     step: int | None = Field(
-        default=None, ge=1, description="New labels from one window to the next; as many as a window has, if left out."
+        default=None, ge=1, description="New labels from one window to the next; default: the size of a window."
     )
-    minimum_rows: int = Field(default=30, ge=10, description="With fewer labelled rows there is no verdict.")
+    minimum_rows: int = Field(default=30, ge=10, description="With fewer labelled rows, the window is not judged.")
 
 
 class Triggers(Section):
-    """What begins a run. Each that is left out is off; with none at all, people begin runs."""
+    """The triggers of a run; one that is left out is off."""
 
     every_k_labels: int | None = Field(default=None, ge=1)
     drift: DriftTrigger | None = None
     quality_drop: QualityDrop | None = None
     cron: str | None = Field(default=None, description="Five fields, UTC, such as '0 3 * * *'.")
-    minimum_labels: int = Field(default=20, ge=1, description="New labels that a run needs, whatever begins it.")
+    minimum_labels: int = Field(default=20, ge=1, description="New labels that a run needs, with any trigger.")
     cooldown: float = Field(default=3600.0, ge=0, description="Seconds from the end of a run to the next.")
-    interval: float = Field(default=10.0, gt=0, description="Seconds from one look of watch to the next.")
+    interval: float = Field(default=10.0, gt=0, description="Seconds between two checks of watch.")
 
     @field_validator("cron")
     @classmethod
@@ -72,12 +72,12 @@ class Triggers(Section):
 
 
 class ContinuousTrainingConfig(TrainingConfig):
-    """Training on the reference and on what production said, when a trigger says so."""
+    """Training on the reference and on labelled rows of production, when a trigger fires."""
 
     pipeline: Literal["continuous_training"]  # type: ignore[assignment]
     production: Production = Production()
     triggers: Triggers = Triggers()
-    report: bool = Field(default=True, description="Whether watch has a report drawn after each run.")
+    report: bool = Field(default=True, description="Whether watch writes a report after each run.")
 
     @model_validator(mode="after")
     def _trigger_metric_fits_task(self) -> Self:
@@ -89,5 +89,5 @@ class ContinuousTrainingConfig(TrainingConfig):
         return self
 
 
-# What steps that serve both pipelines take.
+# The configs of steps that both pipelines have.
 AnyTrainingConfig = TrainingConfig | ContinuousTrainingConfig

@@ -1,4 +1,4 @@
-"""Where rows come from: the section ``dataset``, one model for each source."""
+"""The section ``dataset``: the origin of rows, with one model for each source."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pydantic import Field, StringConstraints, field_validator, model_validator
 from ratchet.config.rows import BaseDataset
 from ratchet.config.section import Section
 
-# How drivers of databases call a password among the other options of a URL.
+# Names of a password among the options of a database URL.
 _SECRET = re.compile(r"(password|passwd|pwd|passfile|token|secret)\s*=", re.IGNORECASE)
 
 
 class SklearnDataset(BaseDataset):
-    """A data set that scikit-learn brings along."""
+    """A data set of scikit-learn."""
 
     source: Literal["sklearn"]
     name: Literal["iris", "wine", "breast_cancer", "digits", "diabetes"]
 
 
 class Timestamp(Section):
-    """A time that a file has in two columns, its date and its hour; the one column takes their place."""
+    """Two columns, a date and an hour, that become one column of times."""
 
-    column: str = Field(default="time", min_length=1, description="The name of the column that is made.")
+    column: str = Field(default="time", min_length=1, description="The name of the new column.")
     date: str = Field(description="The column with the date, in ISO 8601.")
     hour: str = Field(description="The column with the hour of the day, 0 to 23.")
 
@@ -35,10 +35,10 @@ Separator = Annotated[str, StringConstraints(strip_whitespace=False, min_length=
 
 
 class Delimited(Section):
-    """What files of lines and separators share."""
+    """The keys of CSV and TSV files."""
 
     encoding: str = "utf-8"
-    names: tuple[str, ...] = Field(default=(), description="The columns of a file that has no header line.")
+    names: tuple[str, ...] = Field(default=(), description="The columns of a file without a header line.")
     timestamp: Timestamp | None = None
 
     @field_validator("names")
@@ -51,7 +51,7 @@ class Delimited(Section):
 
 
 class CsvDataset(Delimited, BaseDataset):
-    """A CSV file, with a header line unless the config has the names."""
+    """A CSV file, with a header line unless the config has ``names``."""
 
     source: Literal["csv"]
     path: Path
@@ -59,7 +59,7 @@ class CsvDataset(Delimited, BaseDataset):
 
 
 class TsvDataset(Delimited, BaseDataset):
-    """A file with tabs between its fields and no quotation marks around them, as IANA's text/tab-separated-values."""
+    """A file with tabs between its fields and no quotation marks around them (IANA's text/tab-separated-values)."""
 
     source: Literal["tsv"]
     path: Path
@@ -74,7 +74,7 @@ class ParquetDataset(BaseDataset):
         default=None,
         ge=100,
         le=10_000_000,
-        description="Read so many rows at a time, and fit with partial_fit; None reads the file whole.",
+        description="Rows in memory at a time, which are fitted with partial_fit; None reads the file whole.",
     )
 
     @model_validator(mode="after")
@@ -86,7 +86,7 @@ class ParquetDataset(BaseDataset):
 
 
 class GeneratedDataset(BaseDataset):
-    """A data set that a formula of ours makes (docs/reference/datasets): the same rows for the same seed, anywhere."""
+    """A data set of a formula (docs/reference/datasets): the same rows for the same seed on every machine."""
 
     source: Literal["generated"]
     name: Literal["fraud", "churn"]
@@ -98,11 +98,11 @@ Sha256 = Annotated[str, StringConstraints(to_lower=True, pattern=r"^[0-9a-fA-F]{
 
 
 class Place(Section):
-    """One file: here, or on a web server."""
+    """One file, on this machine or on a web server."""
 
     path: Path | None = None
     url: str | None = None
-    sha256: Sha256 | None = Field(default=None, description="Of what the URL gives; else pinned when it is first got.")
+    sha256: Sha256 | None = Field(default=None, description="Of the download; default: that of the first download.")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -116,14 +116,14 @@ class Place(Section):
 
 
 class HttpDataset(Delimited, BaseDataset):
-    """A file on a web server, or one in an archive there; fetched once and kept."""
+    """A file on a web server, or a file in an archive there; downloaded once."""
 
     source: Literal["http"]
     url: str = Field(description="http:// or https://, without a password.")
-    sha256: Sha256 | None = Field(default=None, description="Of what the URL gives; else pinned when it is first got.")
+    sha256: Sha256 | None = Field(default=None, description="Of the download; default: that of the first download.")
     member: str | None = Field(default=None, description="The file in the archive, such as ml-100k/u.data.")
     format: Literal["csv", "tsv", "parquet"] | None = Field(
-        default=None, description="Else the ending of the member, or of the URL, says it."
+        default=None, description="Default: the ending of the member or of the URL."
     )
     separator: Separator = Field(default=",", description="For csv.")
 
@@ -142,13 +142,13 @@ class HttpDataset(Delimited, BaseDataset):
 
     @property
     def kind(self) -> str:
-        """How the file is written: the format, else the ending without its dot."""
+        """The format, else the ending without its dot."""
         name = self.member or urlsplit(self.url).path
         return self.format or PurePosixPath(name.lower().removesuffix(".gz")).suffix.removeprefix(".")
 
 
 class SqlDataset(BaseDataset):
-    """The rows that a query gives."""
+    """The rows of a database query."""
 
     source: Literal["sql"]
     url: str | None = Field(default=None, description="SQLAlchemy's, without a password: configs are logged.")
@@ -185,12 +185,12 @@ class OpenmlDataset(BaseDataset):
 
 
 class NabDataset(BaseDataset):
-    """A series in the format of the Numenta Anomaly Benchmark: timestamp and value, and windows of anomalies."""
+    """A series in the format of the Numenta Anomaly Benchmark: timestamp, value, and windows of anomalies."""
 
     source: Literal["nab"]
     values: Place = Field(description="The CSV with the columns timestamp and value.")
     labels: Place = Field(description="The JSON with the windows of each file.")
-    key: str | None = Field(default=None, description="The file's name in the JSON; else its last two parts.")
+    key: str | None = Field(default=None, description="The file's key in the JSON; default: its last two parts.")
 
 
 Dataset = Annotated[
@@ -208,7 +208,7 @@ Dataset = Annotated[
 
 
 def check_url(url: str) -> None:
-    """Show that a URL is one of a web server, and holds nothing that must not be logged.
+    """Check that a URL is one of a web server, without a password, since configs are logged.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How rows become numbers: the section ``embed``, one model for each kind of row."""
+"""The section ``embed``: how rows become numbers, with one model for each kind of row."""
 
 from __future__ import annotations
 
@@ -18,40 +18,40 @@ class Embed(Section):
     kind: Literal["tabular"] = "tabular"
     scaler: Scaler = "standard"
     reducer: Literal["pca", "none"] = "pca"
-    n_components: int | None = Field(default=None, ge=1, description="None keeps all that the data allow.")
+    n_components: int | None = Field(default=None, ge=1, description="None keeps as many as the data allow.")
 
 
 class ImageEmbed(Section):
-    """Rows of pixels: brought into [0, 1] by the range that a pixel may have, and reduced by PCA."""
+    """Rows of pixels: divided by the largest value of a pixel, and reduced by PCA."""
 
     kind: Literal["image"]
-    maximum: float = Field(default=255.0, gt=0, description="The brightest that a pixel can be; the darkest is 0.")
-    n_components: int | None = Field(default=None, ge=1, description="None keeps all that the data allow.")
+    maximum: float = Field(default=255.0, gt=0, description="The largest value of a pixel; the smallest is 0.")
+    n_components: int | None = Field(default=None, ge=1, description="None keeps as many as the data allow.")
 
 
 class TextEmbed(Section):
-    """Words to read: TF-IDF of their n-grams, reduced by a truncated SVD; numbers and categories stand beside them."""
+    """Free text: TF-IDF of n-grams, reduced by a truncated SVD, next to numbers and categories."""
 
     kind: Literal["text"]
-    columns: tuple[str, ...] = Field(default=(), description="Of type text; none named takes all of that type.")
-    ngrams: tuple[int, int] = Field(default=(1, 1), description="The fewest and the most words of a term.")
-    min_df: int = Field(default=2, ge=1, description="In fewer training rows than this, a term is left out.")
-    max_features: int | None = Field(default=20_000, ge=1, description="The most frequent so many terms are kept.")
-    sublinear: bool = Field(default=True, description="Count 1 + ln(n) for a term that is there n times.")
+    columns: tuple[str, ...] = Field(default=(), description="Columns of type text; default: all of them.")
+    ngrams: tuple[int, int] = Field(default=(1, 1), description="The least and the most words of a term.")
+    min_df: int = Field(default=2, ge=1, description="Terms in fewer training rows are left out.")
+    max_features: int | None = Field(default=20_000, ge=1, description="The most frequent terms are kept.")
+    sublinear: bool = Field(default=True, description="Count 1 + ln(n) for a term that occurs n times.")
     n_components: int | None = Field(
-        default=None, ge=1, description="For each column; None keeps 100, or all that the data allow."
+        default=None, ge=1, description="For each column; None keeps 100, or as many as the data allow."
     )
     scaler: Scaler = "standard"
 
     @model_validator(mode="after")
     def _ngrams_ascend(self) -> Self:
         if not 1 <= self.ngrams[0] <= self.ngrams[1]:
-            raise ValueError(f"ngrams: got {list(self.ngrams)}, expected [fewest, most] from 1 on, such as [1, 2]")
+            raise ValueError(f"ngrams: got {list(self.ngrams)}, expected [least, most] from 1 on, such as [1, 2]")
         return self
 
 
 class SeriesEmbed(Section):
-    """Rows of a series: lags and other numbers scaled, categories one-hot, and where the time is in its cycles."""
+    """Rows of a series: lags and other numbers scaled, categories one-hot, and the cycles of each time."""
 
     kind: Literal["series"]
     scaler: Scaler = "standard"
@@ -61,15 +61,15 @@ class SeriesEmbed(Section):
 
 
 class RatingsEmbed(Section):
-    """Ratings: the codes of user and item; one that training did not have is -1."""
+    """Ratings: the codes of user and item; -1 for those that are not in the training rows."""
 
     kind: Literal["ratings"]
-    user: str = Field(min_length=1, description="The column that says who rates.")
-    item: str = Field(min_length=1, description="The column that says what is rated.")
+    user: str = Field(min_length=1, description="The column of users.")
+    item: str = Field(min_length=1, description="The column of items.")
 
 
 def _kind_of(value: Any) -> str:
-    """The kind that a section names; one without it is of a table."""
+    """Return the kind of a section; the default is tabular."""
     kind = value.get("kind", "tabular") if isinstance(value, Mapping) else getattr(value, "kind", "tabular")
     return str(kind)
 

@@ -1,4 +1,4 @@
-"""What the columns of a data set are, whatever source they come from."""
+"""The columns of a data set, for every source."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ratchet.config.section import Section
 
 
 class Column(Section):
-    """What a column may hold; what is left out is inferred from the data."""
+    """The rule of a column; what is left out is inferred from the data."""
 
     type: Literal["number", "category", "text", "time"] | None = Field(
-        default=None, description="A text is words to read, a category one of some values, a time is in ISO 8601."
+        default=None, description="A text is free text, a category one of some values, a time is in ISO 8601."
     )
     minimum: float | None = None
     maximum: float | None = None
@@ -22,23 +22,23 @@ class Column(Section):
 
 
 class Costs(Section):
-    """What a mistake costs, in a currency or any other unit, where there are two classes."""
+    """The costs of mistakes with two classes, in a currency or any other unit."""
 
-    false_negative: float = Field(gt=0, description="A positive that is answered as the other class.")
-    false_positive: float = Field(gt=0, description="The other class, answered as positive.")
+    false_negative: float = Field(gt=0, description="A positive row that is predicted as negative.")
+    false_positive: float = Field(gt=0, description="A negative row that is predicted as positive.")
 
 
 class Window(Section):
-    """How a series becomes rows that stand for themselves: each carries the past that the model may look at."""
+    """The past values of a series in each row."""
 
     lags: dict[str, tuple[int, ...]] = Field(
-        min_length=1, description="By column, how many rows back: {count: [1, 2, 24]} makes count_lag_1, …"
+        min_length=1, description="Rows back, by column: {count: [1, 2, 24]} adds count_lag_1, …"
     )
     horizon: int = Field(
-        default=1, ge=0, description="How many rows ahead is predicted; 0 where the row itself is judged."
+        default=1, ge=0, description="Rows from the last known one to the predicted one; 0 for the row itself."
     )
     known: tuple[str, ...] = Field(
-        default=(), description="Columns whose value at the predicted time is known beforehand, such as a holiday."
+        default=(), description="Columns whose value at the predicted time is known in advance, such as a holiday."
     )
 
     @model_validator(mode="after")
@@ -51,26 +51,26 @@ class Window(Section):
 
 
 class BaseDataset(Section):
-    """What all sources share."""
+    """The keys of every source."""
 
     target: str = Field(min_length=1, description="The column to predict.")
-    drop: tuple[str, ...] = Field(default=(), description="Columns to leave out, such as row ids.")
-    columns: dict[str, Column] = Field(default_factory=dict, description="Rules that the columns have to keep.")
-    time: str | None = Field(default=None, description="The column that orders the rows; the newest are held out.")
+    drop: tuple[str, ...] = Field(default=(), description="Columns to leave out, such as ids of rows.")
+    columns: dict[str, Column] = Field(default_factory=dict, description="Rules of the columns.")
+    time: str | None = Field(default=None, description="The column of times; the newest rows are held out.")
     positive: str | int | None = Field(
-        default=None, description="Of two classes, the one that f1, recall and the like measure; else the last."
+        default=None, description="Of two classes, the one that f1, recall and others measure; default: the last."
     )
-    costs: Costs | None = Field(default=None, description="What mistakes cost, for the metric cost.")
-    window: Window | None = Field(default=None, description="For a series: the past that each row carries.")
+    costs: Costs | None = Field(default=None, description="Costs of mistakes, for the metric cost.")
+    window: Window | None = Field(default=None, description="Past values in each row of a series.")
 
     @model_validator(mode="after")
     def _window_needs_time(self) -> Self:
         if self.window and not self.time:
-            raise ValueError("window: rows that follow each other need 'time', the column that orders them")
+            raise ValueError("window: needs 'time', the column that orders the rows")
         return self
 
     @model_validator(mode="after")
-    def _keeps_what_it_needs(self) -> Self:
+    def _needed_columns_are_kept(self) -> Self:
         for key, name in {"target": self.target, "time": self.time}.items():
             if name in self.drop:
                 raise ValueError(f"drop: {name!r} is the {key}, which is needed; leave it out of drop")

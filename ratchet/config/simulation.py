@@ -1,4 +1,4 @@
-"""The config of a simulation: a stream of requests, the labels that follow it, and the drifts that come over it."""
+"""The config of a simulation: a stream of requests, their labels, and drift."""
 
 from __future__ import annotations
 
@@ -9,57 +9,63 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, mo
 
 from ratchet.config import LABELLED, Dataset, Section, TaskName
 
-# A class as a config names it: by its text, also where the data has whole numbers.
+# A class by its text, also where the data have integers.
 ClassName = Annotated[str, BeforeValidator(str), WithJsonSchema({"type": ["string", "integer"]})]
 
 
 class Stream(Section):
-    """The requests: how many rows, how fast, and how far from the rows of the data set."""
+    """The requests: the number of rows, the rate, and the noise."""
 
     rows: int = Field(ge=1, le=10_000_000)
-    rate: float = Field(default=0.0, ge=0, description="Requests a second; 0 sends the next when an answer has come.")
-    jitter: float = Field(
-        default=0.1, ge=0, le=10, description="Gaussian noise on every number, in its standard deviations."
+    rate: float = Field(
+        default=0.0, ge=0, description="Requests per second; 0 sends each request after the response to the one before."
     )
-    batch: int = Field(default=1, ge=1, le=10_000, description="Rows a request; 1 asks /predict, more /predict_batch.")
+    jitter: float = Field(
+        default=0.1, ge=0, le=10, description="Gaussian noise on every number, in standard deviations of the column."
+    )
+    batch: int = Field(
+        default=1, ge=1, le=10_000, description="Rows per request; 1 is sent to /predict, more to /predict_batch."
+    )
 
 
 class Labels(Section):
-    """The truth as it comes back: which rows get a label, when, and how wrong it is."""
+    """The labels: for which rows, after which delay, and with how many errors."""
 
-    share: float = Field(default=1.0, ge=0, le=1, description="Share of the rows that get a label at all.")
-    delay: int = Field(default=30, ge=0, le=1_000_000, description="Predictions until it comes, as the mean.")
-    noise: float = Field(default=0.0, ge=0, le=1, description="Share of the labels that name a random other class.")
-    flip: dict[ClassName, ClassName] = Field(default_factory=dict, description="The class that stands for another.")
+    share: float = Field(default=1.0, ge=0, le=1, description="Share of the rows with a label.")
+    delay: int = Field(
+        default=30, ge=0, le=1_000_000, description="Mean number of predictions before the label is sent."
+    )
+    noise: float = Field(default=0.0, ge=0, le=1, description="Share of the labels that are a random other class.")
+    flip: dict[ClassName, ClassName] = Field(default_factory=dict, description="Labels to replace, by the class.")
 
 
 class _Drift(Section):
-    at: int = Field(ge=0, description="The row, counted from 0, at which it begins.")
-    ramp: int = Field(default=0, ge=0, description="Rows over which it comes; 0 is at once.")
+    at: int = Field(ge=0, description="The first row with drift, from 0.")
+    ramp: int = Field(default=0, ge=0, description="Rows until the full drift; 0: at once.")
 
 
 class MeanShift(_Drift):
-    """Columns move, each by so many of its standard deviations."""
+    """Columns are shifted, in their standard deviations."""
 
     kind: Literal["mean_shift"]
-    columns: dict[str, float] = Field(min_length=1, description="How far, by column.")
+    columns: dict[str, float] = Field(min_length=1, description="The shift, by column.")
 
     @field_validator("columns")
     @classmethod
-    def _moves(cls, value: dict[str, float]) -> dict[str, float]:
+    def _are_shifts(cls, value: dict[str, float]) -> dict[str, float]:
         for column, size in value.items():
             if not math.isfinite(size) or size == 0:
-                raise ValueError(f"{column}: got {size:g}: expected a number that moves the column")
+                raise ValueError(f"{column}: got {size:g}: expected a finite number other than 0")
         return value
 
 
 class Rotation(_Drift):
-    """Pairs of columns turn around their means, in units of their standard deviations."""
+    """Pairs of columns are rotated around their means, in units of their standard deviations."""
 
     kind: Literal["rotation"]
     angle: float = Field(gt=-360, lt=360, description="Degrees, from the first column of a pair to the second.")
     columns: tuple[str, ...] | None = Field(
-        default=None, description="Pairs, one after the other; all numbers in their order where it is left out."
+        default=None, description="Pairs, one after the other; default: all numbers in their order."
     )
 
     @field_validator("columns")
@@ -71,7 +77,7 @@ class Rotation(_Drift):
 
 
 class NewCategory(_Drift):
-    """A share of the rows has a category that the data set does not know."""
+    """A share of the rows has a category that is not in the data set."""
 
     kind: Literal["new_category"]
     column: str
@@ -80,7 +86,7 @@ class NewCategory(_Drift):
 
 
 class ClassPrior(_Drift):
-    """The classes come in other shares; those that are not named do not come at all."""
+    """The classes have other shares; those that are not named have none."""
 
     kind: Literal["class_prior"]
     priors: dict[ClassName, Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
@@ -97,10 +103,10 @@ DriftKind = Annotated[MeanShift | Rotation | NewCategory | ClassPrior, Field(dis
 
 
 class SimulationConfig(Section):
-    """A stream of rows like those of a data set, sent at a running service, with labels that come later."""
+    """A stream of rows like those of a data set, sent to a running service, with labels that follow."""
 
     pipeline: Literal["simulation"]
-    model: str = Field(pattern=r"^[a-zA-Z][\w-]*$", description="The model that the service has to serve.")
+    model: str = Field(pattern=r"^[a-zA-Z][\w-]*$", description="The model that the service is expected to serve.")
     task: TaskName = "classification"
     seed: int = Field(default=42, ge=0, lt=2**32)
     dataset: Dataset
@@ -109,11 +115,11 @@ class SimulationConfig(Section):
     drift: tuple[DriftKind, ...] = ()
 
     @model_validator(mode="after")
-    def _drifts_begin_in_time(self) -> Self:
+    def _drift_begins_in_stream(self) -> Self:
         for position, drift in enumerate(self.drift):
             if drift.at >= self.stream.rows:
                 raise ValueError(
-                    f"drift.{position}.at: {drift.kind} begins at row {drift.at}, but the stream ends with row"
+                    f"drift.{position}.at: {drift.kind} begins at row {drift.at}, but the stream ends at row"
                     f" {self.stream.rows - 1} (stream.rows {self.stream.rows})"
                 )
         return self

@@ -1,4 +1,4 @@
-"""The names of tasks, and of the metrics that measure them."""
+"""The names of tasks and of their metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OF_ALL_CLASSES = (
     "log_loss",
     "roc_auc",
 )
-# Where there are two classes, of the one that counts as positive.
+# Of the positive class, where there are two classes.
 POSITIVE_METRICS = ("f1", "f2", "precision", "recall", "average_precision", "cost")
 CLASSIFICATION_METRICS = (*_OF_ALL_CLASSES, *POSITIVE_METRICS)
 REGRESSION_METRICS = ("rmse", "mae", "r2", "mape")
@@ -27,5 +27,5 @@ METRICS: dict[TaskName, tuple[str, ...]] = {
     "recommendation": REGRESSION_METRICS,
 }
 LOSSES = frozenset({"log_loss", "cost", "rmse", "mae", "mape"})
-# Tasks whose target is one of some classes.
+# Tasks whose target is a class.
 LABELLED: frozenset[TaskName] = frozenset({"classification", "anomaly_detection"})

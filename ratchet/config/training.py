@@ -1,4 +1,4 @@
-"""The config of one training run, and the sections of it that say how a model is made and judged."""
+"""The config of a training run, with its sections of training, evaluation, drift and promotion."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from ratchet.errors import nearest
 
 
 class Split(Section):
-    """How the holdout is set apart."""
+    """The split into training rows and holdout."""
 
     test_size: float = Field(default=0.2, gt=0, lt=1)
     stratify: bool = True
 
 
 class Train(Section):
-    """The estimator, by dotted path, its hyper-parameters, and where its fit begins."""
+    """The estimator, by dotted path, its hyper-parameters, and its initial state."""
 
     estimator: str = Field(pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)+$")
     params: dict[str, Any] = Field(default_factory=dict)
     threshold: Literal["default", "cost"] = Field(
-        default="default", description="cost answers with the class that costs least, by cross-validation."
+        default="default", description="cost predicts the class of least expected cost, by cross-validation."
     )
     epochs: int = Field(default=1, ge=1, description="Passes over the training rows, with dataset.batch_rows.")
     mode: Literal["scratch", "warm_start"] = Field(
-        default="scratch", description="warm_start goes on from the champion, for estimators that can."
+        default="scratch", description="warm_start continues from the champion, for estimators that support it."
     )
 
 
 class Evaluate(Section):
-    """What is measured on the holdout, and the floor below which nothing is promoted."""
+    """The metric on the holdout, and the limit that a promotion needs."""
 
     primary_metric: str
-    minimum: float | None = Field(default=None, description="The floor, for a score (more is better).")
-    maximum: float | None = Field(default=None, description="The ceiling, for a loss (less is better).")
+    minimum: float | None = Field(default=None, description="The lowest accepted score (more is better).")
+    maximum: float | None = Field(default=None, description="The highest accepted loss (less is better).")
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Resamples behind the interval.")
+    bootstrap: int = Field(default=1000, ge=100, le=100_000, description="Resamples for the interval.")
 
     @field_validator("primary_metric")
     @classmethod
@@ -63,24 +63,26 @@ class Evaluate(Section):
         return self
 
 
-# About the same effect for each method: a shift of half a standard deviation (docs/reference/drift.md).
+# The effect of a shift of half a standard deviation, for each method (docs/reference/drift.md).
 _DRIFT_THRESHOLDS = {"psi": 0.2, "ks": 0.2, "jensen_shannon": 0.2, "chi_square": 0.5}
 
 
 class Drift(Section):
-    """When new rows count as drifted away from what the champion was trained on."""
+    """When new rows have drifted from the training rows of the champion."""
 
     method: Literal["psi", "ks", "jensen_shannon", "chi_square"] = "psi"
     threshold: float | None = Field(
-        default=0.2, gt=0, description="The effect from which on a column drifts; null asks for significance alone."
+        default=0.2, gt=0, description="The effect from which a column has drifted; null: significance alone decides."
     )
-    alpha: float = Field(default=0.05, gt=0, lt=1, description="The level over all that a report tests.")
-    share: float = Field(default=0.5, gt=0, le=1, description="Share of drifted columns that makes a data set drifted.")
+    alpha: float = Field(default=0.05, gt=0, lt=1, description="The level over all tests of a report.")
+    share: float = Field(
+        default=0.5, gt=0, le=1, description="Share of drifted columns from which the data set is drifted."
+    )
     domain_auc: float | None = Field(
         default=0.65,
         ge=0.5,
         lt=1,
-        description="The AUC from which on the domain classifier sees drift; null: left out.",
+        description="The AUC of the domain classifier from which there is drift; null: not computed.",
     )
 
     @model_validator(mode="before")
@@ -91,37 +93,35 @@ class Drift(Section):
         return data
 
     def threshold_of(self, method: str) -> float | None:
-        """The threshold of a column that takes another method than the config's, as a category does with ks."""
+        """Return the threshold of a column's method, which is not the config's for a category with ks."""
         return self.threshold if method == self.method or self.threshold is None else _DRIFT_THRESHOLDS[method]
 
 
 class Promote(Section):
-    """What a challenger has to show before it becomes the champion."""
+    """The conditions of a promotion."""
 
     policy: Literal["better", "not_worse", "always"] = "better"
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the interval of the difference.")
-    margin: float = Field(
-        default=0.0, ge=0, description="For not_worse: the loss that is accepted, in the metric's unit."
-    )
-    bootstrap: int = Field(default=2000, ge=100, le=100_000, description="Resamples behind the interval.")
-    latency_ms: float = Field(default=100.0, gt=0, description="The most that one row may take, as the median.")
+    margin: float = Field(default=0.0, ge=0, description="For not_worse: the accepted loss, in the metric's unit.")
+    bootstrap: int = Field(default=2000, ge=100, le=100_000, description="Resamples for the interval.")
+    latency_ms: float = Field(default=100.0, gt=0, description="The longest accepted median for one row.")
     reference_margin: float | None = Field(
         default=0.1,
         ge=0,
-        description="What production may cost on the reference holdout, in the metric's unit; null does not look.",
+        description="The accepted loss on the reference holdout, in the metric's unit; null: not checked.",
     )
 
     @model_validator(mode="after")
     def _margin_fits_policy(self) -> Self:
         if self.policy == "not_worse" and self.margin == 0:
-            raise ValueError("policy not_worse needs a margin above 0: the loss that is accepted")
+            raise ValueError("policy not_worse needs a margin above 0, the accepted loss")
         if self.policy != "not_worse" and self.margin > 0:
             raise ValueError(f"policy {self.policy} takes no margin; only not_worse does")
         return self
 
 
 class TrainingConfig(Section):
-    """One training run, from data to the decision about Production."""
+    """A training run, from the data to the decision on promotion."""
 
     pipeline: Literal["training"] = "training"
     model: str = Field(pattern=r"^[a-zA-Z][\w-]*$", description="The registered model's name.")
@@ -141,7 +141,7 @@ class TrainingConfig(Section):
         if metric not in metrics:
             raise ValueError(f"evaluate.primary_metric: {metric!r} does not measure {self.task}{nearest('', metrics)}")
         if metric == "cost" and self.dataset.costs is None:
-            raise ValueError("evaluate.primary_metric: cost needs dataset.costs, what each kind of mistake costs")
+            raise ValueError("evaluate.primary_metric: cost needs dataset.costs, the cost of each kind of mistake")
         return self
 
     @model_validator(mode="after")
@@ -155,22 +155,22 @@ class TrainingConfig(Section):
         if self.task == "forecasting" and (not self.dataset.time or not self.dataset.window):
             raise ValueError("dataset: forecasting needs 'time', the column that orders the rows, and 'window'")
         if self.task == "forecasting" and self.dataset.window and self.dataset.window.horizon < 1:
-            raise ValueError("dataset.window.horizon: forecasting looks 1 row ahead at least")
+            raise ValueError("dataset.window.horizon: forecasting needs a horizon of 1 row at least")
         return self
 
     @model_validator(mode="after")
     def _batches_fit(self) -> Self:
         if getattr(self.dataset, "batch_rows", None) is None:
             if self.train.epochs > 1:
-                raise ValueError("train.epochs: only batches are seen more than once; set dataset.batch_rows")
+                raise ValueError("train.epochs: more than one pass needs dataset.batch_rows")
             return self
-        for what in _whole_only(self):
-            raise ValueError(f"dataset.batch_rows: {what} needs all rows at once; change it, or leave batch_rows out")
+        for key in _whole_only(self):
+            raise ValueError(f"dataset.batch_rows: {key} needs all rows at once; change it, or leave batch_rows out")
         return self
 
 
 def _whole_only(config: TrainingConfig) -> Iterator[str]:
-    """What of a config cannot be done batch by batch."""
+    """Yield the keys that need all rows at once."""
     if config.pipeline != "training":
         yield f"pipeline: {config.pipeline}"
     if config.embed.kind != "tabular":
@@ -187,6 +187,6 @@ def _whole_only(config: TrainingConfig) -> Iterator[str]:
 
 
 def config_hash(config: BaseModel) -> str:
-    """The first 12 hex digits of the SHA-256 of the config's canonical JSON."""
+    """Return the first 12 hexadecimal digits of the SHA-256 of the config's canonical JSON."""
     canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""The config of tuning: what a training run has, the space to search beside it, and what the search runs on."""
+"""The config of tuning: a training run, the search space, and the workers."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from ratchet.config.section import Section
 from ratchet.config.training import TrainingConfig
 from ratchet.errors import nearest
 
-# What a space may reach into: the parts of a config that say how a model is made.
+# The parts of a config that a space may vary.
 _TUNABLE = ("embed.", "train.params.", "train.estimator", "train.threshold")
 _BATCH = 4
 
 
 class Conditional(Section):
-    """What all parameters share."""
+    """The keys of every parameter."""
 
     when: dict[str, Any] = Field(
         default_factory=dict,
-        description="Other parameters of the space and the value, or list of values, with which this one counts.",
+        description="Other parameters of the space, each with the value or list of values for which this one is used.",
     )
 
     def allowed(self, path: str) -> list[Any]:
-        """The values of another parameter with which this one counts."""
+        """Return the values of another parameter for which this one is used."""
         wanted = self.when[path]
         return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
 
@@ -35,7 +35,7 @@ class FloatRange(Conditional):
     type: Literal["float"]
     low: float = Field(allow_inf_nan=False)
     high: float = Field(allow_inf_nan=False)
-    log: bool = Field(default=False, description="Whether sizes are tried evenly, and not values.")
+    log: bool = Field(default=False, description="Whether the logarithm is sampled uniformly.")
     step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
@@ -44,12 +44,12 @@ class FloatRange(Conditional):
         return self
 
     def contains(self, value: Any) -> bool:
-        """Whether the range has a value."""
+        """Return whether a value is in the range."""
         return _is_number(value) and self.low <= value <= self.high and _on_grid(value - self.low, self.step)
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """The values that say most of whether an estimator takes the whole range."""
+        """The extreme values, with which an estimator is checked before a study."""
         return self.low, self.high
 
 
@@ -68,13 +68,13 @@ class IntRange(Conditional):
         return self
 
     def contains(self, value: Any) -> bool:
-        """Whether the range has a value."""
+        """Return whether a value is in the range."""
         whole = isinstance(value, int) and not isinstance(value, bool)
         return whole and self.low <= value <= self.high and (value - self.low) % self.step == 0
 
     @property
     def ends(self) -> tuple[int, ...]:
-        """The values that say most of whether an estimator takes the whole range."""
+        """The extreme values, with which an estimator is checked before a study."""
         return self.low, self.high
 
 
@@ -94,12 +94,12 @@ class Choices(Conditional):
         return value
 
     def contains(self, value: Any) -> bool:
-        """Whether the value is one of the choices."""
+        """Return whether a value is one of the choices."""
         return repr(value) in map(repr, self.choices)
 
     @property
     def ends(self) -> tuple[Any, ...]:
-        """All choices: each may be the one that an estimator refuses."""
+        """All choices, since an estimator may refuse any of them."""
         return self.choices
 
 
@@ -107,43 +107,43 @@ Parameter = Annotated[FloatRange | IntRange | Choices, Field(discriminator="type
 
 
 class Sampler(Section):
-    """What proposes the trials, with Optuna's names of its parameters."""
+    """The sampler of trials, with Optuna's names of its parameters."""
 
     name: Literal["tpe", "random", "qmc", "grid"] = "tpe"
     params: dict[str, Any] = Field(default_factory=dict)
 
 
 class Pruner(Section):
-    """What ends a trial after some of its folds, with Optuna's names of its parameters."""
+    """The pruner, which ends a trial after some of its folds, with Optuna's names of its parameters."""
 
     name: Literal["median", "percentile", "successive_halving", "hyperband", "none"] = "median"
     params: dict[str, Any] = Field(default_factory=dict)
 
 
 class Search(Section):
-    """The space, and how it is searched."""
+    """The space and the search."""
 
-    space: dict[str, Parameter] = Field(description="By dotted path of the config, such as train.params.C.")
-    trials: int = Field(default=20, ge=1, le=100_000, description="Of the whole study, however often it is run.")
-    timeout: float | None = Field(
-        default=None, gt=0, description="Seconds after which this run begins no further trials."
-    )
+    space: dict[str, Parameter] = Field(description="By dotted path in the config, such as train.params.C.")
+    trials: int = Field(default=20, ge=1, le=100_000, description="Of the whole study, over all runs.")
+    timeout: float | None = Field(default=None, gt=0, description="Seconds after which this run starts no trials.")
     sampler: Sampler = Sampler()
     pruner: Pruner = Pruner()
     folds: int = Field(default=5, ge=2, le=100, description="Parts of the training rows that each validate once.")
     study: str | None = Field(default=None, pattern=r"^[\w][\w. -]*$", max_length=200)
     batch: int | None = Field(
-        default=None, ge=1, description="Trials proposed together, which do not know of each other's results."
+        default=None, ge=1, description="Trials proposed together, without the results of each other."
     )
 
     @field_validator("space")
     @classmethod
-    def _hangs_together(cls, value: dict[str, Parameter]) -> dict[str, Parameter]:
+    def _is_consistent(cls, value: dict[str, Parameter]) -> dict[str, Parameter]:
         if not value:
-            raise ValueError("the space is empty; name a parameter at least, such as train.params.C")
+            raise ValueError("the space is empty; add a parameter, such as train.params.C")
         for path, parameter in value.items():
             if not path.startswith(_TUNABLE):
-                raise ValueError(f"{path}: is no part of how a model is made; those are train.params.…, embed.…")
+                raise ValueError(
+                    f"{path}: cannot be tuned; expected train.params.…, train.estimator, train.threshold or embed.…"
+                )
             for other in parameter.when:
                 _check_condition(path, parameter, other, value)
         chosen_in_order(value)
@@ -151,23 +151,23 @@ class Search(Section):
 
 
 class Compute(Section):
-    """Where folds are fitted."""
+    """The workers that fit folds."""
 
     engine: Literal["local", "processes", "dask"] = "local"
-    workers: int = Field(default=1, ge=1, le=1024, description="Processes; with a Dask address, the cluster's own.")
-    address: str | None = Field(default=None, description="Of a Dask scheduler; none begins a cluster on this machine.")
+    workers: int = Field(default=1, ge=1, le=1024, description="Processes; with a Dask address, those of the cluster.")
+    address: str | None = Field(default=None, description="Of a Dask scheduler; null starts a cluster on this machine.")
 
     @model_validator(mode="after")
     def _fits_engine(self) -> Self:
         if self.address is not None and self.engine != "dask":
-            raise ValueError(f"address: only the engine dask has a scheduler, and this is {self.engine}")
+            raise ValueError(f"address: needs the engine dask, got {self.engine}")
         if self.engine == "local" and self.workers > 1:
-            raise ValueError(f"workers: the engine local works alone, got {self.workers}; processes and dask do not")
+            raise ValueError(f"workers: the engine local has one worker, got {self.workers}; use processes or dask")
         return self
 
 
 class TuningConfig(TrainingConfig):
-    """A study of hyper-parameters, and the training of the best that it finds."""
+    """A study of hyper-parameters, and a training run with the best."""
 
     pipeline: Literal["tuning"]  # type: ignore[assignment]
     search: Search
@@ -181,29 +181,28 @@ class TuningConfig(TrainingConfig):
 
     @property
     def batch(self) -> int:
-        """Trials that are proposed together: 4, or as many as there are workers where those are more."""
+        """Trials that are proposed together: 4, or the number of workers if that is more."""
         return self.search.batch or max(_BATCH, self.compute.workers)
 
     def base(self) -> TrainingConfig:
-        """The same without the search: the baseline that a study is measured against."""
+        """Return the config without the search, which is the baseline of the study."""
         values = self.model_dump(mode="json", exclude={"search", "compute"}, exclude_unset=True)
         return TrainingConfig.model_validate(values | {"pipeline": "training"})
 
 
 def chosen_in_order(space: dict[str, Parameter]) -> dict[str, Parameter]:
-    """A space in the order in which its parameters are chosen: what others depend on first, else by name.
+    """Return a space in the order in which parameters are chosen: first those that others depend on, else by name.
 
     Raises
     ------
-    ValueError: conditions go in a circle.
+    ValueError: conditions are circular.
     """
     ordered: dict[str, Parameter] = {}
     left = dict(sorted(space.items()))
     while left:
         ready = [path for path, parameter in left.items() if all(other in ordered for other in parameter.when)]
         if not ready:
-            circle = ", ".join(left)
-            raise ValueError(f"when: {circle}: each waits for another, and none can be chosen before the others")
+            raise ValueError(f"when: {', '.join(left)}: the conditions are circular")
         ordered |= {path: left.pop(path) for path in ready}
     return ordered
 
@@ -212,11 +211,11 @@ def _check_range(low: float, high: float, step: float | None, *, log: bool) -> N
     if low > high:
         raise ValueError(f"low {low:g} is more than high {high:g}")
     if log and low <= 0:
-        raise ValueError(f"log: sizes from {low:g} on have no logarithm, low has to be above 0")
+        raise ValueError(f"log: expected low above 0, got {low:g}")
     if log and step is not None:
         raise ValueError("step: a range has log or step, not both")
     if not _on_grid(high - low, step):
-        raise ValueError(f"step: from {low:g} in steps of {step:g} one never comes to {high:g}")
+        raise ValueError(f"step: {high:g} is not a multiple of {step:g} above {low:g}")
 
 
 def _check_condition(path: str, parameter: Parameter, other: str, space: dict[str, Parameter]) -> None:
@@ -226,7 +225,7 @@ def _check_condition(path: str, parameter: Parameter, other: str, space: dict[st
         if not space[other].contains(value):
             raise ValueError(f"{path}.when: {other} is never {value!r}")
     if not parameter.allowed(other):
-        raise ValueError(f"{path}.when: {other} has no value with which this parameter counts")
+        raise ValueError(f"{path}.when: {other} has no values for which this parameter is used")
 
 
 def _is_number(value: Any) -> bool:

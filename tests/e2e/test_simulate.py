@@ -125,7 +125,7 @@ def test_to_be_told_to_stop_ends_it_with_its_summary(service: Service, model: st
         (["--set", "model=wine"], "the config simulates 'wine'"),
         (["--set", "dataset={source: sklearn, name: wine, target: kind}", "--set", "drift=[]"], "its features are not"),
         (["--set", "labels.flip={versicolor: rose}"], "labels.flip: the data set has no class 'rose'"),
-        (["--set", "stream.rows=200"], "begins at row 300, but the stream ends with row 199"),
+        (["--set", "stream.rows=200"], "begins at row 300, but the stream ends at row 199"),
         (["--config", "baseline.yaml", "--set", "stream=1"], "unknown key"),
         (["--url", "http://127.0.0.1:9"], "no service at http://127.0.0.1:9"),
         (["--url", "localhost"], "expected such as http://127.0.0.1:8000"),

@@ -78,7 +78,7 @@ def test_a_second_run_waits_and_then_says_who_it_waited_for(tmp_path: Path) -> N
     settings = Settings(home=tmp_path, lock_timeout=0)
     with (
         FileLock(tmp_path / "run.lock"),
-        pytest.raises(StateError, match="another run holds"),
+        pytest.raises(StateError, match="another run has held"),
         one_run_at_a_time(settings),
     ):
         pass

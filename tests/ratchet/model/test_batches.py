@@ -299,7 +299,7 @@ def test_continuous_training_does_not_go_in_batches() -> None:
 
 def test_epochs_are_refused_without_batches() -> None:
     assert batched_config("train.epochs=3").train.epochs == 3
-    with pytest.raises(ConfigError, match="train.epochs: only batches are seen more than once; set dataset.batch_rows"):
+    with pytest.raises(ConfigError, match="train.epochs: more than one pass needs dataset.batch_rows"):
         load_config(CONFIGS / "baseline.yaml", ["train.epochs=3"])
 
 
