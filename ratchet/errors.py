@@ -70,10 +70,7 @@ class InputError(RatchetError):
 def explain(problem: ErrorDetails, keys: Sequence[str]) -> str:
     """Return one problem of a pydantic ``ValidationError`` in one line: the key, the value, and what was expected.
 
-    Parameters
-    ----------
-    problem: an item of ``ValidationError.errors()``.
-    keys: the keys that lead to the value, outermost first; without the key that is missing or unknown.
+    ``keys`` lead to the value, outermost first; a key that is missing or unknown is not one of them.
     """
     kind, context = problem["type"], problem.get("ctx", {})
     if kind == "unknown_key":  # from ratchet.config.section
@@ -87,13 +84,7 @@ def explain(problem: ErrorDetails, keys: Sequence[str]) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the hint ``; did you mean 'x'?`` for a mistyped word, or the list of valid words.
-
-    Parameters
-    ----------
-    word: the invalid word.
-    known: the valid words.
-    """
+    """Return the hint ``; did you mean 'x'?`` for an invalid word, or the list of valid words."""
     names = sorted(known)
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:

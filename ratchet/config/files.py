@@ -54,12 +54,7 @@ _StrictLoader.add_implicit_resolver(
 
 
 def find_config(name: str, root: Path) -> Path:
-    """Return the file of a config: the path itself, else the name in ``configs/``.
-
-    Parameters
-    ----------
-    name: a path, or a file name with or without ``.yaml``.
-    root: the project folder, which has ``configs/``.
+    """Return the file of a config: a path, or a name in ``configs/``, each with or without ``.yaml``.
 
     Raises
     ------
@@ -97,16 +92,7 @@ def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[s
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Any:
-    """Read and validate a config file.
-
-    Parameters
-    ----------
-    path: a YAML file.
-    overrides: ``a.b=value`` texts, applied in order before validation.
-
-    Returns
-    -------
-    The config, an instance of the class in ``PIPELINES`` for its ``pipeline``.
+    """Read and validate a config file, with overrides as in ``apply_overrides``.
 
     Raises
     ------

@@ -91,12 +91,6 @@ def dataset_version(config: Dataset) -> str:
 def load_dataset(config: Dataset, task: TaskName, expected_version: str | None = None) -> LoadedDataset:
     """Read a data set and check its rules.
 
-    Parameters
-    ----------
-    config: the ``dataset`` section.
-    task: decides the type of the target; a classification needs two classes at least.
-    expected_version: the content hash that the caller planned with; None accepts any.
-
     Raises
     ------
     DataError: the data break a rule, or have another hash than ``expected_version``.

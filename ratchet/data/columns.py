@@ -31,12 +31,7 @@ def require_columns(known: Iterable[Any], names: Iterable[str], key: str) -> Non
 
 
 def typed_values(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
-    """Return the values of a feature as the model takes them: float64, or text in an object column.
-
-    Parameters
-    ----------
-    values: as the source returns them.
-    rule: of the config; a type that it leaves open is inferred.
+    """Return a feature as the model takes it: float64, or text in an object column; an open type is inferred.
 
     Raises
     ------
@@ -53,16 +48,9 @@ def without_value(column: str) -> DataError:
 
 
 def typed_part(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
-    """Return some values of a feature as ``typed_values`` does; all of them may be missing.
+    """Return some rows of a feature as ``typed_values`` does, where all of them may be missing.
 
-    Parameters
-    ----------
-    values: as the source returns them; the index is the row's position in the data set.
-    rule: of the config.
-
-    Raises
-    ------
-    DataError: as ``typed_values``.
+    The index is the position of a row in the data set.
     """
     if rule.type == "time":
         return as_time_text(values)

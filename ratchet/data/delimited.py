@@ -67,12 +67,6 @@ def read_delimited(path: Path, dialect: Dialect, timestamp: Timestamp | None = N
 
     Empty fields and the markers of pandas (NA, NaN, null, None and others) are missing values.
 
-    Parameters
-    ----------
-    path: the file.
-    dialect: its format.
-    timestamp: two columns that become one time; None where there are none.
-
     Raises
     ------
     DataError: no header, duplicate columns, no rows, a row with another number of fields, another separator, or bytes

@@ -58,12 +58,7 @@ class _Remote:
 
 
 def require_remote(root: Path, remote: str) -> None:
-    """Check that a remote is configured, without a connection to it.
-
-    Parameters
-    ----------
-    root: the project's checkout, with the folder ``.dvc``.
-    remote: its name.
+    """Check that a remote is configured in the checkout ``root``, without a connection to it.
 
     Raises
     ------
@@ -73,22 +68,12 @@ def require_remote(root: Path, remote: str) -> None:
 
 
 def push(root: Path, remote: str, path: Path, version: str) -> bool:
-    """Store a file on a remote under its hash.
-
-    Parameters
-    ----------
-    root, remote: as for ``require_remote``.
-    path: the file, which nobody may change in the meantime.
-    version: the MD5 of its bytes.
-
-    Returns
-    -------
-    Whether it was sent; False where the remote has it.
+    """Store a file on a remote under its MD5; return whether it was sent, False where the remote has it.
 
     Raises
     ------
     ConfigError: as ``require_remote``.
-    DataError: the file has another hash.
+    DataError: the file has another hash than ``version``.
     StateError: the remote is unreachable or refuses.
     """
     found = file_version(path)
@@ -106,13 +91,7 @@ def push(root: Path, remote: str, path: Path, version: str) -> bool:
 
 
 def fetch(root: Path, remote: str, version: str, target: Path) -> None:
-    """Copy a file from a remote by its hash; the target is replaced once the copy is verified.
-
-    Parameters
-    ----------
-    root, remote: as for ``require_remote``.
-    version: the MD5 of its bytes, 32 hexadecimal digits.
-    target: the copy; its folder is created if missing.
+    """Copy a file from a remote by its MD5; the target is replaced once the copy is verified.
 
     Raises
     ------

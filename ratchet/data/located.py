@@ -11,13 +11,7 @@ _SQLITE = "sqlite:///"
 
 
 def located(section: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Return a ``dataset`` section with absolute paths.
-
-    Parameters
-    ----------
-    section: as in a config; a relative path is relative to ``root``.
-    root: the project's checkout.
-    """
+    """Return a ``dataset`` section with absolute paths; relative ones are relative to ``root``."""
     return {key: _located(key, value, root) for key, value in section.items()}
 
 
@@ -34,13 +28,7 @@ def _located(key: str, value: Any, root: Path) -> Any:
 
 
 def needed_variables(section: Mapping[str, Any], downloads: Path) -> dict[str, str]:
-    """Return the environment variables for the same data in another home: the downloads, and the URL of a database.
-
-    Parameters
-    ----------
-    section: as in a config.
-    downloads: the folder of downloads, with their pins.
-    """
+    """Return the environment variables for the same data in another home: the downloads, and the URL of a database."""
     variables = {"RATCHET_DOWNLOADS_DIR": str(downloads.resolve())}
     name = section.get("url_env")
     if name and name in os.environ:

@@ -35,14 +35,7 @@ class Materialised:
 
 
 def file_name(config: Dataset, folder: Path, name: str) -> Path:
-    """Return the path of a data set's file: its own, or ``<folder>/<name of the data set>``.
-
-    Parameters
-    ----------
-    config: the ``dataset`` section.
-    folder: of the files of all data sets.
-    name: for a data set without a name, such as a query.
-    """
+    """Return the path of a data set's file: its own, else in ``folder`` by its name, else by ``name``."""
     own: Path | None = getattr(config, "path", None)
     if own is not None:
         return own
@@ -60,7 +53,6 @@ def materialise(
 
     Parameters
     ----------
-    config: the ``dataset`` section.
     path: from ``file_name``; its folder is created if missing.
     recorded: the hash that DVC has for this data set, None where it has none.
     force: replace a file with other bytes, and accept data with another hash than ``recorded``.
@@ -100,12 +92,6 @@ def recorded_version(root: Path, path: Path, config: Dataset) -> str | None:
     """Return the hash that DVC has for a file, from ``<file>.dvc`` or ``dvc.lock``; None where it has none.
 
     A hash in ``dvc.lock`` counts if the stage was run with the same ``dataset`` section.
-
-    Parameters
-    ----------
-    root: the project's checkout.
-    path: the file, which may be missing.
-    config: the ``dataset`` section.
 
     Raises
     ------

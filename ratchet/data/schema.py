@@ -69,14 +69,6 @@ class Schema(BaseModel):
 
         Numbers are float64, with NaN where missing. Others are text in object columns, with the empty text where
         missing (None from JSON or Parquet, NaN from CSV): a category for the encoder, which ONNX has too.
-
-        Parameters
-        ----------
-        rows: shape (rows, >= features).
-
-        Returns
-        -------
-        shape (rows, features).
         """
         columns = {}
         for field in self.features:
@@ -94,13 +86,7 @@ class Schema(BaseModel):
 
 
 def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[pd.DataFrame, Schema]:
-    """Type and check raw rows.
-
-    Parameters
-    ----------
-    frame: the rows as the source returns them.
-    config: the ``dataset`` section.
-    task: decides the type of the target.
+    """Type and check the rows of a source.
 
     Returns
     -------
@@ -174,12 +160,7 @@ def rule_of(config: Dataset, column: str) -> Column:
 
 
 def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
-    """Check typed features against the rules of the config.
-
-    Parameters
-    ----------
-    frame: some rows; the index is their position in the data set.
-    config: the ``dataset`` section.
+    """Check typed features against the rules of the config; the index is the position of a row in the data set.
 
     Raises
     ------

@@ -55,17 +55,7 @@ class Snapshot(BaseModel):
 def load_snapshot(
     settings: Settings, config: ContinuousTrainingConfig, version: str
 ) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Read a snapshot.
-
-    Parameters
-    ----------
-    settings: the home that has it.
-    config: the rules of its columns.
-    version: its hash.
-
-    Returns
-    -------
-    The training rows, the holdout (the reference first, then production), and the schema of the training rows.
+    """Return a snapshot's training rows, its holdout (the reference first, then production), and its schema.
 
     Raises
     ------
@@ -95,13 +85,7 @@ def describe_snapshot(settings: Settings, version: str) -> Snapshot:
 
 
 def push_snapshot(settings: Settings, version: str, root: Path) -> None:
-    """Push a snapshot to the DVC remote of ``RATCHET_DVC_REMOTE``, if one is set.
-
-    Parameters
-    ----------
-    settings: the home that has it, and the remote's name.
-    version: its hash.
-    root: the project's checkout, which configures the remote.
+    """Push a snapshot to the DVC remote of ``RATCHET_DVC_REMOTE``, if one is set; the checkout ``root`` configures it.
 
     Raises
     ------
@@ -114,10 +98,6 @@ def push_snapshot(settings: Settings, version: str, root: Path) -> None:
 
 def fetch_snapshot(settings: Settings, version: str, root: Path) -> Path:
     """Return the path of a snapshot in this home; fetch it from the DVC remote where it is missing.
-
-    Parameters
-    ----------
-    settings, version, root: as for ``push_snapshot``.
 
     Raises
     ------
@@ -150,12 +130,7 @@ def _existing(settings: Settings, version: str) -> Path:
 
 
 def write_snapshot(settings: Settings, frame: pd.DataFrame) -> str:
-    """Write a snapshot to the home; return its hash.
-
-    Parameters
-    ----------
-    settings: the home.
-    frame: features, target and ``PART``.
+    """Write a snapshot of features, target and ``PART`` to the home; return its hash.
 
     Raises
     ------

@@ -16,15 +16,8 @@ def split_rows(
 
     Parameters
     ----------
-    frame: all rows, features and target.
-    target: the target's column.
     test_size: share of the rows held out, in (0, 1).
-    seed: fixes the split.
     stratify: whether both parts have the classes in the same shares.
-
-    Returns
-    -------
-    The training rows and the holdout, each with a fresh index.
 
     Raises
     ------
@@ -42,13 +35,7 @@ def split_rows(
 
 
 def split_by_time(frame: pd.DataFrame, time: str, test_size: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Hold out the newest rows; rows of one time stay together, in the training part.
-
-    Parameters
-    ----------
-    frame: all rows, oldest first.
-    time: the column of times.
-    test_size: share of the rows held out, in (0, 1).
+    """Hold out the newest rows of a frame in the order of time; rows of one time stay together, in the training part.
 
     Raises
     ------

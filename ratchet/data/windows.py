@@ -14,11 +14,6 @@ from ratchet.errors import DataError
 def in_order(frame: pd.DataFrame, config: Dataset) -> pd.DataFrame:
     """Return rows oldest first where the config names a time, and with lags where it has a window.
 
-    Parameters
-    ----------
-    frame: rows as the source returns them.
-    config: the ``dataset`` section.
-
     Raises
     ------
     DataError: there is no such column, a time is missing or invalid, or the series is shorter than its longest lag.
@@ -38,21 +33,8 @@ def _with_lags(frame: pd.DataFrame, window: Window, time: str, target: str) -> p
     """Add the past values that are known when a row is predicted, and shift the columns that are not known by then.
 
     A row is the time that is predicted. Its lags are values of earlier rows, at least ``horizon`` back; its other
-    columns are shifted by the horizon, except those that the config declares as known.
-
-    Parameters
-    ----------
-    frame: rows at even intervals, oldest first.
-    window: lags, horizon, and known columns.
-    time, target: columns that are not shifted.
-
-    Returns
-    -------
-    The rows without the first ones, which lack values for the longest lag.
-
-    Raises
-    ------
-    DataError: a column is missing or would exist twice, or no row has all its past values.
+    columns are shifted by the horizon, except those that the config declares as known. The first rows, which lack
+    values for the longest lag, are left out.
     """
     require_columns(frame.columns, [*window.lags, *window.known], "window")
     fixed = {time, target, *window.known}

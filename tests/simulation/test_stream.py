@@ -232,7 +232,10 @@ WRONG_DRIFT = {
     "no such kind": ({"kind": "earthquake", "at": 1}, "does not match any of the expected tags"),
     "after the end": ({"kind": "rotation", "at": 1000, "angle": 9}, "rotation begins at row 1000, but the stream ends"),
     "no such column": ({"kind": "mean_shift", "at": 1, "columns": {"sepal": 1}}, "no feature 'sepal'"),
-    "no shift": ({"kind": "mean_shift", "at": 1, "columns": {"sepal_length": 0}}, "expected a finite number other than 0"),
+    "no shift": (
+        {"kind": "mean_shift", "at": 1, "columns": {"sepal_length": 0}},
+        "expected a finite number other than 0",
+    ),
     "half a pair": ({"kind": "rotation", "at": 1, "angle": 9, "columns": ["sepal_length"]}, "expected pairs"),
     "the target": ({"kind": "mean_shift", "at": 1, "columns": {"species": 1}}, "no feature 'species'"),
     "a number": ({"kind": "new_category", "at": 1, "column": "sepal_length", "category": "x"}, "holds numbers"),

@@ -16,13 +16,8 @@ Draws = npt.NDArray[np.uint64]
 def held_out(frame: pd.DataFrame, test_size: float, seed: int) -> npt.NDArray[np.bool_]:
     """Return which rows are in the holdout, shape (rows,).
 
-    The content of a row decides: equal rows are in the same part, and a row keeps its part when the file changes.
-
-    Parameters
-    ----------
-    frame: typed rows, features and target.
-    test_size: share of the rows held out, in (0, 1).
-    seed: of the draw.
+    The content of a row, features and target, decides: equal rows are in the same part, and a row keeps its part when
+    the file changes.
     """
     return _mixed(row_hashes(frame), _salt("holdout", seed)) < np.uint64(test_size * 2.0**64)
 

@@ -26,15 +26,9 @@ _BUFFER = 1 << 16
 class BatchedFile:
     """A Parquet file that is read part by part.
 
-    Parameters
-    ----------
-    config: the ``dataset`` section, with ``batch_rows``.
-    task: decides the type of the target.
-    expected_version: the hash that the caller planned with; None accepts any.
-
     Raises
     ------
-    DataError: the file cannot be read, its columns do not fit the config, or it changed.
+    DataError: the file cannot be read, its columns do not fit the config, or its hash is not ``expected_version``.
     """
 
     def __init__(self, config: ParquetDataset, task: TaskName, expected_version: str | None = None) -> None:
@@ -67,16 +61,9 @@ class BatchedFile:
         return self.config.batch_rows or self.n_rows
 
     def parts(self, width: int | None = None) -> Iterator[pd.DataFrame]:
-        """Yield the rows in the order of the file, a few at a time.
+        """Yield typed frames of at most ``batch_rows`` rows, features and target, in the order of the file.
 
-        Parameters
-        ----------
-        width: columns that the caller makes of a row, if they are more than the file has.
-
-        Yields
-        ------
-        Typed frames, features and target, at most ``batch_rows`` rows each; the index counts the rows of the file from
-        0.
+        The index is the position of a row in the file. ``width`` is the number of columns that the caller computes.
 
         Raises
         ------

@@ -50,13 +50,7 @@ def ingest(
 ) -> Ingested:
     """Check every row of a file, and sample its training part and its holdout.
 
-    Parameters
-    ----------
-    config: the ``dataset`` section, with ``batch_rows``.
-    split: the share of the holdout; ``stratify`` is ignored, since each row is drawn independently.
-    task: decides the type of the target.
-    seed: of the split and of the samples.
-    expected_version: the hash that the caller planned with; None accepts any.
+    Each row is drawn independently, so ``split.stratify`` is ignored.
 
     Raises
     ------

@@ -32,12 +32,6 @@ def member_file(archive: Path, member: str | None, max_bytes: int = _MAX_BYTES) 
 
     A member is written into the folder of its archive. No path in an archive is used for its name.
 
-    Parameters
-    ----------
-    archive: the download.
-    member: the path in the archive; None where the download is not an archive.
-    max_bytes: the limit for the unpacked size.
-
     Raises
     ------
     DataError: there is no such member, it is larger than ``max_bytes``, or the archive is damaged or not an archive.

@@ -59,10 +59,7 @@ def download(remote: Remote, folder: Path | None = None) -> Path:
     A download replaces nothing until its hash is verified, so a file that changed on the server never replaces one that
     a model was trained on. A valid copy needs no network.
 
-    Parameters
-    ----------
-    remote: the URL and the expected hash.
-    folder: of all downloads; created if missing. None is ``RATCHET_DOWNLOADS_DIR``, else ``downloads`` in the home.
+    The default folder is ``RATCHET_DOWNLOADS_DIR``, else ``downloads`` in the home.
 
     Raises
     ------

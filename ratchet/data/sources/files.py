@@ -29,13 +29,7 @@ class FileSource:
 
 
 def read_file(path: Path, kind: str, config: Any) -> pd.DataFrame:
-    """Return the rows of a file.
-
-    Parameters
-    ----------
-    path: the file.
-    kind: csv, tsv or parquet.
-    config: the ``dataset`` section, with the keys of this kind of file.
+    """Return the rows of a file, csv, tsv or parquet, with a ``dataset`` section that has the keys of its kind.
 
     Raises
     ------

@@ -41,7 +41,10 @@ def tuning(space: dict[str, Any], **more: Any) -> TuningConfig:
         ({"train.params.C": {**C, "low": 200}}, "search.space.train.params.C.*low 200 is more than high 100"),
         ({"train.params.C": {**C, "low": 0}}, "log: expected low above 0, got 0"),
         ({"train.params.C": {**C, "step": 0.1}}, "log or step, not both"),
-        ({"train.params.C": {"type": "float", "low": 0, "high": 1, "step": 0.3}}, "step: 1 is not a multiple of 0.3 above 0"),
+        (
+            {"train.params.C": {"type": "float", "low": 0, "high": 1, "step": 0.3}},
+            "step: 1 is not a multiple of 0.3 above 0",
+        ),
         (
             {"embed.n_components": {"type": "int", "low": 1.5, "high": 3}},
             "search.space.embed.n_components.low: got 1.5",
