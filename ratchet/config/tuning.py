@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -29,7 +29,41 @@ class Conditional(Section):
         return list(wanted) if isinstance(wanted, list | tuple) else [wanted]
 
 
-class FloatRange(Conditional):
+class _Range(Conditional):
+    if TYPE_CHECKING:
+        low: float
+        high: float
+        log: bool
+        step: float | None
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low:g} is more than high {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log: expected low above 0, got {self.low:g}")
+        has_step = self.step is not None and (self.step != 1 or isinstance(self.step, float))
+        if self.log and has_step:
+            raise ValueError("step: a range has log or step, not both")
+        if not self.contains(self.high):
+            raise ValueError(f"step: {self.high:g} is not a multiple of {self.step:g} above {self.low:g}")
+        return self
+
+    def contains(self, value: Any) -> bool:
+        """Return whether a value is in the range."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not self.low <= value <= self.high:
+            return False
+        steps = (value - self.low) / (self.step or 1.0)
+        return self.step is None or abs(steps - round(steps)) < 1e-9
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """The extreme values, with which an estimator is checked before a study."""
+        return self.low, self.high
+
+
+class FloatRange(_Range):
     """A number from ``low`` to ``high``, both included."""
 
     type: Literal["float"]
@@ -38,22 +72,8 @@ class FloatRange(Conditional):
     log: bool = Field(default=False, description="Whether the logarithm is sampled uniformly.")
     step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        _check_range(self.low, self.high, self.step, log=self.log)
-        return self
 
-    def contains(self, value: Any) -> bool:
-        """Return whether a value is in the range."""
-        return _is_number(value) and self.low <= value <= self.high and _on_grid(value - self.low, self.step)
-
-    @property
-    def ends(self) -> tuple[float, ...]:
-        """The extreme values, with which an estimator is checked before a study."""
-        return self.low, self.high
-
-
-class IntRange(Conditional):
+class IntRange(_Range):
     """A whole number from ``low`` to ``high``, both included."""
 
     type: Literal["int"]
@@ -62,20 +82,9 @@ class IntRange(Conditional):
     log: bool = False
     step: int = Field(default=1, ge=1)
 
-    @model_validator(mode="after")
-    def _is_a_range(self) -> Self:
-        _check_range(self.low, self.high, self.step if self.step > 1 else None, log=self.log)
-        return self
-
     def contains(self, value: Any) -> bool:
         """Return whether a value is in the range."""
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return whole and self.low <= value <= self.high and (value - self.low) % self.step == 0
-
-    @property
-    def ends(self) -> tuple[int, ...]:
-        """The extreme values, with which an estimator is checked before a study."""
-        return self.low, self.high
+        return isinstance(value, int) and super().contains(value)
 
 
 class Choices(Conditional):
@@ -207,17 +216,6 @@ def chosen_in_order(space: dict[str, Parameter]) -> dict[str, Parameter]:
     return ordered
 
 
-def _check_range(low: float, high: float, step: float | None, *, log: bool) -> None:
-    if low > high:
-        raise ValueError(f"low {low:g} is more than high {high:g}")
-    if log and low <= 0:
-        raise ValueError(f"log: expected low above 0, got {low:g}")
-    if log and step is not None:
-        raise ValueError("step: a range has log or step, not both")
-    if not _on_grid(high - low, step):
-        raise ValueError(f"step: {high:g} is not a multiple of {step:g} above {low:g}")
-
-
 def _check_condition(path: str, parameter: Parameter, other: str, space: dict[str, Parameter]) -> None:
     if other not in space:
         raise ValueError(f"{path}.when: {other!r} is not in the space{nearest(other, set(space) - {path})}")
@@ -226,11 +224,3 @@ def _check_condition(path: str, parameter: Parameter, other: str, space: dict[st
             raise ValueError(f"{path}.when: {other} is never {value!r}")
     if not parameter.allowed(other):
         raise ValueError(f"{path}.when: {other} has no values for which this parameter is used")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _on_grid(distance: float, step: float | None) -> bool:
-    return step is None or abs(distance / step - round(distance / step)) < 1e-9

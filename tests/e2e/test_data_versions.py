@@ -93,7 +93,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_what_was_pushed_to_s3_comes_back_is_up_to_date_and_training_again_gives_the_same(
+def test_a_pull_from_s3_restores_the_outputs_and_training_again_gives_the_same(
     checkout: Checkout, bucket: dict[str, str]
 ) -> None:
     run = checkout.run
@@ -117,7 +117,7 @@ def test_what_was_pushed_to_s3_comes_back_is_up_to_date_and_training_again_gives
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_a_change_of_a_config_shows_in_the_diffs_of_figures_plots_and_parameters(checkout: Checkout) -> None:
+def test_a_changed_config_is_in_the_diffs_of_metrics_plots_and_parameters(checkout: Checkout) -> None:
     run, config = checkout.run, checkout.root / "configs" / "diabetes" / "baseline.yaml"
     run("dvc", "repro", "evaluate@diabetes")
     run("git", "add", "--all")
@@ -172,9 +172,7 @@ def run_with(settings: Settings, remote: str, model: str) -> None:
     run_continuous(config, shared, RunOptions("test"))
 
 
-def test_a_run_whose_rows_cannot_be_pushed_waits_for_the_remote(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_whose_rows_cannot_be_pushed_stays_open(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(StateError, match=r"the DVC remote 's3' cannot take .*is AWS_ENDPOINT_URL right"):
@@ -185,7 +183,7 @@ def test_a_run_whose_rows_cannot_be_pushed_waits_for_the_remote(
     assert snapshot_path(settings, run.snapshot).is_file(), "the rows themselves are safe in the home"
 
 
-def test_a_remote_that_is_not_configured_is_said_before_a_run_is_begun(settings: Settings) -> None:
+def test_a_remote_that_is_not_configured_is_refused_before_a_run_opens(settings: Settings) -> None:
     with pytest.raises(ConfigError, match=r"RATCHET_DVC_REMOTE: .* has no remote 'locla'; did you mean 'local'"):
         run_with(settings, "locla", "remote_is_unknown")
     assert TrainingRuns(open_store(settings), "remote_is_unknown").history(1) == []

@@ -32,7 +32,7 @@ def test_a_password_is_not_shown() -> None:
     assert Settings(mlflow_uri="http://127.0.0.1:5000").tracking_place == "http://127.0.0.1:5000"
 
 
-def test_artifacts_go_where_the_setting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_artifacts_are_stored_at_the_root_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATCHET_ARTIFACT_ROOT", "s3://bucket/models")
     assert load_settings().mlflow_artifacts == "s3://bucket/models"
 
@@ -74,7 +74,7 @@ def test_a_read_only_home_is_refused(tmp_path: Path) -> None:
     assert "cannot write to" in said.stdout
 
 
-def test_a_second_run_waits_and_then_says_who_it_waited_for(tmp_path: Path) -> None:
+def test_a_second_run_waits_and_then_names_the_lock(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, lock_timeout=0)
     with (
         FileLock(tmp_path / "run.lock"),
@@ -91,7 +91,7 @@ def test_the_lock_is_free_after_a_run(tmp_path: Path) -> None:
             assert (tmp_path / "run.lock").exists()
 
 
-def test_libraries_are_kept_from_phoning_home_unless_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_telemetry_of_libraries_is_off_unless_the_user_sets_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "false")
     monkeypatch.delenv("ZENML_ANALYTICS_OPT_IN", raising=False)
     quiet_environment()

@@ -25,14 +25,14 @@ def writes(text: str) -> Callable[[Path], Any]:
     return lambda path: path.write_text(text)
 
 
-def test_what_was_there_is_replaced(tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
     for text in ("old", "new"):
         write_whole(tmp_path / "file", writes(text))
     assert (tmp_path / "file").read_text() == "new"
     assert names(tmp_path) == ["file"]
 
 
-def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -> None:
+def test_a_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
     write_whole(tmp_path / "file", writes("old"))
     seen = []
 
@@ -45,7 +45,7 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError, KeyboardInterrupt])
-def test_whatever_is_raised_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_error_leaves_the_old_file_and_no_other(tmp_path: Path, error: type[BaseException]) -> None:
     write_whole(tmp_path / "file", writes("old"))
 
     def write(path: Path) -> None:
@@ -58,7 +58,7 @@ def test_whatever_is_raised_leaves_the_old_file_and_nothing_else(tmp_path: Path,
     assert names(tmp_path) == ["file"]
 
 
-def test_a_file_has_the_rights_that_are_asked_for_and_the_umask_leaves(tmp_path: Path) -> None:
+def test_a_file_has_the_given_permissions_less_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
         write_whole(tmp_path / "usual", writes(""))
@@ -68,7 +68,7 @@ def test_a_file_has_the_rights_that_are_asked_for_and_the_umask_leaves(tmp_path:
     assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("usual", "private")] == [0o640, 0o600]
 
 
-def test_what_a_killed_writer_has_left_goes_a_day_later_and_nothing_else_does(tmp_path: Path) -> None:
+def test_the_partial_file_of_a_killed_process_is_deleted_after_a_day(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from ratchet.data.atomic_write import write_whole\n"
         "write_whole(Path(sys.argv[1]), lambda path: os.kill(os.getpid(), signal.SIGKILL))"

@@ -100,7 +100,7 @@ def drift_of(rows: pd.DataFrame, package: Package) -> DriftReport:
 
 
 @pytest.mark.parametrize("name", ["reviews", "forecast"])
-def test_a_package_answers_as_the_model_in_training_did(name: str, request: pytest.FixtureRequest) -> None:
+def test_a_package_predicts_as_the_model_in_training(name: str, request: pytest.FixtureRequest) -> None:
     trained, package = request.getfixturevalue(name)
     verify_package(package)
     runtime = runtime_of(package)
@@ -110,24 +110,24 @@ def test_a_package_answers_as_the_model_in_training_did(name: str, request: pyte
     assert runtime.engine_name == "scikit-learn"
 
 
-def test_a_model_reads_texts_that_it_never_saw(reviews: tuple[Trained, Package]) -> None:
+def test_a_model_predicts_from_new_texts(reviews: tuple[Trained, Package]) -> None:
     runtime = runtime_of(reviews[1])
     good, bad = runtime.predict([{"review": 'so charming, "lovely" and WARM'}, {"review": "slow\nand dull"}])
     assert (good.prediction, bad.prediction) == ("good", "bad")
 
 
-def test_the_seasons_of_a_time_are_learned(forecast: tuple[Trained, Package]) -> None:
+def test_a_model_learns_the_cycle_of_a_time(forecast: tuple[Trained, Package]) -> None:
     trained, _ = forecast
     error = trained.model.predict(trained.schema.select(trained.holdout)) - trained.holdout["count"]
     assert np.sqrt((error**2).mean()) < 5, "noise alone is 3, the seasons are 42"
 
 
-def test_a_text_has_no_export_and_the_reason_is_told(reviews: tuple[Trained, Package]) -> None:
+def test_a_text_has_no_onnx_export_and_the_manifest_has_the_reason(reviews: tuple[Trained, Package]) -> None:
     manifest = json.loads((reviews[1].path / "manifest.json").read_text())
     assert manifest["onnx"]["reason"] == "ONNX does not read the text of 'review' as scikit-learn does"
 
 
-def test_a_time_that_a_table_looks_past_is_no_hindrance_to_an_export(tmp_path: Path) -> None:
+def test_a_table_with_an_unused_time_is_exported(tmp_path: Path) -> None:
     trained = trained_on(
         rides().assign(plan=lambda rows: np.where(rows["count"] > 100, "plus", "basic")),
         tmp_path / "rides.csv",
@@ -155,19 +155,19 @@ def test_an_explanation_adds_up(name: str, request: pytest.FixtureRequest) -> No
     assert found.base + sum(found.contributions.values()) == pytest.approx(found.output)
 
 
-def test_rows_like_those_of_training_are_no_drift(reviews: tuple[Trained, Package]) -> None:
+def test_rows_like_the_training_rows_are_not_drift(reviews: tuple[Trained, Package]) -> None:
     report = drift_of(phrases(200, seed=5, noise=0.2), reviews[1])
     assert (report.detected, report.drifted) == (False, ())
     assert set(report.figures) == {"review"}, "its number of words"
 
 
-def test_longer_texts_are_drift_in_their_number_of_words(reviews: tuple[Trained, Package]) -> None:
+def test_longer_texts_are_drift_of_the_number_of_words(reviews: tuple[Trained, Package]) -> None:
     rows = phrases(200, seed=5)
     report = drift_of(rows.assign(review=rows["review"] + " which is what anybody would say of it"), reviews[1])
     assert report.drifted == ("review",)
 
 
-def test_texts_with_other_words_are_told_apart_where_their_lengths_are_the_same(
+def test_the_domain_classifier_detects_other_words_in_texts_of_the_same_length(
     reviews: tuple[Trained, Package],
 ) -> None:
     rows = phrases(200, seed=5)
@@ -176,7 +176,7 @@ def test_texts_with_other_words_are_told_apart_where_their_lengths_are_the_same(
     assert (report.domain_drifted, report.detected) == (True, True)
 
 
-def test_a_later_time_is_no_drift_by_itself(forecast: tuple[Trained, Package]) -> None:
+def test_a_later_time_alone_is_not_drift(forecast: tuple[Trained, Package]) -> None:
     trained, package = forecast
     later = trained.train.assign(hour=as_time_text(pd.to_datetime(trained.train["hour"]) + pd.Timedelta(days=700)))
     report = drift_of(later, package)
@@ -184,7 +184,7 @@ def test_a_later_time_is_no_drift_by_itself(forecast: tuple[Trained, Package]) -
     assert set(report.figures) == {"count_lag_1", "count_lag_24"}
 
 
-def test_a_window_without_texts_is_told_and_not_an_error(reviews: tuple[Trained, Package]) -> None:
+def test_a_window_without_texts_is_a_note_and_not_an_error(reviews: tuple[Trained, Package]) -> None:
     report = drift_of(pd.DataFrame({"review": [""] * 30}), reviews[1])
     assert "review: every value is missing" in report.notes
 
@@ -197,7 +197,7 @@ def labelled(rows: list[dict[str, Any]], targets: list[Any]) -> list[LabelledRow
 
 
 @pytest.mark.parametrize("name", ["reviews", "forecast"])
-def test_production_rows_become_rows_to_train_on(name: str, request: pytest.FixtureRequest) -> None:
+def test_production_rows_become_training_rows(name: str, request: pytest.FixtureRequest) -> None:
     trained, package = request.getfixturevalue(name)
     rows = trained.holdout.head(20)
     records = read_by(runtime_of(package), rows)
@@ -213,7 +213,7 @@ def test_production_rows_become_rows_to_train_on(name: str, request: pytest.Fixt
     ["2026-01-31T18:00:00", "2026-01-31 18:00", "2026-01-31", "2026-01-31T18:00:00Z", "2026-01-31T20:00:00+05:30",
      "2026-01-31T18:00:00.25"],
 )  # fmt: skip
-def test_a_time_is_read_as_training_reads_it(written: str) -> None:
+def test_a_time_in_a_request_is_read_as_in_training(written: str) -> None:
     assert canonical_time(written) == as_time_text(pd.Series([written]))[0]
 
 
@@ -226,7 +226,7 @@ TYPED = Schema(
 )
 
 
-def test_texts_and_times_are_described_to_clients() -> None:
+def test_the_json_schema_describes_texts_and_times() -> None:
     reader = RecordReader(TYPED)
     properties = reader.json_schema()["properties"]
     assert properties["words"]["maxLength"] == LONGEST_TEXT
@@ -246,13 +246,13 @@ def test_texts_and_times_are_described_to_clients() -> None:
         ({"words": None}, "words", "valid string"),
     ],
 )
-def test_what_is_no_text_or_time_is_refused_by_field(record: dict[str, Any], field: str, message: str) -> None:
+def test_an_invalid_text_or_time_is_refused_with_its_field(record: dict[str, Any], field: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as refused:
         RecordReader(TYPED).read(json.dumps(record, ensure_ascii=False).encode())
     assert refused.value.problems[0].field == field
 
 
-def test_quotes_and_escapes_in_a_text_are_no_double_fields() -> None:
+def test_quotes_and_escapes_in_a_text_are_not_repeated_fields() -> None:
     said = {"words": 'he said "no"\\ and "words": "left"', "at": None}
     assert RecordReader(TYPED).read(json.dumps(said).encode()) == said
     with pytest.raises(InputError, match="more than once"):
@@ -275,14 +275,14 @@ def simulated(trained: Trained, *drift: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", ["reviews", "forecast"])
-def test_a_simulation_sends_what_the_model_takes(name: str, request: pytest.FixtureRequest) -> None:
+def test_a_simulation_sends_valid_records(name: str, request: pytest.FixtureRequest) -> None:
     trained, package = request.getfixturevalue(name)
     records = simulated(trained)
     sent = json.dumps({"rows": records}).encode()
     assert runtime_of(package).reader.read_many(sent) == records
 
 
-def test_a_time_has_no_category_to_come_and_cannot_be_moved(forecast: tuple[Trained, Package]) -> None:
+def test_a_time_has_no_new_category_and_no_shift(forecast: tuple[Trained, Package]) -> None:
     with pytest.raises(ConfigError, match="'hour' holds times, which have no categories"):
         simulated(forecast[0], {"kind": "new_category", "at": 1, "column": "hour", "category": "x"})
     with pytest.raises(ConfigError, match="'hour' holds times, and only numbers can move"):

@@ -49,8 +49,8 @@ def stored(root: Path) -> Path:
     return root.parent / "remote" / "files" / "md5" / VERSION[:2] / VERSION[2:]
 
 
-def test_a_file_lies_on_the_remote_as_dvc_lays_it_and_comes_back(root: Path, rows: Path, tmp_path: Path) -> None:
-    assert push(root, "local", rows, VERSION)
+def test_a_file_has_the_path_of_dvc_on_the_remote_and_is_sent_once(root: Path, rows: Path, tmp_path: Path) -> None:
+    assert [push(root, "local", rows, VERSION) for _ in range(2)] == [True, False]
     assert stored(root).read_bytes() == CONTENT
     fetch(root, "local", VERSION, tmp_path / "deep" / "back.csv")
     assert (tmp_path / "deep" / "back.csv").read_bytes() == CONTENT
@@ -73,23 +73,19 @@ def test_dvc_pulls_what_was_pushed_and_what_dvc_pushed_is_fetched(root: Path, ro
     assert (tmp_path / "fetched.csv").read_bytes() == b"added"
 
 
-def test_pushing_twice_sends_once(root: Path, rows: Path) -> None:
-    assert [push(root, "local", rows, VERSION) for _ in range(2)] == [True, False]
-
-
 def test_a_file_with_another_hash_is_not_pushed(root: Path, rows: Path) -> None:
     with pytest.raises(DataError, match=f"its hash is {VERSION}, expected {'0' * 32}; it was not pushed"):
         push(root, "local", rows, "0" * 32)
     assert not (root.parent / "remote").exists()
 
 
-def test_a_hash_that_the_remote_has_not_leaves_nothing_behind(root: Path, tmp_path: Path) -> None:
+def test_a_missing_hash_leaves_no_file(root: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=f"the DVC remote 'local' has no file with the hash {VERSION}"):
         fetch(root, "local", VERSION, tmp_path / "back" / "rows.csv")
     assert list((tmp_path / "back").iterdir()) == []
 
 
-def test_a_damaged_file_is_refused_with_both_hashes_and_the_old_one_stays(root: Path, rows: Path) -> None:
+def test_a_damaged_file_is_refused_with_both_hashes_and_the_target_is_unchanged(root: Path, rows: Path) -> None:
     push(root, "local", rows, VERSION)
     stored(root).chmod(0o644)
     stored(root).write_bytes(b"other")
@@ -99,19 +95,19 @@ def test_a_damaged_file_is_refused_with_both_hashes_and_the_old_one_stays(root: 
 
 
 @pytest.mark.parametrize("version", ["", "abc", "../../etc/passwd", VERSION.upper()])
-def test_what_is_no_hash_is_refused(root: Path, tmp_path: Path, version: str) -> None:
+def test_an_invalid_hash_is_refused(root: Path, tmp_path: Path, version: str) -> None:
     with pytest.raises(DataError, match="expected 32 hex digits"):
         fetch(root, "local", version, tmp_path / "back.csv")
 
 
-def test_an_unknown_remote_names_the_nearest(root: Path, rows: Path) -> None:
+def test_an_unknown_remote_is_refused_with_the_nearest_name(root: Path, rows: Path) -> None:
     with pytest.raises(ConfigError, match="has no remote 'locl'; did you mean 'local'"):
         require_remote(root, "locl")
     with pytest.raises(ConfigError, match="RATCHET_DVC_REMOTE"):
         push(root, "locl", rows, VERSION)
 
 
-def test_a_folder_without_dvc_is_said_so(tmp_path: Path) -> None:
+def test_a_checkout_without_dvc_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\.dvc/config is missing: .* or run dvc init"):
         require_remote(tmp_path, "local")
 
@@ -134,14 +130,14 @@ def test_a_remote_of_another_kind_or_with_another_option_is_refused(root: Path, 
         require_remote(root, "other")
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(root: Path, rows: Path) -> None:
+def test_a_remote_that_cannot_be_written_is_one_line(root: Path, rows: Path) -> None:
     (root.parent / "remote").write_text("a file where the folder should be")
     with pytest.raises(StateError, match="the DVC remote 'local' cannot take rows.csv"):
         push(root, "local", rows, VERSION)
 
 
 @pytest.mark.usefixtures("no_keys")
-def test_an_object_store_without_keys_names_the_variables(
+def test_missing_keys_of_an_object_store_name_their_variables(
     root: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
@@ -149,7 +145,7 @@ def test_an_object_store_without_keys_names_the_variables(
         push(root, "s3", rows, VERSION)
 
 
-def test_an_object_store_that_is_away_is_said_within_seconds(
+def test_an_unreachable_object_store_is_an_error_within_seconds(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():

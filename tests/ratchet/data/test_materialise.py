@@ -45,22 +45,23 @@ def wine_csv(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits", "diabetes"])
-def test_the_file_of_a_bundled_data_set_has_its_version_as_hash(tmp_path: Path, name: str) -> None:
-    config = dataset(source="sklearn", name=name, target="goal")
+@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "digits", "diabetes", "fraud", "churn"])
+def test_the_file_of_a_data_set_has_its_version_as_hash(tmp_path: Path, name: str) -> None:
+    generated = {"source": "generated", "rows": 200}
+    config = dataset(name=name, target="goal", **(generated if name in ("fraud", "churn") else {"source": "sklearn"}))
     path = written(config, tmp_path / "data")
     assert path == tmp_path / "data" / f"{name}.csv"
     assert md5(path) == dataset_version(config)
     assert len(pd.read_csv(path)) == len(open_source(config).read())
 
 
-def test_the_canonical_form_has_a_header_line_feeds_and_the_shortest_floats() -> None:
+def test_canonical_csv_has_a_header_line_feeds_and_the_shortest_floats() -> None:
     frame = pd.DataFrame({"size": [0.1, 1e-7], "name": ["ä,b", None]}, index=[5, 6])
     assert canonical_csv(frame) == 'size,name\n0.1,"ä,b"\n1e-07,\n'.encode()
     assert frame_version(frame) == hashlib.md5(canonical_csv(frame)).hexdigest()
 
 
-def test_a_file_that_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_with_the_right_hash_is_not_written(tmp_path: Path) -> None:
     path = written(dataset(), tmp_path)
     before = path.stat()
     again = materialise(dataset(), path)
@@ -69,7 +70,7 @@ def test_a_file_that_is_as_it_should_be_is_left_alone(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_a_file_with_other_bytes_is_kept_and_both_hashes_are_named(tmp_path: Path) -> None:
+def test_a_file_with_other_bytes_is_refused_with_both_hashes(tmp_path: Path) -> None:
     path = written(dataset(), tmp_path)
     right = md5(path)
     path.write_text("mine")
@@ -80,7 +81,7 @@ def test_a_file_with_other_bytes_is_kept_and_both_hashes_are_named(tmp_path: Pat
     assert md5(path) == right
 
 
-def test_data_that_dvc_has_recorded_otherwise_are_refused_with_both_hashes(tmp_path: Path) -> None:
+def test_data_with_another_hash_than_dvc_recorded_are_refused(tmp_path: Path) -> None:
     path = file_name(dataset(), tmp_path, "x")
     with pytest.raises(DataError, match=rf"the hash {dataset_version(dataset())}, and DVC has recorded {OTHER}"):
         materialise(dataset(), path, recorded=OTHER)
@@ -97,23 +98,16 @@ def test_a_check_writes_nothing(tmp_path: Path) -> None:
     assert not materialise(dataset(), path, write=False).written
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     with pytest.raises(StateError, match=r"iris\.csv cannot be written"):
         written(dataset(), tmp_path / "data")
 
 
-def test_a_file_of_ones_own_stays_where_it_is(wine_csv: Path, tmp_path: Path) -> None:
+def test_a_local_file_is_not_copied(wine_csv: Path, tmp_path: Path) -> None:
     config = dataset(source="csv", path=wine_csv, target="b")
     assert written(config, tmp_path / "data") == wine_csv
     assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.parametrize("name", ["fraud", "churn"])
-def test_the_file_of_a_generated_data_set_has_its_version_as_hash(tmp_path: Path, name: str) -> None:
-    config = dataset(source="generated", name=name, target="goal", rows=200)
-    path = written(config, tmp_path)
-    assert (path.name, md5(path)) == (f"{name}.csv", dataset_version(config))
 
 
 def test_the_rows_of_a_query_are_a_file_with_the_models_name(tmp_path: Path) -> None:
@@ -127,7 +121,7 @@ def test_the_rows_of_a_query_are_a_file_with_the_models_name(tmp_path: Path) -> 
     assert md5(path) == dataset_version(config)
 
 
-def test_what_was_downloaded_is_copied_as_it_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_copied_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path / "downloads"))
     body = b"a\tb\r\n1\tx\r\n2\ty\r\n"
     with serving() as site:
@@ -138,7 +132,7 @@ def test_what_was_downloaded_is_copied_as_it_came(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("source", ["csv", "parquet"])
-def test_a_missing_file_that_dvc_knows_says_how_to_pull_it(tmp_path: Path, source: str) -> None:
+def test_a_missing_file_that_dvc_tracks_names_the_command_to_pull_it(tmp_path: Path, source: str) -> None:
     path = tmp_path / f"own.{source}"
     config = dataset(source=source, path=path, target="b")
     with pytest.raises(DataError, match=r"No such file or directory$"):
@@ -156,7 +150,7 @@ def lock(root: Path, section: dict[str, Any], version: str) -> None:
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"data@iris": stage}}))
 
 
-def test_the_recorded_hash_is_that_of_the_same_data_set(tmp_path: Path) -> None:
+def test_the_recorded_hash_is_that_of_the_same_dataset_section(tmp_path: Path) -> None:
     path = tmp_path / "data" / "iris.csv"
     assert recorded_version(tmp_path, path, dataset()) is None
     lock(tmp_path, IRIS, OTHER)
@@ -167,7 +161,7 @@ def test_the_recorded_hash_is_that_of_the_same_data_set(tmp_path: Path) -> None:
     assert recorded_version(tmp_path, path, dataset()) is None
 
 
-def test_a_yes_in_the_lock_is_a_text_as_dvc_means_it(tmp_path: Path) -> None:
+def test_a_yes_in_dvc_lock_is_text(tmp_path: Path) -> None:
     section = {"source": "generated", "name": "churn", "target": "churned", "positive": "yes"}
     section |= {"costs": {"false_negative": 2, "false_positive": 1}}  # no truth values, though they begin with one
     lock(tmp_path, section, OTHER)
@@ -176,7 +170,7 @@ def test_a_yes_in_the_lock_is_a_text_as_dvc_means_it(tmp_path: Path) -> None:
     assert recorded_version(tmp_path, tmp_path / "data" / "churn.csv", dataset(**section)) == OTHER
 
 
-def test_a_file_of_ones_own_is_compared_with_the_one_that_dvc_added(wine_csv: Path, tmp_path: Path) -> None:
+def test_the_recorded_hash_of_a_local_file_is_in_its_dvc_file(wine_csv: Path, tmp_path: Path) -> None:
     config = dataset(source="csv", path=wine_csv, target="b")
     content = {"outs": [{"md5": OTHER, "size": 12, "hash": "md5", "path": wine_csv.name}]}
     (tmp_path / "wine.csv.dvc").write_text(yaml.safe_dump(content))

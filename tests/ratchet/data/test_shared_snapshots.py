@@ -36,7 +36,7 @@ def first(root: Path) -> Settings:
     return settings
 
 
-def test_a_snapshot_that_was_shared_is_brought_into_another_home(root: Path, first: Settings) -> None:
+def test_a_pushed_snapshot_is_fetched_into_another_home(root: Path, first: Settings) -> None:
     push_snapshot(first, VERSION, root)
     second = home(root, "second")
     path = fetch_snapshot(second, VERSION, root)
@@ -45,16 +45,16 @@ def test_a_snapshot_that_was_shared_is_brought_into_another_home(root: Path, fir
     assert path.stat().st_mode & 0o077 == 0, "rows of production are for their owner alone"
 
 
-def test_without_the_setting_nothing_leaves_the_home(root: Path, first: Settings) -> None:
+def test_without_a_remote_nothing_is_pushed(root: Path, first: Settings) -> None:
     push_snapshot(first.model_copy(update={"dvc_remote": None}), VERSION, root)
     assert not (root / "remote").exists()
 
 
-def test_a_snapshot_that_is_here_is_not_fetched(root: Path, first: Settings) -> None:
+def test_a_snapshot_in_the_home_is_not_fetched(root: Path, first: Settings) -> None:
     assert fetch_snapshot(first.model_copy(update={"dvc_remote": "nowhere"}), VERSION, root).read_bytes() == CONTENT
 
 
-def test_a_snapshot_that_is_nowhere_says_what_to_set(root: Path) -> None:
+def test_a_missing_snapshot_names_the_setting(root: Path) -> None:
     with pytest.raises(DataError, match=f"the snapshot {VERSION} .* is not in this home .* set RATCHET_DVC_REMOTE"):
         fetch_snapshot(home(root, "second", None), VERSION, root)
     with pytest.raises(DataError, match=f"the DVC remote 'local' has no file with the hash {VERSION}"):

@@ -32,7 +32,7 @@ def test_every_data_set_of_a_config_has_a_card(path: Path) -> None:
 
 
 @pytest.mark.parametrize("card", sorted(CARDS.glob("[!R]*.md")), ids=lambda card: card.stem)
-def test_a_card_is_in_the_index_with_the_rows_it_says(card: Path) -> None:
+def test_a_card_is_in_the_index_with_its_number_of_rows(card: Path) -> None:
     line = re.search(rf"^\| \[{card.stem}\]\({card.name}\) .*$", (CARDS / "README.md").read_text(), re.MULTILINE)
     assert line is not None
     assert f"| {said(card)['Rows']} |" in line[0]
@@ -45,7 +45,7 @@ def offline() -> list[Path]:
 
 
 @pytest.mark.parametrize("path", offline(), ids=lambda path: str(card_of(path).stem))
-def test_a_card_counts_rows_and_features_right_and_names_the_target(path: Path) -> None:
+def test_a_card_has_the_right_numbers_of_rows_and_features_and_the_classes(path: Path) -> None:
     config, table = load_config(path).dataset, said(card_of(path))
     frame = open_source(config).read()
     assert (int(table["Rows"].replace(",", "")), int(table["Features"])) == (len(frame), frame.shape[1] - 1)

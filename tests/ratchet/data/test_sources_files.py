@@ -37,18 +37,18 @@ def refusal(config: Any) -> str:
 
 
 @pytest.mark.parametrize(("separator", "shown"), [(";", '";"'), ("\t", r'"\t"'), ("|", '"|"'), (",", '","')])
-def test_another_separator_is_told_with_the_one_that_the_file_has(tmp_path: Path, separator: str, shown: str) -> None:
+def test_a_wrong_separator_is_refused_with_the_right_one(tmp_path: Path, separator: str, shown: str) -> None:
     wrong = ";" if separator == "," else ","
     message = refusal(csv(tmp_path, ROWS.replace(",", separator), separator=wrong))
     assert f"set dataset.separator; it looks separated by {shown}" in message
 
 
-def test_another_separator_is_told_where_commas_are_in_the_numbers(tmp_path: Path) -> None:
+def test_a_wrong_separator_is_refused_where_numbers_have_commas(tmp_path: Path) -> None:
     message = refusal(csv(tmp_path, "size;kind\n1,5;a\n2,5;b\n"))
     assert 'looks separated by ";"' in message
 
 
-def test_a_separator_that_the_settings_can_name_reads_the_file(tmp_path: Path) -> None:
+def test_a_separator_of_the_config_reads_the_file(tmp_path: Path) -> None:
     assert read(csv(tmp_path, ROWS.replace(",", "\t"), separator="\t")).shape == (30, 3)
 
 
@@ -64,9 +64,7 @@ def test_a_separator_that_the_settings_can_name_reads_the_file(tmp_path: Path) -
         ("utf-8", "utf-16", "utf-8"),
     ],
 )
-def test_another_encoding_is_told_with_the_one_that_the_file_has(
-    tmp_path: Path, encoding: str, named: str, looks: str
-) -> None:
+def test_a_wrong_encoding_is_refused_with_the_right_one(tmp_path: Path, encoding: str, named: str, looks: str) -> None:
     text = ROWS.replace("nö", "„nö“") if encoding == "cp1252" else ROWS
     path = written(tmp_path, text, encoding)
     message = refusal(CsvDataset(source="csv", path=path, target="kind", encoding=named))
@@ -74,16 +72,16 @@ def test_another_encoding_is_told_with_the_one_that_the_file_has(
     assert len(read(CsvDataset(source="csv", path=path, target="kind", encoding=looks))) == 30
 
 
-def test_bytes_of_no_encoding_and_an_encoding_of_no_name_are_told(tmp_path: Path) -> None:
+def test_bytes_without_an_encoding_and_unknown_encodings_are_refused(tmp_path: Path) -> None:
     assert "set dataset.encoding" in refusal(csv(tmp_path, ROWS, encoding="utf-7-and-a-half"))
 
 
 @pytest.mark.parametrize("encoding", ["rot13", "hex", "base64", "undefined"])
-def test_a_codec_that_reads_no_text_is_told(tmp_path: Path, encoding: str) -> None:
+def test_a_codec_that_is_not_a_text_encoding_is_refused(tmp_path: Path, encoding: str) -> None:
     assert "set dataset.encoding" in refusal(csv(tmp_path, ROWS, encoding=encoding))
 
 
-def test_an_index_that_pandas_stored_in_parquet_does_not_number_the_rows(tmp_path: Path) -> None:
+def test_the_index_of_pandas_in_parquet_does_not_number_the_rows(tmp_path: Path) -> None:
     times = pd.date_range("2026-01-01", periods=40, freq="h")
     frame = pd.DataFrame({"time": times, "size": range(40), "kind": ["a", "b"] * 20})
     frame.index = pd.Index(list(range(20)) * 2)  # as pandas.concat leaves it
@@ -96,12 +94,12 @@ def test_an_index_that_pandas_stored_in_parquet_does_not_number_the_rows(tmp_pat
         load_dataset(config, "classification")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+def test_a_byte_order_mark_is_not_part_of_the_first_column(tmp_path: Path) -> None:
     frame = read(csv(tmp_path, codecs.BOM_UTF8 + ROWS.encode()))
     assert list(frame.columns) == ["size", "kind", "note"]
 
 
-def test_a_file_without_a_header_gets_its_names_from_the_config(tmp_path: Path) -> None:
+def test_a_file_without_a_header_has_the_names_of_the_config(tmp_path: Path) -> None:
     frame = read(csv(tmp_path, "5,a\n5,b\n", names=("size", "kind")))
     assert frame.to_dict("list") == {"size": [5, 5], "kind": ["a", "b"]}
 
@@ -114,7 +112,7 @@ def test_a_file_without_a_header_gets_its_names_from_the_config(tmp_path: Path) 
         ("", "is empty"),
     ],
 )
-def test_names_have_to_fit_the_lines(tmp_path: Path, text: str, message: str) -> None:
+def test_names_that_do_not_fit_the_lines_are_refused(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(csv(tmp_path, text, names=("size", "kind")))
 
 
@@ -125,7 +123,7 @@ def test_tabs_separate_a_tsv_and_quotation_marks_are_letters(tmp_path: Path) -> 
     assert dataset_version(config) == hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def test_a_tsv_with_commas_is_told(tmp_path: Path) -> None:
+def test_a_tsv_with_commas_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, ROWS)
     assert 'looks separated by ","' in refusal(TsvDataset(source="tsv", path=path, target="kind"))
 
@@ -148,5 +146,5 @@ def test_a_date_and_an_hour_become_one_time(tmp_path: Path) -> None:
         ("day,hr,time\n2011-01-01,2,a\n", "dataset.timestamp.column: there is a column 'time' already"),
     ],
 )
-def test_what_is_no_date_or_hour_is_told_by_row(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_date_or_hour_is_refused_with_its_row(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(csv(tmp_path, text, timestamp=STAMP))

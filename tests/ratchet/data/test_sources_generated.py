@@ -36,12 +36,12 @@ def churn() -> pd.DataFrame:
     ("name", "version"),
     [("fraud", "8010c91506da9e681d9ac5e387fb6702"), ("churn", "b35506a888545a666ea35aeed3a14f19")],
 )
-def test_the_rows_are_the_same_to_the_bit_wherever_they_are_made(name: Name, version: str) -> None:
+def test_generated_rows_have_the_same_bytes_on_every_machine(name: Name, version: str) -> None:
     assert dataset_version(dataset(name)) == version
 
 
 @pytest.mark.parametrize("name", ["fraud", "churn"])
-def test_another_seed_gives_other_rows_of_the_same_kind(name: Name) -> None:
+def test_another_seed_gives_other_rows_with_the_same_columns(name: Name) -> None:
     one, other = (open_source(dataset(name, rows=500, seed=seed)).read() for seed in (1, 2))
     assert not one.equals(other)
     assert list(one.columns) == list(other.columns)
@@ -59,13 +59,13 @@ def test_about_one_transaction_in_a_hundred_is_a_fraud(fraud: pd.DataFrame) -> N
     assert (fraud["label"] == "fraud").mean() == pytest.approx(0.012, abs=0.002)
 
 
-def test_transactions_come_in_the_order_of_time_and_their_hour_is_that_of_it(fraud: pd.DataFrame) -> None:
+def test_transactions_are_in_the_order_of_time_and_have_its_hour(fraud: pd.DataFrame) -> None:
     times = pd.to_datetime(fraud["time"])
     assert times.is_monotonic_increasing
     assert (times.dt.hour == fraud["hour"]).all()
 
 
-def test_the_later_part_of_fraud_has_drifted_and_the_part_before_has_not(fraud: pd.DataFrame) -> None:
+def test_the_later_part_of_fraud_has_drifted_and_the_earlier_has_not(fraud: pd.DataFrame) -> None:
     honest = fraud[fraud["label"] == "legitimate"]
     first, second, last = (honest.iloc[int(len(honest) * at) :][:5000] for at in (0.0, 0.3, 0.83))
     amounts = [np.log(part["amount"]).mean() for part in (first, second, last)]
@@ -97,7 +97,7 @@ def test_a_linear_model_finds_frauds_far_above_chance_in_the_newest_fifth(fraud:
     assert found > 20 * truth[24_000:].mean()
 
 
-def test_about_a_quarter_leaves_and_a_linear_model_tells_who(churn: pd.DataFrame) -> None:
+def test_about_a_quarter_of_customers_leave_and_a_linear_model_predicts_it(churn: pd.DataFrame) -> None:
     truth = churn["label"] == "yes"
     assert truth.mean() == pytest.approx(0.24, abs=0.03)
     rows = churn.drop(columns="label")
@@ -107,7 +107,7 @@ def test_about_a_quarter_leaves_and_a_linear_model_tells_who(churn: pd.DataFrame
     assert roc_auc_score(truth[4000:], model.predict_proba(rows[4000:])[:, 1]) > 0.78
 
 
-def test_churn_has_gaps_and_one_of_them_says_something(churn: pd.DataFrame) -> None:
+def test_churn_has_missing_values_of_which_one_is_informative(churn: pd.DataFrame) -> None:
     gaps = churn.isna().mean()
     assert set(gaps[gaps > 0].index) == {"age", "region", "total", "satisfaction"}
     left = churn["label"] == "yes"

@@ -25,7 +25,7 @@ def dataset(tmp_path: Path, labels: Any = None, values: str | None = None, **key
     return NabDataset(source="nab", **{**places, **fields})
 
 
-def test_rows_in_a_window_are_anomalies_and_both_of_its_ends_count(tmp_path: Path) -> None:
+def test_rows_in_a_window_are_anomalies_including_both_ends(tmp_path: Path) -> None:
     frame = open_source(dataset(tmp_path)).read()
     assert list(frame.columns) == ["timestamp", "value", "state"]
     assert frame.index[frame["state"] == "anomaly"].tolist() == [5, 6, 7]
@@ -58,13 +58,13 @@ def test_the_version_changes_with_the_labels(tmp_path: Path) -> None:
         ({"target": "value"}, "'value' is a column of the series"),
     ],
 )
-def test_what_is_not_in_the_format_is_told(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
+def test_an_invalid_series_is_refused(tmp_path: Path, keys: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError) as caught:
         open_source(dataset(tmp_path, **keys)).read()
     assert message in str(caught.value)
 
 
-def test_labels_that_are_no_json_or_not_there_are_told(tmp_path: Path) -> None:
+def test_labels_that_are_missing_or_not_json_are_refused(tmp_path: Path) -> None:
     config = dataset(tmp_path)
     (tmp_path / "windows.json").write_text("{")
     with pytest.raises(DataError, match="not JSON"):

@@ -88,13 +88,13 @@ def test_a_data_set_is_read_by_name_or_by_id_without_its_row_ids(
     assert checked["colour"].tolist() == ["red", "blue", "red"]
 
 
-def test_a_copy_is_used_while_openml_is_gone(site: Site, tmp_path: Path) -> None:
+def test_a_stored_copy_needs_no_openml(site: Site, tmp_path: Path) -> None:
     version = OpenmlSource(BY_NAME, tmp_path).version()
     site.pages.clear()
     assert OpenmlSource(BY_NAME, tmp_path).version() == version
 
 
-def test_openml_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_openml_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_openml, "_SEARCH_NAME", "http://127.0.0.1:1/{}")
     with warnings.catch_warnings(record=True) as said, pytest.raises(UnavailableError) as caught:
         OpenmlSource(BY_NAME, tmp_path).read()
@@ -103,7 +103,7 @@ def test_openml_that_cannot_be_reached_is_told_in_one_line(tmp_path: Path, monke
     assert said == []
 
 
-def test_a_download_from_openml_that_is_cut_off_is_told_and_not_kept(site: Site, tmp_path: Path) -> None:
+def test_a_download_from_openml_that_is_cut_off_is_refused_and_not_stored(site: Site, tmp_path: Path) -> None:
     site.put("/data/v1/download/70/things.arff", ARFF.encode(), cut=20)
     with pytest.raises(UnavailableError, match="another MD5 than OpenML lists: it was cut off"):
         OpenmlSource(BY_NAME, tmp_path).read()
@@ -118,7 +118,7 @@ def test_a_download_from_openml_that_is_cut_off_is_told_and_not_kept(site: Site,
         OpenmlDataset(source="openml", data_id=99, target="kind"),
     ],
 )
-def test_a_data_set_that_openml_does_not_have_is_told(site: Site, tmp_path: Path, config: OpenmlDataset) -> None:
+def test_a_data_set_that_is_not_on_openml_is_refused(site: Site, tmp_path: Path, config: OpenmlDataset) -> None:
     with pytest.raises(DataError, match="not found"):
         OpenmlSource(config, tmp_path).read()
 

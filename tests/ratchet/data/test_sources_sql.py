@@ -39,19 +39,19 @@ def read(config: SqlDataset) -> pd.DataFrame:
     return open_source(config).read()
 
 
-def test_a_query_gives_its_rows_and_their_hash(url: str) -> None:
+def test_a_query_returns_its_rows_and_their_hash(url: str) -> None:
     pd.testing.assert_frame_equal(read(dataset(url)), THINGS, check_dtype=False)
     expected = hashlib.md5(canonical_csv(read(dataset(url)))).hexdigest()
     assert dataset_version(dataset(url)) == expected
 
 
-def test_rows_of_a_query_are_checked_like_any_others(url: str) -> None:
+def test_rows_of_a_query_are_typed_and_checked(url: str) -> None:
     data = load_dataset(dataset(url, drop=("id",)), "classification")
     assert data.schema.labels == ("a", "b%")
     assert data.schema.features[0].nullable
 
 
-def test_percent_signs_and_colons_are_what_they_are(url: str) -> None:
+def test_percent_signs_and_colons_are_not_parameters(url: str) -> None:
     assert (
         len(read(dataset(url, "SELECT id, kind FROM things WHERE kind LIKE '%\\%' ESCAPE '\\' OR kind = ' :b'"))) == 1
     )
@@ -66,7 +66,7 @@ def test_percent_signs_and_colons_are_what_they_are(url: str) -> None:
         ("SELEKT 1", "SELEKT"),
     ],
 )
-def test_a_query_that_gives_nothing_is_told_in_one_line(url: str, query: str, message: str) -> None:
+def test_an_invalid_query_is_one_line(url: str, query: str, message: str) -> None:
     with pytest.raises(DataError) as caught:
         read(dataset(url, query))
     assert message in str(caught.value)
@@ -74,19 +74,19 @@ def test_a_query_that_gives_nothing_is_told_in_one_line(url: str, query: str, me
 
 
 @pytest.mark.parametrize("query", ["DELETE FROM things", "CREATE TABLE more (id INTEGER)", "BEGIN"])
-def test_what_would_change_something_is_refused_and_changes_nothing(url: str, query: str) -> None:
+def test_a_statement_that_writes_is_refused_and_changes_nothing(url: str, query: str) -> None:
     with pytest.raises(DataError, match=r"dataset\.query"):
         read(dataset(url, query))
     assert len(read(dataset(url))) == 3
 
 
-def test_a_sqlite_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+def test_a_missing_sqlite_file_is_not_created(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no SQLite file"):
         read(dataset(f"sqlite:///{tmp_path}/none.db"))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_file_is_made_by_attaching_it(tmp_path: Path) -> None:
+def test_attach_creates_no_file(tmp_path: Path) -> None:
     made = tmp_path / "made.db"
     sa.create_engine(f"sqlite:///{tmp_path}/things.db").connect().close()
     (tmp_path / "things.db").touch()
@@ -96,7 +96,7 @@ def test_no_file_is_made_by_attaching_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("url", ["me:secret@127.0.0.1:1/things", "127.0.0.1:1/things?user=me&password=secret"])
-def test_a_server_that_is_not_there_is_told_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_an_unreachable_database_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("THINGS_URL", f"postgresql://{url}")
     with pytest.raises(UnavailableError) as caught:
         read(dataset(None, url_env="THINGS_URL"))
@@ -114,7 +114,7 @@ def test_the_url_may_be_in_a_variable(url: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("url", ["nodialect://host/x", "mysql+nodriver://host/x", "postgresql://me@host:port/x"])
-def test_a_url_that_nothing_here_can_open_is_told(url: str) -> None:
+def test_a_url_that_sqlalchemy_cannot_open_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.url: .* cannot be opened"):
         read(dataset(url))
 

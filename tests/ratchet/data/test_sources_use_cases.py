@@ -49,7 +49,7 @@ def test_a_use_case_has_a_baseline_and_two_variations_at_least_on_the_same_data(
         assert (config.model, config.task, config.evaluate) == (case, baseline.task, baseline.evaluate)
 
 
-def test_a_forecast_is_made_of_the_past_alone(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forecast_has_past_values_alone(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path))
     config = served(site, Path("bike_sharing/baseline.yaml"))
     frame = load_dataset(config.dataset, config.task).frame
@@ -62,7 +62,7 @@ def test_a_forecast_is_made_of_the_past_alone(site: Site, tmp_path: Path, monkey
     assert row["workingday"] == raw["workingday"][168]
 
 
-def test_places_hold_from_any_folder() -> None:
+def test_relative_paths_become_absolute() -> None:
     root = Path("/project")
     assert located({"source": "csv", "path": "data/a.csv"}, root)["path"] == "/project/data/a.csv"
     nab = {"source": "nab", "values": {"path": "v.csv"}, "labels": {"url": "https://a/b.json"}, "drop": ["path"]}
@@ -72,7 +72,7 @@ def test_places_hold_from_any_folder() -> None:
         assert located({"url": url}, root) == {"url": url}
 
 
-def test_a_process_in_another_home_is_told_where_downloads_and_databases_are(
+def test_a_process_in_another_home_has_the_variables_of_downloads_and_databases(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RATCHET_THINGS", "postgresql://host/things")
