@@ -126,7 +126,7 @@ def _utf8(path: Path, encoding: str) -> bytes:
         raise DataError(f"{path}: not readable as {encoding} ({error}): set dataset.encoding") from None
     except OSError as error:
         raise DataError(f"dataset.path {path}: {error.strerror}") from None
-    raise DataError(f"{path}: not readable as {encoding}, it looks like {other}: set dataset.encoding")
+    raise DataError(f"{path}: not readable as {encoding}, probably {other}: set dataset.encoding")
 
 
 def _header(content: bytes, path: Path, dialect: Dialect) -> list[str]:
@@ -139,10 +139,10 @@ def _header(content: bytes, path: Path, dialect: Dialect) -> list[str]:
     check_header(header if first else [], path)
     if not dialect.separator.isascii():
         raise DataError(f"dataset.separator: expected an ASCII character, got {dialect.separator!r}")
-    looks = _other_separator(content, dialect) if len(first) == 1 else None
-    if looks is not None:
-        what = "the first line has one field" if dialect.names else "the header has one column"
-        raise DataError(f"{path}: {what}, {first[0]!r}: set dataset.separator; it looks separated by {looks}")
+    hint = _separator_hint(content, dialect) if len(first) == 1 else ""
+    if hint:
+        found = "the first line has one field" if dialect.names else "the header has one column"
+        raise DataError(f"{path}: {found}, {first[0]!r}{hint}")
     if len(first) != len(header):
         raise DataError(f"{path}: dataset.names has {len(header)} names, and line 1 has {len(first)} fields")
     return header
@@ -195,20 +195,18 @@ def _check_rows(content: bytes, header: list[str], path: Path, dialect: Dialect)
     try:
         for row in filter(None, rows):
             if len(row) != len(header):
-                looks = _other_separator(content, dialect)
-                hint = f"; it looks separated by {looks}: set dataset.separator" if looks else ""
-                where = f"{path}, line {rows.line_num}"
-                raise DataError(f"{where}: expected {len(header)} fields, got {len(row)}: {row[:6]}{hint}")
+                expected = f"expected {len(header)} fields, got {len(row)}: {row[:6]}"
+                raise DataError(f"{path}, line {rows.line_num}: {expected}{_separator_hint(content, dialect)}")
     except csv.Error as error:
         raise DataError(f"{path}, line {rows.line_num}: {error}") from None
 
 
-def _other_separator(content: bytes, dialect: Dialect) -> str | None:
-    """Return a separator that divides the first lines into the same number of fields, two at least, else None."""
-    found = {}
+def _separator_hint(content: bytes, dialect: Dialect) -> str:
+    """Return the hint for a separator that divides the first lines into the same number of fields, two at least."""
+    fields = {}
     for separator, shown in _SEPARATORS.items():
         counts = {len(row) for row in islice(filter(None, dialect.reader(content, separator)), _SAMPLE)}
         if separator != dialect.separator and len(counts) == 1:
-            found[shown] = counts.pop()
-    best = max(found, key=lambda shown: found[shown], default=None)
-    return best if best is not None and found[best] > 1 else None
+            fields[shown] = counts.pop()
+    best = max(fields, key=lambda shown: fields[shown], default="")
+    return f"; set dataset.separator, probably to {best}" if fields.get(best, 0) > 1 else ""

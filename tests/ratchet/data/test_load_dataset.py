@@ -101,7 +101,7 @@ def test_separator_encoding_and_drop_are_applied(tmp_path: Path) -> None:
         ("size,kind\n1,a\n2,\n", "target 'kind': is missing in row 2"),
         ("size,kin\n1,a\n2,b\n", "dataset.target: there is no column 'kind'; did you mean 'kin'?"),
         ("kind\na\nb\n", "no feature besides the target"),
-        ("size;kind\n1;a\n2;b\n", "the header has one column, 'size;kind': set dataset.separator"),
+        ("size;kind\n1;a\n2;b\n", "the header has one column, 'size;kind'; set dataset.separator"),
         ("size,kind\n1,0.5\n2,1.0\n", "target 'kind': 0.5 is not a class; to predict a number, set task: regression"),
     ],
 )

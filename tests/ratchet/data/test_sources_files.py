@@ -40,12 +40,12 @@ def refusal(config: Any) -> str:
 def test_a_wrong_separator_is_refused_with_the_right_one(tmp_path: Path, separator: str, shown: str) -> None:
     wrong = ";" if separator == "," else ","
     message = refusal(csv(tmp_path, ROWS.replace(",", separator), separator=wrong))
-    assert f"set dataset.separator; it looks separated by {shown}" in message
+    assert f"set dataset.separator, probably to {shown}" in message
 
 
 def test_a_wrong_separator_is_refused_where_numbers_have_commas(tmp_path: Path) -> None:
     message = refusal(csv(tmp_path, "size;kind\n1,5;a\n2,5;b\n"))
-    assert 'looks separated by ";"' in message
+    assert 'probably to ";"' in message
 
 
 def test_a_separator_of_the_config_reads_the_file(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_wrong_encoding_is_refused_with_the_right_one(tmp_path: Path, encoding
     text = ROWS.replace("nö", "„nö“") if encoding == "cp1252" else ROWS
     path = written(tmp_path, text, encoding)
     message = refusal(CsvDataset(source="csv", path=path, target="kind", encoding=named))
-    assert f"not readable as {named}, it looks like {looks}: set dataset.encoding" in message
+    assert f"not readable as {named}, probably {looks}: set dataset.encoding" in message
     assert len(read(CsvDataset(source="csv", path=path, target="kind", encoding=looks))) == 30
 
 
@@ -125,7 +125,7 @@ def test_tabs_separate_a_tsv_and_quotation_marks_are_letters(tmp_path: Path) -> 
 
 def test_a_tsv_with_commas_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, ROWS)
-    assert 'looks separated by ","' in refusal(TsvDataset(source="tsv", path=path, target="kind"))
+    assert 'probably to ","' in refusal(TsvDataset(source="tsv", path=path, target="kind"))
 
 
 STAMP = Timestamp(date="day", hour="hr")
