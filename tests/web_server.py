@@ -1,4 +1,4 @@
-"""A real web server of the tests' own, on loopback: it serves what a test gives it, and fails as it is told."""
+"""A web server on loopback that serves the pages of a test, with faults."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Page:
-    """What a path answers with.
+    """The response of a path.
 
     Attributes
     ----------
-    body: the whole of it.
+    body: the whole content.
     status: other than 200 (or 206 for a range).
-    cut: only so many bytes come before the connection ends, though the length promises all.
-    location: where it redirects to.
-    ranges: whether a part may be asked for.
-    tag: the ETag; None for that of the body, empty for none.
+    cut: the connection ends after so many bytes, though Content-Length is that of the body.
+    location: the target of a redirect.
+    ranges: whether range requests are supported.
+    tag: the ETag; None for the hash of the body, empty for none.
     """
 
     body: bytes = b""
@@ -34,20 +34,20 @@ class Page:
 
 @dataclass
 class Site:
-    """The pages, and what was asked for: path and headers."""
+    """The pages, and the path and headers of each request."""
 
     url: str
     pages: dict[str, Page] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, dict[str, str]]] = field(default_factory=list)
 
     def put(self, path: str, body: bytes, **faults: object) -> str:
-        """Serve a body; its URL."""
+        """Serve a body; return its URL."""
         self.pages[path] = Page(body, **faults)  # type: ignore[arg-type]
         return self.url + path
 
     def paths(self) -> list[str]:
-        """What was asked for, in order."""
-        return [path for path, _ in self.asked]
+        """The paths of the requests, in order."""
+        return [path for path, _ in self.requests]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     site: Site
 
     def do_GET(self) -> None:
-        self.site.asked.append((self.path, dict(self.headers)))
+        self.site.requests.append((self.path, dict(self.headers)))
         page = self.site.pages.get(self.path, Page(b"no such page", 404))
         if page.location is not None:
             self._answer(302, b"", {"Location": page.location})
@@ -73,12 +73,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(206, page.body[start:], headers, page.cut)
 
     def _start(self, page: Page, tag: str) -> int | None:
-        asked = self.headers.get("Range", "")
-        if not page.ranges or not asked.startswith("bytes=") or page.status != 200:
+        requests = self.headers.get("Range", "")
+        if not page.ranges or not requests.startswith("bytes=") or page.status != 200:
             return None
         if self.headers.get("If-Range") not in (None, tag):
             return None
-        return int(asked.removeprefix("bytes=").removesuffix("-"))
+        return int(requests.removeprefix("bytes=").removesuffix("-"))
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
         self.send_response(status)
@@ -91,12 +91,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def log_message(self, *args: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, *args: object) -> None:
-        """A client that leaves early, as one that follows no redirect does, is no error of the server."""
+        """Ignore clients that close the connection early."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""DVC as its users use it, on a real S3 server: push, lose everything, pull, and be where one was."""
+"""DVC on a real S3 server: push, delete the outputs, pull, and reproduce."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from tests import s3
 from tests.conftest import ROOT, Cli, of_no_home
 from tests.training_runs import config_for
 
-MADE = ("data/iris.csv", "models/iris", "metrics/predictions/iris.csv")
+OUTPUTS = ("data/iris.csv", "models/iris", "metrics/predictions/iris.csv")
 
 
 @pytest.fixture(scope="session")
 def bucket() -> Iterator[dict[str, str]]:
-    """The variables that lead to an S3 server with the bucket of .dvc/config."""
+    """The variables of an S3 server with the bucket of .dvc/config."""
     try:
         with s3.running("ratchet") as where:
             yield where
@@ -50,16 +50,16 @@ class Checkout:
     def figures(self) -> str:
         return (self.root / "metrics" / "iris.json").read_text()
 
-    def forget(self) -> None:
-        """Lose all that is not in Git."""
-        for name in (*MADE, ".dvc/cache", ".ratchet"):
+    def delete_outputs(self) -> None:
+        """Delete everything that is not in Git."""
+        for name in (*OUTPUTS, ".dvc/cache", ".ratchet"):
             path = self.root / name
             path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Checkout:
-    """The repository as it is now, changes included, as a fresh clone with one commit more."""
+    """A clone of the repository with uncommitted changes in one more commit."""
     root = tmp_path / "clone"
 
     def run(*words: str, **env: str) -> str:
@@ -100,16 +100,16 @@ def test_a_pull_from_s3_restores_the_outputs_and_training_again_gives_the_same(
     run("dvc", "repro", "evaluate@iris")
     figures = checkout.figures()
     lock = (checkout.root / "dvc.lock").read_text()
-    said = json.loads(run("python", "run.py", "lineage", "1", "--model", "iris", "--json"))
-    assert said["data"]["version"] == yaml.safe_load(lock)["stages"]["data@iris"]["outs"][0]["md5"]
+    lineage = json.loads(run("python", "run.py", "lineage", "1", "--model", "iris", "--json"))
+    assert lineage["data"]["version"] == yaml.safe_load(lock)["stages"]["data@iris"]["outs"][0]["md5"]
     assert "pushed" in run("dvc", "push", "--remote", "s3", "--with-deps", "evaluate@iris", **bucket)
 
-    checkout.forget()
+    checkout.delete_outputs()
     run("dvc", "pull", "--remote", "s3", "--with-deps", "evaluate@iris", **bucket)
-    assert all((checkout.root / name).exists() for name in MADE)
+    assert all((checkout.root / name).exists() for name in OUTPUTS)
     assert "Data and pipelines are up to date." in run("dvc", "repro", "evaluate@iris")
 
-    checkout.forget()
+    checkout.delete_outputs()
     run("dvc", "repro", "evaluate@iris")
     assert checkout.figures() == figures
     assert (checkout.root / "dvc.lock").read_text() == lock

@@ -70,8 +70,8 @@ def test_a_read_only_home_is_refused(tmp_path: Path) -> None:
     )
     # Without its capabilities even root has to respect a folder's mode.
     command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", sys.executable, "-c", program, str(home)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "cannot write to" in said.stdout
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert "cannot write to" in done.stdout
 
 
 def test_a_second_run_waits_and_then_names_the_lock(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_in_the_json_schema_a_config_without_a_pipeline_is_one_of_training() -> 
     del config["pipeline"]
     assert valid(config)
     assert not valid(config | {"triggers": {}}), "a key of another pipeline"
-    assert not valid({"window": 100}), "a report says that it is one"
+    assert not valid({"window": 100}), "a report needs its pipeline key"
 
 
 def test_the_json_schema_accepts_classes_that_are_numbers() -> None:

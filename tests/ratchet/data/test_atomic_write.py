@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whatever happens to their writer."""
+"""Files are complete or unchanged after any error of the writer."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_partial_file_of_a_killed_process_is_deleted_after_a_day(tmp_path: P
     subprocess.run([sys.executable, "-c", program, tmp_path / "file"], cwd=ROOT, check=False, timeout=60)
     (left,) = tmp_path.iterdir()
     write_whole(tmp_path / "file", writes("new"))
-    assert left.exists(), "its writer may be at work"
+    assert left.exists(), "the writer may still run"
     (tmp_path / "download.partial").touch()
     for path in (left, tmp_path / "download.partial"):
         os.utime(path, (time.time() - 90_000,) * 2)

@@ -59,7 +59,7 @@ def whole(config: ParquetDataset, task: TaskName = "classification") -> LoadedDa
 
 
 def parts_of(config: ParquetDataset) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The training part and the holdout, made by hand from the file read whole."""
+    """The training part and the holdout of the file read whole."""
     frame = whole(config).frame
     held = held_out(frame, SPLIT.test_size, SEED)
     return frame[~held].reset_index(drop=True), frame[held].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Texts and times from training rows to a snapshot: every part on the way takes both."""
+"""Columns of text and time in training, packages, requests, drift, snapshots and simulation."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ TIMES = pd.date_range("2026-01-01", periods=400, freq="h")
 
 
 def phrases(rows: int, seed: int = 0, noise: float = 0.0) -> pd.DataFrame:
-    """Short reviews whose words say what they are, but for a share whose label is drawn by lot."""
+    """Short reviews whose words depend on the label, except a share with random labels."""
     generator = np.random.default_rng(seed)
     label = generator.choice(["bad", "good"], rows)
-    said = np.where(generator.random(rows) < noise, generator.choice(["bad", "good"], rows), label)
-    words = [generator.choice(GOOD if word == "good" else BAD, generator.integers(2, 7)) for word in said]
+    shown = np.where(generator.random(rows) < noise, generator.choice(["bad", "good"], rows), label)
+    words = [generator.choice(GOOD if word == "good" else BAD, generator.integers(2, 7)) for word in shown]
     return pd.DataFrame({"review": [f'a "{" ".join(w)}" film' for w in words], "verdict": label})
 
 
@@ -141,9 +141,9 @@ def test_a_table_with_an_unused_time_is_exported(tmp_path: Path) -> None:
     )
     runtime = runtime_of(load_package(*packaged(trained, tmp_path / "package")))
     assert runtime.engine_name == "onnx"
-    said = runtime.predict(read_by(runtime, trained.holdout.head(3)))
+    answers = runtime.predict(read_by(runtime, trained.holdout.head(3)))
     expected = trained.model.predict(trained.schema.select(trained.holdout.head(3))).tolist()
-    assert [answer.prediction for answer in said] == pytest.approx(expected, rel=1e-5)
+    assert [answer.prediction for answer in answers] == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["reviews", "forecast"])
@@ -253,8 +253,8 @@ def test_an_invalid_text_or_time_is_refused_with_its_field(record: dict[str, Any
 
 
 def test_quotes_and_escapes_in_a_text_are_not_repeated_fields() -> None:
-    said = {"words": 'he said "no"\\ and "words": "left"', "at": None}
-    assert RecordReader(TYPED).read(json.dumps(said).encode()) == said
+    record = {"words": 'he said "no"\\ and "words": "left"', "at": None}
+    assert RecordReader(TYPED).read(json.dumps(record).encode()) == record
     with pytest.raises(InputError, match="more than once"):
         RecordReader(TYPED).read(b'{"words": "a", "words": "b"}')
 

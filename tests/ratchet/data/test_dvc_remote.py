@@ -1,4 +1,4 @@
-"""Files by their hash on a DVC remote: what is pushed comes back, and what is wrong is one line within seconds."""
+"""Files by their hash on a DVC remote; errors are one line within seconds."""
 
 from __future__ import annotations
 

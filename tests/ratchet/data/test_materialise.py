@@ -1,4 +1,4 @@
-"""A data set as the file that DVC keeps: its bytes are those whose hash every run records."""
+"""The file of a data set has the hash that every run records."""
 
 from __future__ import annotations
 
@@ -155,7 +155,6 @@ def test_the_recorded_hash_is_that_of_the_same_dataset_section(tmp_path: Path) -
     assert recorded_version(tmp_path, path, dataset()) is None
     lock(tmp_path, IRIS, OTHER)
     assert recorded_version(tmp_path, path, dataset()) == OTHER
-    # Another section asks for other data: what was recorded says nothing of them.
     assert recorded_version(tmp_path, path, dataset(source="sklearn", name="iris", target="kind")) is None
     lock(tmp_path, {"source": "gone"}, OTHER)
     assert recorded_version(tmp_path, path, dataset()) is None

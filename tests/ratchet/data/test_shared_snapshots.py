@@ -1,4 +1,4 @@
-"""Snapshots on a DVC remote: what one home has pushed, another fetches by its hash."""
+"""Snapshots on a DVC remote: one home pushes, another fetches by the hash."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_pushed_snapshot_is_fetched_into_another_home(root: Path, first: Setti
     path = fetch_snapshot(second, VERSION, root)
     assert path == snapshot_path(second, VERSION)
     assert path.read_bytes() == CONTENT
-    assert path.stat().st_mode & 0o077 == 0, "rows of production are for their owner alone"
+    assert path.stat().st_mode & 0o077 == 0, "only the owner may read rows of production"
 
 
 def test_without_a_remote_nothing_is_pushed(root: Path, first: Settings) -> None:

@@ -41,7 +41,7 @@ def server() -> Iterator[Site]:
 @pytest.fixture
 def site(server: Site) -> Site:
     server.pages.clear()
-    server.asked.clear()
+    server.requests.clear()
     return server
 
 
@@ -59,9 +59,9 @@ def test_a_file_is_downloaded_once_and_read_as_a_local_file(site: Site, tmp_path
 
 def test_a_stored_copy_needs_no_server(site: Site, tmp_path: Path) -> None:
     url = "http://127.0.0.1:1/data.csv"
-    kept = tmp_path / sha(TEXT) / "data.csv"
-    kept.parent.mkdir()
-    kept.write_bytes(TEXT)
+    stored = tmp_path / sha(TEXT) / "data.csv"
+    stored.parent.mkdir()
+    stored.write_bytes(TEXT)
     assert HttpSource(dataset(url, sha256=sha(TEXT)), tmp_path).read().shape == (2000, 2)
 
 
@@ -69,7 +69,7 @@ def test_a_changed_copy_is_downloaded_again(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT), sha(TEXT))
     download(remote, tmp_path).write_bytes(b"edited")
     assert download(remote, tmp_path).read_bytes() == TEXT
-    assert len(site.asked) == 2
+    assert len(site.requests) == 2
 
 
 def test_content_with_another_hash_is_refused_with_both_hashes_and_not_stored(site: Site, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_download_that_was_cut_off_is_resumed(site: Site, tmp_path: Path) -> N
         download(remote, tmp_path)
     site.put("/data.csv", TEXT)
     assert download(remote, tmp_path).read_bytes() == TEXT
-    assert site.asked[1][1]["Range"] == "bytes=5000-"
+    assert site.requests[1][1]["Range"] == "bytes=5000-"
     assert not list(tmp_path.glob("*.part*"))
 
 
@@ -305,7 +305,7 @@ def test_an_https_url_never_leads_to_http(site: Site) -> None:
     client = transfer._pool("https://example.org/data.csv")
     with pytest.raises(URLSchemeUnknown):
         client.request("GET", site.put("/data.csv", TEXT))
-    assert site.asked == []
+    assert site.requests == []
 
 
 def test_a_member_of_a_file_that_is_not_an_archive_is_refused(tmp_path: Path) -> None:

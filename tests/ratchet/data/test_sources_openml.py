@@ -35,7 +35,7 @@ def _no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A server that answers as OpenML does, for one data set of ours: number 7, things, version 2."""
+    """A server with OpenML's API for one data set: number 7, things, version 2."""
     with serving() as site:
         for name in ("_SEARCH_NAME", "_DATA_INFO", "_DATA_FEATURES", "_DATA_QUALITIES"):
             monkeypatch.setattr(_openml, name, getattr(_openml, name).replace("https://www.openml.org", site.url))
@@ -96,11 +96,11 @@ def test_a_stored_copy_needs_no_openml(site: Site, tmp_path: Path) -> None:
 
 def test_an_unreachable_openml_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_openml, "_SEARCH_NAME", "http://127.0.0.1:1/{}")
-    with warnings.catch_warnings(record=True) as said, pytest.raises(UnavailableError) as caught:
+    with warnings.catch_warnings(record=True) as logged, pytest.raises(UnavailableError) as caught:
         OpenmlSource(BY_NAME, tmp_path).read()
     assert "OpenML things version 2: openml.org cannot be reached" in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert said == []
+    assert logged == []
 
 
 def test_a_download_from_openml_that_is_cut_off_is_refused_and_not_stored(site: Site, tmp_path: Path) -> None:

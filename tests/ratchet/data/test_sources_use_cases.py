@@ -1,4 +1,4 @@
-"""The use cases whose data have to be fetched, read from a server of our own."""
+"""The use cases whose data are downloaded, read from a local server."""
 
 from __future__ import annotations
 
