@@ -81,7 +81,7 @@ def push(root: Path, remote: str, path: Path, version: str) -> bool:
         raise DataError(f"{path}: its hash is {found}, expected {version}; it was not pushed")
     store = _open(root, remote)
     place = store.place(version)
-    with _explained(remote, f"cannot take {path.name}"):
+    with _explained(remote, f"cannot store {path.name}"):
         try:
             store.files.info(place)
         except FileNotFoundError:
@@ -106,7 +106,7 @@ def fetch(root: Path, remote: str, version: str, target: Path) -> None:
     shown = store.files.unstrip_protocol(place)
 
     def copy(partial: Path) -> None:
-        with _explained(remote, f"cannot give {version}"):
+        with _explained(remote, f"cannot read {version}"):
             try:
                 store.files.get_file(place, str(partial))
             except FileNotFoundError:

@@ -162,7 +162,7 @@ def test_the_rows_of_a_run_of_continuous_training_are_fetched_from_s3_by_their_h
     assert path.read_bytes() == rows
     path.unlink()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another")
-    with pytest.raises(StateError, match="the DVC remote 's3' cannot give .*does this user, or this access key"):
+    with pytest.raises(StateError, match="the DVC remote 's3' cannot read .*does this user, or this access key"):
         reproduce(shared, pointer, str(ended.run.version), ROOT)
 
 
@@ -175,7 +175,7 @@ def run_with(settings: Settings, remote: str, model: str) -> None:
 def test_a_run_whose_rows_cannot_be_pushed_stays_open(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    with pytest.raises(StateError, match=r"the DVC remote 's3' cannot take .*is AWS_ENDPOINT_URL right"):
+    with pytest.raises(StateError, match=r"the DVC remote 's3' cannot store .*is AWS_ENDPOINT_URL right"):
         run_with(settings, "s3", "remote_is_away")
     run = TrainingRuns(open_store(settings), "remote_is_away").history(1)[0]
     assert (run.state, run.attempts) == ("open", 0)

@@ -132,7 +132,7 @@ def test_a_remote_of_another_kind_or_with_another_option_is_refused(root: Path, 
 
 def test_a_remote_that_cannot_be_written_is_one_line(root: Path, rows: Path) -> None:
     (root.parent / "remote").write_text("a file where the folder should be")
-    with pytest.raises(StateError, match="the DVC remote 'local' cannot take rows.csv"):
+    with pytest.raises(StateError, match="the DVC remote 'local' cannot store rows.csv"):
         push(root, "local", rows, VERSION)
 
 
@@ -151,7 +151,7 @@ def test_an_unreachable_object_store_is_an_error_within_seconds(
     for name, value in {"ENDPOINT_URL": "http://127.0.0.1:1", "ACCESS_KEY_ID": "k", "SECRET_ACCESS_KEY": "s"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
     began = time.monotonic()
-    with pytest.raises(StateError, match=r"cannot give .*127\.0\.0\.1:1.*is AWS_ENDPOINT_URL right"):
+    with pytest.raises(StateError, match=r"cannot read .*127\.0\.0\.1:1.*is AWS_ENDPOINT_URL right"):
         fetch(root, "s3", VERSION, tmp_path / "back" / "rows.csv")
     assert time.monotonic() - began < 15
     assert list((tmp_path / "back").iterdir()) == []

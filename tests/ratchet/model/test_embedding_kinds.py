@@ -69,7 +69,7 @@ def test_a_kind_survives_the_json_of_a_config(kind: str) -> None:
     [
         ({"kind": "txt"}, "embed: got {'kind': 'txt'}: unknown kind; known are: image, ratings, series, tabular, text"),
         ({"kind": "text", "ngram": 2}, "unknown key 'embed.ngram'; did you mean 'ngrams'"),
-        ({"kind": "text", "ngrams": [2, 1]}, r"embed: ngrams: got \[2, 1\], expected \[fewest, most\]"),
+        ({"kind": "text", "ngrams": [2, 1]}, r"embed: ngrams: got \[2, 1\], expected \[least, most\]"),
         ({"kind": "text", "min_df": 0}, "embed.min_df: got 0: input should be greater than or equal to 1"),
         ({"kind": "ratings", "user": "u"}, "the key 'embed.item' is missing"),
         ({"kind": "series", "calendar": ["year"]}, "embed.calendar.0: got 'year': input should be 'hour', 'weekday'"),
