@@ -31,7 +31,7 @@ from ratchet.data import load_dataset
 from ratchet.experiments.tuning.scoring import FoldedRows, fold_rows, score_fold
 from ratchet.experiments.tuning.space import config_with
 from ratchet.experiments.tuning.study import run_study
-from ratchet.experiments.tuning.trial_log import TrialLog
+from ratchet.experiments.tuning.trial_log import trial_log
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings, quiet_environment
 from ratchet.tracking import connect, ensure_experiment
@@ -108,9 +108,16 @@ def _sized(folder: Path) -> tuple[TuningConfig, FoldedRows, str]:
         loaded = load_dataset(config.dataset, config.task)
         train, _ = TASKS[config.task].split(loaded.frame, loaded.schema, config.split, config.seed)
         data = fold_rows(config, train, loaded.schema, FOLDS)
-        took = statistics.median(sum(score_fold(data, config.base(), fold).seconds for fold in range(5)) for _ in "abc")
+        took = statistics.median(_seconds_of_a_trial(config, data) for _ in range(3))
         iterations = max(2, round(iterations * SECONDS / took))
     return _config(path, iterations, {}), data, loaded.data_version
+
+
+def _seconds_of_a_trial(config: TuningConfig, data: FoldedRows) -> float:
+    started = time.perf_counter()
+    for fold in range(FOLDS):
+        score_fold(data, config.base(), fold)
+    return time.perf_counter() - started
 
 
 def _in_turn(sides: dict[str, Side], rounds: int) -> dict[str, list[float]]:
@@ -138,7 +145,7 @@ def _bare(config: TuningConfig, data: FoldedRows, folder: Path) -> float:
         tried = config_with(base, {"train.params.learning_rate": rate})
         values: list[float] = []
         for fold in range(FOLDS):
-            values.append(score_fold(data, tried, fold).value)
+            values.append(score_fold(data, tried, fold))
             trial.report(statistics.fmean(values), fold)
             if trial.should_prune():
                 raise optuna.TrialPruned
@@ -163,8 +170,8 @@ def _ours(config: TuningConfig, data: FoldedRows, version: str, folder: Path) ->
     # A pipeline run has its MLflow run before a study begins, on a store that is there.
     parent = connect(settings).create_run(ensure_experiment(settings, "bench")).info.run_id
     begun = time.perf_counter()
-    with TrialLog(settings, parent, "bench", config.evaluate.primary_metric) as log:
-        run_study(config, data.rows, data.schema, version, settings, log.add)
+    with trial_log(settings, parent, "bench", config.evaluate.primary_metric) as log:
+        run_study(config, data.rows, data.schema, version, settings, log)
     return time.perf_counter() - begun
 
 

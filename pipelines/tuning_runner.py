@@ -10,12 +10,12 @@ from typing import Any
 from pipelines.runner import RunOptions, RunSummary, execute, lineage_of, mlflow_run_of, run_training
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import dataset_version
-from ratchet.experiments.tuning.progress import listening
-from ratchet.experiments.tuning.proposals import check_search, most_trials
 from ratchet.experiments.tuning.record import BEST, best_config
+from ratchet.experiments.tuning.samplers import check_search, most_trials
 from ratchet.experiments.tuning.space import check_space, values_of
-from ratchet.experiments.tuning.study_storage import StudyBook, study_name
+from ratchet.experiments.tuning.study_storage import open_study, study_name
 from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
+from ratchet.experiments.tuning.trial_events import subscribed
 from ratchet.settings import Settings, prepare_home, without_password
 
 STEPS = ("ingest", "tune")
@@ -85,12 +85,13 @@ def run_tuning(
     """
     prepare_home(settings)
     plan = plan_tuning(config, settings)
-    StudyBook(settings, config, plan.data_version).close()  # refuses the name of another study before a run begins
+    with open_study(settings, config, plan.data_version):
+        pass  # a name that belongs to another study is refused before a step runs
 
     def start(pipeline: Any) -> Any:
         return pipeline(config, lineage_of(config, settings, plan.data_version))
 
-    with listening(on_trial):
+    with subscribed(on_trial):
         run = execute("tuning", start, config.model, settings, options)
     step = run.steps["tune"]
     study: StudySummary = step.outputs["study"][0].load()

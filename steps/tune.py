@@ -8,7 +8,6 @@ from zenml import log_metadata, step
 from ratchet import tracking
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import Schema
-from ratchet.experiments.tuning.progress import tell
 from ratchet.experiments.tuning.record import tune_in_run
 from ratchet.experiments.tuning.summary import StudySummary
 from ratchet.settings import load_settings
@@ -23,6 +22,6 @@ def tune(
 ) -> Annotated[StudySummary, "study"]:
     """Run the trials that the study lacks, on folds of the training rows; the step has no holdout."""
     run = tracking.active_run_id()
-    summary = tune_in_run(load_settings(), run, config, train_rows, schema, in_this_run(lineage), tell)
+    summary = tune_in_run(load_settings(), run, config, train_rows, schema, in_this_run(lineage))
     log_metadata(metadata={"study": summary.study, "best_trial": summary.best.number}, infer_artifact=True)
     return summary

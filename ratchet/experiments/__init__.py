@@ -1,1 +1,1 @@
-"""Experiments: tuning, comparison and reproduction of runs."""
+"""Experiments: tuning, the comparison of runs, and the reproduction of a version."""

@@ -1,4 +1,4 @@
-"""What a study leaves behind: its runs and figures in MLflow, and the best config as a file."""
+"""The results of a study: its runs and figures in MLflow, and the best config as a file."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from ratchet.data.atomic_write import write_whole
 from ratchet.data.schema import Schema
 from ratchet.experiments.tuning.figures import figures
 from ratchet.experiments.tuning.space import config_with
-from ratchet.experiments.tuning.study import Listener, run_study
-from ratchet.experiments.tuning.study_storage import study_name
-from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
-from ratchet.experiments.tuning.trial_log import STUDY_TAG, TrialLog
+from ratchet.experiments.tuning.study import run_study
+from ratchet.experiments.tuning.study_storage import open_study, study_name
+from ratchet.experiments.tuning.summary import StudySummary
+from ratchet.experiments.tuning.trial_events import publish, subscribed
+from ratchet.experiments.tuning.trial_log import STUDY_TAG, trial_log
 from ratchet.settings import Settings
 from ratchet.tracking import connect, log_inputs, log_metrics
 from ratchet.tracking.lineage import Lineage
@@ -26,53 +27,45 @@ BEST = "best.yaml"
 
 
 def tune_in_run(
-    settings: Settings,
-    run_id: str,
-    config: TuningConfig,
-    rows: pd.DataFrame,
-    schema: Schema,
-    lineage: Lineage,
-    listener: Listener,
+    settings: Settings, run_id: str, config: TuningConfig, rows: pd.DataFrame, schema: Schema, lineage: Lineage
 ) -> StudySummary:
-    """Run a study, with an MLflow run around its trials.
+    """Run a study in an MLflow run that its trials are nested in, and publish each trial as an event.
 
     Parameters
     ----------
-    settings: where things are.
-    run_id: the MLflow run that the trials are nested in.
-    config: what to search, and how.
+    settings: where MLflow and the studies are.
+    run_id: the MLflow run.
+    config: the space and the search.
     rows, schema: the training rows.
-    lineage: of the run that is under way.
-    listener: told of each trial.
+    lineage: of the present run.
 
     Raises
     ------
-    RatchetError: as ``run_study``, or MLflow cannot be reached.
+    RatchetError: as for ``run_study``, or MLflow cannot be reached.
     """
     client = connect(settings)
     name = study_name(config, lineage.data_version)
     log_inputs(client, run_id, config, lineage.tags(), lineage.data_version)
     client.set_tag(run_id, STUDY_TAG, name)
-    with TrialLog(settings, run_id, name, config.evaluate.primary_metric) as log:
-
-        def both(record: TrialRecord) -> None:
-            log.add(record)
-            listener(record)
-
-        summary = run_study(config, rows, schema, lineage.data_version, settings, both)
-    record_study(settings, run_id, config, summary)
+    with trial_log(settings, run_id, name, config.evaluate.primary_metric) as log, subscribed(log):
+        summary = run_study(config, rows, schema, lineage.data_version, settings, publish)
+    record_study(settings, run_id, config, summary, lineage.data_version)
     return summary
 
 
-def record_study(settings: Settings, run_id: str, config: TuningConfig, summary: StudySummary) -> None:
-    """Log a study's figures and its best config on the run that its trials are nested in, and write the config."""
+def record_study(
+    settings: Settings, run_id: str, config: TuningConfig, summary: StudySummary, data_version: str
+) -> None:
+    """Log a study's metrics, figures and best config to an MLflow run, and write the config to a file."""
     client = connect(settings)
     baseline = {} if summary.baseline.value is None else {"baseline": summary.baseline.value}
     counts = {f"trials_{state}": float(summary.count(state)) for state in ("complete", "pruned", "failed")}
     log_metrics(
         client, run_id, {"best": summary.best.value or 0.0, "best_trial": summary.best.number, **baseline, **counts}
     )
-    for file, figure in figures(summary, config.search).items():
+    with open_study(settings, config, data_version) as stored:
+        drawn = figures(stored.study, summary)
+    for file, figure in drawn.items():
         client.log_figure(run_id, figure, f"figures/{file}")
     client.log_text(run_id, as_yaml(best_config(config, summary), summary), BEST)
     client.log_dict(run_id, json.loads(summary.model_dump_json()), "study.json")
@@ -80,7 +73,7 @@ def record_study(settings: Settings, run_id: str, config: TuningConfig, summary:
 
 
 def write_best(folder: Path, config: TrainingConfig, summary: StudySummary) -> Path:
-    """Write the best config to a file that can be run by itself; whole or not at all."""
+    """Write the best config to a file that ``run.py --config`` takes, atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     text = as_yaml(config, summary)
     write_whole(folder / BEST, lambda path: path.write_text(text, encoding="utf-8"))
@@ -88,12 +81,12 @@ def write_best(folder: Path, config: TrainingConfig, summary: StudySummary) -> P
 
 
 def best_config(config: TuningConfig, summary: StudySummary) -> TrainingConfig:
-    """The config of the best trial, which trains it by itself."""
+    """Return the training config with the values of the best trial."""
     return config_with(config.base(), summary.best.values)
 
 
 def as_yaml(config: TrainingConfig, summary: StudySummary) -> str:
-    """A config as it stands in a file, with where it came from."""
+    """Return a config as YAML, with a comment that names its trial and study."""
     values = config.model_dump(mode="json", exclude_unset=True)
     head = (
         f"# Trial {summary.best.number} of the study {summary.study}: {summary.metric} {summary.best.value:.6g},"

@@ -1,13 +1,11 @@
-"""One fold of one trial: a pure function of rows and config, run wherever there is a core to run it."""
+"""The score of a config on one fold of the training rows: a pure function, which runs in any process."""
 
 from __future__ import annotations
 
 import logging
 import math
-import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from ratchet.config import Train, TrainingConfig
 from ratchet.data.schema import Schema
-from ratchet.errors import DataError, TrainingError
+from ratchet.errors import DataError, RatchetError, TrainingError, one_line
 from ratchet.model import metrics
 from ratchet.model.embedding import embed, fit_embedder
 from ratchet.model.evaluation import score_rows
@@ -26,17 +24,19 @@ from ratchet.model.tasks import TASKS
 from ratchet.model.training import build_estimator, fit_model
 
 Positions = npt.NDArray[np.intp]
+# Errors that mean that these values cannot be fitted on these rows; any other error is a bug and ends the study.
+_REFUSALS = (RatchetError, ValueError, ArithmeticError, MemoryError)
 
 
 @dataclass(frozen=True)
 class FoldedRows:
-    """The training rows and how they are parted; sent to each worker once.
+    """The training rows and their folds; each worker gets them once.
 
     Attributes
     ----------
-    rows: features and target, shape (rows, features + 1); no row of the holdout is among them.
-    schema: which column is what.
-    folds: positions of the rows to fit on, and of those to validate on.
+    rows: features and target, shape (rows, features + 1), without the holdout.
+    schema: the columns' types.
+    folds: for each fold, the positions of the rows to fit on and of those to validate on.
     """
 
     rows: pd.DataFrame
@@ -44,30 +44,30 @@ class FoldedRows:
     folds: tuple[tuple[Positions, Positions], ...]
 
 
-class FoldScore(NamedTuple):
-    """The primary metric on the rows of a fold that validate, and the seconds that it took."""
+class FoldFailure(NamedTuple):
+    """The reason why a config has no score on a fold."""
 
-    value: float
-    seconds: float
+    reason: str
 
 
-Score = Callable[[FoldedRows, TrainingConfig, int], FoldScore]
+Score = Callable[[FoldedRows, TrainingConfig, int], float]
+FoldResult = float | FoldFailure
 
 
 def fold_rows(config: TrainingConfig, rows: pd.DataFrame, schema: Schema, n_folds: int) -> FoldedRows:
-    """Part the training rows as their task does.
+    """Divide the training rows into folds as the config's task requires.
 
     Raises
     ------
-    DataError: too few rows, or too few of a class, for so many folds.
+    DataError: too few rows, or too few of a class, for this number of folds.
     """
     return FoldedRows(rows, schema, tuple(TASKS[config.task].folds(rows, schema, n_folds, config.seed)))
 
 
-def score_fold(data: FoldedRows, config: TrainingConfig, fold: int) -> FoldScore:
-    """Fit embedder and estimator on a fold's rows to fit on, and score them on its rows to validate on.
+def score_fold(data: FoldedRows, config: TrainingConfig, fold: int) -> float:
+    """Fit embedder and estimator on one part of a fold, and return the primary metric on the other part.
 
-    One thread: with as many threads as a machine happens to have, sums differ in their last digits.
+    It uses one thread, since the last digits of sums depend on the number of threads.
 
     Parameters
     ----------
@@ -77,10 +77,9 @@ def score_fold(data: FoldedRows, config: TrainingConfig, fold: int) -> FoldScore
 
     Raises
     ------
-    ConfigError, TrainingError: the estimator or the embedder refuses what the config asks of it.
+    ConfigError, TrainingError: the estimator or the embedder refuses the config's values.
     DataError: the metric is not defined on these rows.
     """
-    begun = time.perf_counter()
     fitting, validating = (data.rows.iloc[positions].reset_index(drop=True) for positions in data.folds[fold])
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -91,32 +90,27 @@ def score_fold(data: FoldedRows, config: TrainingConfig, fold: int) -> FoldScore
         scores = score_rows(model, validating, data.schema)
     name = config.evaluate.primary_metric
     if name not in metrics.available(scores):
-        raise TrainingError(f"{config.train.estimator} gives nothing that {name} could be taken of")
+        raise TrainingError(f"{config.train.estimator} has no output from which {name} can be computed")
     value = metrics.point(name, scores)
     if not math.isfinite(value):
         raise DataError(f"{name} is {value} on fold {fold + 1}, which has {len(scores)} rows: take fewer folds")
-    return FoldScore(value, time.perf_counter() - begun)
+    return value
 
 
-def _to_score(config: TrainingConfig) -> Train:
-    """What is fitted: without the search for a threshold, where the metric is of probabilities and sees none."""
-    sees_threshold = config.evaluate.primary_metric not in metrics.NEEDS_PROBABILITIES
-    return config.train if sees_threshold else config.train.model_copy(update={"threshold": "default"})
-
-
-@contextmanager
-def quiet_fits() -> Iterator[None]:
-    """Keep the estimators' own words off the log: what a trial says of convergence is its value's to say."""
+def try_fold(score: Score, data: FoldedRows, config: TrainingConfig, fold: int) -> FoldResult:
+    """Score a fold; return the reason where the config cannot be fitted on it, and log no warnings of the fit."""
     log = logging.getLogger("ratchet.model.training")
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        yield
+        return score(data, config, fold)
+    except _REFUSALS as error:
+        return FoldFailure(one_line(error))
     finally:
         log.setLevel(level)
 
 
-def score_quietly(score: Score, data: FoldedRows, config: TrainingConfig, fold: int) -> FoldScore:
-    """One fold, without what its estimator has to say of it in the log."""
-    with quiet_fits():
-        return score(data, config, fold)
+def _to_score(config: TrainingConfig) -> Train:
+    """Return the section to fit: without a search for the threshold where the metric does not depend on it."""
+    depends = config.evaluate.primary_metric not in metrics.NEEDS_PROBABILITIES
+    return config.train if depends else config.train.model_copy(update={"threshold": "default"})

@@ -1,4 +1,4 @@
-"""A search space as values: which parameters count, what config they make, and whether the estimator can take them."""
+"""A search space: the parameters that apply, a trial's config, and the check that the estimator accepts all values."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ _MOST_BRANCHES = 1000
 
 
 def choose(space: Mapping[str, Parameter], pick: Callable[[str, Parameter], Any]) -> Values:
-    """Values for the parameters that count, each chosen once all that it depends on is.
+    """Choose values for the parameters that apply, each after those that it depends on.
 
     Parameters
     ----------
-    space: by dotted path.
-    pick: gives the value of a parameter that counts.
+    space: the parameters by dotted path.
+    pick: returns the value of a parameter that applies.
     """
     values: Values = {}
     for path, parameter in chosen_in_order(dict(space)).items():
-        if counts(parameter, values):
+        if applies(parameter, values):
             values[path] = pick(path, parameter)
     return values
 
 
-def counts(parameter: Parameter, values: Mapping[str, Any]) -> bool:
-    """Whether a parameter's conditions hold, given what was chosen before it."""
+def applies(parameter: Parameter, values: Mapping[str, Any]) -> bool:
+    """Return whether a parameter's conditions hold, given the values that were chosen before it."""
     return all(other in values and values[other] in parameter.allowed(other) for other in parameter.when)
 
 
 def config_with(base: TrainingConfig, values: Mapping[str, Any]) -> TrainingConfig:
-    """The config of a trial: the base with the trial's values.
+    """Return the config of a trial: the base with the trial's values.
 
-    Where the values name another estimator, the base's hyper-parameters are not for it, and are left out.
+    Where the values name another estimator, the base's hyper-parameters are left out.
 
     Raises
     ------
-    ConfigError: the values break the config's rules.
+    ConfigError: the values make an invalid config.
     """
-    data = base.model_dump(mode="json", exclude_unset=True)  # as it was written, so that cached steps are found
+    data = base.model_dump(mode="json", exclude_unset=True)  # defaults that are written out change the cache's keys
     if values.get(_ESTIMATOR, base.train.estimator) != base.train.estimator:
         data["train"]["params"] = {}
     for path, value in values.items():
@@ -63,11 +63,11 @@ def config_with(base: TrainingConfig, values: Mapping[str, Any]) -> TrainingConf
 
 
 def values_of(config: TuningConfig) -> tuple[Values | None, str]:
-    """The config's own values as a point of its space.
+    """Return the config's own values as a point of its space.
 
     Returns
     -------
-    The values and an empty text; or None and why the space does not hold them.
+    The values and an empty text, or None and the reason why they are not in the space.
     """
     base = config.base()
     defaults = named_estimator(base.train).get_params(deep=False)
@@ -85,15 +85,15 @@ def values_of(config: TuningConfig) -> tuple[Values | None, str]:
 
 
 def check_space(config: TuningConfig) -> None:
-    """Make sure that every end of every range, and every choice, makes an estimator, whatever else is chosen.
+    """Check that an estimator can be built from both ends of every range, and from every choice.
 
     Raises
     ------
-    ConfigError: with the parameter, the value, and what was expected there.
+    ConfigError: names the parameter, the value, and what was expected.
     """
     base, seen = config.base(), set()
     require_estimator(base)
-    for values, said in _corners(config.search.space):
+    for values, description in _corners(config.search.space):
         key = repr(sorted(values.items()))
         if key in seen:
             continue
@@ -102,20 +102,20 @@ def check_space(config: TuningConfig) -> None:
             require_estimator(config_with(base, values))
         except ConfigError as error:
             message = str(error).removeprefix("search.space: ")
-            raise ConfigError(f"search.space: with {said}: {message}") from None
+            raise ConfigError(f"search.space: with {description}: {message}") from None
 
 
 def require_estimator(config: TrainingConfig) -> None:
-    """Build a config's estimator and have scikit-learn check its hyper-parameters, without any rows.
+    """Build a config's estimator and let scikit-learn check its hyper-parameters, without rows.
 
     Raises
     ------
-    ConfigError: there is no such estimator or hyper-parameter, or it cannot have that value.
+    ConfigError: the estimator or a hyper-parameter does not exist, or a value is not allowed.
     """
     estimator = build_estimator(config.train, config.task, config.seed)
     nested = [value for value in estimator.get_params(deep=True).values() if isinstance(value, BaseEstimator)]
     for part in (estimator, *nested):
-        if not hasattr(part, "_parameter_constraints"):  # one that is not scikit-learn's own
+        if not hasattr(part, "_parameter_constraints"):  # not one of scikit-learn's classes
             continue
         try:
             part._validate_params()
@@ -124,9 +124,9 @@ def require_estimator(config: TrainingConfig) -> None:
 
 
 def _corners(space: Mapping[str, Parameter]) -> Iterator[tuple[Values, str]]:
-    """Values to try, and what there is to say of them: one parameter at an end, the others where they begin.
+    """Yield values to check and a description: one parameter at an end of its range, the others at their first value.
 
-    The parameters that others depend on take all their values, each with each.
+    The parameters that others depend on take all combinations of their values.
     """
     deciding = {other for parameter in space.values() for other in parameter.when} | ({_ESTIMATOR} & set(space))
     options = {path: _deciding_values(path, space) for path in sorted(deciding)}
@@ -136,12 +136,12 @@ def _corners(space: Mapping[str, Parameter]) -> Iterator[tuple[Values, str]]:
         def first(path: str, parameter: Parameter, branch: Values = branch) -> Any:
             return branch[path] if path in branch else parameter.ends[0]
 
-        begun = choose(space, first)
-        taken = {path: value for path, value in begun.items() if path in branch}
-        yield begun, _said(taken or begun)
-        for path in begun.keys() - branch.keys():
+        values = choose(space, first)
+        taken = {path: value for path, value in values.items() if path in branch}
+        yield values, _described(taken or values)
+        for path in values.keys() - branch.keys():
             for end in space[path].ends:
-                yield begun | {path: end}, _said({path: end} | taken)
+                yield values | {path: end}, _described({path: end} | taken)
 
 
 def _deciding_values(path: str, space: Mapping[str, Parameter]) -> list[Any]:
@@ -152,7 +152,7 @@ def _deciding_values(path: str, space: Mapping[str, Parameter]) -> list[Any]:
     return [*parameter.ends, *named]
 
 
-def _said(values: Mapping[str, Any]) -> str:
+def _described(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{path} {value!r}" for path, value in values.items())
 
 

@@ -1,57 +1,59 @@
-"""A study from its first trial to its last: begun, or taken up where it was left."""
+"""A study from its first trial to its last: started, or continued where it stopped."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from ratchet.config import LOSSES, TrainingConfig
 from ratchet.config.tuning import TuningConfig
 from ratchet.data.schema import Schema
-from ratchet.errors import ConfigError, RatchetError, TrainingError, one_line
-from ratchet.experiments.tuning.engine import Engine
-from ratchet.experiments.tuning.engines import MOST_ATTEMPTS, open_engine
-from ratchet.experiments.tuning.proposals import Mirror, Rules, most_trials, proposes_baseline, values_of_trial
-from ratchet.experiments.tuning.scoring import FoldScore, Score, fold_rows, score_fold
-from ratchet.experiments.tuning.space import config_with, values_of
-from ratchet.experiments.tuning.study_storage import StudyBook, mean
+from ratchet.errors import ConfigError, RatchetError
+from ratchet.experiments.tuning.fold_workers import ScoreFolds, fold_workers
+from ratchet.experiments.tuning.samplers import most_trials, proposes_baseline, sampler_factory, suggest, to_optuna
+from ratchet.experiments.tuning.scoring import FoldFailure, FoldResult, Score, fold_rows, score_fold
+from ratchet.experiments.tuning.space import choose, config_with, values_of
+from ratchet.experiments.tuning.study_storage import FOLDS, REASON, StoredStudy, open_study, written_by_another
 from ratchet.experiments.tuning.summary import Baseline, State, StudySummary, TrialRecord
+from ratchet.experiments.tuning.trial_events import Listener
 from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import open_store
 from ratchet.store.failpoints import failpoint
 
 if TYPE_CHECKING:
-    from optuna.trial import FrozenTrial
+    from optuna import Trial
 
 logger = logging.getLogger(__name__)
 
-Listener = Callable[[TrialRecord], None]
-# Seconds until the study of a process that died may be taken up on another machine; on the same one it may be at once.
+# Seconds until another machine can continue the study of a process that died; the same machine can at once.
 LEASE = 30.0
-# Seconds without a fold's end until the engine is asked whether there is still somebody to fit one.
-_LOOK = 2.0
-# What says that these values cannot be fitted, or not on these rows; anything else is a bug and ends the study.
-_REFUSALS = (RatchetError, ValueError, ArithmeticError, MemoryError)
 
 
 @dataclass
-class _Trial:
-    """A trial under way."""
+class _RunningTrial:
+    """A trial of the present batch.
 
-    frozen: FrozenTrial
+    Attributes
+    ----------
+    trial: Optuna's.
+    config: with the trial's values.
+    last_reported: the last step that a killed run has reported; -1 for none.
+    folds: the scores so far.
+    """
+
+    trial: Trial
     config: TrainingConfig
-    mirror: Mirror
-    scores: dict[int, float] = field(default_factory=dict)
-    attempts: dict[int, int] = field(default_factory=dict)
-    done: list[float] = field(default_factory=list)
+    last_reported: int
+    folds: list[float] = field(default_factory=list)
 
 
 def run_study(
@@ -63,197 +65,176 @@ def run_study(
     listener: Listener = lambda _: None,
     score: Score = score_fold,
 ) -> StudySummary:
-    """Make the trials that a study lacks.
+    """Run the trials that a study lacks.
 
     Parameters
     ----------
-    config: what to search, and how.
-    rows: the training rows, features and target; the holdout is not for a study to see.
-    schema: which column is what.
+    config: the space and the search.
+    rows: the training rows, features and target, without the holdout.
+    schema: the columns' types.
     data_version: the content hash of the data set.
-    settings: where studies are kept.
-    listener: told of every trial of the study, in no certain order; of those that ended in earlier runs first.
-    score: fits and scores a fold; has to be pure.
+    settings: where studies are stored.
+    listener: called with every trial of the study, with those of earlier runs first.
+    score: fits and scores a fold; has to be a pure function.
 
     Raises
     ------
-    ConfigError: the study is of another space; or not one of its trials could be fitted.
-    DataError: too few rows for so many folds.
-    StateError: somebody else is at work on the study, or its storage cannot be used.
-    UnavailableError: the Dask cluster is not there, or is gone.
+    ConfigError: the study's name belongs to another study, or no trial could be fitted.
+    DataError: too few rows for this number of folds.
+    StateError: another process runs the study, or its database cannot be used.
+    UnavailableError: the Dask cluster cannot be reached, or has lost its scheduler or all its workers.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     data = fold_rows(config, rows, schema, config.search.folds)
-    with ExitStack() as stack:
-        book = StudyBook(settings, config, data_version)
-        stack.callback(book.close)
-        stack.enter_context(leases.held(open_store(settings), f"study/{book.name}", LEASE, wait=0.0, renewed=True))
-        known = [book.record(trial) for trial in book.trials() if trial.state.is_finished()]
+    with (
+        open_study(settings, config, data_version) as stored,
+        leases.held(open_store(settings), f"study/{stored.study.study_name}", LEASE, wait=0.0, renewed=True),
+    ):
+        known = stored.ended()
         for record in known:
             listener(record)
-        run = _Run(config, book, open_engine(config.compute, data, score), listener)
-        if len(known) < run.wanted or book.baseline is None:
-            with book.in_use(), run.engine:
-                run.to_the_end(begun)
-        trials = tuple(book.record(trial) for trial in book.trials() if trial.state.is_finished())
-        _require_one(trials)
+        run = _StudyRun(config, stored, listener, ended={record.number for record in known})
+        if run.is_incomplete():
+            with fold_workers(config.compute, data, score) as score_folds:
+                run.complete(score_folds, started)
+        trials = tuple(stored.ended())
+        _require_complete_trial(trials)
         return StudySummary(
-            study=book.name,
+            study=stored.study.study_name,
             model=config.model,
             metric=config.evaluate.primary_metric,
-            minimise=run.minimise,
+            minimise=config.evaluate.primary_metric in LOSSES,
             n_folds=config.search.folds,
             trials=trials,
             wanted=run.wanted,
             new=len(trials) - len(known),
-            baseline=book.baseline or Baseline(),
-            storage=book.place,
+            baseline=run.baseline(trials[0]),
+            storage=stored.place,
             engine=config.compute.engine,
-            seconds=time.monotonic() - begun,
+            seconds=time.monotonic() - started,
         )
 
 
-class _Run:
-    """The trials of one run: batch after batch, each proposed together and evaluated side by side."""
+class _StudyRun:
+    """The trials of one run, batch by batch.
 
-    def __init__(self, config: TuningConfig, book: StudyBook, engine: Engine, listener: Listener) -> None:
-        self.config, self.book, self.engine, self._listener = config, book, engine, listener
-        self._base, search = config.base(), config.search
-        self.minimise = config.evaluate.primary_metric in LOSSES
-        self._rules = Rules(book.name, search, config.seed, self.minimise)
-        self._own, self._why_not = values_of(config)
-        if self._own is not None and not proposes_baseline(search):
-            self._own, self._why_not = None, "a grid has its own points"
-        self._at_once = search.folds if search.pruner.name == "none" else 1
-        self.wanted = most_trials(search)
-        self._futures: dict[Future[FoldScore], tuple[_Trial, int]] = {}
+    Trials of a batch are proposed one after the other and scored together, and their scores are reported in the order
+    of their numbers. So trials and prunings are the same for any number of workers.
+    """
 
-    def to_the_end(self, begun: float) -> None:
-        """Make batches until there is nothing left to do, or no time; the baseline goes first."""
-        if self._own is None and self.book.baseline is None:
-            self.book.keep_baseline(self._score_baseline())
-        for start in range(0, self.wanted, self.config.batch):
-            numbers = range(start, min(start + self.config.batch, self.wanted))
-            settled = self.book.trials()
-            if all(number < len(settled) and settled[number].state.is_finished() for number in numbers):
+    def __init__(self, config: TuningConfig, stored: StoredStudy, listener: Listener, ended: set[int]) -> None:
+        self._config, self._search, self._stored, self._listener = config, config.search, stored, listener
+        self._base, self._study, self._ended = config.base(), stored.study, ended
+        self._unfinished = stored.running()
+        self._sampler = sampler_factory(config.search, config.seed)
+        self._own_values, self._why_outside = values_of(config)
+        if self._own_values is not None and not proposes_baseline(config.search):
+            self._own_values, self._why_outside = None, "a grid has its own points"
+        self.wanted = most_trials(config.search)
+
+    def baseline(self, first: TrialRecord) -> Baseline:
+        """Return the baseline: the first trial, or the scores of the config's own values outside of the space."""
+        if self._own_values is None:
+            return self._stored.baseline or Baseline()
+        return Baseline(folds=first.folds, trial=0, note=first.reason)
+
+    def is_incomplete(self) -> bool:
+        """Return whether a trial or the baseline is missing."""
+        return not self._ended.issuperset(range(self.wanted)) or self._lacks_baseline
+
+    @property
+    def _lacks_baseline(self) -> bool:
+        return self._own_values is None and self._stored.baseline is None
+
+    def complete(self, score_folds: ScoreFolds, started: float) -> None:
+        """Run the missing batches until the time limit; score a baseline outside of the space before them."""
+        if self._lacks_baseline:
+            self._stored.store_baseline(self._score_baseline(score_folds))
+        for first in range(0, self.wanted, self._config.batch):
+            numbers = range(first, min(first + self._config.batch, self.wanted))
+            missing = [number for number in numbers if number not in self._ended]
+            if not missing:
                 continue
-            timeout = self.config.search.timeout
-            if timeout is not None and time.monotonic() - begun >= timeout:
-                logger.warning("search.timeout: %g s are over, %d of %d trials", timeout, start, self.wanted)
+            if self._search.timeout is not None and time.monotonic() - started >= self._search.timeout:
                 return
-            self._make_batch(numbers, settled)
+            self._run_batch(missing, score_folds)
 
-    def _make_batch(self, numbers: range, known: Sequence[FrozenTrial]) -> None:
-        """Propose all, write all down, then evaluate: what is proposed must not depend on who is quick."""
-        under_way: list[_Trial] = []
-        siblings: list[FrozenTrial] = []
-        for number in numbers:
-            mirror = Mirror(self._rules, known[: numbers.start], siblings)
-            if number < len(known):  # of a run that was killed
-                frozen = known[number]
-                mirror.propose(values_of_trial(self.config.search, frozen))
-            else:
-                frozen = self.book.begin(mirror.propose(self._own if number == 0 else None))
-            siblings.append(frozen)
-            if not frozen.state.is_finished():
-                under_way += self._begun(frozen, mirror)
+    def _run_batch(self, numbers: Sequence[int], score_folds: ScoreFolds) -> None:
+        active = [trial for number in numbers if (trial := self._begin(number)) is not None]
         failpoint("after_proposals")
-        for trial in under_way:
-            for fold in range(self._at_once):
-                self._submit(trial, fold)
-        self._wait()
+        for steps in self._steps():
+            if not active:
+                return
+            results = score_folds([(trial.config, step) for trial in active for step in steps])
+            found = [results[at : at + len(steps)] for at in range(0, len(results), len(steps))]
+            active = [trial for trial, scores in zip(active, found, strict=True) if self._continues(trial, scores)]
 
-    def _begun(self, frozen: FrozenTrial, mirror: Mirror) -> list[_Trial]:
+    def _steps(self) -> list[range]:
+        """Return the folds to score together: one at a time where a pruner decides after each."""
+        n_folds = self._search.folds
+        if self._search.pruner.name == "none":
+            return [range(n_folds)]
+        return [range(fold, fold + 1) for fold in range(n_folds)]
+
+    def _begin(self, number: int) -> _RunningTrial | None:
+        """Begin a trial or resume one that a killed run has left; return None where its values are no valid config."""
+        if number == 0 and self._own_values is not None and not self._study.get_trials(deepcopy=False):
+            self._study.enqueue_trial({path: to_optuna(value) for path, value in self._own_values.items()})
+        self._study.sampler = self._sampler(number)
+        trial, last_step = self._stored.resume(number) if number in self._unfinished else (self._study.ask(), -1)
+        if trial.number != number:
+            raise written_by_another(self._study.study_name)
+        values = choose(self._search.space, partial(suggest, trial))
         try:
-            config = config_with(self._base, values_of_trial(self.config.search, frozen))
+            return _RunningTrial(trial, config_with(self._base, values), last_step)
         except RatchetError as error:
-            self._end(_Trial(frozen, self._base, mirror), "failed", str(error))
-            return []
-        return [_Trial(frozen, config, mirror)]
+            self._end(trial, "failed", (), str(error))
+            return None
 
-    def _submit(self, trial: _Trial, fold: int) -> None:
-        self._futures[self.engine.submit(trial.config, fold)] = (trial, fold)
+    def _continues(self, running: _RunningTrial, results: Sequence[FoldResult]) -> bool:
+        """Report a trial's new scores; end it where a fold failed, all are scored, or the pruner stops it."""
+        trial, folds = running.trial, running.folds
+        for result in results:
+            step = len(folds)
+            if isinstance(result, FoldFailure):
+                self._end(trial, "failed", folds, f"fold {step + 1}: {result.reason}")
+                return False
+            folds.append(result)
+            if step > running.last_reported:
+                trial.report(fmean(folds), step)
+        if len(folds) == self._search.folds:
+            self._end(trial, "complete", folds)
+            return False
+        if step >= running.last_reported and trial.should_prune():  # at earlier steps it has not been pruned
+            self._end(trial, "pruned", folds)
+            return False
+        return True
 
-    def _wait(self) -> None:
-        while self._futures:
-            ready, _ = wait(self._futures, timeout=_LOOK, return_when=FIRST_COMPLETED)
-            if not ready:
-                self.engine.check()
-            for future in ready:
-                if future in self._futures:  # not of a trial that has ended by now
-                    trial, fold = self._futures.pop(future)
-                    self._take(trial, fold, future)
+    def _end(self, trial: Trial, state: State, folds: Sequence[float], reason: str = "") -> None:
+        from optuna.trial import TrialState
 
-    def _take(self, trial: _Trial, fold: int, future: Future[FoldScore]) -> None:
-        error = None if future.cancelled() else future.exception()
-        if future.cancelled() or (error is not None and self.engine.is_lost(error)):
-            trial.attempts[fold] = trial.attempts.get(fold, 1) + 1
-            if trial.attempts[fold] <= MOST_ATTEMPTS:
-                self._submit(trial, fold)
-                return
-            error = TrainingError(f"its worker died {MOST_ATTEMPTS} times")
-        if error is None:
-            trial.scores[fold] = future.result().value
-            self._go_on(trial)
-        elif isinstance(error, _REFUSALS) or type(error).__name__ == "KilledWorker":
-            self._end(trial, "failed", f"fold {fold + 1}: {one_line(error)}")
-        else:
-            raise error
-
-    def _go_on(self, trial: _Trial) -> None:
-        """Report the folds that follow each other so far, and end the trial or begin its next fold."""
-        folds = self.config.search.folds
-        while len(trial.done) in trial.scores:
-            step = len(trial.done)
-            trial.done.append(trial.scores[step])
-            so_far = mean(trial.done)
-            self.book.report(trial.frozen, step, so_far)
-            if len(trial.done) == folds:
-                self._end(trial, "complete")
-            elif trial.mirror.prunes(step, so_far):
-                self._end(trial, "pruned")
-                return
-            elif self._at_once == 1:
-                self._submit(trial, step + 1)
-
-    def _end(self, trial: _Trial, state: State, reason: str = "") -> None:
-        for future in [future for future, (other, _) in self._futures.items() if other is trial]:
-            self._futures.pop(future)
-            future.cancel()
-        record = self.book.end(trial.frozen, state, trial.done, trial.mirror.notes, reason)
-        if self._own is not None and record.number == 0:
-            self.book.keep_baseline(Baseline(folds=record.folds, trial=0, note=reason))
+        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+        trial.set_user_attr(FOLDS, list(folds))
         if reason:
-            logger.warning("trial %d failed: %s", record.number, reason)
-        self._listener(record)
-        failpoint(f"after_trial_{record.number}")
+            trial.set_user_attr(REASON, reason[:2000])
+            logger.warning("trial %d failed: %s", trial.number, reason)
+        value = fmean(folds) if state == "complete" else None  # Optuna gives a pruned trial its last reported value
+        self._study.tell(trial, value, state=states[state])
+        self._listener(self._stored.record(trial.number))
+        failpoint(f"after_trial_{trial.number}")
 
-    def _score_baseline(self) -> Baseline:
-        begun = [self.engine.submit(self._base, fold) for fold in range(self.config.search.folds)]
-        try:
-            folds = tuple(self._result(future, fold).value for fold, future in enumerate(begun))
-        except _REFUSALS as error:
-            return Baseline(note=f"{self._why_not}, and by itself: {one_line(error)}")
-        return Baseline(folds=folds, note=self._why_not)
-
-    def _result(self, future: Future[FoldScore], fold: int) -> FoldScore:
-        for _ in range(MOST_ATTEMPTS - 1):
-            error = future.exception()
-            if error is None or not self.engine.is_lost(error):
-                break
-            future = self.engine.submit(self._base, fold)
-        return future.result()
+    def _score_baseline(self, score_folds: ScoreFolds) -> Baseline:
+        folds: list[float] = []
+        for result in score_folds([(self._base, fold) for fold in range(self._search.folds)]):
+            if isinstance(result, FoldFailure):
+                return Baseline(note=f"{self._why_outside}, and it cannot be scored: {result.reason}")
+            folds.append(result)
+        return Baseline(folds=tuple(folds), note=self._why_outside)
 
 
-def _require_one(trials: Sequence[TrialRecord]) -> None:
-    if not any(trial.state == "complete" for trial in trials):
-        reasons = _counted([trial.reason for trial in trials if trial.reason])
-        said = "; ".join(f"{reason} ({times} of {len(trials)})" for reason, times in list(reasons.items())[:2])
-        raise ConfigError(f"search: no trial came to its end: {said or 'search.timeout was over before the first'}")
-
-
-def _counted(reasons: Sequence[str]) -> Mapping[str, int]:
-    counts: dict[str, Any] = {}
-    for reason in reasons:
-        counts[reason] = counts.get(reason, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: -item[1]))
+def _require_complete_trial(trials: Sequence[TrialRecord]) -> None:
+    if any(trial.state == "complete" for trial in trials):
+        return
+    reasons = Counter(trial.reason for trial in trials if trial.reason).most_common(2)
+    listed = "; ".join(f"{reason} ({times} of {len(trials)})" for reason, times in reasons)
+    raise ConfigError(f"search: no trial was completed: {listed or 'search.timeout ended before the first trial'}")

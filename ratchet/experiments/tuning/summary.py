@@ -1,4 +1,4 @@
-"""What there is to say of a study: each of its trials, the best of them, and the baseline beside it."""
+"""The results of a study: its trials, the best of them, and the baseline."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class TrialRecord(BaseModel):
     Attributes
     ----------
     number: from 0.
-    value: the mean of its folds; of a pruned one, of the folds that it had.
+    value: the mean of the folds that were scored; None for a failed trial.
     folds: the primary metric on each fold that was scored, in order.
-    values: what it tried, by dotted path of the config.
+    values: its parameters, by dotted path of the config.
     reason: why it failed.
     began, ended: Unix time in seconds.
     """
@@ -41,8 +41,8 @@ class Baseline(BaseModel):
 
     Attributes
     ----------
-    trial: the trial that tried them; None where the space does not hold them, and they were scored beside it.
-    note: why they are not in the space, or why they could not be scored.
+    trial: the trial with these values; None where the space does not contain them, and they are scored in addition.
+    note: why they are not in the space, or why they cannot be scored.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -53,7 +53,7 @@ class Baseline(BaseModel):
 
     @property
     def value(self) -> float | None:
-        """The mean of the folds."""
+        """The mean of the folds; None without a scored fold."""
         return statistics.fmean(self.folds) if self.folds else None
 
 
@@ -62,11 +62,11 @@ class StudySummary(BaseModel):
 
     Attributes
     ----------
-    metric, minimise: what is measured, and whether less is better.
+    metric, minimise: the primary metric, and whether less is better.
     trials: in the order of their numbers.
-    wanted: how many trials there were to be.
-    new: how many of them ended in this run.
-    storage: where the study is, without a password.
+    wanted: the number of trials that the config asks for.
+    new: the number of trials that ended in this run.
+    storage: the URL of the study's database, without a password.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -90,12 +90,12 @@ class StudySummary(BaseModel):
         return best_of(self.trials, minimise=self.minimise)
 
     def count(self, state: State) -> int:
-        """How many trials ended so."""
+        """Return the number of trials that ended in a state."""
         return sum(trial.state == state for trial in self.trials)
 
 
 def best_of(trials: Sequence[TrialRecord], *, minimise: bool) -> TrialRecord:
-    """The best complete trial; of equal ones the first, so that the baseline yields to what is better alone.
+    """Return the best complete trial; of equal ones the first, so that only a better trial replaces the baseline.
 
     Raises
     ------

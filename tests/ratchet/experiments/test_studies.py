@@ -1,8 +1,9 @@
-"""Studies through the command line, killed in the middle, and on workers that die."""
+"""Studies from the command line, killed studies, and workers that die."""
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -18,9 +19,8 @@ from ratchet.config.files import load_config
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import dataset_version, load_dataset
 from ratchet.errors import UnavailableError
-from ratchet.experiments.tuning import engines
 from ratchet.experiments.tuning.study import run_study
-from ratchet.experiments.tuning.study_storage import StudyBook
+from ratchet.experiments.tuning.study_storage import open_study
 from ratchet.experiments.tuning.summary import StudySummary, TrialRecord
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
@@ -41,14 +41,10 @@ def env_in(folder: Path, **more: str) -> dict[str, str]:
 
 
 def ended(settings: Settings, path: Path) -> list[dict[str, Any]]:
-    """The trials of a study that have ended, without when."""
+    """The trials of a study that have ended, without their times."""
     config: TuningConfig = load_config(path)
-    book = StudyBook(settings, config, dataset_version(config.dataset))
-    try:
-        trials = [book.record(trial) for trial in book.trials() if trial.state.is_finished()]
-        return [trial.model_dump(exclude={"began", "ended"}) for trial in trials]
-    finally:
-        book.close()
+    with open_study(settings, config, dataset_version(config.dataset)) as stored:
+        return [trial.model_dump(exclude={"began", "ended"}) for trial in stored.ended()]
 
 
 def figure(output: str, title: str) -> float:
@@ -58,8 +54,8 @@ def figure(output: str, title: str) -> float:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("undisturbed")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("uninterrupted")
 
 
 @pytest.mark.timeout(900)
@@ -67,10 +63,10 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "path", [pytest.param(IRIS, id="iris"), pytest.param(FRAUD, id="fraud", marks=pytest.mark.exhaustive)]
 )
 def test_twenty_trials_are_as_good_as_the_baseline_and_the_best_is_trained_and_gated(
-    cli: Cli, undisturbed: Path, path: Path
+    cli: Cli, uninterrupted: Path, path: Path
 ) -> None:
     config = load_config(path)
-    folder = undisturbed / config.model
+    folder = uninterrupted / config.model
     done = cli("--config", str(path), **env_in(folder))
     assert done.returncode == 0, done.stderr
     metric = config.evaluate.primary_metric
@@ -87,25 +83,25 @@ def test_twenty_trials_are_as_good_as_the_baseline_and_the_best_is_trained_and_g
     assert (len(parents), len(nested), len(trained)) == (1, 20, 1)
     assert load_config(folder / "models" / config.model / "best.yaml").pipeline == "training"
     assert cli("--config", str(path.with_name("baseline.yaml")), **env_in(folder)).returncode == 0
-    said = cli("compare", "--model", config.model, "--json", "--no-log", **env_in(folder))
-    names = sorted(row["config"] for row in json.loads(said.stdout)["rows"])
+    compared = cli("compare", "--model", config.model, "--json", "--no-log", **env_in(folder))
+    names = sorted(row["config"] for row in json.loads(compared.stdout)["rows"])
     study = trained[0].data.tags["ratchet.study"]
     assert names == ["baseline", f"tuning (trial {trained[0].data.tags['ratchet.trial']} of {study})"]
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("place", ["after_proposals", pytest.param("after_trial_9", marks=pytest.mark.exhaustive)])
-def test_a_study_that_is_killed_and_run_again_ends_with_the_twenty_trials_of_one_that_was_not(
-    cli: Cli, tmp_path: Path, undisturbed: Path, place: str
+def test_a_study_that_is_killed_and_run_again_ends_with_the_twenty_trials_of_an_uninterrupted_one(
+    cli: Cli, tmp_path: Path, uninterrupted: Path, place: str
 ) -> None:
-    if not (undisturbed / "iris" / "home").exists():
-        assert cli("--config", str(IRIS), **env_in(undisturbed / "iris")).returncode == 0
+    if not (uninterrupted / "iris" / "home").exists():
+        assert cli("--config", str(IRIS), **env_in(uninterrupted / "iris")).returncode == 0
     killed = cli("--config", str(IRIS), **env_in(tmp_path, RATCHET_FAILPOINT=place))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert len(ended(settings_in(tmp_path), IRIS)) < 20
     again = cli("--config", str(IRIS), **env_in(tmp_path))
     assert again.returncode == 0, again.stderr
-    assert ended(settings_in(tmp_path), IRIS) == ended(settings_in(undisturbed / "iris"), IRIS)
+    assert ended(settings_in(tmp_path), IRIS) == ended(settings_in(uninterrupted / "iris"), IRIS)
     client = connect(settings_in(tmp_path))
     experiment = client.get_experiment_by_name("iris").experiment_id
     nested = client.search_runs([experiment], "tags.`mlflow.parentRunId` LIKE '%'")
@@ -113,7 +109,7 @@ def test_a_study_that_is_killed_and_run_again_ends_with_the_twenty_trials_of_one
     assert len({run.data.tags["mlflow.parentRunId"] for run in nested}) == 1
 
 
-def gone(group: int) -> bool:
+def is_gone(group: int) -> bool:
     """Whether no process of a group is left."""
     try:
         os.killpg(group, 0)
@@ -130,12 +126,12 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_process_behind(tmp_path: Path
         [sys.executable, "run.py", *words], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stderr is not None
-        said = next(line for line in process.stderr if line.startswith("  trial 4 "))
+        output = next(line for line in process.stderr if line.startswith("  trial 4 "))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        said += process.stderr.read()  # ends when the last process that has it open ends
+        output += process.stderr.read()  # ends when the last process that has it open ends
         assert process.wait(60) == 130
-    assert "RunInterruptedException" not in said
-    wait_until(lambda: gone(process.pid), 30)  # a child's own helper ends a moment after it
+    assert "RunInterruptedException" not in output
+    wait_until(lambda: is_gone(process.pid), 30)  # multiprocessing's resource tracker ends last
 
 
 def study_of(folder: Path, killing: Any = None, **changes: Any) -> StudySummary:
@@ -148,7 +144,7 @@ def study_of(folder: Path, killing: Any = None, **changes: Any) -> StudySummary:
     return run_study(config, train, data.schema, data.data_version, settings_in(folder), listener)
 
 
-def told(summary: StudySummary) -> list[dict[str, Any]]:
+def outcomes(summary: StudySummary) -> list[dict[str, Any]]:
     return [trial.model_dump(exclude={"began", "ended"}) for trial in summary.trials]
 
 
@@ -184,7 +180,7 @@ def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: Stu
         summary = study_of(tmp_path, kill_one, compute=compute)
         assert workers[0] not in client.run(os.getpid).values()
     assert len(set(workers)) == 2
-    assert told(summary) == told(serial)
+    assert outcomes(summary) == outcomes(serial)
     assert summary.best.number == serial.best.number
     assert len(summary.trials) == 20
 
@@ -192,7 +188,7 @@ def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: Stu
 def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from distributed import LocalCluster
 
-    monkeypatch.setattr("ratchet.experiments.tuning.dask._CONNECT", 2.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.dask_workers._CONNECT", 2.0)
     with LocalCluster(
         n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
     ) as cluster:
@@ -204,10 +200,10 @@ def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pyte
 def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ratchet.experiments.tuning.dask._CONNECT", 1.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.dask_workers._CONNECT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         compute = {"engine": "dask", "address": f"tcp://127.0.0.1:{silent.getsockname()[1]}"}
-        with pytest.raises(UnavailableError, match="no Dask scheduler answers at .*no greeting within 1 s"):
+        with pytest.raises(UnavailableError, match="no Dask scheduler answers at .*no handshake within 1 s"):
             study_of(tmp_path, compute=compute)
     with pytest.raises(UnavailableError, match="no Dask scheduler answers at tls://127.0.0.1:1"):
         study_of(tmp_path, compute={"engine": "dask", "address": "tls://127.0.0.1:1"})
@@ -215,7 +211,7 @@ def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
 
 @pytest.mark.timeout(300)
 def test_a_cluster_that_loses_its_last_worker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.experiments.tuning.dask._CONNECT", 3.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.dask_workers._CONNECT", 3.0)
     local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
     from distributed import LocalCluster
 
@@ -231,7 +227,7 @@ def test_a_cluster_that_loses_its_last_worker_is_one_line(tmp_path: Path, monkey
 
 
 @pytest.mark.timeout(300)
-def test_a_cluster_begun_as_the_how_to_says_makes_the_same_trials(tmp_path: Path, serial: StudySummary) -> None:
+def test_a_cluster_that_is_started_as_documented_gives_the_same_trials(tmp_path: Path, serial: StudySummary) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     dask, here = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
@@ -249,38 +245,30 @@ def test_a_cluster_begun_as_the_how_to_says_makes_the_same_trials(tmp_path: Path
             process.terminate()
         for process in reversed(begun):
             process.wait(30)
-    assert told(summary) == told(serial)
+    assert outcomes(summary) == outcomes(serial)
+
+
+def workers_of_this_process() -> list[int]:
+    return [process.pid for process in multiprocessing.active_children() if process.pid is not None]
 
 
 @pytest.mark.timeout(300)
-def test_a_cluster_of_its_own_begins_and_ends_with_the_study(tmp_path: Path, serial: StudySummary) -> None:
-    summary = study_of(tmp_path, compute={"engine": "dask", "workers": 2})
-    assert told(summary) == told(serial)
-
-
-@pytest.mark.timeout(300)
-def test_a_process_that_is_killed_costs_no_trial(
-    tmp_path: Path, serial: StudySummary, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("engine", ["processes", pytest.param("dask", marks=pytest.mark.exhaustive)])
+def test_a_process_that_is_killed_is_replaced_and_costs_no_trial(
+    tmp_path: Path, serial: StudySummary, engine: str
 ) -> None:
-    made: list[engines.Processes] = []
-
-    def remembered(self: engines.Processes) -> engines.Processes:
-        made.append(self)
-        self._begin()
-        return self
-
-    monkeypatch.setattr(engines.Processes, "__enter__", remembered)
     killed: list[int] = []
 
     def kill_one(record: TrialRecord) -> None:
         if record.number >= 4 and not killed:
-            killed.append(made[0].pids[0])
+            killed.append(workers_of_this_process()[0])
             os.kill(killed[0], signal.SIGKILL)
+            wait_until(lambda: len(set(workers_of_this_process()) - set(killed)) == 2, 60)
 
-    summary = study_of(tmp_path, kill_one, compute={"engine": "processes", "workers": 2})
+    summary = study_of(tmp_path, kill_one, compute={"engine": engine, "workers": 2})
     assert killed
-    assert killed[0] not in made[0].pids
-    assert told(summary) == told(serial)
+    assert workers_of_this_process() == [], "they end with the study"
+    assert outcomes(summary) == outcomes(serial)
 
 
 @pytest.mark.timeout(300)
@@ -295,17 +283,17 @@ def test_the_command_line_keeps_a_study_in_postgresql(cli: Cli, tmp_path: Path, 
     assert "20 (0 in this run)" in again.stdout
 
 
-def test_wrong_input_is_one_line_and_nothing_is_written(cli: Cli, tmp_path: Path) -> None:
-    done = cli("--config", str(IRIS), "--set", "search.space={}", **env_in(tmp_path))
+def test_wrong_input_is_one_line_and_nothing_is_written(here: Cli, scratch: Settings) -> None:
+    done = here("--config", str(IRIS), "--set", "search.space={}")
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert "the space is empty" in done.stderr
-    assert not (tmp_path / "home").exists()
+    assert not scratch.home.exists()
 
 
-def test_a_dry_run_prints_space_and_plan_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
-    done = cli("--config", str(IRIS), "--dry-run", **env_in(tmp_path))
+def test_a_dry_run_prints_space_and_plan_and_writes_nothing(here: Cli, scratch: Settings) -> None:
+    done = here("--config", str(IRIS), "--dry-run")
     assert done.returncode == 0, done.stderr
     for line in ("# space:", "#   train.params.C: ", "# trials: 20 of 5 folds, 4 at a time", "# baseline: trial 0"):
         assert line in done.stdout
-    assert not (tmp_path / "home").exists()
+    assert not scratch.home.exists()

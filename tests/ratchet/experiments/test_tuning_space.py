@@ -9,7 +9,7 @@ import pytest
 from ratchet.config.files import json_schema, load_config, parse_config
 from ratchet.config.tuning import TuningConfig
 from ratchet.errors import ConfigError
-from ratchet.experiments.tuning.proposals import check_search, most_trials
+from ratchet.experiments.tuning.samplers import check_search, most_trials
 from ratchet.experiments.tuning.space import check_space, choose, config_with, values_of
 from tests.fitted import CONFIGS
 
