@@ -1,11 +1,11 @@
-"""What a person sees of a comparison on the terminal."""
+"""The output of ``compare`` on the terminal."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from commands.console.formats import wide_console
 from ratchet.experiments.comparison import text
 from ratchet.experiments.comparison.link import LOCAL_PAGES, pages_of
 from ratchet.experiments.comparison.table import Comparison
@@ -13,8 +13,7 @@ from ratchet.settings import Settings
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """The table, one line for each verdict's reason and each note; what is in Production is bold."""
-    from rich.console import Console
+    """Print the table, with the row in Production in bold, and below it the reasons and notes."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
@@ -22,36 +21,34 @@ def print_comparison(comparison: Comparison) -> None:
         table.add_column(_narrow(title), overflow="fold", no_wrap=i in (2, 3, 4, 5))
     names = text.short_names(comparison.parameters)
     for row in comparison.rows:
-        table.add_row(*map(_narrow, text.cells(row, names, "\n")), style="bold" if row.in_production else None)
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+        table.add_row(*map(_narrow, text.cells(row, names)), style="bold" if row.in_production else None)
+    console = wide_console()
     console.print(table)
     for line in text.conclusions(comparison):
         console.print(line, soft_wrap=True)
 
 
 def _narrow(cell: str) -> str:
-    """What stands in parentheses on a line of its own, so that the table fits more terminals."""
+    """Return a cell with its parentheses on a line of their own, so that the table fits narrow terminals."""
     return cell.replace(" (", "\n(")
 
 
 def print_places(settings: Settings, comparison: Comparison, files: Iterable[Path], run: str | None) -> None:
-    """Where the comparison can be found again: files, the run that has it, and the address in MLflow's pages.
+    """Print where the comparison is: its files, its MLflow run, and its URL in MLflow's pages.
 
     Parameters
     ----------
     settings: where MLflow is.
-    comparison: what was compared.
-    files: what was written.
-    run: the MLflow run that it was logged to, None for none.
+    comparison: the comparison.
+    files: the files that were written.
+    run: the MLflow run that it was logged to; None where it was not logged.
     """
-    from rich.console import Console
-
     lines = [f"file      {path}" for path in files]
     if run:
         lines.append(f"logged    MLflow run {run} in {settings.tracking_place}")
     lines.append(f"in MLflow {comparison.url}")
     if pages_of(settings) == LOCAL_PAGES:
         lines.append("          (python run.py ui mlflow opens these pages)")
-    console = Console(highlight=False, markup=False)
+    console = wide_console()
     for line in lines:
         console.print(line, soft_wrap=True)

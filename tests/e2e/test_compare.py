@@ -1,4 +1,4 @@
-"""compare, typed by a person."""
+"""The command compare."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_it_prints_table_places_and_link(shell: Cli, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} >= {"comparison.md", "comparison.png"}
 
 
-def test_as_json_it_has_costs_and_where_it_was_logged(shell: Cli, settings: Settings) -> None:
+def test_json_has_costs_and_the_mlflow_run(shell: Cli, settings: Settings) -> None:
     found = json.loads(shell("--model", "iris", "--json").stdout)
     row = next(row for row in found["rows"] if row["in_production"])
     assert row["training_seconds"] > 0
@@ -49,5 +49,5 @@ def test_as_json_it_has_costs_and_where_it_was_logged(shell: Cli, settings: Sett
         (("--model", "iris", "--no-log", "--output", str(Path(__file__))), "--output: cannot write to "),
     ],
 )
-def test_what_cannot_be_compared_is_one_line_and_status_2(shell: Cli, words: tuple[str, ...], message: str) -> None:
+def test_an_impossible_comparison_is_one_line_and_status_2(shell: Cli, words: tuple[str, ...], message: str) -> None:
     assert message in refused(shell(*words))

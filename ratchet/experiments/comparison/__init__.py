@@ -1,1 +1,1 @@
-"""What was tried on one model, side by side: parameters, figures, costs, and what the gate said."""
+"""The comparison of a model's configs."""

@@ -1,4 +1,4 @@
-"""The address of the same comparison in MLflow's own pages."""
+"""The URL of the same comparison in MLflow's pages."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from urllib.parse import quote, urlsplit
 
 from ratchet.settings import Settings
 
-# Where ``run.py ui mlflow`` listens when nobody says otherwise.
+# The default of ``run.py ui mlflow``.
 LOCAL_PAGES = "http://127.0.0.1:5000"
 
 
 def compare_link(settings: Settings, experiment: str, run_ids: Iterable[str]) -> str:
-    """The address at which MLflow 3 compares some runs.
+    """Return the URL at which MLflow 3 compares runs.
 
-    Its router builds ``#/compare-runs?runs=[…]&experiments=[…]`` with JSON lists (``getCompareRunPageRoute``); they
-    are percent-encoded here, so that terminals and Markdown take the address as one word.
+    Its router builds ``#/compare-runs?runs=[…]&experiments=[…]`` with JSON lists (``getCompareRunPageRoute``). They
+    are percent-encoded here, so that terminals and Markdown recognize the whole URL.
 
     Parameters
     ----------
-    settings: where MLflow is; runs that are in a database are looked at through ``run.py ui mlflow``.
+    settings: where MLflow is; for runs in a database it is the default of ``run.py ui mlflow``.
     experiment: the id of the experiment.
     run_ids: at least one.
     """
@@ -29,7 +29,7 @@ def compare_link(settings: Settings, experiment: str, run_ids: Iterable[str]) ->
 
 
 def pages_of(settings: Settings) -> str:
-    """Where MLflow's pages are, without user and password."""
+    """Return the URL of MLflow's pages, without user and password."""
     if not settings.tracking_uri.startswith(("http://", "https://")):
         return LOCAL_PAGES
     parts = urlsplit(settings.tracking_uri)

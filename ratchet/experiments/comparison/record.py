@@ -1,51 +1,48 @@
-"""Where a comparison goes: into a folder, and into a run of its own in MLflow."""
+"""The outputs of a comparison: files in a folder, and a run in MLflow."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ratchet.data.atomic_write import write_whole
 from ratchet.errors import ConfigError
-from ratchet.experiments.comparison.figures import figures
+from ratchet.experiments.comparison.figures import interval_figure
 from ratchet.experiments.comparison.table import Comparison
 from ratchet.experiments.comparison.text import markdown
 from ratchet.settings import Settings
 from ratchet.tracking import connect, reachable
 from ratchet.tracking.lineage import PREFIX
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 RUN_NAME = "comparison"
+PAGE, PICTURE = "comparison.md", "comparison.png"
 _PIPELINE_TAG, _CONTENT_TAG = f"{PREFIX}pipeline", f"{PREFIX}comparison"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write ``comparison.md`` and the pictures that it shows, each file as a whole.
+    """Write the page and its picture into a folder, each atomically, and return their paths.
 
     Raises
     ------
-    ConfigError: the folder cannot be made or written.
+    ConfigError: the folder cannot be created or written.
     """
-    drawn = figures(comparison)
+    figure = interval_figure(comparison)
+    pictures = [PICTURE] if figure else []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in drawn.items():
-            write_whole(folder / name, lambda path, figure=figure: figure.savefig(path, format="png"))  # type: ignore[misc]
-        page = markdown(comparison, list(drawn))
-        write_whole(folder / "comparison.md", lambda path: path.write_text(page))
+        if figure:
+            write_whole(folder / PICTURE, lambda path: figure.savefig(path, format="png"))
+        page = markdown(comparison, pictures)
+        write_whole(folder / PAGE, lambda path: path.write_text(page))
     except OSError as error:
         raise ConfigError(f"--output: cannot write to {folder} ({error.strerror}): choose another folder") from None
-    return [folder / name for name in ("comparison.md", *drawn)]
+    return [folder / name for name in (PAGE, *pictures)]
 
 
 def log_comparison(settings: Settings, comparison: Comparison) -> str:
-    """Log page, content and pictures to a run named ``comparison``; the same comparison is logged once.
+    """Log page, picture and content to an MLflow run named ``comparison``, unless an equal one is logged.
 
-    The run has no outcome, so that it is never a row itself.
+    The run has no outcome, so that no comparison contains it.
 
     Returns
     -------
@@ -65,10 +62,10 @@ def log_comparison(settings: Settings, comparison: Comparison) -> str:
             return str(logged[0].info.run_id)
         tags = {_PIPELINE_TAG: RUN_NAME, _CONTENT_TAG: digest}
         run = str(client.create_run(comparison.experiment_id, tags=tags, run_name=RUN_NAME).info.run_id)
-        drawn: Mapping[str, Figure] = figures(comparison)
-        for name, figure in drawn.items():
-            client.log_figure(run, figure, name)
-        client.log_text(run, markdown(comparison, list(drawn)), "comparison.md")
+        figure = interval_figure(comparison)
+        if figure:
+            client.log_figure(run, figure, PICTURE)
+        client.log_text(run, markdown(comparison, [PICTURE] if figure else []), PAGE)
         client.log_dict(run, comparison.model_dump(mode="json"), "comparison.json")
         client.set_terminated(run)
     return run

@@ -1,4 +1,4 @@
-"""The runs of a model that a comparison is made of, as MLflow has them."""
+"""The runs of a model that a comparison contains, read from MLflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STUDY_TAG, TRIAL_TAG = f"{PREFIX}study", f"{PREFIX}trial"
 _TRAINED_BY = f"{PREFIX}trained_by_run"
-# Only a run that reached its end has an outcome; trials, reports and comparisons have none.
+# Only finished training runs have an outcome; trials, reports and comparisons have none.
 _ENDED = f"attributes.status = 'FINISHED' and tags.`{PREFIX}outcome` LIKE '%'"
 _RUN_NAME = re.compile(r"(?P<label>.+)-\d{8}-\d{6}-[0-9a-f]{6}")
 _PAGE = 500
@@ -30,12 +30,12 @@ class FinishedRun:
     Attributes
     ----------
     run_id, name: its id and name in MLflow.
-    label: the name of its config, without the ending.
+    label: the name of its config file, without the suffix.
     when: when it began, ISO 8601, UTC.
-    params: the config, flat, as text.
-    metrics: its figures; what it took from the cache has those of the run that made it.
+    params: the flattened config, as text.
+    metrics: its metrics; for cached steps those of the run that executed them.
     tags: MLflow's tags.
-    superseded: whether its config has a newer run, and it is here since its version is in Production.
+    superseded: whether its config has a newer run; it is included because its version is in Production.
     """
 
     run_id: str
@@ -54,24 +54,24 @@ class FinishedRun:
 
     @property
     def title(self) -> str:
-        """What a person knows it by."""
+        """The config's name, with the trial of a study or the version where the name is not unique."""
         found_by = f" (trial {self.tags.get(TRIAL_TAG, '?')} of {self.study})" if self.study else ""
         return f"{self.label}{found_by}{f', version {self.version}' if self.superseded else ''}"
 
     @property
     def version(self) -> str | None:
-        """The registered version that came of it."""
+        """The registered version that it produced."""
         return self.tags.get(f"{PREFIX}model_version")
 
 
 def newest_runs(settings: Settings, model: str, champion: str | None = None) -> tuple[str, list[FinishedRun]]:
-    """The newest finished run of each config, and of each study, of a model; and the one behind its champion.
+    """Return the newest finished run of each config and of each study of a model, and the run of its champion.
 
     Parameters
     ----------
     settings: where MLflow is.
-    model: the registered model's name, which is that of the experiment too.
-    champion: the version in Production; a run of it is there, however many newer ones its config has.
+    model: the registered model's name, which is also the experiment's.
+    champion: the version in Production; its run is included even where its config has newer runs.
 
     Returns
     -------
@@ -96,26 +96,25 @@ def newest_runs(settings: Settings, model: str, champion: str | None = None) -> 
         if champion is not None and champion not in {run.version for run in chosen}:
             chosen += [replace(run, superseded=True) for run in found if run.version == champion][:1]
         number = str(experiment.experiment_id)
-        return number, [_with_costs(client, number, run) for run in chosen]
+        return number, [_with_metrics_of_training(client, number, run) for run in chosen]
 
 
 def label_of(name: str) -> str:
-    """The config's name in a run's name: ``baseline`` in ``baseline-20260102-030405-0a1b2c``."""
+    """Return the config's name in a run's name: ``baseline`` in ``baseline-20260102-030405-0a1b2c``."""
     match = _RUN_NAME.fullmatch(name)
     return match["label"] if match else name
 
 
 def _search(client: MlflowClient, experiment: str, which: str) -> list[FinishedRun]:
-    """Runs of an experiment, newest first."""
     runs = all_pages(
         lambda token: client.search_runs(
             [experiment], which, max_results=_PAGE, order_by=["attributes.start_time DESC"], page_token=token
         )
     )
-    return [_ours(run) for run in runs]
+    return [_finished_run(run) for run in runs]
 
 
-def _ours(run: Any) -> FinishedRun:
+def _finished_run(run: Any) -> FinishedRun:
     name = run.info.run_name or run.info.run_id
     return FinishedRun(
         run_id=run.info.run_id,
@@ -128,8 +127,8 @@ def _ours(run: Any) -> FinishedRun:
     )
 
 
-def _with_costs(client: MlflowClient, experiment: str, run: FinishedRun) -> FinishedRun:
-    """A run from the cache has no fit, no package and perhaps no gate of its own: those of the run that trained it."""
+def _with_metrics_of_training(client: MlflowClient, experiment: str, run: FinishedRun) -> FinishedRun:
+    """Add the metrics of the run that trained the model, where this run took the model from the cache."""
     trained_by = run.tags.get(_TRAINED_BY)
     if trained_by is None:
         return run

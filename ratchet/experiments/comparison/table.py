@@ -1,4 +1,4 @@
-"""The comparison itself: one row for each config, and the parameters in which they differ."""
+"""The comparison: one row for each config, and the parameters that differ."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ratchet.tracking import PACKAGE_BYTES, TRAINING_SECONDS
 
 _METRICS = frozenset(metric for metrics in METRICS.values() for metric in metrics)
 _LATENCY = "gate.latency.figure"
-# The sections of a config that shape the model; the others are about how it is judged.
+# The sections of a config that determine the model; the others determine how it is evaluated.
 _SHAPING = ("task", "seed", "dataset.", "split.", "embed.", "train.")
 _HOLDOUT = ("seed", "dataset.", "split.")
 _UNSET = frozenset({"None", "{}", "[]"})
@@ -32,15 +32,15 @@ class Row(BaseModel):
     ----------
     config: the config's name; for the best trial of a study with its number.
     run_id, run_name, when: the MLflow run, and when it began (ISO 8601, UTC).
-    version: the registered version, None where there is none.
-    parameters: those in which the rows differ, and which this config has.
-    value: the metric on the holdout; None where the run has none.
-    low, high, confidence: its bootstrap interval; None for a metric that is not the run's primary one.
-    training_seconds: the fit alone.
-    package_bytes: all files of the package.
-    latency_ms: median time of one row, as the gate measured it.
-    verdict, why: what the gate said, and its reason.
-    in_production: whether its version is there now.
+    version: the registered version; None without one.
+    parameters: those that differ between the rows, and that this config has.
+    value: the metric on the holdout; None where the run does not have it.
+    low, high, confidence: the bootstrap interval; None for a metric that is not the run's primary one.
+    training_seconds: the duration of the fit.
+    package_bytes: the size of all files of the package.
+    latency_ms: the median time of one row, measured by the gate.
+    verdict, why: the gate's decision and its reason.
+    in_production: whether its version is in Production now.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -64,17 +64,17 @@ class Row(BaseModel):
 
 
 class Comparison(BaseModel):
-    """Some runs of one model, best first.
+    """Runs of one model, best first.
 
     Attributes
     ----------
-    model, metric: what is compared, and by what.
+    model, metric: the model, and the metric that orders the rows.
     less_is_better: whether the metric is a loss.
     experiment_id: MLflow's.
-    parameters: the keys in which the rows differ, as in the configs.
+    parameters: the config keys that differ between the rows.
     rows: best first; those without the metric last.
-    notes: what limits the comparison, one line each.
-    url: opens the same runs in MLflow's pages.
+    notes: the limits of the comparison, one line each.
+    url: the same runs in MLflow's pages.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -88,19 +88,24 @@ class Comparison(BaseModel):
     notes: tuple[str, ...]
     url: str
 
+    @property
+    def better(self) -> str:
+        """``less`` or ``more``: which values of the metric are better."""
+        return "less" if self.less_is_better else "more"
+
 
 def compare(settings: Settings, model: str, metric: str | None = None) -> Comparison:
-    """Put the newest run of each config of a model side by side.
+    """Compare the newest run of each config of a model.
 
     Parameters
     ----------
     settings: where MLflow and the store are.
     model: the registered model's name.
-    metric: what to order by; None for the primary metric of the runs.
+    metric: the metric to order by; None for the primary metric of the runs.
 
     Raises
     ------
-    ConfigError: the runs have different primary metrics and none is named, or no run has the one that is.
+    ConfigError: the runs have different primary metrics and ``metric`` is None, or no run has the metric.
     RegistryError, StateError: MLflow or the store cannot be read, or no run has finished yet.
     """
     pointer = ProductionPointer(settings, model)
@@ -124,31 +129,31 @@ def compare(settings: Settings, model: str, metric: str | None = None) -> Compar
     )
 
 
-def choose_metric(runs: Sequence[FinishedRun], asked: str | None) -> str:
-    """The metric that orders the rows.
+def choose_metric(runs: Sequence[FinishedRun], requested: str | None) -> str:
+    """Return the metric that orders the rows.
 
     Raises
     ------
-    ConfigError: none is asked for and the runs have several primary ones, or no run has the one that is asked for.
+    ConfigError: none is requested and the runs have several primary metrics, or no run has the requested one.
     """
-    if asked is not None:
+    if requested is not None:
         known = {name for run in runs for name in run.metrics if name in _METRICS}
-        if asked not in known:
-            raise ConfigError(f"--metric: no run has the metric {asked!r}{nearest(asked, known)}")
-        return asked
+        if requested not in known:
+            raise ConfigError(f"--metric: no run has the metric {requested!r}{nearest(requested, known)}")
+        return requested
     primary: dict[str, list[str]] = {}
     for run in runs:
         primary.setdefault(run.params["evaluate.primary_metric"], []).append(run.label)
     if len(primary) > 1:
         named = "; ".join(f"{metric} of {', '.join(labels)}" for metric, labels in primary.items())
-        raise ConfigError(f"the runs have different primary metrics ({named}): say by which to compare with --metric")
+        raise ConfigError(f"the runs have different primary metrics ({named}): choose one with --metric")
     return next(iter(primary))
 
 
 def differing_parameters(params: Sequence[dict[str, str]]) -> tuple[str, ...]:
-    """The keys that shape a model and whose values are not the same everywhere, in the order of the configs.
+    """Return the keys that determine the model and have several values, in the order of the configs.
 
-    What is unset (``None``, an empty list or mapping) is as good as absent.
+    ``None``, an empty list and an empty mapping count as absent.
     """
     keys = dict.fromkeys(key for values in params for key in values if key.startswith(_SHAPING))
     return tuple(key for key in keys if len({_set(values, key) for values in params}) > 1)
@@ -193,7 +198,7 @@ def _rank(value: float | None, metric: str) -> float:
 
 def _notes(runs: Sequence[FinishedRun], metric: str) -> Iterable[str]:
     if len(runs) == 1:
-        yield f"there is only one run, of {runs[0].title}: train another config, and there is something to compare"
+        yield f"there is only one run, of {runs[0].title}: train another config to compare it with"
     holdouts: dict[Any, list[str]] = {}
     for run in runs:
         splits = [(key, _set(run.params, key)) for key in run.params if key.startswith(_HOLDOUT)]
@@ -201,7 +206,7 @@ def _notes(runs: Sequence[FinishedRun], metric: str) -> Iterable[str]:
         holdouts.setdefault((run.tags.get("ratchet.data_version"), split), []).append(run.title)
     if len(holdouts) > 1:
         named = "; ".join(", ".join(titles) for titles in holdouts.values())
-        yield f"the figures are of different held-out rows, since data, split or seed differ: {named}"
+        yield f"the metrics are of different held-out rows, since data, split or seed differ: {named}"
     without = [run.title for run in runs if metric not in run.metrics]
     if without:
         yield f"no {metric}: {', '.join(without)}"

@@ -1,4 +1,4 @@
-"""What became of each run at the gate, and what is in Production now."""
+"""The gate's decision on each run, and the version in Production."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ratchet.registry.promotion_ledger import Entry
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a run's version.
+    """The state of a run's version.
 
     Attributes
     ----------
-    short: fits a column: ``in Production``, ``promoted earlier``, ``refused: against_champion``.
-    why: the reason as the ledger has it; empty where it has none.
-    in_production: whether it is there now.
+    short: ``in Production``, ``promoted earlier``, or ``refused: against_champion``.
+    why: the ledger's reason; empty without one.
+    in_production: whether it is in Production now.
     """
 
     short: str
@@ -27,12 +27,12 @@ class Verdict:
 
 
 def verdicts(pointer: ProductionPointer, champion: str | None, runs: Iterable[FinishedRun]) -> list[Verdict]:
-    """One verdict for each run: the newest word of the ledger on its version.
+    """Return the verdict of each run: the ledger's newest entry for its version.
 
     Parameters
     ----------
     pointer: of the model.
-    champion: the version in Production, None for none.
+    champion: the version in Production; None without one.
     runs: of the model.
 
     Raises

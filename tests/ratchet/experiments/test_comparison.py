@@ -10,12 +10,12 @@ import pytest
 from mlflow.entities import Metric, Param, RunTag
 
 from ratchet.errors import ConfigError, RegistryError
-from ratchet.experiments.comparison.figures import figures, telling_parameters
+from ratchet.experiments.comparison.figures import interval_figure
 from ratchet.experiments.comparison.link import compare_link
 from ratchet.experiments.comparison.record import log_comparison, write_comparison
 from ratchet.experiments.comparison.runs import label_of
 from ratchet.experiments.comparison.table import Comparison, compare, differing_parameters
-from ratchet.experiments.comparison.text import conclusions, markdown, short_names, short_value, size
+from ratchet.experiments.comparison.text import conclusions, markdown, short_names, short_value
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment
@@ -104,14 +104,14 @@ def test_a_refusal_names_the_checks_that_failed(two: Comparison) -> None:
     assert (svm.verdict, svm.why) == ("refused: against_champion", "against_champion: worse")
 
 
-def test_the_best_is_first_and_what_a_run_lacks_is_a_dash(two: Comparison) -> None:
+def test_the_best_is_first_and_a_missing_value_is_a_dash(two: Comparison) -> None:
     assert [row.config for row in two.rows] == ["variation_svm", "baseline"]
     page = markdown(two)
     assert "| variation_svm | C 10.0 | 0.8500 | – | – | – | refused: against_champion |" in page
-    assert "| baseline | C 1.0 | 0.8000 (0.7000 to 0.9000) | 250 ms | 31 kB | 0.020 ms | in Production |" in page
+    assert "| baseline | C 1.0 | 0.8000 (0.7000 to 0.9000) | 250 ms | 31.2 kB | 0.020 ms | in Production |" in page
 
 
-def test_of_a_loss_the_least_is_first(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_of_a_loss_the_lowest_value_is_first(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
     for label, value in {"a": 61.0, "b": 54.0, "c": 70.0}.items():
         log_run(label, {"evaluate.primary_metric": "rmse"}, {"rmse": value})
     found = compare(mlflow_settings, model_name)
@@ -119,9 +119,7 @@ def test_of_a_loss_the_least_is_first(mlflow_settings: Settings, model_name: str
     assert [row.config for row in found.rows] == ["b", "a", "c"]
 
 
-def test_each_config_counts_with_its_newest_finished_run(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun
-) -> None:
+def test_each_config_has_its_newest_finished_run(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
     log_run("baseline", metrics={"f1_macro": 0.1})
     newest = log_run("baseline", metrics={"f1_macro": 0.2})
     log_run("baseline", metrics={"f1_macro": 0.3}, status="FAILED")
@@ -130,7 +128,7 @@ def test_each_config_counts_with_its_newest_finished_run(
     assert (row.run_id, row.value) == (newest, 0.2)
 
 
-def test_a_trial_a_report_and_a_comparison_are_no_rows(
+def test_trials_reports_and_comparisons_are_no_rows(
     mlflow_settings: Settings, model_name: str, log_run: LogRun
 ) -> None:
     log_run("baseline")
@@ -163,7 +161,7 @@ def test_a_run_from_the_cache_has_the_costs_of_the_run_that_trained(
     assert (row.value, row.training_seconds, row.package_bytes, row.latency_ms) == (0.2, 2.0, 9, 0.5)
 
 
-def test_the_run_in_production_is_there_though_its_config_ran_again(
+def test_the_run_in_production_is_a_row_even_where_its_config_ran_again(
     mlflow_settings: Settings, model_name: str, log_run: LogRun, version: Callable[[], str]
 ) -> None:
     old = log_run("baseline", metrics={"f1_macro": 0.8}, model_version=version())
@@ -187,15 +185,15 @@ def test_another_metric_orders_the_rows_and_has_no_interval(
     assert "no log_loss: c" in found.notes
 
 
-def test_different_primary_metrics_need_a_word(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_different_primary_metrics_need_a_choice(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
     log_run("baseline", metrics={"f1_macro": 0.9, "accuracy": 0.9})
     log_run("other", {"evaluate.primary_metric": "accuracy"}, {"accuracy": 0.8, "f1_macro": 0.1})
-    with pytest.raises(ConfigError, match=r"accuracy of other; f1_macro of baseline\): say by which .* --metric"):
+    with pytest.raises(ConfigError, match=r"accuracy of other; f1_macro of baseline\): choose one with --metric"):
         compare(mlflow_settings, model_name)
     assert [row.config for row in compare(mlflow_settings, model_name, "accuracy").rows] == ["baseline", "other"]
 
 
-def test_a_metric_that_no_run_has_is_told(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_a_metric_that_no_run_has_is_refused(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
     log_run("baseline", metrics={"f1_macro": 0.9, "training_seconds": 1.0})
     with pytest.raises(ConfigError, match="no run has the metric 'f1_makro'; did you mean 'f1_macro'?"):
         compare(mlflow_settings, model_name, "f1_makro")
@@ -213,20 +211,16 @@ def test_without_a_finished_run_there_is_nothing_to_compare(
         compare(mlflow_settings, model_name)
 
 
-def test_one_run_is_a_table_and_says_that_it_is_alone(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun
-) -> None:
+def test_one_run_is_a_table_with_a_note(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
     log_run("baseline", {"train.params.C": 1.0})
     found = compare(mlflow_settings, model_name)
     assert found.parameters == ()
-    assert found.notes == (
-        "there is only one run, of baseline: train another config, and there is something to compare",
-    )
-    assert list(figures(found)) == ["comparison.png"]
+    assert found.notes == ("there is only one run, of baseline: train another config to compare it with",)
+    assert interval_figure(found) is not None
 
 
 @pytest.mark.parametrize("change", [{"split.test_size": "0.3"}, {"seed": "7"}, {"data_version": "others"}])
-def test_figures_of_different_rows_are_noted(
+def test_metrics_of_different_rows_have_a_note(
     mlflow_settings: Settings, model_name: str, log_run: LogRun, change: dict[str, str]
 ) -> None:
     same = {"split.test_size": "0.2", "seed": "1", "dataset.time": "None"}
@@ -236,17 +230,17 @@ def test_figures_of_different_rows_are_noted(
     tags = {key: value for key, value in change.items() if key == "data_version"}
     log_run("c", same | {key: value for key, value in change.items() if key not in tags}, **tags)
     (note,) = compare(mlflow_settings, model_name).notes
-    assert note == "the figures are of different held-out rows, since data, split or seed differ: c; b, a"
+    assert note == "the metrics are of different held-out rows, since data, split or seed differ: c; b, a"
 
 
-def test_parameters_that_differ_are_those_that_shape_the_model() -> None:
+def test_only_parameters_that_determine_the_model_count_as_differences() -> None:
     a = {"train.estimator": "x.A", "train.params.C": "1", "embed.reducer": "pca", "promote.policy": "better"}
     b = {"train.estimator": "x.B", "train.params.depth": "3", "embed.reducer": "pca", "promote.policy": "always"}
     unset = {"embed.n_components": "None", "dataset.drop": "[]"}
     assert differing_parameters([a, b | unset]) == ("train.estimator", "train.params.C", "train.params.depth")
 
 
-def test_parameters_are_called_as_shortly_as_can_be_told_apart() -> None:
+def test_parameters_have_the_shortest_unique_names() -> None:
     keys = ["train.estimator", "train.params.C", "train.params.estimator.params.C", "embed.kind", "train.params.kind"]
     assert list(short_names(keys).values()) == [
         "estimator",
@@ -258,17 +252,12 @@ def test_parameters_are_called_as_shortly_as_can_be_told_apart() -> None:
     assert [short_value(value) for value in ("sklearn.svm.SVC", "0.5", "rbf")] == ["SVC", "0.5", "rbf"]
 
 
-@pytest.mark.parametrize(("amount", "written"), [(None, "–"), (999, "999 B"), (31_204, "31 kB"), (2_712_000, "2.7 MB")])
-def test_sizes_are_in_the_unit_that_fits(amount: int | None, written: str) -> None:
-    assert size(amount) == written
-
-
-def test_a_label_is_what_stands_before_the_date() -> None:
+def test_a_label_is_the_run_name_without_its_date() -> None:
     assert label_of("variation_svm-20261121-133058-73e7b7") == "variation_svm"
     assert label_of("by-hand") == "by-hand"
 
 
-def test_what_stands_below_the_table_are_reasons_and_notes(two: Comparison) -> None:
+def test_reasons_and_notes_follow_the_table(two: Comparison) -> None:
     assert list(conclusions(two)) == [
         "variation_svm: refused: against_champion: worse",
         "baseline: in Production: gate passed",
@@ -290,17 +279,17 @@ def test_the_link_opens_the_runs_in_mlflow(monkeypatch: pytest.MonkeyPatch, uri:
     assert {key: json.loads(value) for key, (value,) in asked.items()} == {"runs": ["a1", "b2"], "experiments": ["1"]}
 
 
-def test_page_and_pictures_are_written(two: Comparison, tmp_path: Path) -> None:
+def test_page_and_picture_are_written(two: Comparison, tmp_path: Path) -> None:
     files = write_comparison(two, tmp_path / "new" / "folder")
-    assert [path.name for path in files] == ["comparison.md", "comparison.png", "parallel_coordinates.png"]
+    assert [path.name for path in files] == ["comparison.md", "comparison.png"]
     assert sorted(files) == sorted((tmp_path / "new" / "folder").iterdir()), "nothing else is left"
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in files[1:])
+    assert files[1].read_bytes().startswith(b"\x89PNG")
     page = files[0].read_text()
     assert two.url in page
     assert "](comparison.png)" in page
 
 
-def test_a_folder_that_cannot_be_written_is_told(two: Comparison, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_error(two: Comparison, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"--output: cannot write to .*file \(File exists\)"):
         write_comparison(two, tmp_path / "file")
@@ -313,30 +302,20 @@ def test_the_same_comparison_is_logged_once(two: Comparison, mlflow_settings: Se
     logged = client.get_run(run)
     assert (logged.info.run_name, logged.info.status) == ("comparison", "FINISHED")
     assert logged.data.tags["ratchet.pipeline"] == "comparison"
-    assert {file.path for file in client.list_artifacts(run)} == {
-        "comparison.json",
-        "comparison.md",
-        "comparison.png",
-        "parallel_coordinates.png",
-    }
+    logged_files = {file.path for file in client.list_artifacts(run)}
+    assert logged_files == {"comparison.json", "comparison.md", "comparison.png"}
     assert log_comparison(mlflow_settings, two.model_copy(update={"notes": ("another",)})) != run
 
 
-def test_an_axis_is_for_parameters_that_have_several_values(two: Comparison) -> None:
-    one, other = two.rows
-    rows = [
-        one.model_copy(update={"parameters": {"train.estimator": "x.A", "train.params.C": "1"}}),
-        other.model_copy(update={"parameters": {"train.estimator": "x.B"}}),
-    ]
-    found = two.model_copy(update={"parameters": ("train.estimator", "train.params.C"), "rows": tuple(rows)})
-    assert telling_parameters(found, rows) == ("train.estimator",)
-
-
-def test_a_figure_has_each_config_and_a_mark_for_what_is_not_set(two: Comparison) -> None:
-    rows = [row.model_copy(update={"parameters": dict(row.parameters)}) for row in two.rows]
-    rows.append(rows[0].model_copy(update={"config": "forest", "parameters": {}, "value": 0.8}))
-    drawn = figures(two.model_copy(update={"rows": tuple(rows)}))
-    words = {text.get_text() for text in drawn["parallel_coordinates.png"].axes[0].texts}
-    assert {"not set", "1", "10", "forest", "baseline (in Production)"} <= words
-    names = [label.get_text() for label in drawn["comparison.png"].axes[0].get_yticklabels()]
+def test_the_figure_has_each_config_with_the_metric_and_marks_the_champion(two: Comparison) -> None:
+    forest = two.rows[0].model_copy(update={"config": "forest", "value": 0.7})
+    unmeasured = two.rows[0].model_copy(update={"config": "unmeasured", "value": None})
+    figure = interval_figure(two.model_copy(update={"rows": (*two.rows, forest, unmeasured)}))
+    assert figure is not None
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["variation_svm", "baseline\n(in Production)", "forest"]
+
+
+def test_without_a_measured_row_there_is_no_figure(two: Comparison) -> None:
+    rows = tuple(row.model_copy(update={"value": None}) for row in two.rows)
+    assert interval_figure(two.model_copy(update={"rows": rows})) is None
