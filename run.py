@@ -1,6 +1,6 @@
 """The command line: ``python run.py --config baseline.yaml``, ``python run.py status``, …
 
-What a command does stands in ``commands/``; what a config does, in the pipeline that it names.
+The commands are in ``commands/``. A config names the pipeline that runs it.
 """
 
 from __future__ import annotations
@@ -33,9 +33,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the resolved config and the plan; do nothing.")
     ] = False,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Run every step, also those that nothing changed for.")
-    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step, even an unchanged one.")] = False,
     verbose: Verbose = False,
     snapshot: Annotated[
         str | None,
@@ -43,7 +41,7 @@ def run(
     ] = None,
     number: Annotated[int | None, typer.Option("--run", hidden=True, help="The run that watch has opened.")] = None,
 ) -> None:
-    """Train in pipelines, promote only what is proved better, and go one step back with one command."""
+    """Train in pipelines, promote only a model that is proved better, and roll back with one command."""
     if context.invoked_subcommand is not None:
         return
     if config is None:
@@ -59,7 +57,7 @@ def run(
     )
 
 
-# In the order in which --help lists them.
+# In the order of --help.
 COMMANDS = (
     dispatch.schema,
     data.data,
@@ -83,14 +81,14 @@ for command in COMMANDS:
 
 
 def main() -> None:
-    """Run a command; what a person can mend is one line and status 2."""
+    """Run a command; an error that the user can fix is one line and status 2."""
     try:
         app()
     except Exception as error:
         from ratchet.errors import RatchetError, one_line
 
-        if type(error).__name__ == "RunInterruptedException":  # what ZenML makes of Ctrl-C within a step
-            print("interrupted: the same command begins again, and a study goes on where it was", file=sys.stderr)
+        if type(error).__name__ == "RunInterruptedException":  # ZenML's error for Ctrl-C within a step
+            print("interrupted: run the same command again; a study continues where it stopped", file=sys.stderr)
             sys.exit(130)
         if not isinstance(error, RatchetError):
             raise

@@ -1,6 +1,6 @@
-"""What the command line can do, one module for each subject; run.py puts them together.
+"""The commands of the command line, one module for each subject; ``run.py`` registers them.
 
-Imports stay inside the functions: ``--help`` must not pay for libraries that it does not need.
+Imports are inside the functions, so that ``--help`` does not import libraries that it does not need.
 """
 
 from pathlib import Path

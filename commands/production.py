@@ -1,4 +1,4 @@
-"""What is in Production: change it, look at it, explain it, train it again."""
+"""The commands on the version in Production: change, inspect, repair, trace and reproduce it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ratchet.registry.promotion_ledger import Entry
     from ratchet.settings import Settings
 
-Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the ledger.")]
-Operation = Annotated[str | None, typer.Option("--operation-id", help="Repeat with the same id and it is done once.")]
+Reason = Annotated[str, typer.Option("--reason", "-r", help="The reason, stored in the ledger.")]
+Operation = Annotated[str | None, typer.Option("--operation-id", help="Repeated with the same id, it is done once.")]
 
 
 def promote(
@@ -23,66 +23,68 @@ def promote(
     reason: Reason,
     model: Model = None,
     expected: Annotated[
-        str | None, typer.Option(help="The version you believe to be in Production ('none' for none).")
+        str | None, typer.Option(help="The version that has to be in Production now ('none' for none).")
     ] = None,
     operation_id: Operation = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put a version into Production by hand; its package is verified, the statistical gate is yours to answer for."""
+    """Put a version into Production by hand; its package is verified, the statistical gate is not run."""
     settings, pointer = _open(model)
-    believed = {"expected": None if expected == "none" else expected} if expected is not None else {}
-    entry = pointer.promote(version, reason, settings.actor, operation_id=operation_id, **believed)
+    condition = {"expected": None if expected == "none" else expected} if expected is not None else {}
+    entry = pointer.promote(version, reason, settings.actor, operation_id=operation_id, **condition)
     _require_newest(pointer, entry, operation_id)
-    _tell_change(entry, as_json)
+    _print_change(entry, as_json)
 
 
 def rollback(reason: Reason, model: Model = None, operation_id: Operation = None, as_json: AsJson = False) -> None:
-    """Put the version back that was in Production before."""
+    """Put the previous version back into Production."""
     settings, pointer = _open(model)
     entry = pointer.rollback(reason, settings.actor, operation_id=operation_id)
     _require_newest(pointer, entry, operation_id)
-    _tell_change(entry, as_json)
+    _print_change(entry, as_json)
 
 
 def history(
     model: Model = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="The newest so many.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Number of entries, newest first.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what was done to Production: when, from, to, who, why, and the gate's figures."""
-    from commands.console import runs
+    """List the changes of Production: when, from, to, who, why, and the gate's metrics."""
+    from commands.console.formats import print_json
+    from commands.console.production import print_history
     from ratchet.loop import production_status
 
     _, pointer = _open(model, mirrored=False)
     entries = production_status.history(pointer, limit)
-    runs.print_json(entries) if as_json else runs.print_history(entries)
+    print_json(entries) if as_json else print_history(entries)
 
 
 def status(model: Model = None, as_json: AsJson = False) -> None:
-    """Say what is in Production, since when, how good it is, and what it was trained on."""
-    from commands.console import runs
+    """Show the version in Production: since when, its metrics, and its training data."""
+    from commands.console.formats import print_json
+    from commands.console.production import print_fields
     from ratchet.loop import production_status
 
     settings, pointer = _open(model, mirrored=False)
     found = production_status.status(settings, pointer)
-    runs.print_json(found) if as_json else runs.print_fields(found)
+    print_json(found) if as_json else print_fields(found)
 
 
 def doctor(
     model: Model = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Explain what is wrong with Production, and mend it on request; status 1 where something is left wrong."""
+    """Find what is wrong with Production, and repair it on request; status 1 where something remains wrong."""
     from dataclasses import asdict
 
-    from commands.console import runs
-    from ratchet.registry.doctor import examine
-    from ratchet.registry.doctor import repair as mend
+    from commands.console.formats import print_json
+    from commands.console.production import print_findings
+    from ratchet.registry import doctor
 
     settings, pointer = _open(model)
-    found, left = mend(pointer, settings.actor) if repair else (examine(pointer),) * 2
-    runs.print_json([asdict(f) for f in found]) if as_json else runs.print_findings(found, left, repaired=repair)
+    found, left = doctor.repair(pointer, settings.actor) if repair else (doctor.examine(pointer),) * 2
+    print_json([asdict(f) for f in found]) if as_json else print_findings(found, left, repaired=repair)
     if left:
         raise typer.Exit(1)
 
@@ -92,8 +94,9 @@ def lineage(
     model: Model = None,
     as_json: AsJson = False,
 ) -> None:
-    """Go from a version or a prediction back to everything that made it."""
-    from commands.console import runs
+    """Show the origin of a version or a prediction: runs, commit, data, config and libraries."""
+    from commands.console.formats import print_json
+    from commands.console.production import print_fields
     from ratchet.loop.version_lineage import prediction_lineage, version_lineage
     from ratchet.settings import load_settings
     from ratchet.store.database import open_store
@@ -105,23 +108,24 @@ def lineage(
         found = prediction_lineage(settings, pointer, prediction)
     else:
         found = version_lineage(settings, pointer, version)
-    runs.print_json(found) if as_json else runs.print_fields(found)
+    print_json(found) if as_json else print_fields(found)
 
 
 def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> None:
-    """Train a version again from its lineage and compare; status 1 where it came out differently."""
-    from commands.console import runs
+    """Train a version again from its lineage and compare; status 1 where the result differs."""
+    from commands.console.formats import print_json
+    from commands.console.production import print_reproduction
     from ratchet.experiments.reproduction import reproduce as train_again
 
     settings, pointer = _open(model, mirrored=False)
     result = train_again(settings, pointer, version, ROOT)
-    runs.print_json(result.model_dump()) if as_json else runs.print_reproduction(result)
+    print_json(result.model_dump()) if as_json else print_reproduction(result)
     if not result.identical:
         raise typer.Exit(1)
 
 
 def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, ProductionPointer]:
-    """The settings and the pointer that a command works on, with the libraries kept quiet."""
+    """Return the settings and the pointer, with the libraries' log output reduced."""
     from pipelines.operations import open_pointer
     from pipelines.progress import silence_libraries
     from ratchet.settings import load_settings, quiet_environment
@@ -133,7 +137,7 @@ def _open(model: str | None, *, mirrored: bool = True) -> tuple[Settings, Produc
 
 
 def _require_newest(pointer: ProductionPointer, entry: Entry, operation_id: str | None) -> None:
-    """Refuse to tell of an operation that was done before, where its version has been replaced since."""
+    """Raise a RegistryError where the operation was done before, and its version has been replaced since."""
     from ratchet.errors import RegistryError
 
     newest = pointer.ledger.last_completed()
@@ -144,10 +148,10 @@ def _require_newest(pointer: ProductionPointer, entry: Entry, operation_id: str 
         )
 
 
-def _tell_change(entry: Entry, as_json: bool) -> None:
+def _print_change(entry: Entry, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from commands.console.runs import print_json
+    from commands.console.formats import print_json
 
     if as_json:
         print_json(asdict(entry))

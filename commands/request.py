@@ -1,10 +1,13 @@
-"""What the command line asks of a pipeline besides its config."""
+"""The config and the options of one call of the command line."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from commands import ROOT
 
 if TYPE_CHECKING:
     from pipelines.progress import Listener
@@ -14,20 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """The options of one run of a config.
+    """The options of a run.
 
     Attributes
     ----------
-    settings : Settings
-        Of this process.
-    path : Path
-        The config file; its stem is the label of the run.
-    dry_run, cache, verbose : bool
-        Whether to print the plan only, to take steps from the cache, and to show the output of libraries.
-    snapshot : str or None
-        The hash of the rows to train on; for continuous training alone.
-    number : int or None
-        The run that ``watch`` has opened; for continuous training alone.
+    settings: of this process.
+    path: the config file; its stem is the label of the run.
+    dry_run: print the plan only.
+    cache: take unchanged steps from the cache.
+    verbose: show the output of libraries.
+    snapshot: the hash of the rows to train on; for continuous training only.
+    number: the run that ``watch`` has opened; for continuous training only.
     """
 
     settings: Settings
@@ -43,3 +43,28 @@ class Request:
         from pipelines.runner import RunOptions
 
         return RunOptions(self.path.stem, self.cache, self.verbose, listener)
+
+
+def read_request(config: str, overrides: Sequence[str] | None, **options: Any) -> tuple[Any, Request]:
+    """Load a config and the settings.
+
+    Parameters
+    ----------
+    config: a path, or a bare name of a file in ``configs/``.
+    overrides: values of ``--set``, such as ``train.params.C=0.1``.
+    options: fields of ``Request``.
+
+    Returns
+    -------
+    The config and the request.
+
+    Raises
+    ------
+    ConfigError: the config or a setting is wrong.
+    """
+    from ratchet.config.files import find_config, load_config
+    from ratchet.settings import load_settings, quiet_environment
+
+    quiet_environment()
+    request = Request(load_settings(), find_config(config, ROOT), **options)
+    return load_config(request.path, overrides or ()), request

@@ -1,4 +1,4 @@
-"""What answers in the browser or over HTTP until it is stopped: the service, and the pages of others."""
+"""The commands that serve HTTP until they are stopped: the service, and the pages of other tools."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def serve(
     model: Model = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on (default: 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on (default: 8000).")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes that answer (default: 2).")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes (default: 2).")] = None,
 ) -> None:
-    """Serve the version in Production over HTTP, and follow it."""
+    """Serve the version in Production over HTTP, and change to a new one when it is promoted."""
     from ratchet.errors import ConfigError
     from ratchet.settings import load_settings
 
@@ -31,15 +31,15 @@ def serve(
 
 
 class Pages(StrEnum):
-    """Whose own pages to show."""
+    """The tool whose pages to show."""
 
     evidently = "evidently"
     mlflow = "mlflow"
 
 
 def ui(
-    what: Annotated[Pages, typer.Argument(help="Whose pages.")],
-    host: Annotated[str, typer.Option(help="Address to listen on; nobody has to log in there.")] = "127.0.0.1",
+    what: Annotated[Pages, typer.Argument(help="The tool.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; the pages have no login.")] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port to listen on (default: evidently 8082, mlflow 5000).")
     ] = None,

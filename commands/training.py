@@ -1,4 +1,4 @@
-"""Training, continuous or not, as ``run.py --config FILE`` runs it."""
+"""Training and continuous training, for ``run.py --config FILE``."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ if TYPE_CHECKING:
 
 
 def train(config: TrainingConfig, request: Request) -> None:
-    """Run the training pipeline once, and say how it ended."""
+    """Run the training pipeline once, and print its result."""
     if request.dry_run:
         plan(config, request)
         return
     from commands.console.runs import print_summary
     from pipelines.runner import run_training
 
-    with _live() as listener:
+    with _live_steps() as listener:
         print_summary(run_training(config, request.settings, request.options(listener)))
 
 
 def train_continuously(config: ContinuousTrainingConfig, request: Request) -> None:
-    """Train on the rows that were fed back, or on those of an earlier run, and say how it ended."""
+    """Train on the rows with feedback or on those of an earlier run, and print the result."""
     if request.dry_run:
         plan(config, request)
         return
     from commands.console import runs
     from pipelines.continuous import run_continuous, run_on_snapshot
 
-    with _live() as listener:
+    with _live_steps() as listener:
         options = request.options(listener)
         if request.snapshot:
             runs.print_summary(run_on_snapshot(config, request.settings, request.snapshot, options))
@@ -40,15 +40,14 @@ def train_continuously(config: ContinuousTrainingConfig, request: Request) -> No
 
 
 def plan(config: TrainingConfig, request: Request) -> None:
-    """Say what a training pipeline would do."""
+    """Print the plan of a training pipeline."""
     from commands.console.runs import print_plan
     from pipelines.runner import plan_training
 
     print_plan(config, plan_training(config), str(request.path))
 
 
-def _live() -> AbstractContextManager[Any]:
-    """The steps on the terminal, while they run."""
+def _live_steps() -> AbstractContextManager[Any]:
     from commands.console.runs import live_steps
     from pipelines.runner import STEPS
 

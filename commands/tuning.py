@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
 
 def tune(config: TuningConfig, request: Request) -> None:
-    """Run or go on with a study, train the best that it found, and say how both ended."""
+    """Run or continue a study, train its best trial, and print both results."""
     from commands.console.runs import live_steps, print_summary
-    from commands.console.study import TrialLine, print_plan, print_study
+    from commands.console.study import TrialLines, print_plan, print_study
     from pipelines.tuning_runner import STEPS, plan_tuning, run_tuning
 
     if request.dry_run:
         print_plan(config, plan_tuning(config, request.settings), str(request.path))
         return
-    line = TrialLine(config)
+    lines = TrialLines(config)
     from pipelines.runner import STEPS as TRAINING_STEPS
 
     with live_steps((*STEPS, *TRAINING_STEPS[1:])) as listener:
-        done = run_tuning(config, request.settings, request.options(listener), line.tell)
+        done = run_tuning(config, request.settings, request.options(listener), lines.print_trial)
     print_study(done)
     print_summary(done.training)

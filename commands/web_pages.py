@@ -1,4 +1,4 @@
-"""The pages that other tools bring along: Evidently's on our reports, MLflow's on our runs."""
+"""The pages of other tools: Evidently's for reports, MLflow's for runs."""
 
 from __future__ import annotations
 
@@ -22,50 +22,51 @@ def serve_evidently(settings: Settings, host: str, port: int) -> None:
 
     Raises
     ------
-    StateError: no report was drawn yet.
-    ConfigError: the address cannot be listened on.
+    StateError: there is no report yet.
+    ConfigError: the address is in use or invalid.
     """
     folder = workspace(settings)
     if not folder.is_dir():
         raise StateError(f"there is no report in {folder} yet: draw one with python run.py report")
-    _announce(host, port)
+    _print_url(host, port)
     os.environ["DO_NOT_TRACK"] = "1"
     import uvicorn
     from evidently.ui.service.app import create_app, get_config
 
     config = get_config(host=host, port=port, workspace=str(folder))
-    # Evidently sets the path of the snapshots alone, and would look for the panels in ./workspace.
+    # Evidently sets the path of the snapshots only; the default for the panels is ./workspace.
     config.dashboard.path = str(folder)
     config.telemetry.enabled = False
     signal.signal(signal.SIGTERM, _interrupt)
-    # On standard output it lists what it is made of.
+    # Evidently lists its components on standard output.
     with contextlib.suppress(KeyboardInterrupt), contextlib.redirect_stdout(io.StringIO()):
         uvicorn.run(create_app(config), host=host, port=port, log_level="warning")
 
 
 def serve_mlflow(settings: Settings, host: str, port: int) -> NoReturn:
-    """Show the runs until Ctrl-C or SIGTERM; this process becomes MLflow's.
+    """Show the runs until Ctrl-C or SIGTERM, by replacing this process with MLflow's server.
 
     Raises
     ------
-    ConfigError: the runs are on a server that has pages, or the address cannot be listened on.
+    ConfigError: the runs are on a server that has these pages itself, or the address is in use or invalid.
     """
     if settings.tracking_uri.startswith("http"):
         raise ConfigError(f"the runs are on a server, which has these pages itself: {settings.tracking_place}")
-    _announce(host, port)
-    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # seven processes of 240 MB that we never ask
+    _print_url(host, port)
+    os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # unused here: seven processes of 240 MB
     where = ["--backend-store-uri", settings.tracking_uri, "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", "ui", *where])  # noqa: S606
 
 
-def _announce(host: str, port: int) -> None:
-    """Make sure that an address can be listened on, and say so."""
+def _print_url(host: str, port: int) -> None:
+    """Check that a port is free, and print its URL."""
     try:
         socket.create_server((host, port)).close()
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(
-            f"cannot listen on {host} port {port} ({reason}): end who does, or choose another with --port"
+            f"cannot listen on {host} port {port} ({reason}): stop the process that uses it,"
+            " or choose another port with --port"
         ) from None
     sys.stderr.write(f"http://{host}:{port} until Ctrl-C\n")
 

@@ -1,1 +1,1 @@
-"""A stream of rows that drifts on purpose, sent at a running service."""
+"""A stream of drifting rows, sent to a running service."""

@@ -1,4 +1,4 @@
-"""A client of the prediction service that sits out a restart: over one connection, asking again for a while."""
+"""A client of the prediction service that retries for a limited time, so that it survives a restart."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ _LONGEST_PAUSE = 2.0
 
 
 class _BusyError(UnavailableError):
-    """No answer this time: nobody there, or a service in trouble; it may say when to come back."""
+    """A request that can be retried: the service is unreachable or overloaded.
+
+    Parameters
+    ----------
+    message: the cause.
+    after: seconds after which the service asks for a retry.
+    """
 
     def __init__(self, message: str, after: float = 0.0) -> None:
         super().__init__(message)
@@ -28,7 +34,7 @@ class _BusyError(UnavailableError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What the service said of one row."""
+    """The service's answer for one row."""
 
     prediction_id: str
     version: str
@@ -44,18 +50,18 @@ class Feedback:
 
 
 class ServiceClient:
-    """Asks a service for predictions and brings it labels.
+    """Requests predictions from a service and sends labels to it.
 
     Parameters
     ----------
-    url: where it listens, such as ``http://127.0.0.1:8000``.
-    key: the API key, where it asks for one.
-    patience: seconds to go on asking while it does not answer or says that it is in trouble.
-    on_wait: is told once, when the waiting begins, what is waited for.
+    url: of the service, such as ``http://127.0.0.1:8000``.
+    key: the API key, where the service requires one.
+    patience: seconds to retry a request while the service is unavailable.
+    on_wait: called with the cause before the first retry of a request.
 
     Raises
     ------
-    ConfigError: the URL is none of HTTP.
+    ConfigError: the URL is not HTTP.
     """
 
     def __init__(
@@ -69,12 +75,12 @@ class ServiceClient:
         self._headers = {"content-type": "application/json"} | ({"x-api-key": key} if key else {})
 
     def model(self) -> dict[str, Any]:
-        """What it serves: ``name``, ``version``, ``signature``.
+        """Return the served model: ``name``, ``version``, ``signature``.
 
         Raises
         ------
-        ConfigError: there is nobody, or somebody else.
-        UnavailableError: it has no model, for longer than the patience.
+        ConfigError: nothing listens at the URL, or another service does.
+        UnavailableError: the service has no model for longer than ``patience``.
         """
         try:
             self._pool.request("GET", f"{self.url}/livez", headers=self._headers)
@@ -82,35 +88,35 @@ class ServiceClient:
             raise ConfigError(
                 f"no service at {self.url} ({_cause(error)}): start one with python run.py serve, or name it with --url"
             ) from None
-        found = self._ask("GET", "/model")
+        found = self._request("GET", "/model")
         if not isinstance(found, dict) or not {"name", "version", "signature"} <= found.keys():
-            raise ConfigError(f"{self.url}/model: this is no service of Ratchet")
+            raise ConfigError(f"{self.url}/model: this is not a service of Ratchet")
         return found
 
     def predict(self, records: Sequence[Record]) -> list[Answer]:
-        """An answer for each record.
+        """Return an answer for each record.
 
         Raises
         ------
-        InputError: the service refuses a record, and with it all that were sent together.
-        UnavailableError: it did not answer within the patience.
-        ConfigError: it asks for a key, or for smaller requests.
+        InputError: the service refuses a record, and with it the whole request.
+        UnavailableError: the service did not answer within ``patience``.
+        ConfigError: the service requires a key, or smaller requests.
         """
         if len(records) == 1:
-            said = self._ask("POST", "/predict", records[0])
-            rows = [said]
+            answer = self._request("POST", "/predict", records[0])
+            rows = [answer]
         else:
-            said = self._ask("POST", "/predict_batch", {"rows": list(records)})
-            rows = said["predictions"]
-        version = str(said["model"]["version"])
+            answer = self._request("POST", "/predict_batch", {"rows": list(records)})
+            rows = answer["predictions"]
+        version = str(answer["model"]["version"])
         return [Answer(row["prediction_id"], version, row["prediction"]) for row in rows]
 
     def feedback(self, labels: Sequence[Feedback]) -> list[str]:
-        """Bring labels; the same label once more changes nothing.
+        """Send labels; a label that is sent twice changes nothing.
 
         Returns
         -------
-        Why labels were refused, one text for each that was: an unknown prediction or class, or a contradiction.
+        The reason for each refused label: an unknown prediction or class, or a contradiction.
 
         Raises
         ------
@@ -120,29 +126,29 @@ class ServiceClient:
         if not bodies:
             return []
         if len(bodies) > 1:
-            said = self._ask("POST", "/feedback_batch", {"feedback": bodies})
-            return [line["error"] for line in said["results"] if "error" in line]
+            answer = self._request("POST", "/feedback_batch", {"feedback": bodies})
+            return [line["error"] for line in answer["results"] if "error" in line]
         try:
-            self._ask("POST", "/feedback", bodies[0])
+            self._request("POST", "/feedback", bodies[0])
         except InputError as error:
             return [str(error)]
         return []
 
-    def _ask(self, method: str, path: str, value: Any = None) -> Any:
+    def _request(self, method: str, path: str, value: Any = None) -> Any:
         body = None if value is None else json.dumps(value, allow_nan=False).encode()
-        asking = Retrying(
+        retrying = Retrying(
             retry=retry_if_exception_type(_BusyError),
             wait=_pause,
             stop=stop_after_delay(self._patience),
-            before_sleep=self._tell,
+            before_sleep=self._report_wait,
             reraise=True,
         )
         try:
-            return asking(self._once, method, path, body)
+            return retrying(self._request_once, method, path, body)
         except _BusyError as error:
-            raise UnavailableError(f"{self.url} gave no answer for {self._patience:g} s: {error}") from None
+            raise UnavailableError(f"{self.url} did not answer for {self._patience:g} s: {error}") from None
 
-    def _once(self, method: str, path: str, body: bytes | None) -> Any:
+    def _request_once(self, method: str, path: str, body: bytes | None) -> Any:
         try:
             response = self._pool.request(method, f"{self.url}{path}", body=body, headers=self._headers)
         except urllib3.exceptions.HTTPError as error:
@@ -152,27 +158,27 @@ class ServiceClient:
         raise self._refusal(path, response)
 
     def _refusal(self, path: str, response: urllib3.BaseHTTPResponse) -> RatchetError:
-        said = _json(response)
-        message = said.get("error", "") if isinstance(said, dict) else ""
+        body = _json(response)
+        message = body.get("error", "") if isinstance(body, dict) else ""
         if response.status >= 500 or response.status == 429:
             after = response.headers.get("retry-after", "0")
             return _BusyError(f"{path}: {response.status} {message}", float(after) if after.isdigit() else 0.0)
         if response.status == 401:
-            return ConfigError(f"{self.url} asks for an API key: set RATCHET_API_KEYS, or give --api-key")
+            return ConfigError(f"{self.url} requires an API key: set RATCHET_API_KEYS, or give --api-key")
         if response.status == 413:
             return ConfigError(f"{path}: the request is too large for {self.url}: lower stream.batch")
         if not message:
-            return ConfigError(f"{self.url}{path}: answered {response.status}, this is no service of Ratchet")
-        details = said.get("details") or [{"field": path, "message": message}]
+            return ConfigError(f"{self.url}{path}: answered {response.status}, this is not a service of Ratchet")
+        details = body.get("details") or [{"field": path, "message": message}]
         return InputError([Problem(one["field"], one["message"]) for one in details])
 
-    def _tell(self, state: RetryCallState) -> None:
+    def _report_wait(self, state: RetryCallState) -> None:
         if self._on_wait and state.attempt_number == 1 and state.outcome is not None:
-            self._on_wait(f"{state.outcome.exception()}; asking again for up to {self._patience:g} s")
+            self._on_wait(f"{state.outcome.exception()}; retrying for up to {self._patience:g} s")
 
 
 def _pause(state: RetryCallState) -> float:
-    """What the service asks for, and otherwise longer each time."""
+    """Return the longer of an exponential back-off and the service's Retry-After, in seconds."""
     error = state.outcome.exception() if state.outcome else None
     after = error.after if isinstance(error, _BusyError) else 0.0
     return max(after, wait_exponential(multiplier=0.05, max=_LONGEST_PAUSE)(state))
@@ -186,6 +192,6 @@ def _json(response: urllib3.BaseHTTPResponse) -> Any:
 
 
 def _cause(error: Exception) -> str:
-    """What went wrong underneath, in the operating system's words where it has some."""
-    below = next((one for one in (error.__cause__, *error.args) if isinstance(one, OSError)), error)
-    return getattr(below, "strerror", None) or str(below)
+    """Return the operating system's message where an error wraps one, else the error's own."""
+    cause = next((one for one in (error.__cause__, *error.args) if isinstance(one, OSError)), error)
+    return getattr(cause, "strerror", None) or str(cause)

@@ -1,4 +1,4 @@
-"""What a simulation found: how good the answers were, before and after each drift, by the version that gave them."""
+"""The result of a simulation: metrics of the answers, before and after each drift, by version."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _FIGURES: dict[TaskName, tuple[str, ...]] = {
 
 
 class Outcome(BaseModel):
-    """One row that was answered; a line of the record.
+    """An answered row; a line of the record.
 
     Attributes
     ----------
     index: the row's number in the stream.
     prediction_id, version, prediction: the answer.
-    truth: what would have been right.
-    label: what is told the service as the truth, None for nothing.
-    label_after: after which row's answer it is told.
-    time: when the answer was there, in seconds since the epoch.
-    latency_ms: how long its request took.
+    truth: the right answer.
+    label: the label that is sent to the service; None for no label.
+    label_after: the row after whose answer the label is sent.
+    time: of the answer, in seconds since the epoch.
+    latency_ms: the duration of its request.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -50,12 +50,12 @@ class Segment(BaseModel):
 
     Attributes
     ----------
-    phase: what had begun by then: ``before``, or the kinds of drift.
-    first, last: the first row and the last.
-    version: who answered.
-    rows, labels: how many, and how many of them got a label.
-    figures: the metrics of the answers against the truth.
-    latency_ms: the median of the requests.
+    phase: ``before``, or the kinds of drift that have begun.
+    first, last: the first and the last row.
+    version: the version that answered.
+    rows, labels: the number of rows, and of those with a label.
+    figures: the metrics of the answers.
+    latency_ms: the median duration of the requests.
     """
 
     phase: str
@@ -69,15 +69,15 @@ class Segment(BaseModel):
 
 
 class Report(BaseModel):
-    """A simulation from its first row to its last.
+    """The result of a simulation.
 
     Attributes
     ----------
-    model: who was asked.
-    rows, refused, labels, labels_refused: rows answered and refused, labels told and refused.
-    refusals: why, once for each reason.
-    interrupted: whether somebody ended it before its last row.
-    seconds: how long it took.
+    model: the served model.
+    rows, refused, labels, labels_refused: the numbers of rows and labels that were accepted and refused.
+    refusals: the reasons, each once.
+    interrupted: whether it was ended before its last row.
+    seconds: its duration.
     segments: in the order of the stream.
     """
 
@@ -93,7 +93,7 @@ class Report(BaseModel):
 
 
 def figures(outcomes: Sequence[Outcome], task: TaskName) -> dict[str, float]:
-    """Accuracy and macro-F1 of answers against the truth, or RMSE and MAE of a regression."""
+    """Return accuracy and macro-F1 of the answers, or RMSE and MAE of a regression."""
     truth, predicted = [o.truth for o in outcomes], [o.prediction for o in outcomes]
     scores: metrics.Scores
     if task not in LABELLED:
@@ -110,7 +110,7 @@ def figures(outcomes: Sequence[Outcome], task: TaskName) -> dict[str, float]:
 
 
 def segments(outcomes: Sequence[Outcome], config: SimulationConfig) -> tuple[Segment, ...]:
-    """The outcomes by phase and version, in the order in which each was first seen."""
+    """Group the outcomes by phase and version, in the order of their first rows."""
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault((phase(config, outcome.index), outcome.version), []).append(outcome)
@@ -118,7 +118,7 @@ def segments(outcomes: Sequence[Outcome], config: SimulationConfig) -> tuple[Seg
 
 
 def phase(config: SimulationConfig, index: int) -> str:
-    """What has begun at a row: ``before``, or the kinds of drift with the rows at which they began."""
+    """Return the phase of a row: ``before``, or the kinds of drift that have begun and their first rows."""
     begun = sorted((drift.at, drift.kind) for drift in config.drift if drift.at <= index)
     return ", ".join(f"{kind} at {at}" for at, kind in begun) or "before"
 

@@ -1,4 +1,4 @@
-"""The rows of a data set as something to draw from, in units in which noise and drift can be added."""
+"""The rows of a data set to draw from, standardized so that noise and drift can be added."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ratchet.model.record_schema import Record
 Label = str | int | float
 Floats = npt.NDArray[np.float64]
 
-# The finest that a number is given: this share of its column's standard deviation, or up to ten times finer.
+# Numbers are rounded to this share of their column's standard deviation, or up to ten times finer.
 _PRECISION = 1e-4
 
 
 @dataclass
 class Draft:
-    """A row on its way.
+    """A row that noise and drift are added to.
 
     Attributes
     ----------
@@ -59,23 +59,23 @@ class RowPool:
 
     @property
     def classes(self) -> list[str]:
-        """The classes' names as a config writes them."""
+        """The classes' names as in a config."""
         return [str(label) for label in self.labels]
 
     def draw(self, priors: Floats, generator: np.random.Generator) -> int:
-        """A row: first its class, by these shares, then one of the class."""
+        """Return the position of a random row: its class drawn by these shares, then a row of the class."""
         group = self._groups[generator.choice(len(priors), p=priors)]
         return int(group[generator.integers(len(group))])
 
     def draft(self, row: int) -> Draft:
-        """A row, ready to be changed."""
+        """Return a row in standardized units."""
         return Draft((self._numbers[row] - self._means) / self._scale, dict(self._categories[row]))
 
     def record(self, draft: Draft) -> Record:
-        """A draft as a client sends it: in the data's units, with None for what is missing.
+        """Return a draft as a client sends it: in the data's units, with None for a missing value.
 
-        Numbers have as many decimals as their column has in the data: an instrument does not become finer because it
-        drifts, and a classifier that is asked to tell new rows from old ones would see nothing but the digits.
+        Numbers have as many decimals as their column in the data. With more, a domain classifier would detect the
+        digits and not the drift.
         """
         numbers = self._means + draft.numbers * self._scale
         values: Record = dict(draft.categories)
@@ -95,12 +95,12 @@ class RowPool:
 
 
 def numeric_names(schema: Schema) -> list[str]:
-    """The features that are numbers, in their order."""
+    """Return the numeric features, in the order of the schema."""
     return [field.name for field in schema.features if field.type == "number"]
 
 
 def _decimals(values: Floats, scale: float) -> int:
-    """As many decimals as write the values of a column exactly, or as are precise enough."""
+    """Return the number of decimals that represent a column's values exactly, or precisely enough."""
     finest = -math.floor(math.log10(_PRECISION * scale))
     present = values[~np.isnan(values)]
     return next((places for places in range(finest) if np.array_equal(np.round(present, places), present)), finest)

@@ -1,4 +1,4 @@
-"""A simulated stream played to a running service: rows at their rate, and each label when its time has come."""
+"""A simulation against a running service: rows at their rate, and each label after its delay."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from ratchet.data import load_dataset
 from ratchet.errors import ConfigError, InputError
 from simulation.client import Answer, Feedback, ServiceClient
 from simulation.report import Outcome, Report, figures, segments
-from simulation.stream import Example, Simulation
+from simulation.stream import Example, Stream
 
-# So many labels go into one request at most.
+# The most labels in one request.
 _LABELS_A_REQUEST = 500
-_LOOK_BACK = 100
+# Rows between two progress lines, and answers that each takes its metric from.
+_PROGRESS = 100
 _REASONS = 5
 
 Listener = Callable[[str], None]
@@ -31,7 +32,7 @@ def load_simulation(path: Path, overrides: Sequence[str] = ()) -> SimulationConf
 
     Raises
     ------
-    ConfigError: as for ``load_config``, or the file is a config of something else.
+    ConfigError: as for ``load_config``, or the file is a config of another pipeline.
     """
     config = load_config(path, overrides)
     if not isinstance(config, SimulationConfig):
@@ -39,34 +40,36 @@ def load_simulation(path: Path, overrides: Sequence[str] = ()) -> SimulationConf
     return config
 
 
-def rehearse(config: SimulationConfig, client: ServiceClient, say: Listener, record: TextIO | None = None) -> Report:
-    """Play a config's stream to a service.
+def run_simulation(
+    config: SimulationConfig, client: ServiceClient, progress: Listener, record: TextIO | None = None
+) -> Report:
+    """Send a config's stream and its labels to a service.
 
     Parameters
     ----------
-    config: what to send, and how fast.
+    config: the stream and its rate.
     client: the service.
-    say: is told a line now and then.
-    record: takes a JSON line for each row that was answered; None for no record.
+    progress: called with a line for every 100 rows.
+    record: gets a JSON line for each answered row; None for no record.
 
     Raises
     ------
-    ConfigError: nobody is there, or somebody who serves something else; or the config does not fit its data set.
+    ConfigError: nothing listens, another model is served, or the config does not fit its data set.
     DataError: the data set cannot be read.
-    UnavailableError: the service was away for longer than the client's patience.
+    UnavailableError: the service was unavailable for longer than the client's ``patience``.
     """
-    simulation = Simulation(config, load_dataset(config.dataset, config.task))
-    require_model(config, simulation, client.model())
-    return Rehearsal(config, simulation, client, say, record).run()
+    stream = Stream(config, load_dataset(config.dataset, config.task))
+    require_model(config, stream, client.model())
+    return _SimulationRun(config, stream, client, progress, record).run()
 
 
-def require_model(config: SimulationConfig, simulation: Simulation, served: dict[str, Any]) -> None:
-    """Check that the service takes what the simulation is about to send.
+def require_model(config: SimulationConfig, stream: Stream, served: dict[str, Any]) -> None:
+    """Check that the service accepts the stream's rows.
 
     Parameters
     ----------
-    config, simulation: what is to be sent.
-    served: what the service says of its model.
+    config, stream: the rows to send.
+    served: the service's model, as ``/model`` returns it.
 
     Raises
     ------
@@ -74,67 +77,56 @@ def require_model(config: SimulationConfig, simulation: Simulation, served: dict
     """
     if served["name"] != config.model:
         raise ConfigError(f"model: the service serves {served['name']!r}, the config simulates {config.model!r}")
-    takes = {feature["name"] for feature in served["signature"]["features"]}
-    sends = set(simulation.feature_names)
-    if takes != sends:
-        differ = ", ".join(sorted(takes ^ sends))
+    accepted = {feature["name"] for feature in served["signature"]["features"]}
+    sent = set(stream.feature_names)
+    if accepted != sent:
+        differ = ", ".join(sorted(accepted ^ sent))
         raise ConfigError(
             f"dataset: its features are not those of {config.model} version {served['version']}: {differ}"
         )
 
 
-class Rehearsal:
-    """One simulation against one service.
-
-    Parameters
-    ----------
-    config: what to send, and how fast.
-    simulation: the rows.
-    client: the service.
-    say: is told a line now and then.
-    record: takes a JSON line for each row that was answered; None for no record.
-    every: rows from one line to the next.
-    """
+class _SimulationRun:
+    """One stream against one service; the parameters are those of ``run_simulation``."""
 
     def __init__(
         self,
         config: SimulationConfig,
-        simulation: Simulation,
+        stream: Stream,
         client: ServiceClient,
-        say: Listener,
-        record: TextIO | None = None,
-        every: int = 100,
+        progress: Listener,
+        record: TextIO | None,
     ) -> None:
-        self._config, self._simulation, self._client = config, simulation, client
-        self._say, self._record, self._every = say, record, every
+        self._config, self._stream, self._client = config, stream, client
+        self._print, self._record = progress, record
         self._outcomes: list[Outcome] = []
-        self._recent: deque[Outcome] = deque(maxlen=_LOOK_BACK)
-        self._waiting: list[tuple[int, int, Feedback]] = []
+        self._recent: deque[Outcome] = deque(maxlen=_PROGRESS)
+        self._pending: list[tuple[int, int, Feedback]] = []
         self._refused = self._labels = self._labels_refused = 0
         self._reasons: dict[str, str] = {}
 
     def run(self) -> Report:
-        """Send every row and every label; Ctrl-C ends it early, and the labels that wait then are not sent.
+        """Send every row and every label; Ctrl-C ends it early, without the labels that are still pending.
 
         Raises
         ------
-        UnavailableError: the service was away for longer than the client's patience.
-        ConfigError: it asks for a key, or for smaller requests.
+        UnavailableError: the service was unavailable for longer than the client's ``patience``.
+        ConfigError: the service requires a key, or smaller requests.
         """
         started, interrupted = time.monotonic(), False
         try:
             for examples in self._paced():
                 self._send(examples)
-                self._tell_labels(examples[-1].index)
-                self._progress(examples)
-            self._tell_labels(None)
+                self._send_labels(examples[-1].index)
+                self._report_progress(examples)
+            self._send_labels(None)
         except KeyboardInterrupt:
             interrupted = True
         return self._report(time.monotonic() - started, interrupted)
 
     def _paced(self) -> Iterator[Sequence[Example]]:
-        """The requests, each when its time has come; one that comes late does not hurry those behind it."""
-        stream, due = iter(self._simulation), time.monotonic()
+        """Yield the requests at the config's rate; after a late one the rate stays the same."""
+        stream, due = iter(self._stream), time.monotonic()
         while examples := tuple(itertools.islice(stream, self._config.stream.batch)):
             if self._config.stream.rate:
                 now = time.monotonic()
@@ -143,18 +135,18 @@ class Rehearsal:
             yield examples
 
     def _send(self, examples: Sequence[Example]) -> None:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             answers = self._client.predict([example.record for example in examples])
         except InputError as error:
             self._refused += len(examples)
             self._reasons.setdefault(str(error), f"row {examples[0].index}: {error}")
             return
-        latency = (time.perf_counter() - begun) * 1000
+        latency = (time.perf_counter() - started) * 1000
         for example, answer in zip(examples, answers, strict=True):
-            self._keep(example, answer, latency)
+            self._store(example, answer, latency)
 
-    def _keep(self, example: Example, answer: Answer, latency: float) -> None:
+    def _store(self, example: Example, answer: Answer, latency: float) -> None:
         outcome = Outcome(
             index=example.index,
             prediction_id=answer.prediction_id,
@@ -173,13 +165,13 @@ class Rehearsal:
             self._record.flush()
         if example.label is not None and example.label_after is not None:
             due = (example.label_after, example.index, Feedback(answer.prediction_id, example.label))
-            heapq.heappush(self._waiting, due)
+            heapq.heappush(self._pending, due)
 
-    def _tell_labels(self, index: int | None) -> None:
-        """Send the labels that are due after a row, or all that are left."""
+    def _send_labels(self, index: int | None) -> None:
+        """Send the labels that are due after a row, or all pending ones for None."""
         due = []
-        while self._waiting and (index is None or self._waiting[0][0] <= index):
-            due.append(heapq.heappop(self._waiting)[2])
+        while self._pending and (index is None or self._pending[0][0] <= index):
+            due.append(heapq.heappop(self._pending)[2])
         for start in range(0, len(due), _LABELS_A_REQUEST):
             labels = due[start : start + _LABELS_A_REQUEST]
             refused = self._client.feedback(labels)
@@ -188,12 +180,12 @@ class Rehearsal:
             for reason in refused:
                 self._reasons.setdefault(reason, f"label: {reason}")
 
-    def _progress(self, examples: Sequence[Example]) -> None:
+    def _report_progress(self, examples: Sequence[Example]) -> None:
         done = examples[-1].index + 1
-        if self._recent and done // self._every > examples[0].index // self._every:
+        if self._recent and done // _PROGRESS > examples[0].index // _PROGRESS:
             name, value = next(iter(figures(self._recent, self._config.task).items()))
             version = self._recent[-1].version
-            self._say(f"row {done}: {name} {value:.2f} of the last {len(self._recent)}, version {version}")
+            self._print(f"row {done}: {name} {value:.2f} of the last {len(self._recent)}, version {version}")
 
     def _report(self, seconds: float, interrupted: bool) -> Report:
         return Report(

@@ -1,4 +1,4 @@
-"""What each kind of drift does to a row, or to the shares of the classes that rows are drawn from."""
+"""The kinds of drift: changes of a row, or of the shares of the classes that rows are drawn from."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, nearest
 from simulation.row_pool import Draft, Floats, numeric_names
 
-# Changes a draft in place; the weight in [0, 1] says how far the drift has come.
-Mover = Callable[[Draft, float, np.random.Generator], None]
+# Changes a draft in place; the weight in [0, 1] is the drift's progress.
+RowChange = Callable[[Draft, float, np.random.Generator], None]
 
 
 def weight(drift: DriftKind, index: int) -> float:
-    """How far a drift has come at a row, from 0 (not begun) to 1 (all there).
+    """Return a drift's progress at a row, from 0 (not begun) to 1 (complete).
 
     Parameters
     ----------
@@ -28,18 +28,18 @@ def weight(drift: DriftKind, index: int) -> float:
     return min(1.0, (index - drift.at + 1) / drift.ramp) if drift.ramp else 1.0
 
 
-def mover(drift: DriftKind, schema: Schema, where: str) -> Mover:
-    """What a drift does to a row.
+def row_change(drift: DriftKind, schema: Schema, where: str) -> RowChange:
+    """Return the function that applies a drift to a row.
 
     Parameters
     ----------
     drift: one of the config's drifts.
     schema: of the data set.
-    where: the drift's place in the config, for errors.
+    where: the drift's key in the config, for errors.
 
     Raises
     ------
-    ConfigError: a column that the data set does not have or that holds something else, or a category that is not new.
+    ConfigError: a column does not exist or has another type, or a category is not new.
     """
     if isinstance(drift, MeanShift):
         return _mean_shift(_positions(schema, drift.columns, where), np.array(list(drift.columns.values())))
@@ -53,13 +53,13 @@ def mover(drift: DriftKind, schema: Schema, where: str) -> Mover:
 
 
 def reweigh(priors: Floats, drift: DriftKind, share: float, classes: Sequence[str]) -> Floats:
-    """The classes' shares after a drift; every kind but ``class_prior`` leaves them as they are.
+    """Return the classes' shares after a drift; only ``class_prior`` changes them.
 
     Parameters
     ----------
-    priors: shares before, shape (classes,).
+    priors: the shares before, shape (classes,).
     drift: one of the config's drifts.
-    share: how far it has come, in [0, 1].
+    share: its progress, in [0, 1].
     classes: their names, in the order of ``priors``.
     """
     if not isinstance(drift, ClassPrior):
@@ -74,21 +74,21 @@ def require_classes(names: Iterable[str], classes: Sequence[str], where: str) ->
 
     Raises
     ------
-    ConfigError: names the one that it does not have, and the nearest it has.
+    ConfigError: a class does not exist; names the most similar one.
     """
     for name in names:
         if name not in classes:
             raise ConfigError(f"{where}: the data set has no class {name!r}{nearest(name, classes)}")
 
 
-def _mean_shift(positions: list[int], sizes: Floats) -> Mover:
+def _mean_shift(positions: list[int], sizes: Floats) -> RowChange:
     def move(draft: Draft, weight: float, _: np.random.Generator) -> None:
         draft.numbers[positions] += weight * sizes
 
     return move
 
 
-def _rotation(pairs: list[tuple[int, int]], angle: float) -> Mover:
+def _rotation(pairs: list[tuple[int, int]], angle: float) -> RowChange:
     def move(draft: Draft, weight: float, _: np.random.Generator) -> None:
         cos, sin = np.cos(weight * angle), np.sin(weight * angle)
         for one, other in pairs:
@@ -99,7 +99,7 @@ def _rotation(pairs: list[tuple[int, int]], angle: float) -> Mover:
     return move
 
 
-def _new_category(drift: NewCategory) -> Mover:
+def _new_category(drift: NewCategory) -> RowChange:
     def move(draft: Draft, weight: float, generator: np.random.Generator) -> None:
         if generator.random() < weight * drift.share:
             draft.categories[drift.column] = drift.category
@@ -108,7 +108,7 @@ def _new_category(drift: NewCategory) -> Mover:
 
 
 def _positions(schema: Schema, names: Mapping[str, float] | Sequence[str], where: str) -> list[int]:
-    """Where columns stand among the numbers."""
+    """Return the positions of columns among the numeric ones."""
     known = numeric_names(schema)
     for name in names:
         _require_column(schema, name, where)

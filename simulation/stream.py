@@ -1,7 +1,7 @@
-"""A stream of rows like those of a data set: drawn, jittered, drifted, and labelled late and perhaps wrongly.
+"""A stream of rows drawn from a data set, with noise, drift, and labels that are delayed and partly wrong.
 
-Each row is drawn from the seed and its own number alone, so that the same config gives the same stream to the last bit,
-wherever it is cut short, and a drift that is added changes nothing but what it says.
+Each row depends on the seed and its number only. So the same config gives the same stream, a shorter stream is the
+beginning of a longer one, and an additional drift changes nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ratchet.model.record_schema import Record
 from simulation import shifts
 from simulation.row_pool import Floats, Label, RowPool
 
-# What of a row a generator is for; the drifts count on from the last.
+# The purposes of a row's random generators; each drift adds one.
 _DRAW, _JITTER, _LABEL, _DRIFT = range(4)
 
 
@@ -28,10 +28,10 @@ class Example:
     Attributes
     ----------
     index: its number, counted from 0.
-    record: what is sent; a missing value is None.
-    truth: the target of the row of the data set that it was made from.
-    label: what comes back as the truth; None where nothing does.
-    label_after: the row after whose answer the label comes, never before ``index``; None where none comes.
+    record: the row to send; a missing value is None.
+    truth: the target of the data set's row that it was drawn from.
+    label: the label to send; None for none.
+    label_after: the row after whose answer the label is sent, ``index`` or a later one; None for none.
     """
 
     index: int
@@ -41,38 +41,38 @@ class Example:
     label_after: int | None
 
 
-class Simulation:
+class Stream:
     """The stream of a config.
 
     Parameters
     ----------
-    config: what to draw.
+    config: of the simulation.
     data: the data set that the config names.
 
     Raises
     ------
-    ConfigError: a drift or a flip names a class, column or category that the data set does not have, or already has.
+    ConfigError: a class, column or category does not exist, or a new category exists.
     """
 
     def __init__(self, config: SimulationConfig, data: LoadedDataset) -> None:
         self._config = config
         self._pool = RowPool(data)
         self._check_classes()
-        self._movers = [shifts.mover(drift, data.schema, f"drift.{at}") for at, drift in enumerate(config.drift)]
+        self._changes = [shifts.row_change(drift, data.schema, f"drift.{at}") for at, drift in enumerate(config.drift)]
 
     def __len__(self) -> int:
         return self._config.stream.rows
 
     @property
     def feature_names(self) -> list[str]:
-        """The fields of a record, in their order."""
+        """The fields of a record, in order."""
         return self._pool.schema.feature_names
 
     def __iter__(self) -> Iterator[Example]:
         return map(self.example, range(len(self)))
 
     def example(self, index: int) -> Example:
-        """One row of the stream, which depends on no other."""
+        """Return one row of the stream."""
         row = self._pool.draw(self._priors(index), self._generator(index, _DRAW))
         truth = self._pool.targets[row]
         return Example(index, self._record(index, row), truth, *self._label(index, truth))
@@ -86,23 +86,23 @@ class Simulation:
     def _record(self, index: int, row: int) -> Record:
         draft, spread = self._pool.draft(row), self._pool.spread
         noise = self._generator(index, _JITTER).standard_normal(len(spread))
-        draft.numbers += self._config.stream.jitter * noise * (spread > 0)  # a column that never changes goes on so
-        for place, (drift, move) in enumerate(zip(self._config.drift, self._movers, strict=True)):
+        draft.numbers += self._config.stream.jitter * noise * (spread > 0)  # a constant column stays constant
+        for place, (drift, change) in enumerate(zip(self._config.drift, self._changes, strict=True)):
             if share := shifts.weight(drift, index):
-                move(draft, share, self._generator(index, _DRIFT + place))
+                change(draft, share, self._generator(index, _DRIFT + place))
         return self._pool.record(draft)
 
     def _label(self, index: int, truth: Label) -> tuple[Label | None, int | None]:
-        """What comes back, and after which row's answer."""
+        """Return a row's label, and the row after whose answer it is sent."""
         config, generator = self._config.labels, self._generator(index, _LABEL)
-        comes, noisy, other = generator.random(3)
-        if comes >= config.share:
+        labelled, noisy, other = generator.random(3)
+        if labelled >= config.share:
             return None, None
         label = self._other(truth, other) if noisy < config.noise else self._flipped(truth)
         return label, index + int(generator.poisson(config.delay))
 
     def _other(self, truth: Label, draw: float) -> Label:
-        """A random other class; for a number, the target of a random row."""
+        """Return a random other class; for a regression, the target of a random row."""
         others = [label for label in self._pool.labels if label != truth] or self._pool.targets
         return others[int(draw * len(others))]
 

@@ -1,1 +1,1 @@
-"""What the command line prints: one module for each subject."""
+"""The output of the command line, one module for each subject."""

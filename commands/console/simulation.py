@@ -1,24 +1,19 @@
-"""What a person sees of a simulation at its end."""
+"""The output of ``simulate`` on the terminal."""
 
 from __future__ import annotations
 
-import sys
-
+from commands.console.formats import column_table, wide_console
 from simulation.report import Report, Segment
 
 
 def print_report(report: Report) -> None:
-    """How good the answers were in each phase, by version, and what was refused."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    """Print the metrics of each phase by version, the totals, and the reasons of refusals."""
     names = list(report.segments[0].figures) if report.segments else []
-    for title in ("phase", "rows", "version", "answers", "labels", *names, "median ms"):
-        table.add_column(title, no_wrap=True)
+    titles = ("phase", "rows", "version", "answers", "labels", *names, "median ms")
+    table = column_table(titles, no_wrap=titles)
     for segment in report.segments:
         table.add_row(*_cells(segment))
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160)
+    console = wide_console()
     console.print(table)
     console.print(_totals(report))
     for reason in report.refusals:
@@ -26,15 +21,13 @@ def print_report(report: Report) -> None:
 
 
 def _cells(segment: Segment) -> tuple[str, ...]:
-    figures = (f"{value:.4f}" for value in segment.figures.values())
-    rows = f"{segment.first} to {segment.last}"
     return (
         segment.phase,
-        rows,
+        f"{segment.first} to {segment.last}",
         segment.version,
         str(segment.rows),
         str(segment.labels),
-        *figures,
+        *(f"{value:.4f}" for value in segment.figures.values()),
         f"{segment.latency_ms:.1f}",
     )
 

@@ -1,4 +1,4 @@
-"""A study on the terminal: its plan, a line while it runs, and the table at its end."""
+"""A study on the terminal: its plan, a line for each trial, and the table at its end."""
 
 from __future__ import annotations
 
@@ -10,40 +10,43 @@ from typing import Any
 
 import yaml
 
+from commands.console.formats import field_table, wide_console
 from ratchet.config import LOSSES
 from ratchet.config.tuning import TuningConfig
 from ratchet.experiments.tuning.summary import TrialRecord, best_of
 
 
-class TrialLine:
-    """One line a trial on standard error."""
+class TrialLines:
+    """Prints a line for each trial on standard error."""
 
     def __init__(self, config: TuningConfig) -> None:
         self._wanted, self._minimise = config.search.trials, config.evaluate.primary_metric in LOSSES
         self._metric = config.evaluate.primary_metric
-        self._seen: list[TrialRecord] = []
+        self._ended = 0
+        self._best: TrialRecord | None = None
 
-    def tell(self, record: TrialRecord) -> None:
-        """Say how a trial ended, and what the best is by now."""
-        self._seen.append(record)
+    def print_trial(self, record: TrialRecord) -> None:
+        """Print how a trial ended, and the best trial so far."""
+        self._ended += 1
+        if record.state == "complete":
+            candidates = [record] if self._best is None else [self._best, record]
+            self._best = best_of(candidates, minimise=self._minimise)
         value = "" if record.value is None else f" {self._metric} {record.value:.4f}"
-        complete = any(trial.state == "complete" for trial in self._seen)
-        best = best_of(self._seen, minimise=self._minimise) if complete else None
-        so_far = "" if best is None else f", best {best.value:.4f} (trial {best.number})"
+        so_far = "" if self._best is None else f", best {self._best.value:.4f} (trial {self._best.number})"
         took = f"{record.ended - record.began:.1f} s"
-        text = f"trial {record.number} {record.state}{value} {took}, {len(self._seen)} of {self._wanted}{so_far}"
+        text = f"trial {record.number} {record.state}{value} {took}, {self._ended} of {self._wanted}{so_far}"
         print(f"  {text}", file=sys.stderr, flush=True)
 
 
 def print_plan(config: TuningConfig, plan: Any, where: str) -> None:
-    """The resolved config as YAML, and the plan as its comments: the space first."""
+    """Print the resolved config as YAML, and the space and the plan as its comments."""
     print(f"# {where}, resolved")
     print(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False), end="")
     search, compute = config.search, config.compute
     print("# space:")
     for path, parameter in search.space.items():
-        said = parameter.model_dump(mode="json", exclude_defaults=True)
-        print(f"#   {path}: {', '.join(f'{key} {value}' for key, value in said.items())}")
+        fields = parameter.model_dump(mode="json", exclude_defaults=True)
+        print(f"#   {path}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
     place = f" at {compute.address}" if compute.address else ""
     print("# plan: ingest → tune, then for the best: embed → train → evaluate → drift_check → promote")
     print(f"# trials: {plan.trials} of {search.folds} folds, {plan.batch} at a time, on {compute.engine}{place}")
@@ -54,17 +57,8 @@ def print_plan(config: TuningConfig, plan: Any, where: str) -> None:
 
 
 def print_study(done: Any) -> None:
-    """The table that ends a study: what became of the trials, the best beside the baseline, and where it is."""
-    from rich.console import Console
-    from rich.table import Table
-
-    study = done.study
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2))
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for title, text in _rows(study, done):
-        table.add_row(title, text)
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 160).print(table)
+    """Print the table of a study: the trials, the best and the baseline, and where the results are."""
+    wide_console().print(field_table(_rows(done.study, done)))
     print()
 
 
@@ -72,15 +66,15 @@ def _rows(study: Any, done: Any) -> list[tuple[str, str]]:
     best = study.best
     counts = ", ".join(f"{study.count(state)} {state}" for state in ("complete", "pruned", "failed"))
     found = f" ({study.new} in this run)" if study.new < len(study.trials) else ""
-    short = "" if len(study.trials) >= study.wanted else f"; {study.wanted - len(study.trials)} are still to be made"
+    short = "" if len(study.trials) >= study.wanted else f"; {study.wanted - len(study.trials)} are missing"
     baseline = study.baseline
-    beside = "" if baseline.trial is not None else f"; {baseline.note}"
+    note = "" if baseline.trial is not None else f"; {baseline.note}"
     value = "not scored" if baseline.value is None else _with_spread(baseline.value, baseline.folds)
     return [
         ("study", f"{study.study} in {study.storage}"),
         ("trials", f"{len(study.trials)}{found}: {counts}; {study.seconds:.1f} s on {study.engine}{short}"),
         (f"{study.metric}, validation", f"{_with_spread(best.value, best.folds)}, trial {best.number}"),
-        ("  baseline", f"{value}{beside}"),
+        ("  baseline", f"{value}{note}"),
         *((f"  {path}", str(choice)) for path, choice in best.values.items()),
         ("config", f"{done.best_file}"),
         ("MLflow run", f"{done.mlflow_run_id}: trials, figures"),
@@ -88,6 +82,6 @@ def _rows(study: Any, done: Any) -> list[tuple[str, str]]:
 
 
 def _with_spread(value: float, folds: Sequence[float]) -> str:
-    """A mean of folds with its standard error, which is too small: the folds share rows to fit on."""
+    """Return a mean of folds with its standard error, which is too small since the folds share rows to fit on."""
     error = statistics.stdev(folds) / math.sqrt(len(folds)) if len(folds) > 1 else 0.0
     return f"{value:.4f} ± {error:.4f} ({len(folds)} folds)"

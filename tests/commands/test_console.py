@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from commands.console import runs
+from commands.console import formats, production, runs
 from ratchet.config.files import load_config
 from ratchet.model.evaluation import Evaluation
 from ratchet.monitoring.drift.report import DriftReport
@@ -42,29 +42,29 @@ def summary(outcome: Any = "promoted", version: str = "1") -> Any:
     )
 
 
-def test_the_summary_says_what_a_person_wants_to_know(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_summary_has_metrics_version_decision_and_next_command(capsys: pytest.CaptureFixture[str]) -> None:
     runs.print_summary(summary())
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for part in ("0.9300  (95% interval 0.8000 to 1.0000, 30 held-out rows)", "iris version 1, stage Production"):
-        assert part in said
-    assert "promoted: because" in said
-    assert "ingest cached, train 1.50 s" in said
-    assert "python run.py --config variation_svm.yaml" in said
+        assert part in output
+    assert "promoted: because" in output
+    assert "ingest cached, train 1.50 s" in output
+    assert "python run.py --config variation_svm.yaml" in output
 
 
-def test_after_the_first_promotion_the_next_thing_is_to_compare(capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_the_first_promotion_the_next_command_opens_mlflow(capsys: pytest.CaptureFixture[str]) -> None:
     runs.print_summary(summary(outcome="refused", version="2"))
     assert "mlflow ui --backend-store-uri sqlite:///x.db" in capsys.readouterr().out
 
 
-def test_runs_on_a_server_are_looked_at_on_its_own_pages(capsys: pytest.CaptureFixture[str]) -> None:
-    told = summary(outcome="refused", version="2")
-    told.tracking_uri = "http://mlflow:5000"
-    runs.print_summary(told)
+def test_for_runs_on_a_server_the_next_command_opens_its_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    of_server = summary(outcome="refused", version="2")
+    of_server.tracking_uri = "http://mlflow:5000"
+    runs.print_summary(of_server)
     assert "open http://mlflow:5000" in capsys.readouterr().out
 
 
-def test_steps_are_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_terminal_each_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with runs.live_steps(("ingest", "train")) as listen:
         listen("ingest", "cached")
         listen("train", "started")
@@ -80,9 +80,9 @@ def test_steps_are_live_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
             listen("ingest", event)
         listen("train", "cached")
         listen("unknown", "started")
-    said = capsys.readouterr().err
-    assert "ingest" in said
-    assert "cached" in said
+    output = capsys.readouterr().err
+    assert "ingest" in output
+    assert "cached" in output
 
 
 def test_a_plan_is_yaml_with_comments(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,11 +90,27 @@ def test_a_plan_is_yaml_with_comments(capsys: pytest.CaptureFixture[str]) -> Non
 
     plan = SimpleNamespace(steps=("ingest", "train"), estimator="Ridge()", data_version="abc")
     runs.print_plan(load_config(BASELINE), plan, "configs/baseline.yaml")
-    said = capsys.readouterr().out
-    assert "# plan: ingest → train" in said
-    assert yaml.safe_load(said)["train"]["params"] == {"C": 1.0, "max_iter": 500}
+    output = capsys.readouterr().out
+    assert "# plan: ingest → train" in output
+    assert yaml.safe_load(output)["train"]["params"] == {"C": 1.0, "max_iter": 500}
 
 
 def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
-    runs.print_json({"a": "ä"})
+    formats.print_json({"a": "ä"})
     assert json.loads(capsys.readouterr().out) == {"a": "ä"}
+
+
+@pytest.mark.parametrize(
+    ("code", "repaired", "expected"),
+    [
+        ("alias_differs", False, "  repair: set the alias\nrepair it with: python run.py doctor --repair\n"),
+        ("alias_differs", True, "  repaired: set the alias\n"),
+        ("left", True, "  not repaired: set the alias\n"),
+    ],
+)
+def test_a_finding_has_its_repair_or_the_result(
+    capsys: pytest.CaptureFixture[str], code: str, repaired: bool, expected: str
+) -> None:
+    finding = SimpleNamespace(code=code, explanation="it differs", repair="set the alias")
+    production.print_findings([finding], [finding] if code == "left" else [], repaired=repaired)
+    assert capsys.readouterr().out == f"{code}: it differs\n{expected}"

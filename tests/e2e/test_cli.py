@@ -1,4 +1,4 @@
-"""The command line as a person meets it: a process, its output and its exit status."""
+"""The command line: output and exit status; as a process of its own where signals, terminals or imports matter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a refusal; what plain progress lines came before it does not count."""
+    """The one line of a refusal, without the progress lines before it."""
     lines = [line for line in result.stderr.splitlines() if not line.startswith(("✓", "✗"))]
     assert result.returncode == 2, result.stderr
     assert len(lines) == 1, result.stderr
@@ -51,8 +51,8 @@ def test_help_needs_no_heavy_library(cli: Cli) -> None:
     assert "HEAVY []" in said
 
 
-def test_without_words_it_says_how_to_use_it(cli: Cli) -> None:
-    assert "Usage" in cli().stdout
+def test_without_arguments_it_prints_its_usage(here: Cli) -> None:
+    assert "Usage" in here().stdout
 
 
 def test_the_baseline_ends_with_its_table_and_exit_status_0(cli: Cli, home: dict[str, str]) -> None:
@@ -76,7 +76,7 @@ def test_the_baseline_ends_with_its_table_and_exit_status_0(cli: Cli, home: dict
 
 
 @pytest.mark.slow
-def test_verbose_shows_what_the_libraries_say(cli: Cli, home: dict[str, str]) -> None:
+def test_verbose_shows_the_output_of_libraries(cli: Cli, home: dict[str, str]) -> None:
     result = cli("--config", "baseline.yaml", "-v", **home)
     assert "Initiating a new run for the pipeline" in result.stdout + result.stderr
 
@@ -123,40 +123,40 @@ def test_two_runs_at_once_both_end_well(cli: Cli, home: dict[str, str]) -> None:
     assert ProductionPointer(settings, "twins").current() is not None
 
 
-def test_a_dry_run_prints_config_and_plan_and_writes_nothing(cli: Cli, tmp_path: Path) -> None:
-    result = cli("--config", "baseline", "--set", "train.params.C=0.1", "--dry-run", RATCHET_HOME=str(tmp_path / "h"))
+def test_a_dry_run_prints_config_and_plan_and_writes_nothing(here: Cli, scratch: Settings) -> None:
+    result = here("--config", "baseline", "--set", "train.params.C=0.1", "--dry-run")
     assert result.returncode == 0
     assert yaml.safe_load(result.stdout)["train"]["params"]["C"] == 0.1
     assert "# plan: ingest → embed → train → evaluate → drift_check → promote" in result.stdout
-    assert not (tmp_path / "h").exists()
+    assert not scratch.home.exists()
 
 
-def test_the_schema_is_json_schema(cli: Cli) -> None:
-    schema = json.loads(cli("schema").stdout)
+def test_the_schema_is_json_schema(here: Cli) -> None:
+    schema = json.loads(here("schema").stdout)
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
         assert validator.is_valid(yaml.safe_load(path.read_text())), path
 
 
+def test_a_wrong_config_ends_the_process_with_status_2(cli: Cli) -> None:
+    assert "no config file 'basline.yaml'" in refused(cli("--config", "basline.yaml"))
+
+
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("override", "message"),
     [
-        (["--config", "basline.yaml"], "no config file 'basline.yaml'"),
-        (["--set", "trian.x=1"], "unknown key 'trian'; did you mean 'train'?"),
-        (["--set", "seed=abc"], "seed: got 'abc': input should be a valid integer"),
-        (["--set", "train.estimator=sklearn.ensemble.RandomForrest"], "did you mean"),
-        (["--set", "train.estimator=subprocess.Popen"], "not from an allowed package"),
-        (["--set", "train.params.penalti=l2"], "no hyper-parameter 'penalti'"),
-        (["--set", "embed.n_components=9"], "n_components: got 9, but 4 encoded features in 120 training rows"),
-        (["--set", "nonsense"], "expected key.key=value"),
+        ("trian.x=1", "unknown key 'trian'; did you mean 'train'?"),
+        ("seed=abc", "seed: got 'abc': input should be a valid integer"),
+        ("train.estimator=sklearn.ensemble.RandomForrest", "did you mean"),
+        ("train.estimator=subprocess.Popen", "not from an allowed package"),
+        ("train.params.penalti=l2", "no hyper-parameter 'penalti'"),
+        ("embed.n_components=9", "n_components: got 9, but 4 encoded features in 120 training rows"),
+        ("nonsense", "expected key.key=value"),
     ],
 )
-def test_a_wrong_config_is_one_line_and_status_2(
-    cli: Cli, home: dict[str, str], words: list[str], message: str
-) -> None:
-    config = [] if "--config" in words else ["--config", "baseline.yaml"]
-    assert message in refused(cli(*config, *words, **home))
+def test_a_wrong_value_is_one_line_and_status_2(here: Cli, override: str, message: str) -> None:
+    assert message in refused(here("--config", "baseline.yaml", "--set", override))
 
 
 BROKEN = {
@@ -170,28 +170,22 @@ BROKEN = {
 }
 
 
-# One of them each time; the others are the same way through the command line.
-FIRST = "text among numbers"
-FAULTS = [FIRST, *(pytest.param(fault, marks=pytest.mark.slow) for fault in BROKEN if fault != FIRST)]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_broken_data_are_one_line_and_status_2(cli: Cli, home: dict[str, str], tmp_path: Path, fault: str) -> None:
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken_data_are_one_line_and_status_2(here: Cli, settings: Settings, tmp_path: Path, fault: str) -> None:
     text, message = BROKEN[fault]
     path = tmp_path / "data.csv"
     path.write_text(text)
-    dataset = f"dataset={{source: csv, path: {path}, target: kind}}"
     name = "broken_" + fault.replace(" ", "_")
-    words = ["--config", "baseline", "--set", dataset, "--set", f"model={name}"]
-    assert message in refused(cli(*words, **home))
-    assert not (Path(home["RATCHET_MODELS_DIR"]) / name).exists()
-    assert not connect(Settings(home=Path(home["RATCHET_HOME"]))).search_model_versions(f"name = '{name}'")
+    dataset = f"dataset={{source: csv, path: {path}, target: kind}}"
+    assert message in refused(here("--config", "baseline", "--set", dataset, "--set", f"model={name}"))
+    assert not (settings.models_dir / name).exists()
+    assert not connect(settings).search_model_versions(f"name = '{name}'")
 
 
 def test_a_read_only_home_is_one_line_and_status_2(cli: Cli, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir(mode=0o555)
-    # Without its capabilities even root has to respect a folder's mode.
+    # Without its capabilities even root cannot write to the folder.
     powerless = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
     line = refused(cli("--config", "baseline.yaml", prefix=powerless, RATCHET_HOME=str(home)))
     assert "cannot write to" in line
@@ -199,17 +193,18 @@ def test_a_read_only_home_is_one_line_and_status_2(cli: Cli, tmp_path: Path) -> 
     assert list(home.iterdir()) == []
 
 
-def test_a_wrong_setting_is_one_line_and_status_2(cli: Cli) -> None:
-    assert "RATCHET_ENV: got 'moon'" in refused(cli("--config", "baseline.yaml", RATCHET_ENV="moon"))
+def test_a_wrong_setting_is_one_line_and_status_2(here: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_ENV", "moon")
+    assert "RATCHET_ENV: got 'moon'" in refused(here("--config", "baseline.yaml"))
 
 
 def test_a_bug_of_ours_keeps_its_traceback(tmp_path: Path) -> None:
     program = (
         "import sys, run\n"
         "sys.argv = ['run.py', 'schema']\n"
-        "import commands.console.runs\n"
+        "import commands.console.formats\n"
         "def broken(value): raise KeyError('ours')\n"
-        "commands.console.runs.print_json = broken\n"
+        "commands.console.formats.print_json = broken\n"
         "run.main()\n"
     )
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""promote, rollback, history, status, doctor, lineage and reproduce, typed by a person."""
+"""The commands promote, rollback, history, status, doctor, lineage and reproduce."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,19 +44,19 @@ def trained(settings: Settings) -> Settings:
     return settings
 
 
-def said(shell: Shell, *words: str) -> Any:
+def json_of(shell: Shell, *words: str) -> Any:
     result = shell(*words, "--json")
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)
 
 
 def test_forward_back_and_forward_again(shell: Shell) -> None:
-    assert said(shell, "status")["in_production"] == "1"
-    assert said(shell, "promote", "2", "--reason", "trust me")["from_version"] == "1"
-    assert said(shell, "rollback", "--reason", "worse")["to_version"] == "1"
+    assert json_of(shell, "status")["in_production"] == "1"
+    assert json_of(shell, "promote", "2", "--reason", "trust me")["from_version"] == "1"
+    assert json_of(shell, "rollback", "--reason", "worse")["to_version"] == "1"
     result = shell("promote", "2", "--reason", "roll forward", "--expected", "1")
     assert result.stdout == "pointer: version 2 went into Production; before, it was 1\n"
-    entries = said(shell, "history")
+    entries = json_of(shell, "history")
     assert [(e["kind"], e["state"], e["from_version"], e["to_version"]) for e in entries] == [
         ("promote", "completed", "1", "2"),
         ("rollback", "completed", "2", "1"),
@@ -76,14 +75,14 @@ def test_forward_back_and_forward_again(shell: Shell) -> None:
         assert part in status
 
 
-def test_an_operation_that_was_done_and_undone_since_is_not_told_as_done(shell: Shell) -> None:
+def test_an_operation_that_was_done_and_undone_since_is_not_reported_as_done(shell: Shell) -> None:
     first, second = ("--operation-id", "first"), ("--operation-id", "second")
-    assert said(shell, "rollback", "--reason", "worse", *first)["to_version"] == "1"
-    assert said(shell, "rollback", "--reason", "worse", *first)["to_version"] == "1", "tried again, it is done once"
-    assert said(shell, "promote", "2", "--reason", "better", *second)["to_version"] == "2"
+    assert json_of(shell, "rollback", "--reason", "worse", *first)["to_version"] == "1"
+    assert json_of(shell, "rollback", "--reason", "worse", *first)["to_version"] == "1", "tried again, it is done once"
+    assert json_of(shell, "promote", "2", "--reason", "better", *second)["to_version"] == "2"
     line = refused(shell("rollback", "--reason", "worse again", *first))
     assert "the operation 'first' was done before, and since then version 2 went into Production" in line
-    assert said(shell, "status")["in_production"] == "2"
+    assert json_of(shell, "status")["in_production"] == "2"
 
 
 @pytest.mark.parametrize(
@@ -99,14 +98,14 @@ def test_an_operation_that_was_done_and_undone_since_is_not_told_as_done(shell: 
 )
 def test_what_cannot_be_done_is_one_line_and_status_2(shell: Shell, words: list[str], message: str) -> None:
     assert message in refused(shell(*words))
-    assert said(shell, "status")["in_production"] == "2"
+    assert json_of(shell, "status")["in_production"] == "2"
 
 
-def test_without_a_model_it_says_how_to_train_one(cli: Cli, tmp_path: Path) -> None:
-    assert "no model is registered yet" in refused(cli("status", RATCHET_HOME=str(tmp_path)))
+def test_without_a_model_the_error_shows_how_to_train_one(here: Cli, scratch: Settings) -> None:
+    assert "no model is registered yet" in refused(here("status"))
 
 
-def test_where_there_are_several_models_one_has_to_be_named(shell: Shell, first: object) -> None:
+def test_with_several_models_one_has_to_be_named(shell: Shell, first: object) -> None:
     assert "several models are registered" in refused(shell("status", model=""))
     assert "there is no model 'rose'; registered are: " in refused(shell("status", model="rose"))
 
@@ -134,7 +133,7 @@ def test_a_locked_store_is_one_line_and_status_2(
     assert "nothing was written" in line
 
 
-def test_the_doctor_names_and_mends_with_exit_statuses(shell: Shell, trained: Settings) -> None:
+def test_the_doctor_reports_and_repairs_with_exit_statuses(shell: Shell, trained: Settings) -> None:
     connect(trained).delete_registered_model_alias(MODEL, "champion")
     found = shell("doctor")
     assert found.returncode == 1
@@ -144,8 +143,8 @@ def test_the_doctor_names_and_mends_with_exit_statuses(shell: Shell, trained: Se
     assert shell("doctor").stdout == "nothing is wrong\n"
 
 
-def test_lineage_leads_back_to_code_data_and_config(shell: Shell) -> None:
-    trace = said(shell, "lineage", "1")
+def test_lineage_has_code_data_and_config(shell: Shell) -> None:
+    trace = json_of(shell, "lineage", "1")
     assert len(trace["git"]["commit"]) == 40
     assert trace["data"] == {"name": "iris", "version": "013d0da08d6506664ce640459139176b"}
     assert trace["config"]["content"]["train"]["params"] == {"C": 1.0, "max_iter": 500}
@@ -162,8 +161,8 @@ def test_a_version_can_be_trained_again_and_is_identical(cli: Cli, trained: Sett
 
 
 @pytest.mark.slow
-def test_what_came_out_differently_and_what_has_changed_is_named(shell: Shell, trained: Settings) -> None:
-    # The record is changed here, which is quicker than another machine.
+def test_a_different_result_and_its_changed_inputs_are_listed(shell: Shell, trained: Settings) -> None:
+    # The stored record is changed, which is faster than training with other libraries.
     pointer, client = ProductionPointer(trained, MODEL), connect(trained)
     client.set_model_version_tag(MODEL, "1", "ratchet.version.numpy", "1.0.0")
     client.set_model_version_tag(MODEL, "1", "ratchet.data_version", "0" * 32)
@@ -181,7 +180,7 @@ def test_what_came_out_differently_and_what_has_changed_is_named(shell: Shell, t
         assert part in result.stdout
 
 
-def test_a_version_whose_run_is_gone_cannot_be_trained_again(shell: Shell, trained: Settings) -> None:
+def test_a_version_without_its_config_cannot_be_trained_again(shell: Shell, trained: Settings) -> None:
     run = ProductionPointer(trained, MODEL).get("2").run_id
     artifacts.of_run(trained, run).delete_artifacts("config.yaml")
     assert "cannot be read" in refused(shell("reproduce", "2"))

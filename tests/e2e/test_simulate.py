@@ -1,4 +1,4 @@
-"""simulate, typed by a person, against a real service."""
+"""The command simulate, against a real service."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from ratchet.data import load_dataset
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
 from ratchet.store.tables import feedback, predictions
-from simulation.rehearsal import load_simulation
-from simulation.stream import Simulation
+from simulation.run import load_simulation
+from simulation.stream import Stream
 from tests.conftest import ROOT, Cli
 from tests.e2e.test_cli import refused
 from tests.fitted import CONFIGS, baseline
@@ -51,10 +51,10 @@ def service(home: Settings, model: str, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def simulate(model: str, here: Cli) -> Cli:
     """The command for the bundled simulation of this test's model."""
-    return partial(here, "simulate", *asked(model))
+    return partial(here, "simulate", *overrides_for(model))
 
 
-def asked(model: str, *overrides: str) -> list[str]:
+def overrides_for(model: str, *overrides: str) -> list[str]:
     """The bundled simulation of a model, as fast as it goes."""
     return [word for value in (f"model={model}", "stream.rate=0", *overrides) for word in ("--set", value)]
 
@@ -63,7 +63,7 @@ def url(service: Service) -> tuple[str, str]:
     return "--url", f"http://127.0.0.1:{service.port}"
 
 
-def test_the_bundled_stream_takes_quality_down_and_all_of_it_is_in_the_store(
+def test_the_bundled_stream_lowers_quality_and_all_of_it_is_in_the_store(
     simulate: Cli, service: Service, home: Settings, model: str, tmp_path: Path
 ) -> None:
     record = tmp_path / "record.jsonl"
@@ -80,7 +80,7 @@ def test_the_bundled_stream_takes_quality_down_and_all_of_it_is_in_the_store(
     assert stored(home, feedback.c.prediction_id, feedback.c.target, feedback.c.model == model) == labelled
     sent = stored(home, predictions.c.id, predictions.c.features, predictions.c.model == model)
     config = load_simulation(CONFIGS / "simulate.yaml", ["stream.rows=600"])
-    examples = Simulation(config, load_dataset(config.dataset, config.task))
+    examples = Stream(config, load_dataset(config.dataset, config.task))
     assert [sent[row["prediction_id"]] for row in rows] == [example.record for example in examples]
 
 
@@ -89,7 +89,7 @@ def stored(home: Settings, key: Any, value: Any, where: Any) -> dict[str, Any]:
         return {row[0]: row[1] for row in connection.execute(sa.select(key, value).where(where))}
 
 
-def test_the_end_is_a_table_for_a_person(simulate: Cli, service: Service) -> None:
+def test_it_ends_with_a_table(simulate: Cli, service: Service) -> None:
     words = ("stream.rows=100", "stream.batch=20", "drift=[]")
     result = simulate(*[part for word in words for part in ("--set", word)], *url(service))
     lines = result.stdout.splitlines()
@@ -99,9 +99,9 @@ def test_the_end_is_a_table_for_a_person(simulate: Cli, service: Service) -> Non
     assert lines[3].startswith("100 rows answered, ")
 
 
-@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
-def test_to_be_told_to_stop_ends_it_with_its_summary(service: Service, model: str, told: signal.Signals) -> None:
-    words = [sys.executable, "run.py", "simulate", *asked(model, "stream.rows=1000000"), *url(service)]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_its_summary(service: Service, model: str, number: signal.Signals) -> None:
+    words = [sys.executable, "run.py", "simulate", *overrides_for(model, "stream.rows=1000000"), *url(service)]
     process = subprocess.Popen(
         words,
         cwd=ROOT,
@@ -112,7 +112,7 @@ def test_to_be_told_to_stop_ends_it_with_its_summary(service: Service, model: st
     )
     assert process.stdout is not None
     assert process.stdout.readline().startswith("row 100:")
-    process.send_signal(told)
+    process.send_signal(number)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert "ended early: " in output
@@ -131,7 +131,7 @@ def test_to_be_told_to_stop_ends_it_with_its_summary(service: Service, model: st
         (["--url", "localhost"], "expected such as http://127.0.0.1:8000"),
     ],
 )
-def test_what_cannot_be_is_one_line_and_status_2(
+def test_a_wrong_config_or_service_is_one_line_and_status_2(
     simulate: Cli, service: Service, words: list[str], message: str
 ) -> None:
     assert message in refused(simulate(*url(service), *words))

@@ -240,4 +240,4 @@ def test_commands_without_a_report_or_with_another_pipeline_end_with_one_line(cl
     assert "there is no report in" in no_report.stderr
     wrong = cli("report", "--config", "baseline.yaml", **home)
     assert wrong.returncode == 2
-    assert wrong.stderr.endswith("pipeline: training draws no report, reporting does\n")
+    assert wrong.stderr.endswith("pipeline: got 'training', expected 'reporting'\n")

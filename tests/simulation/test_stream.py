@@ -14,8 +14,8 @@ from ratchet.config.simulation import SimulationConfig
 from ratchet.data import load_dataset
 from ratchet.errors import ConfigError
 from ratchet.monitoring.drift.domain_classifier import separate
-from simulation.rehearsal import load_simulation
-from simulation.stream import Example, Simulation
+from simulation.run import load_simulation
+from simulation.stream import Example, Stream
 from tests.fitted import CONFIGS, baseline
 
 FEATURES = ["sepal_length", "sepal_width", "petal_length", "petal_width"]
@@ -35,12 +35,12 @@ def config(**sections: Any) -> SimulationConfig:
     return parse_config(given)
 
 
-def stream(**sections: Any) -> Simulation:
+def stream(**sections: Any) -> Stream:
     asked = config(**sections)
-    return Simulation(asked, load_dataset(asked.dataset, asked.task))
+    return Stream(asked, load_dataset(asked.dataset, asked.task))
 
 
-def drifted(*drift: dict[str, Any], **sections: Any) -> Simulation:
+def drifted(*drift: dict[str, Any], **sections: Any) -> Stream:
     return stream(drift=list(drift), **sections)
 
 
@@ -99,7 +99,7 @@ def test_numbers_have_as_many_decimals_as_in_the_data_set(plans: dict[str, Any])
 
 def test_before_a_drift_the_rows_are_not_told_from_those_of_the_data_set(flowers: pd.DataFrame) -> None:
     asked = load_config(CONFIGS / "simulate.yaml")
-    undrifted = list(Simulation(asked, load_dataset(asked.dataset, asked.task)))[:300]
+    undrifted = list(Stream(asked, load_dataset(asked.dataset, asked.task)))[:300]
     verdict = separate(flowers[FEATURES], pd.DataFrame([example.record for example in undrifted]))
     assert verdict.auc < 0.6
 
@@ -302,7 +302,7 @@ def test_the_bundled_simulation_takes_the_baseline_down_and_can_be_learned() -> 
     asked = load_config(CONFIGS / "simulate.yaml")
     rows = [
         (*example.record.values(), example.truth)
-        for example in Simulation(asked, load_dataset(asked.dataset, "classification"))
+        for example in Stream(asked, load_dataset(asked.dataset, "classification"))
     ]
     frame = pd.DataFrame(rows, columns=[*FEATURES, "species"])
     before, labelled, fresh = frame[:300], frame[300:500], frame[500:]
