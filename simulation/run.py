@@ -64,12 +64,7 @@ def run_simulation(
 
 
 def require_model(config: SimulationConfig, stream: Stream, served: dict[str, Any]) -> None:
-    """Check that the service accepts the stream's rows.
-
-    Parameters
-    ----------
-    config, stream: the rows to send.
-    served: the service's model, as ``/model`` returns it.
+    """Check that the service's model, as ``/model`` returns it, takes the stream's rows.
 
     Raises
     ------

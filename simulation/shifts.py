@@ -16,13 +16,7 @@ RowChange = Callable[[Draft, float, np.random.Generator], None]
 
 
 def weight(drift: DriftKind, index: int) -> float:
-    """Return a drift's progress at a row, from 0 (not begun) to 1 (complete).
-
-    Parameters
-    ----------
-    drift: one of the config's drifts.
-    index: the row, counted from 0.
-    """
+    """Return a drift's progress at a row, counted from 0: from 0 (not begun) to 1 (complete)."""
     if index < drift.at:
         return 0.0
     return min(1.0, (index - drift.at + 1) / drift.ramp) if drift.ramp else 1.0
@@ -30,12 +24,6 @@ def weight(drift: DriftKind, index: int) -> float:
 
 def row_change(drift: DriftKind, schema: Schema, where: str) -> RowChange:
     """Return the function that applies a drift to a row.
-
-    Parameters
-    ----------
-    drift: one of the config's drifts.
-    schema: of the data set.
-    where: the drift's key in the config, for errors.
 
     Raises
     ------
@@ -57,10 +45,8 @@ def reweigh(priors: Floats, drift: DriftKind, share: float, classes: Sequence[st
 
     Parameters
     ----------
-    priors: the shares before, shape (classes,).
-    drift: one of the config's drifts.
-    share: its progress, in [0, 1].
-    classes: their names, in the order of ``priors``.
+    priors: the shares before, shape (classes,), in the order of ``classes``.
+    share: the drift's progress, in [0, 1].
     """
     if not isinstance(drift, ClassPrior):
         return priors

@@ -34,21 +34,11 @@ def _narrow(cell: str) -> str:
 
 
 def print_places(settings: Settings, comparison: Comparison, files: Iterable[Path], run: str | None) -> None:
-    """Print where the comparison is: its files, its MLflow run, and its URL in MLflow's pages.
-
-    Parameters
-    ----------
-    settings: where MLflow is.
-    comparison: the comparison.
-    files: the files that were written.
-    run: the MLflow run that it was logged to; None where it was not logged.
-    """
-    lines = [f"file      {path}" for path in files]
+    """Print where the comparison is: its files, its MLflow run if it was logged, and its URL in MLflow's pages."""
+    for path in files:
+        print(f"file      {path}")
     if run:
-        lines.append(f"logged    MLflow run {run} in {settings.tracking_place}")
-    lines.append(f"in MLflow {comparison.url}")
+        print(f"logged    MLflow run {run} in {settings.tracking_place}")
+    print(f"in MLflow {comparison.url}")
     if pages_of(settings) == LOCAL_PAGES:
-        lines.append("          (python run.py ui mlflow opens these pages)")
-    console = wide_console()
-    for line in lines:
-        console.print(line, soft_wrap=True)
+        print("          (python run.py ui mlflow opens these pages)")

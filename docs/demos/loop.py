@@ -1,7 +1,7 @@
-"""``make demo-loop``: the whole loop in a scratch home that is thrown away, and a picture of it.
+"""``make demo-loop``: the whole loop in a temporary home, and a figure of it.
 
-A service answers, ``watch`` looks on, and a simulation sends rows that drift. Each is the command that a person types,
-run as a process of its own; what it says is printed behind its name. The status is 0 if quality recovered.
+A service predicts, ``watch`` checks the triggers, and a simulation sends drifting rows. Each command runs as a process
+of its own, and its output is printed after its name. The status is 0 if quality recovered.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from loop_picture import draw
-from loop_story import read_story
+from loop_events import read_events
+from loop_figure import draw
 
 from ratchet.settings import Settings, load_settings
 
@@ -34,23 +34,25 @@ WATCH = (
     "--config continuous_training.yaml --set triggers.interval=1 --set triggers.cooldown=5"
     " --set triggers.cron=null --set triggers.every_k_labels=null --set report=false"
 )
-# What watch says every second while it only looks.
-DULL = ("nothing to do", "cooling down")
-# The quality that is lost has to come back to this share, over so many rows of the version that answers at the end.
-RECOVERED, ENOUGH = 0.8, 300
+# Lines that watch prints every second without an event.
+REPEATED = ("nothing to do", "cooling down")
+# The share of the lost quality that has to recover, and the number of rows of the last version that it is measured on.
+RECOVERED, MINIMUM_ROWS = 0.8, 300
 
 
 def main() -> None:
-    """Run the loop until quality has recovered or the time is up, tell the story, and draw it."""
+    """Run the loop until quality has recovered or the time limit, print its events, and draw them."""
     options = _options()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to stop"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped by SIGTERM"))
     with tempfile.TemporaryDirectory(prefix="ratchet-demo-") as folder, contextlib.ExitStack() as running:
         os.environ |= _environment(folder)
         settings, record = load_settings(), Path(folder, "record.jsonl")
-        say("# A baseline, trained on the flowers as they are, goes into Production.")
+        print_line("# A baseline, trained on the undrifted flowers, is promoted.")
         with started("train", "--config baseline.yaml") as baseline:
             _require(baseline.wait() == 0, "the baseline was not trained")
-        say("\n# It is served; watch looks at every answer and label; after 300 flowers the instrument is replaced.")
+        print_line(
+            "\n# It is served, and watch checks the answers and labels; after 300 flowers the measurements drift."
+        )
         service = running.enter_context(started("serve", "serve --workers 2", quiet=True))
         _wait_until_ready(service)
         watch = running.enter_context(started("watch", f"watch {WATCH}"))
@@ -58,24 +60,24 @@ def main() -> None:
         _until_recovered(settings, record, [service, watch, stream], options.seconds)
         stream.terminate()
         stream.wait(60)
-        story = read_story(settings, record)
-    say("\n# The story\n" + "\n".join(story.lines()))
-    draw(story, options.picture)
-    say(f"picture                {os.path.relpath(options.picture)}")
-    _require(story.recovered >= RECOVERED, f"quality did not recover: {story.recovered:.0%} of the loss")
+        events = read_events(settings, record)
+    print_line("\n# The events\n" + "\n".join(events.lines()))
+    draw(events, options.picture)
+    print_line(f"picture                {os.path.relpath(options.picture)}")
+    _require(events.recovered >= RECOVERED, f"quality did not recover: {events.recovered:.0%} of the loss")
 
 
-def say(line: str) -> None:
-    """Tell a line, which stays whole among those of other threads."""
+def print_line(line: str) -> None:
+    """Print a line in one write, so that lines of several threads do not mix."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
 
 @contextlib.contextmanager
 def started(name: str, words: str, *, quiet: bool = False) -> Iterator[subprocess.Popen[str]]:
-    """A command of the project as a process, which has ended when the block has."""
-    say(f"$ python run.py {words}")
-    process = subprocess.Popen(  # noqa: S603 - the words are those above
+    """Run a command of the project as a process for the duration of a block."""
+    print_line(f"$ python run.py {words}")
+    process = subprocess.Popen(  # noqa: S603 - the arguments are those above
         [sys.executable, "run.py", *shlex.split(words)],
         cwd=ROOT,
         stdout=subprocess.DEVNULL if quiet else subprocess.PIPE,
@@ -94,12 +96,12 @@ def started(name: str, words: str, *, quiet: bool = False) -> Iterator[subproces
 
 def _repeat(name: str, process: subprocess.Popen[str]) -> None:
     for line in process.stdout or ():
-        if not any(dull in line for dull in DULL):
-            say(f"{name:>8} | {line.rstrip()}")
+        if not any(repeated in line for repeated in REPEATED):
+            print_line(f"{name:>8} | {line.rstrip()}")
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a process and all that it began, in order if it can be."""
+    """End a process and its children, with SIGTERM first."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -114,8 +116,8 @@ def _until_recovered(settings: Settings, record: Path, processes: list[subproces
     while time.monotonic() < deadline and all(process.poll() is None for process in processes):
         time.sleep(1)
         if record.exists():
-            story = read_story(settings, record)
-            if story.rows_after >= ENOUGH and story.recovered >= RECOVERED:
+            events = read_events(settings, record)
+            if events.rows_after >= MINIMUM_ROWS and events.recovered >= RECOVERED:
                 return
 
 
@@ -130,7 +132,7 @@ def _wait_until_ready(service: subprocess.Popen[str], seconds: float = 90) -> No
 
 
 def _environment(folder: str) -> dict[str, str]:
-    """Stores in a folder of their own, whatever the caller's environment says, and a port that is free."""
+    """Return variables for stores in a folder and a free port, and remove the caller's."""
     for name in [name for name in os.environ if name.startswith(("RATCHET_", "MLFLOW_", "ZENML_"))]:
         del os.environ[name]
     with socket.socket() as probe:
@@ -143,15 +145,15 @@ def _environment(folder: str) -> dict[str, str]:
 _PLACES = {"HOME": "home", "MODELS_DIR": "models", "DATA_DIR": "data"}
 
 
-def _require(condition: bool, otherwise: str) -> None:
+def _require(condition: bool, message: str) -> None:
     if not condition:
-        sys.exit(otherwise)
+        sys.exit(message)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs/images/loop.png", help="where it is drawn")
-    parser.add_argument("--seconds", type=float, default=240, help="the most that the stream may take")
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs/images/loop.png", help="the figure's file")
+    parser.add_argument("--seconds", type=float, default=240, help="the time limit of the stream")
     return parser.parse_args()
 
 

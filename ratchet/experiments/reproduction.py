@@ -1,4 +1,4 @@
-"""Training a version again from its lineage, and saying whether the result is the same."""
+"""Training a version again from its lineage, and comparing the result."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from ratchet.settings import Settings
 from ratchet.tracking import run_record
 from ratchet.tracking.lineage import git_state, library_versions
 
-# What would lead the second training to the stores of the first.
+# Variables that would connect the second training to the stores of the first.
 _NOT_INHERITED = ("MLFLOW_", "ZENML_", "RATCHET_")
 
 
 class Reproduction(BaseModel):
-    """The outcome of training a version again.
+    """The result of training a version again.
 
     Attributes
     ----------
     identical: every metric and every golden prediction is the same to the last bit.
-    differences: metric by metric, what was and what came out now, and the gap of the golden predictions.
-    changed: what is not as it was then: libraries, data, code.
-    notes: what limits the comparison, such as a tree that was dirty.
+    differences: each metric that differs, with both values, and the gap of the golden predictions.
+    changed: libraries, data and code that differ from those of the first training.
+    notes: the limits of the comparison, such as a dirty work tree.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -55,14 +55,9 @@ class Reproduction(BaseModel):
 
 
 def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root: Path) -> Reproduction:
-    """Train a version again in a scratch home, from its commit, config and data, and compare.
+    """Train a version again in an empty home, from its commit, config and data, and compare.
 
-    Parameters
-    ----------
-    settings: where the version is.
-    pointer: of its model.
-    number: the version.
-    root: the project's checkout, whose repository has the commit.
+    ``root`` is the project's checkout, whose repository has the commit.
 
     Raises
     ------
@@ -77,7 +72,7 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
     base = past["data"].get("warm_start")
     if base:
         raise RegistryError(
-            f"{pointer.model} version {number} went on from version {base} (train.mode: warm_start):"
+            f"{pointer.model} version {number} was trained from version {base} (train.mode: warm_start):"
             " only a version that was trained from scratch can be trained again"
         )
     with tempfile.TemporaryDirectory(prefix="ratchet-reproduce-") as scratch:
@@ -112,10 +107,10 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
 
 
 def _checkout(root: Path, commit: str | None, folder: Path, *, dirty: bool) -> tuple[Path, list[str]]:
-    """The code of a commit in a work tree of its own, or the tree as it is where the commit cannot be had."""
+    """Check a commit out into its own work tree; return today's tree where the repository does not have the commit."""
     notes = []
     if dirty:
-        notes.append("it was trained from a tree with uncommitted changes, which no commit has: the code may differ")
+        notes.append("it was trained from a tree with uncommitted changes: the code may differ")
     if not commit or commit == "unknown":
         return root, [*notes, "no commit was recorded: today's code was used"]
     if _git(root, "worktree", "add", "--detach", str(folder), commit) != 0:
@@ -124,7 +119,7 @@ def _checkout(root: Path, commit: str | None, folder: Path, *, dirty: bool) -> t
 
 
 def scratch_environment(folder: Path) -> dict[str, str]:
-    """Every store in a folder, said outright: what is left out would be read from ``.env`` or a login of the user's."""
+    """Return variables that put every store into a folder; unset ones would come from ``.env`` or the user's login."""
     home = folder / "home"
     return {
         "RATCHET_HOME": str(home),
@@ -139,9 +134,9 @@ def scratch_environment(folder: Path) -> dict[str, str]:
 
 
 def _bring_snapshot(settings: Settings, version: str | None, folder: Path, root: Path) -> tuple[str, ...]:
-    """Copy the rows of continuous training into the empty home; the words that have them taken.
+    """Copy the rows of continuous training into the empty home, and return the options that select them.
 
-    Rows that are not in this home come from the DVC remote, and stay in the home.
+    Rows that are not in this home are fetched from the DVC remote, and stay in this home.
     """
     if version is None:
         return ()
@@ -153,43 +148,43 @@ def _bring_snapshot(settings: Settings, version: str | None, folder: Path, root:
 
 
 def find_data(settings: Settings, path: Path, version: str | None, folder: Path, root: Path) -> Path:
-    """The file of a data set with the bytes that a version was trained on.
+    """Return the file of a data set with the content that a version was trained on.
 
     Parameters
     ----------
     settings: the DVC remote's name.
-    path: where the file stood then; it may be gone or changed.
-    version: the MD5 that is wanted, None for whatever is there.
-    folder: for what is fetched.
+    path: of the file at the first training; it may be missing or changed.
+    version: the MD5 of the content; None for any.
+    folder: for a fetched file.
     root: the project's checkout, which configures the remote.
 
     Returns
     -------
-    The file at its place, or one that was fetched by its hash. A file that was changed is better than none: where the
-    remote has not the one that is wanted, the comparison says that the data differ.
+    The file at its path, or one that was fetched by its hash. Where the remote does not have it either, the changed
+    file is returned, and the comparison reports that the data differ.
 
     Raises
     ------
-    DataError: there is no file at the place, and none on the remote.
+    DataError: there is no file at the path, and none on the remote.
     ConfigError, StateError: the remote is not configured, or does not answer.
     """
-    here = path.resolve()
-    if not settings.dvc_remote or version is None or (here.is_file() and file_version(here) == version):
-        return here
-    fetched = folder / "data" / here.name
+    present = path.resolve()
+    if not settings.dvc_remote or version is None or (present.is_file() and file_version(present) == version):
+        return present
+    fetched = folder / "data" / present.name
     try:
         fetch(root, settings.dvc_remote, version, fetched)
     except DataError:
-        if not here.is_file():
+        if not present.is_file():
             raise
-        return here
+        return present
     return fetched
 
 
 def _train(
     code: Path, config: dict[str, Any], folder: Path, rows: tuple[str, ...], variables: dict[str, str]
 ) -> tuple[dict[str, Any], Package]:
-    """Run the pipeline in an empty home; the figures it wrote, and the package it registered."""
+    """Run the pipeline in an empty home, and return its metrics and its package."""
     path = folder / "reproduce.yaml"
     path.write_text(yaml.safe_dump(config))
     env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
@@ -197,7 +192,7 @@ def _train(
     command = [sys.executable, str(code / "run.py"), "--config", str(path), "--no-cache", *rows]
     run = subprocess.run(command, cwd=code, env=env, capture_output=True, text=True, check=False)  # noqa: S603
     if run.returncode != 0:
-        lines = run.stderr.strip().splitlines() or ["it said nothing"]
+        lines = run.stderr.strip().splitlines() or ["no output"]
         reason = lines[-1].removeprefix("error: ").replace(str(path), "its config")
         raise RegistryError(f"training it again failed: {reason}")
     record = json.loads((folder / "models" / config["model"] / "metrics.json").read_text())

@@ -32,14 +32,8 @@ def interval_figure(comparison: Comparison) -> Figure | None:
         if row.low is not None and row.high is not None:
             axes.plot([row.low, row.high], [height, height], color=colour, linewidth=2.5, alpha=0.45)
         axes.plot([row.value], [height], "o", color=colour, markersize=7)
-        axes.annotate(
-            number(row.value or 0.0),
-            (1.01, height),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=9,
-            color=colour,
-        )
+        place = axes.get_yaxis_transform()  # x as a share of the axes, y in data
+        axes.text(1.01, height, number(row.value or 0.0), transform=place, va="center", fontsize=9, color=colour)
         if row.in_production:
             axes.axvline(row.value, color=_CHAMPION, linewidth=1, linestyle="--", zorder=0)
     axes.set_yticks(list(heights), [_label(row) for row in rows], fontsize=9)

@@ -17,12 +17,6 @@ def compare_link(settings: Settings, experiment: str, run_ids: Iterable[str]) ->
 
     Its router builds ``#/compare-runs?runs=[…]&experiments=[…]`` with JSON lists (``getCompareRunPageRoute``). They
     are percent-encoded here, so that terminals and Markdown recognize the whole URL.
-
-    Parameters
-    ----------
-    settings: where MLflow is; for runs in a database it is the default of ``run.py ui mlflow``.
-    experiment: the id of the experiment.
-    run_ids: at least one.
     """
     query = f"runs={_json(list(run_ids))}&experiments={_json([experiment])}"
     return f"{pages_of(settings)}/#/compare-runs?{query}"

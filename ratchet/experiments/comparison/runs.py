@@ -67,11 +67,7 @@ class FinishedRun:
 def newest_runs(settings: Settings, model: str, champion: str | None = None) -> tuple[str, list[FinishedRun]]:
     """Return the newest finished run of each config and of each study of a model, and the run of its champion.
 
-    Parameters
-    ----------
-    settings: where MLflow is.
-    model: the registered model's name, which is also the experiment's.
-    champion: the version in Production; its run is included even where its config has newer runs.
+    The champion's run is included even where its config has newer runs.
 
     Returns
     -------

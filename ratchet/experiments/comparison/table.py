@@ -12,7 +12,7 @@ from ratchet.config import LOSSES, METRICS
 from ratchet.errors import ConfigError, nearest
 from ratchet.experiments.comparison.link import compare_link
 from ratchet.experiments.comparison.runs import FinishedRun, newest_runs
-from ratchet.experiments.comparison.verdicts import Verdict, verdicts
+from ratchet.experiments.comparison.verdicts import Verdict, verdicts_of
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import PACKAGE_BYTES, TRAINING_SECONDS
@@ -95,13 +95,7 @@ class Comparison(BaseModel):
 
 
 def compare(settings: Settings, model: str, metric: str | None = None) -> Comparison:
-    """Compare the newest run of each config of a model.
-
-    Parameters
-    ----------
-    settings: where MLflow and the store are.
-    model: the registered model's name.
-    metric: the metric to order by; None for the primary metric of the runs.
+    """Compare the newest run of each config of a model by a metric, or by the runs' primary metric.
 
     Raises
     ------
@@ -114,8 +108,8 @@ def compare(settings: Settings, model: str, metric: str | None = None) -> Compar
     experiment, runs = newest_runs(settings, model, champion)
     chosen = choose_metric(runs, metric)
     differing = differing_parameters([run.params for run in runs])
-    found = verdicts(pointer, champion, runs)
-    rows = [_row(run, chosen, differing, verdict) for run, verdict in zip(runs, found, strict=True)]
+    verdicts = verdicts_of(pointer, champion, runs)
+    rows = [_row(run, chosen, differing, verdict) for run, verdict in zip(runs, verdicts, strict=True)]
     rows.sort(key=lambda row: (_rank(row.value, chosen), row.config))
     return Comparison(
         model=model,

@@ -21,13 +21,7 @@ def titles(comparison: Comparison) -> tuple[str, ...]:
 
 
 def cells(row: Row, names: dict[str, str]) -> tuple[str, ...]:
-    """Return the cells of a row, with one parameter in each line of a cell.
-
-    Parameters
-    ----------
-    row: of a comparison.
-    names: a short name for each parameter.
-    """
+    """Return the cells of a row; ``names`` has a short name for each parameter."""
     return (
         row.config,
         "\n".join(f"{names[key]} {short_value(value)}" for key, value in row.parameters.items()) or NOTHING,
@@ -82,13 +76,7 @@ def conclusions(comparison: Comparison) -> Iterable[str]:
 
 
 def markdown(comparison: Comparison, pictures: Sequence[str] = ()) -> str:
-    """Return the comparison as a page.
-
-    Parameters
-    ----------
-    comparison: the content.
-    pictures: image files in the page's folder.
-    """
+    """Return the comparison as a page that shows pictures of its own folder."""
     names, head = short_names(comparison.parameters), titles(comparison)
     lines = [f"# {comparison.model}: {comparison.metric} of {len(comparison.rows)} configs", ""]
     lines += [_line(head), _line("---" for _ in head)]

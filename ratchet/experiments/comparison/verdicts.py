@@ -26,14 +26,8 @@ class Verdict:
     in_production: bool = False
 
 
-def verdicts(pointer: ProductionPointer, champion: str | None, runs: Iterable[FinishedRun]) -> list[Verdict]:
+def verdicts_of(pointer: ProductionPointer, champion: str | None, runs: Iterable[FinishedRun]) -> list[Verdict]:
     """Return the verdict of each run: the ledger's newest entry for its version.
-
-    Parameters
-    ----------
-    pointer: of the model.
-    champion: the version in Production; None without one.
-    runs: of the model.
 
     Raises
     ------

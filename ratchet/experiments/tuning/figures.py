@@ -17,13 +17,7 @@ _FEWEST = 4
 
 
 def figures(study: Study, summary: StudySummary) -> dict[str, Figure]:
-    """Return a study's figures by file name: its history, and with enough trials its parameters.
-
-    Parameters
-    ----------
-    study: Optuna's.
-    summary: of the same study.
-    """
+    """Return a study's figures by file name: its history, and with enough trials its parameters."""
     import matplotlib as mpl
 
     mpl.use("agg")

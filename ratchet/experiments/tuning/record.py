@@ -31,14 +31,6 @@ def tune_in_run(
 ) -> StudySummary:
     """Run a study in an MLflow run that its trials are nested in, and publish each trial as an event.
 
-    Parameters
-    ----------
-    settings: where MLflow and the studies are.
-    run_id: the MLflow run.
-    config: the space and the search.
-    rows, schema: the training rows.
-    lineage: of the present run.
-
     Raises
     ------
     RatchetError: as for ``run_study``, or MLflow cannot be reached.
@@ -58,11 +50,11 @@ def record_study(
 ) -> None:
     """Log a study's metrics, figures and best config to an MLflow run, and write the config to a file."""
     client = connect(settings)
-    baseline = {} if summary.baseline.value is None else {"baseline": summary.baseline.value}
-    counts = {f"trials_{state}": float(summary.count(state)) for state in ("complete", "pruned", "failed")}
-    log_metrics(
-        client, run_id, {"best": summary.best.value or 0.0, "best_trial": summary.best.number, **baseline, **counts}
-    )
+    metrics = {f"trials_{state}": float(summary.count(state)) for state in ("complete", "pruned", "failed")}
+    metrics |= {"best": summary.best.value or 0.0, "best_trial": summary.best.number}
+    if summary.baseline.value is not None:
+        metrics["baseline"] = summary.baseline.value
+    log_metrics(client, run_id, metrics)
     with open_study(settings, config, data_version) as stored:
         drawn = figures(stored.study, summary)
     for file, figure in drawn.items():

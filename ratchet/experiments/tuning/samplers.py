@@ -16,9 +16,10 @@ from ratchet.errors import ConfigError, nearest, one_line
 from ratchet.experiments.tuning.space import Values
 
 if TYPE_CHECKING:
-    from optuna import Trial
+    from optuna import Study, Trial
+    from optuna.distributions import BaseDistribution
     from optuna.pruners import BasePruner
-    from optuna.samplers import BaseSampler
+    from optuna.samplers import BaseSampler, TPESampler
     from optuna.trial import FrozenTrial
 
 # The types that Optuna takes as a choice; other values are passed as JSON.
@@ -90,11 +91,23 @@ def sampler_factory(search: Search, seed: int) -> SamplerOf:
     ------
     ConfigError: as for ``check_search``; most errors are raised when the sampler is built.
     """
+    from optuna import samplers
+
     name, params = search.sampler.name, search.sampler.params
     if name == "grid":
-        grid = _built("sampler", _grid_sampler(), params, search_space=_grid(search), seed=seed)
+        grid = _built("sampler", _grid_class(), params, search_space=_grid(search), seed=seed)
         return lambda _number: grid
-    return lambda number: _sampler(name, params, seed, number)
+    if name == "qmc":
+        params = {"scramble": True, "warn_independent_sampling": False} | params
+        return lambda number: _built(
+            "sampler",
+            samplers.QMCSampler,
+            params,
+            seed=seed,
+            independent_sampler=samplers.RandomSampler(seed=_seed_of(seed, number)),
+        )
+    kind: type[BaseSampler] = samplers.RandomSampler if name == "random" else _tpe_class(search)
+    return lambda number: _built("sampler", kind, params, seed=_seed_of(seed, number))
 
 
 def pruner_for(search: Search) -> BasePruner:
@@ -132,19 +145,33 @@ def without_experimental_warnings() -> Iterator[None]:
         yield
 
 
-def _sampler(name: str, params: Mapping[str, Any], seed: int, number: int) -> BaseSampler:
-    from optuna import samplers
-
-    own = int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
-    if name == "qmc":
-        given = {"seed": seed, "independent_sampler": samplers.RandomSampler(seed=own)}
-        params = {"scramble": True, "warn_independent_sampling": False} | dict(params)
-        return _built("sampler", samplers.QMCSampler, params, **given)
-    kinds: dict[str, type[BaseSampler]] = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler}
-    return _built("sampler", kinds[name], params, seed=own)
+def _seed_of(seed: int, number: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}".encode()).digest()[:4], "big")
 
 
-def _grid_sampler() -> type[BaseSampler]:
+def _tpe_class(search: Search) -> type[TPESampler]:
+    """Return TPE, with the search space of earlier trials shared by the samplers of all trials.
+
+    A sampler of its own would compute it from all trials again. Groups are TPE's own, and Hyperband has a search space
+    for each bracket.
+    """
+    from optuna.samplers import TPESampler
+    from optuna.search_space import IntersectionSearchSpace
+
+    multivariate = search.sampler.params.get("multivariate") is not False
+    if not multivariate or search.sampler.params.get("group") or search.pruner.name == "hyperband":
+        return TPESampler
+    shared = IntersectionSearchSpace(include_pruned=True)
+
+    class SharedSpaceTPE(TPESampler):
+        def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+            space = shared.calculate(study, use_cache=True)
+            return {name: distribution for name, distribution in space.items() if not distribution.single()}
+
+    return SharedSpaceTPE
+
+
+def _grid_class() -> type[BaseSampler]:
     from optuna.samplers import GridSampler
 
     class Grid(GridSampler):

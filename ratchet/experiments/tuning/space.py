@@ -20,13 +20,7 @@ _MOST_BRANCHES = 1000
 
 
 def choose(space: Mapping[str, Parameter], pick: Callable[[str, Parameter], Any]) -> Values:
-    """Choose values for the parameters that apply, each after those that it depends on.
-
-    Parameters
-    ----------
-    space: the parameters by dotted path.
-    pick: returns the value of a parameter that applies.
-    """
+    """Pick a value for each parameter that applies, after those that it depends on; by dotted path."""
     values: Values = {}
     for path, parameter in chosen_in_order(dict(space)).items():
         if applies(parameter, values):

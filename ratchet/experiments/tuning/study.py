@@ -20,7 +20,7 @@ from ratchet.errors import ConfigError, RatchetError
 from ratchet.experiments.tuning.fold_workers import ScoreFolds, fold_workers
 from ratchet.experiments.tuning.samplers import most_trials, proposes_baseline, sampler_factory, suggest, to_optuna
 from ratchet.experiments.tuning.scoring import FoldFailure, FoldResult, Score, fold_rows, score_fold
-from ratchet.experiments.tuning.space import choose, config_with, values_of
+from ratchet.experiments.tuning.space import Values, choose, config_with, values_of
 from ratchet.experiments.tuning.study_storage import FOLDS, REASON, StoredStudy, open_study, written_by_another
 from ratchet.experiments.tuning.summary import Baseline, State, StudySummary, TrialRecord
 from ratchet.experiments.tuning.trial_events import Listener
@@ -45,12 +45,14 @@ class _RunningTrial:
     Attributes
     ----------
     trial: Optuna's.
-    config: with the trial's values.
+    values: its parameters, by dotted path.
+    config: with these values.
     last_reported: the last step that a killed run has reported; -1 for none.
     folds: the scores so far.
     """
 
     trial: Trial
+    values: Values
     config: TrainingConfig
     last_reported: int
     folds: list[float] = field(default_factory=list)
@@ -186,41 +188,52 @@ class _StudyRun:
             raise written_by_another(self._study.study_name)
         values = choose(self._search.space, partial(suggest, trial))
         try:
-            return _RunningTrial(trial, config_with(self._base, values), last_step)
+            return _RunningTrial(trial, values, config_with(self._base, values), last_step)
         except RatchetError as error:
-            self._end(trial, "failed", (), str(error))
+            self._end(_RunningTrial(trial, values, self._base, last_step), "failed", str(error))
             return None
 
     def _continues(self, running: _RunningTrial, results: Sequence[FoldResult]) -> bool:
         """Report a trial's new scores; end it where a fold failed, all are scored, or the pruner stops it."""
-        trial, folds = running.trial, running.folds
+        folds = running.folds
         for result in results:
             step = len(folds)
             if isinstance(result, FoldFailure):
-                self._end(trial, "failed", folds, f"fold {step + 1}: {result.reason}")
+                self._end(running, "failed", f"fold {step + 1}: {result.reason}")
                 return False
             folds.append(result)
             if step > running.last_reported:
-                trial.report(fmean(folds), step)
+                running.trial.report(fmean(folds), step)
         if len(folds) == self._search.folds:
-            self._end(trial, "complete", folds)
+            self._end(running, "complete")
             return False
-        if step >= running.last_reported and trial.should_prune():  # at earlier steps it has not been pruned
-            self._end(trial, "pruned", folds)
+        if step >= running.last_reported and running.trial.should_prune():  # at earlier steps it has not been pruned
+            self._end(running, "pruned")
             return False
         return True
 
-    def _end(self, trial: Trial, state: State, folds: Sequence[float], reason: str = "") -> None:
+    def _end(self, running: _RunningTrial, state: State, reason: str = "") -> None:
         from optuna.trial import TrialState
 
         states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        trial.set_user_attr(FOLDS, list(folds))
+        trial, reason = running.trial, reason[:2000]
+        record = TrialRecord(
+            number=trial.number,
+            state=state,
+            value=None if state == "failed" else fmean(running.folds),
+            folds=tuple(running.folds),
+            values=running.values,
+            reason=reason,
+            began=trial.datetime_start.timestamp() if trial.datetime_start else 0.0,
+            ended=time.time(),
+        )
+        trial.set_user_attr(FOLDS, running.folds)
         if reason:
-            trial.set_user_attr(REASON, reason[:2000])
+            trial.set_user_attr(REASON, reason)
             logger.warning("trial %d failed: %s", trial.number, reason)
-        value = fmean(folds) if state == "complete" else None  # Optuna gives a pruned trial its last reported value
-        self._study.tell(trial, value, state=states[state])
-        self._listener(self._stored.record(trial.number))
+        # Optuna gives a pruned trial its last reported value.
+        self._study.tell(trial, record.value if state == "complete" else None, state=states[state])
+        self._listener(record)
         failpoint(f"after_trial_{trial.number}")
 
     def _score_baseline(self, score_folds: ScoreFolds) -> Baseline:

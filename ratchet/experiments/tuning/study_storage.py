@@ -75,14 +75,6 @@ class StoredStudy:
         trials = self.study.get_trials(deepcopy=False)
         return [self._record(trial) for trial in trials if trial.state.is_finished()]
 
-    def record(self, number: int) -> TrialRecord:
-        """Return a trial that has ended."""
-        return self._record(self.trial(number))
-
-    def trial(self, number: int) -> FrozenTrial:
-        """Return a trial as it is stored."""
-        return self.study.get_trials(deepcopy=False)[number]
-
     def running(self) -> set[int]:
         """Return the numbers of the trials that a run has begun and not ended."""
         from optuna.trial import TrialState
@@ -98,7 +90,7 @@ class StoredStudy:
 
         study_id = self.storage.get_study_id_from_name(self.study.study_name)
         trial_id = self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        last_step = self.trial(number).last_step
+        last_step = self.study.get_trials(deepcopy=False)[number].last_step
         return Trial(self.study, trial_id), -1 if last_step is None else last_step
 
     @property

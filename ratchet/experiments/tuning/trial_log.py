@@ -22,14 +22,7 @@ STUDY_TAG, TRIAL_TAG, STATE_TAG = f"{PREFIX}study", f"{PREFIX}trial", f"{PREFIX}
 def trial_log(settings: Settings, parent: str, study: str, metric: str) -> Iterator[Listener]:
     """Yield a function that logs a trial soon; all trials are logged when the block ends.
 
-    Trials that an earlier, killed run has logged are moved under this run, and not logged twice.
-
-    Parameters
-    ----------
-    settings: where MLflow is.
-    parent: the run that the trials are nested in.
-    study: its name, by which its logged trials are found.
-    metric: the name of the trials' value.
+    Trials that an earlier, killed run has logged are moved under the parent, and not logged twice.
 
     Raises
     ------

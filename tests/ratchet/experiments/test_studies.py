@@ -40,9 +40,9 @@ def env_in(folder: Path, **more: str) -> dict[str, str]:
     return {"RATCHET_HOME": f"{folder}/home", "RATCHET_MODELS_DIR": f"{folder}/models", **more}
 
 
-def ended(settings: Settings, path: Path) -> list[dict[str, Any]]:
+def ended(settings: Settings, path: Path, *overrides: str) -> list[dict[str, Any]]:
     """The trials of a study that have ended, without their times."""
-    config: TuningConfig = load_config(path)
+    config: TuningConfig = load_config(path, overrides)
     with open_study(settings, config, dataset_version(config.dataset)) as stored:
         return [trial.model_dump(exclude={"began", "ended"}) for trial in stored.ended()]
 
@@ -272,15 +272,16 @@ def test_a_process_that_is_killed_is_replaced_and_costs_no_trial(
 
 
 @pytest.mark.timeout(300)
-def test_the_command_line_keeps_a_study_in_postgresql(cli: Cli, tmp_path: Path, postgres: str) -> None:
+def test_the_command_line_keeps_a_study_in_postgresql(
+    here: Cli, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     url = new_database(postgres, "tuning_cli")
-    words = ("--config", str(IRIS))
-    done = cli(*words, **env_in(tmp_path, RATCHET_STUDY_URL=url))
+    monkeypatch.setenv("RATCHET_STUDY_URL", url)
+    words = ("--config", str(IRIS), "--set", "model=postgresql_study")
+    done = here(*words)
     assert done.returncode == 0, done.stderr
-    assert not (tmp_path / "home" / "studies.db").exists()
-    assert len(ended(settings_in(tmp_path, study_url=url), IRIS)) == 20
-    again = cli(*words, **env_in(tmp_path, RATCHET_STUDY_URL=url))
-    assert "20 (0 in this run)" in again.stdout
+    assert len(ended(Settings(study_url=url), IRIS, "model=postgresql_study")) == 20
+    assert "20 (0 in this run)" in here(*words).stdout
 
 
 def test_wrong_input_is_one_line_and_nothing_is_written(here: Cli, scratch: Settings) -> None:

@@ -278,7 +278,7 @@ def test_after_the_time_limit_no_trial_begins(study: Study, monkeypatch: pytest.
             Clock.now += 10
             return Clock.now
 
-        perf_counter = monotonic
+        time = monotonic
 
     monkeypatch.setattr(studies, "time", Clock())
     summary = study(config_of(search={"timeout": 25}))

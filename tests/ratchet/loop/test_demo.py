@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 def test_drift_is_detected_a_challenger_is_promoted_and_quality_recovers(tmp_path: Path) -> None:
     picture = tmp_path / "loop.png"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "MLFLOW_", "ZENML_"))}
-    done = subprocess.run(
+    demo = subprocess.run(
         [sys.executable, "docs/demos/loop.py", "--picture", str(picture)],
         cwd=ROOT,
         env=env,
@@ -27,14 +27,14 @@ def test_drift_is_detected_a_challenger_is_promoted_and_quality_recovers(tmp_pat
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    story = done.stdout.rpartition("# The story")[2]
-    before, fallen, back = (
-        int(re.search(pattern, story)[1])  # type: ignore[index]
-        for pattern in (r"(\d+)% right before", r"(\d+)% right from here", r"(\d+)% of what was lost has come back")
+    assert demo.returncode == 0, demo.stdout[-3000:] + demo.stderr[-2000:]
+    events = demo.stdout.rpartition("# The events")[2]
+    before, fallen, recovered = (
+        int(re.search(pattern, events)[1])  # type: ignore[index]
+        for pattern in (r"(\d+)% right before", r"(\d+)% right from here", r"(\d+)% of the lost quality has recovered")
     )
     assert before - fallen >= 10
-    assert back >= 80
-    assert "drift is seen" in story
-    assert "goes into Production" in story
+    assert recovered >= 80
+    assert "drift is detected" in events
+    assert "goes into Production" in events
     assert picture.stat().st_size > 10_000

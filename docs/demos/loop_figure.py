@@ -1,4 +1,4 @@
-"""The picture of the loop: how much was right, row by row, and by which version."""
+"""The figure of the loop: the share of right answers along the stream, by version."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from loop_story import DRIFT_AT, Story
+from loop_events import DRIFT_AT, Events
 
-# Rows over which the share that was right is taken.
+# The number of rows that a share of right answers is taken over.
 WINDOW = 100
 _COLOURS = ("#4b5563", "#1f77b4", "#2a9d5c", "#8e44ad", "#c47f17")
 
 
-def draw(story: Story, path: Path) -> None:
-    """Draw the story into a PNG.
+def draw(events: Events, path: Path) -> None:
+    """Draw the loop into a PNG.
 
     Parameters
     ----------
-    story: what happened.
+    events: of the loop.
     path: the file, which is replaced.
     """
     import matplotlib as mpl
@@ -27,8 +27,8 @@ def draw(story: Story, path: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(10, 4.5), dpi=110)
-    _curves(axes, story.rows)
-    _moments(axes, story)
+    _draw_shares(axes, events.rows)
+    _draw_events(axes, events)
     axes.set(xlabel="row of the stream", ylabel=f"right among the last {WINDOW} rows", ylim=(0, 1.05), xlim=(0, None))
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
@@ -39,7 +39,7 @@ def draw(story: Story, path: Path) -> None:
     pyplot.close(figure)
 
 
-def _curves(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
+def _draw_shares(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
     right = [row["prediction"] == row["truth"] for row in rows]
     shares = {
         row["index"]: sum(right[at - WINDOW + 1 : at + 1]) / WINDOW for at, row in enumerate(rows) if at >= WINDOW - 1
@@ -51,8 +51,8 @@ def _curves(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
         axes.plot(*zip(*points, strict=True), color=colour, linewidth=2, label=f"answered by version {version}")
 
 
-def _moments(axes: Any, story: Story) -> None:
-    marks = [(DRIFT_AT, "drift begins"), *((moment.row, moment.what) for moment in story.moments)]
+def _draw_events(axes: Any, events: Events) -> None:
+    marks = [(DRIFT_AT, "drift begins"), *((event.row, event.what) for event in events.in_order)]
     for place, (row, text) in enumerate(marks):
         axes.axvline(row, color="#9ca3af", linestyle="--", linewidth=1)
         axes.annotate(text, (row, 0.44 - 0.06 * place % 0.3), xytext=(5, 0), textcoords="offset points", fontsize=9)
