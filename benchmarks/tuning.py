@@ -1,14 +1,16 @@
-"""What a trial costs beside bare Optuna, and what a second Dask worker brings.
+"""The time of a trial compared with bare Optuna, and the speed-up of a second Dask worker.
 
 Run as ``.venv/bin/python benchmarks/tuning.py [--rounds N]``. A trial is five fits of gradient boosting on generated
 rows, sized at the start to take about a second, the same on both sides: bare Optuna calls the function in
-``study.optimize`` with its study in SQLite; Ratchet's side is a study as ``run.py`` makes it, with lease, batches,
-pruner and each trial as a nested MLflow run, which are all there before the clock stops. Then the same study on a Dask
-cluster of one worker and of two, without the start of the cluster. The sides go in turn.
+``study.optimize`` with its study in SQLite; Ratchet's side is a study as ``run.py`` runs it, with lease, batches,
+pruner and each trial as a nested MLflow run, and ends when all runs are logged. Then trials that cost nothing, in
+studies with few and with many earlier trials, in seconds of processor time on the same storage. Then the first study on
+a Dask cluster of one worker and of two, without the start of the cluster. The sides alternate.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 import tempfile
@@ -31,13 +33,18 @@ from ratchet.data import load_dataset
 from ratchet.experiments.tuning.scoring import FoldedRows, fold_rows, score_fold
 from ratchet.experiments.tuning.space import config_with
 from ratchet.experiments.tuning.study import run_study
+from ratchet.experiments.tuning.study_storage import FOLDS as FOLDS_ATTRIBUTE
+from ratchet.experiments.tuning.study_storage import open_study
 from ratchet.experiments.tuning.trial_log import trial_log
 from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings, quiet_environment
 from ratchet.tracking import connect, ensure_experiment
 
 TRIALS, FOLDS, SECONDS = 8, 5, 1.0
+# Earlier trials in the studies of trials that cost nothing, and the number of those trials.
+FEW, MANY, FREE = 10, 1960, 40
 _ROWS = 2000
+_RATE = "train.params.learning_rate"
 Side = Callable[[], float]
 
 
@@ -55,6 +62,7 @@ def main() -> None:
             },
             rounds,
         )
+        free = {earlier: _free_trials(config, data, version, folder, earlier, rounds) for earlier in (FEW, MANY)}
         dask = _on_dask(config, data, version, folder, rounds)
     seconds = {side: statistics.median(times) / TRIALS for side, times in (overhead | dask).items()}
     for side, value in seconds.items():
@@ -63,6 +71,16 @@ def main() -> None:
     speed_up = _median_ratio(dask["one Dask worker"], dask["two Dask workers"])
     targets = [
         Target("a trial, MLflow included / bare Optuna, trials of 1 s", ratio, 1.3, "at_most", "x"),
+        *(
+            Target(
+                f"a trial that costs nothing, after {earlier:,} trials / bare Optuna",
+                _median_ratio(times["Ratchet"], times["bare Optuna"]),
+                1.3,
+                "at_most",
+                "x",
+            )
+            for earlier, times in free.items()
+        ),
         Target("one Dask worker / two, CPU-bound trials", speed_up, 1.6, "at_least", "x"),
     ]
     for target in targets:
@@ -141,8 +159,7 @@ def _bare(config: TuningConfig, data: FoldedRows, folder: Path) -> float:
     base = config.base()
 
     def objective(trial: optuna.Trial) -> float:
-        rate = trial.suggest_float("train.params.learning_rate", 0.05, 0.2)
-        tried = config_with(base, {"train.params.learning_rate": rate})
+        tried = config_with(base, {_RATE: trial.suggest_float(_RATE, 0.05, 0.2)})
         values: list[float] = []
         for fold in range(FOLDS):
             values.append(score_fold(data, tried, fold))
@@ -173,6 +190,60 @@ def _ours(config: TuningConfig, data: FoldedRows, version: str, folder: Path) ->
     with trial_log(settings, parent, "bench", config.evaluate.primary_metric) as log:
         run_study(config, data.rows, data.schema, version, settings, log)
     return time.perf_counter() - begun
+
+
+def _free_trials(
+    config: TuningConfig, data: FoldedRows, version: str, folder: Path, earlier: int, rounds: int
+) -> dict[str, list[float]]:
+    """Processor seconds of trials whose score costs nothing, in copies of a study with some earlier trials."""
+    import optuna
+
+    search = config.search.model_copy(update={"trials": earlier + FREE})
+    config = config.model_copy(update={"search": search})
+    filled = Path(tempfile.mkdtemp(dir=folder))
+    rates = optuna.distributions.FloatDistribution(0.05, 0.2)
+    with open_study(Settings(home=filled), config, version) as stored:
+        stored.study.add_trials(
+            optuna.trial.create_trial(
+                params={_RATE: 0.05 + 0.15 * number / earlier},
+                distributions={_RATE: rates},
+                value=number / earlier,
+                user_attrs={FOLDS_ATTRIBUTE: [number / earlier] * FOLDS},
+            )
+            for number in range(earlier)
+        )
+
+    def ours() -> float:
+        ends: list[float] = []
+        home = shutil.copytree(filled, tempfile.mkdtemp(dir=folder), dirs_exist_ok=True)
+        run_study(
+            config,
+            data.rows,
+            data.schema,
+            version,
+            Settings(home=Path(home)),
+            lambda _: ends.append(time.process_time()),
+            score=lambda *_: 0.5,
+        )
+        return ends[-1] - ends[earlier]
+
+    def bare() -> float:
+        ends: list[float] = []
+        home = shutil.copytree(filled, tempfile.mkdtemp(dir=folder), dirs_exist_ok=True)
+
+        def objective(trial: optuna.Trial) -> float:
+            config_with(config.base(), {_RATE: trial.suggest_float(_RATE, 0.05, 0.2)})
+            for fold in range(FOLDS):
+                trial.report(0.5, fold)
+                trial.should_prune()
+            return 0.5
+
+        with open_study(Settings(home=Path(home)), config, version) as stored:
+            stored.study.sampler = optuna.samplers.TPESampler(seed=config.seed)
+            stored.study.optimize(objective, n_trials=FREE, callbacks=[lambda *_: ends.append(time.process_time())])
+        return ends[-1] - ends[0]
+
+    return _in_turn({"bare Optuna": bare, "Ratchet": ours}, rounds)
 
 
 def _on_dask(config: TuningConfig, data: FoldedRows, version: str, folder: Path, rounds: int) -> dict[str, list[float]]:
