@@ -74,7 +74,7 @@ def draw(config: ReportingConfig, request: Request) -> None:
 
 
 def refuse_simulation(_config: SimulationConfig, request: Request) -> None:
-    """Refuse a config of a simulation, which has a command of its own.
+    """Refuse a config of a simulation, which has its own command.
 
     Raises
     ------

@@ -144,7 +144,7 @@ def _require_newest(pointer: ProductionPointer, entry: Entry, operation_id: str 
     if operation_id is not None and newest is not None and newest.id != entry.id:
         raise RegistryError(
             f"{entry.model}: the operation {operation_id!r} was done before, and since then version {newest.to_version}"
-            " went into Production: nothing was changed; to do it again, give it an id of its own"
+            " went into Production: nothing was changed; to do it again, give another id"
         )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from commands.request import Request
@@ -16,10 +15,10 @@ def train(config: TrainingConfig, request: Request) -> None:
     if request.dry_run:
         plan(config, request)
         return
-    from commands.console.runs import print_summary
-    from pipelines.runner import run_training
+    from commands.console.runs import live_steps, print_summary
+    from pipelines.runner import STEPS, run_training
 
-    with _live_steps() as listener:
+    with live_steps(STEPS) as listener:
         print_summary(run_training(config, request.settings, request.options(listener)))
 
 
@@ -30,8 +29,9 @@ def train_continuously(config: ContinuousTrainingConfig, request: Request) -> No
         return
     from commands.console import runs
     from pipelines.continuous import run_continuous, run_on_snapshot
+    from pipelines.runner import STEPS
 
-    with _live_steps() as listener:
+    with runs.live_steps(STEPS) as listener:
         options = request.options(listener)
         if request.snapshot:
             runs.print_summary(run_on_snapshot(config, request.settings, request.snapshot, options))
@@ -45,10 +45,3 @@ def plan(config: TrainingConfig, request: Request) -> None:
     from pipelines.runner import plan_training
 
     print_plan(config, plan_training(config), str(request.path))
-
-
-def _live_steps() -> AbstractContextManager[Any]:
-    from commands.console.runs import live_steps
-    from pipelines.runner import STEPS
-
-    return live_steps(STEPS)

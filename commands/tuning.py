@@ -1,4 +1,4 @@
-"""A study of hyper-parameters, as ``run.py --config FILE`` runs it."""
+"""A study of hyper-parameters, for ``run.py --config FILE``."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ def tune(config: TuningConfig, request: Request) -> None:
     """Run or continue a study, train its best trial, and print both results."""
     from commands.console.runs import live_steps, print_summary
     from commands.console.study import TrialLines, print_plan, print_study
+    from pipelines import runner
     from pipelines.tuning_runner import STEPS, plan_tuning, run_tuning
 
     if request.dry_run:
         print_plan(config, plan_tuning(config, request.settings), str(request.path))
         return
     lines = TrialLines(config)
-    from pipelines.runner import STEPS as TRAINING_STEPS
-
-    with live_steps((*STEPS, *TRAINING_STEPS[1:])) as listener:
+    with live_steps((*STEPS, *runner.STEPS[1:])) as listener:
         done = run_tuning(config, request.settings, request.options(listener), lines.print_trial)
     print_study(done)
     print_summary(done.training)

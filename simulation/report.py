@@ -5,17 +5,11 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.config import LABELLED, METRICS, TaskName
+from ratchet.config import LABELLED, TaskName
 from ratchet.config.simulation import SimulationConfig
-from ratchet.model import metrics
 from simulation.row_pool import Label
-
-_FIGURES: dict[TaskName, tuple[str, ...]] = {
-    task: ("accuracy", "f1_macro") if task in LABELLED else ("rmse", "mae") for task in METRICS
-}
 
 
 class Outcome(BaseModel):
@@ -94,19 +88,14 @@ class Report(BaseModel):
 
 def figures(outcomes: Sequence[Outcome], task: TaskName) -> dict[str, float]:
     """Return accuracy and macro-F1 of the answers, or RMSE and MAE of a regression."""
-    truth, predicted = [o.truth for o in outcomes], [o.prediction for o in outcomes]
-    scores: metrics.Scores
-    if task not in LABELLED:
-        scores = metrics.RegressionScores(np.array(truth, dtype=float), np.array(predicted, dtype=float))
-    else:
-        position = {label: place for place, label in enumerate(dict.fromkeys([*truth, *predicted]))}
-        scores = metrics.ClassificationScores(
-            np.array([position[label] for label in truth]),
-            np.array([position[label] for label in predicted]),
-            None,
-            len(position),
-        )
-    return {name: metrics.point(name, scores) for name in _FIGURES[task]}
+    from sklearn import metrics
+
+    truth, predicted = [outcome.truth for outcome in outcomes], [outcome.prediction for outcome in outcomes]
+    if task in LABELLED:
+        macro = metrics.f1_score(truth, predicted, average="macro", zero_division=0)
+        return {"accuracy": float(metrics.accuracy_score(truth, predicted)), "f1_macro": float(macro)}
+    rmse, mae = metrics.root_mean_squared_error(truth, predicted), metrics.mean_absolute_error(truth, predicted)
+    return {"rmse": float(rmse), "mae": float(mae)}
 
 
 def segments(outcomes: Sequence[Outcome], config: SimulationConfig) -> tuple[Segment, ...]:

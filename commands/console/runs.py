@@ -127,8 +127,8 @@ def _next_command(summary: Any) -> str:
     if summary.promotion.outcome == "promoted" and summary.promotion.version == "1":
         return f"{_python()} run.py --config variation_svm.yaml"
     served = summary.tracking_uri.startswith("http")
-    look = f"open {summary.tracking_uri}" if served else f"mlflow ui --backend-store-uri {summary.tracking_uri}"
-    return f"{look}   (experiment {summary.config.model})"
+    command = f"open {summary.tracking_uri}" if served else f"mlflow ui --backend-store-uri {summary.tracking_uri}"
+    return f"{command}   (experiment {summary.config.model})"
 
 
 def _python() -> str:

@@ -141,14 +141,14 @@ def _runs(store: sa.Connection, rows: Sequence[dict[str, Any]]) -> list[Event]:
 
 def _promotions(store: sa.Connection, rows: Sequence[dict[str, Any]]) -> list[Event]:
     done = (promotions.c.kind == "promote") & (promotions.c.state == "completed")
-    asked = sa.select(promotions).where(done, promotions.c.from_version.is_not(None)).order_by(promotions.c.id)
+    query = sa.select(promotions).where(done, promotions.c.from_version.is_not(None)).order_by(promotions.c.id)
     return [
         Event(
             _row_at(entry["ended_at"], rows),
             f"version {entry['to_version']} goes into Production",
             _gate(entry["gate"]),
         )
-        for entry in store.execute(asked).mappings()
+        for entry in store.execute(query).mappings()
     ]
 
 

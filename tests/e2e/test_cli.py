@@ -46,9 +46,9 @@ def test_help_needs_no_heavy_library(cli: Cli) -> None:
         "heavy = {'zenml', 'mlflow', 'sklearn', 'pandas', 'numpy', 'pydantic'} & set(sys.modules)\n"
         "print('HEAVY', sorted(heavy))\n"
     )
-    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "--config" in said
-    assert "HEAVY []" in said
+    process = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--config" in process.stdout
+    assert "HEAVY []" in process.stdout
 
 
 def test_without_arguments_it_prints_its_usage(here: Cli) -> None:
@@ -88,12 +88,12 @@ def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
     command = [sys.executable, "run.py", "--config", "baseline.yaml"]
     process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=follower)
     os.close(follower)
-    said = bytearray()
+    output = bytearray()
 
     def read() -> None:
         try:
             while block := os.read(leader, 4096):
-                said.extend(block)
+                output.extend(block)
         except OSError:
             pass  # the other side is closed: the process has ended
 
@@ -102,8 +102,8 @@ def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
     assert process.wait(timeout=120) == 0
     reader.join(timeout=10)
     os.close(leader)
-    assert b"drift_check" in said
-    assert b"\x1b[" in said
+    assert b"drift_check" in output
+    assert b"\x1b[" in output
 
 
 @pytest.mark.slow

@@ -36,8 +36,8 @@ def config(**sections: Any) -> SimulationConfig:
 
 
 def stream(**sections: Any) -> Stream:
-    asked = config(**sections)
-    return Stream(asked, load_dataset(asked.dataset, asked.task))
+    loaded = config(**sections)
+    return Stream(loaded, load_dataset(loaded.dataset, loaded.task))
 
 
 def drifted(*drift: dict[str, Any], **sections: Any) -> Stream:
@@ -50,8 +50,8 @@ def numbers(examples: list[Example]) -> Any:
 
 @pytest.fixture(scope="module")
 def flowers() -> pd.DataFrame:
-    asked = config()
-    return load_dataset(asked.dataset, asked.task).frame
+    loaded = config()
+    return load_dataset(loaded.dataset, loaded.task).frame
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_same_config_gives_the_same_stream() -> None:
     assert list(drifted(drift, **some)) == list(drifted(drift, **some))
 
 
-def test_a_stream_that_is_cut_short_is_the_beginning_of_the_whole() -> None:
+def test_a_shorter_stream_is_the_beginning_of_a_longer_one() -> None:
     assert list(stream(stream={"rows": 40})) == list(stream(stream={"rows": 400}))[:40]
 
 
@@ -83,7 +83,7 @@ def test_without_jitter_the_rows_are_those_of_the_data_set_with_their_targets(fl
     assert {(*example.record.values(), example.truth) for example in stream()} <= known
 
 
-def test_with_jitter_hardly_a_row_is_a_copy_and_the_spread_is_as_asked(flowers: pd.DataFrame) -> None:
+def test_with_jitter_few_rows_are_copies_and_the_spread_is_that_of_the_config(flowers: pd.DataFrame) -> None:
     known = {tuple(row) for row in flowers[FEATURES].to_numpy().tolist()}
     quiet, noisy = list(stream()), list(stream(stream={"rows": 1000, "jitter": 0.5}))
     assert np.mean([tuple(example.record.values()) in known for example in noisy]) < 0.02
@@ -97,19 +97,19 @@ def test_numbers_have_as_many_decimals_as_in_the_data_set(plans: dict[str, Any])
     assert all(age is None or (isinstance(age, float) and round(age, 1) == age) for age in ages)
 
 
-def test_before_a_drift_the_rows_are_not_told_from_those_of_the_data_set(flowers: pd.DataFrame) -> None:
-    asked = load_config(CONFIGS / "simulate.yaml")
-    undrifted = list(Stream(asked, load_dataset(asked.dataset, asked.task)))[:300]
+def test_before_a_drift_a_classifier_cannot_distinguish_the_rows_from_the_data_set(flowers: pd.DataFrame) -> None:
+    loaded = load_config(CONFIGS / "simulate.yaml")
+    undrifted = list(Stream(loaded, load_dataset(loaded.dataset, loaded.task)))[:300]
     verdict = separate(flowers[FEATURES], pd.DataFrame([example.record for example in undrifted]))
     assert verdict.auc < 0.6
 
 
-def test_the_classes_come_as_often_as_in_the_data_set() -> None:
+def test_the_classes_have_the_shares_of_the_data_set() -> None:
     shares = pd.Series([example.truth for example in stream()]).value_counts(normalize=True)
     assert shares.to_list() == pytest.approx([1 / 3] * 3, abs=0.05)
 
 
-def test_a_mean_shift_moves_its_columns_from_its_row_on_and_nothing_else(flowers: pd.DataFrame) -> None:
+def test_a_mean_shift_changes_its_columns_from_its_row_on_and_nothing_else(flowers: pd.DataFrame) -> None:
     shift = {"kind": "mean_shift", "at": 400, "columns": {"sepal_length": -2.0, "petal_width": 1.5}}
     moved = numbers(list(drifted(shift))) - numbers(list(stream()))
     spread = flowers[FEATURES].std(ddof=0).to_numpy()
@@ -117,14 +117,14 @@ def test_a_mean_shift_moves_its_columns_from_its_row_on_and_nothing_else(flowers
     assert np.abs(moved[400:] - [-2.0, 0, 0, 1.5] * spread).max() <= HALF_A_STEP
 
 
-def test_a_ramp_brings_a_drift_in_evenly_and_then_it_stays(flowers: pd.DataFrame) -> None:
+def test_a_ramp_increases_a_drift_linearly_and_then_it_is_constant(flowers: pd.DataFrame) -> None:
     shift = {"kind": "mean_shift", "at": 10, "ramp": 4, "columns": {"sepal_length": 4.0}}
     moved = numbers(list(drifted(shift)))[:, 0] - numbers(list(stream()))[:, 0]
     steps = np.array([0, 1, 2, 3, 4, 4, 4]) * flowers["sepal_length"].std(ddof=0)
     assert moved[9:16] == pytest.approx(steps, abs=HALF_A_STEP)
 
 
-def test_a_rotation_turns_a_pair_of_columns_and_keeps_the_distance_from_the_middle(flowers: pd.DataFrame) -> None:
+def test_a_rotation_rotates_a_pair_of_columns_and_keeps_the_distance_from_the_mean(flowers: pd.DataFrame) -> None:
     turn = {"kind": "rotation", "at": 0, "angle": 90, "columns": ["sepal_length", "petal_width"]}
     mean, spread = flowers[FEATURES].mean().to_numpy(), flowers[FEATURES].std(ddof=0).to_numpy()
     plain, turned = ((numbers(list(one)) - mean) / spread for one in (stream(), drifted(turn)))
@@ -133,12 +133,12 @@ def test_a_rotation_turns_a_pair_of_columns_and_keeps_the_distance_from_the_midd
     assert np.array_equal(turned[:, 1:3], plain[:, 1:3])
 
 
-def test_a_rotation_without_columns_turns_all_numbers_in_pairs() -> None:
+def test_a_rotation_without_columns_rotates_all_numbers_in_pairs() -> None:
     turned = numbers(list(drifted({"kind": "rotation", "at": 0, "angle": 45})))
     assert (np.abs(turned - numbers(list(stream()))).max(axis=0) > 0.1).all()
 
 
-def test_a_new_category_comes_in_its_share_and_only_in_its_column(plans: dict[str, Any]) -> None:
+def test_a_new_category_has_its_share_and_is_only_in_its_column(plans: dict[str, Any]) -> None:
     new = {"kind": "new_category", "at": 500, "column": "plan", "category": "pro", "share": 0.3}
     plain, changed = list(stream(**plans)), list(drifted(new, **plans))
     assert changed[:500] == plain[:500]
@@ -146,7 +146,7 @@ def test_a_new_category_comes_in_its_share_and_only_in_its_column(plans: dict[st
     assert [example.record["age"] for example in changed] == [example.record["age"] for example in plain]
 
 
-def test_a_missing_value_is_sent_as_none_whatever_drifts(plans: dict[str, Any]) -> None:
+def test_a_missing_value_is_sent_as_none_under_any_drift(plans: dict[str, Any]) -> None:
     shift = {"kind": "mean_shift", "at": 0, "columns": {"age": 3}}
     records = [example.record for example in drifted(shift, stream={"rows": 100, "jitter": 0.5}, **plans)]
     assert {record["plan"] for record in records} == {"basic", "plus", None}
@@ -154,7 +154,7 @@ def test_a_missing_value_is_sent_as_none_whatever_drifts(plans: dict[str, Any]) 
     assert all(record["age"] is None or isinstance(record["age"], float) for record in records)
 
 
-def test_class_priors_change_how_often_classes_come() -> None:
+def test_class_priors_change_the_shares_of_the_classes() -> None:
     prior = {"kind": "class_prior", "at": 500, "priors": {"setosa": 0.9, "virginica": 0.1}}
     truths = [example.truth for example in drifted(prior)]
     assert truths[:500] == [example.truth for example in stream()][:500]
@@ -163,25 +163,25 @@ def test_class_priors_change_how_often_classes_come() -> None:
     assert shares["setosa"] == pytest.approx(0.9, abs=0.05)
 
 
-def test_drifts_come_one_on_top_of_the_other(flowers: pd.DataFrame) -> None:
+def test_several_drifts_add_up(flowers: pd.DataFrame) -> None:
     one = {"kind": "mean_shift", "at": 0, "columns": {"sepal_length": 1}}
     both = numbers(list(drifted(one, {**one, "at": 50})))[:, 0] - numbers(list(drifted(one)))[:, 0]
     assert both[:50].max() == 0
     assert both[50:] == pytest.approx([flowers["sepal_length"].std(ddof=0)] * 950, abs=2 * HALF_A_STEP)
 
 
-def test_a_label_never_comes_before_its_prediction_and_after_the_delay_on_average() -> None:
+def test_a_label_is_never_sent_before_its_prediction_and_after_the_delay_on_average() -> None:
     delays = [e.label_after - e.index for e in stream(labels={"delay": 20}) if e.label_after is not None]
     assert min(delays) >= 0
     assert np.mean(delays) == pytest.approx(20, abs=1)
     assert len(set(delays)) > 10
 
 
-def test_without_a_delay_a_label_comes_with_the_answer() -> None:
+def test_without_a_delay_a_label_is_sent_after_its_own_row() -> None:
     assert all(example.label_after == example.index for example in stream(labels=NEVER_LATE))
 
 
-def test_the_share_says_how_many_rows_get_a_label() -> None:
+def test_the_share_is_that_of_labelled_rows() -> None:
     examples = list(stream(labels={"share": 0.7}))
     assert np.mean([example.label is not None for example in examples]) == pytest.approx(0.7, abs=0.05)
     assert all((example.label is None) == (example.label_after is None) for example in examples)
@@ -202,7 +202,7 @@ def test_a_flip_changes_every_label_of_one_class_and_no_other() -> None:
         assert example.label == ("virginica" if example.truth == "versicolor" else example.truth)
 
 
-def test_noise_leaves_rows_delays_and_the_choice_of_labelled_rows_as_they_were() -> None:
+def test_noise_does_not_change_rows_delays_and_the_choice_of_labelled_rows() -> None:
     plain, noisy = stream(labels={"share": 0.5}), stream(labels={"share": 0.5, "noise": 0.4})
     for one, other in zip(plain, noisy, strict=True):
         assert (one.record, one.truth, one.label_after) == (other.record, other.truth, other.label_after)
@@ -222,7 +222,7 @@ def test_a_regression_has_targets_that_are_numbers() -> None:
     assert any(example.label != example.truth for example in examples)
 
 
-def test_a_column_that_never_changes_is_not_jittered(tmp_path: Path) -> None:
+def test_a_constant_column_has_no_jitter(tmp_path: Path) -> None:
     (tmp_path / "same.csv").write_text("a,b,c\n1,5,x\n2,5,y\n3,5,x\n")
     same = {"source": "csv", "path": str(tmp_path / "same.csv"), "target": "c"}
     assert {example.record["b"] for example in stream(dataset=same, stream={"rows": 20, "jitter": 1.0})} == {5.0}
@@ -246,7 +246,7 @@ WRONG_DRIFT = {
 
 
 @pytest.mark.parametrize("fault", WRONG_DRIFT)
-def test_a_drift_that_cannot_be_is_told_in_one_line(fault: str) -> None:
+def test_an_invalid_drift_is_one_line(fault: str) -> None:
     drift, message = WRONG_DRIFT[fault]
     with pytest.raises(ConfigError) as caught:
         drifted(drift)
@@ -262,7 +262,7 @@ def test_a_drift_that_cannot_be_is_told_in_one_line(fault: str) -> None:
         ({"kind": "rotation", "at": 1, "angle": 9}, "needs two numeric columns, the data set has 1"),
     ],
 )
-def test_a_drift_that_does_not_fit_the_columns_is_told(
+def test_a_drift_that_does_not_fit_the_columns_is_refused(
     plans: dict[str, Any], drift: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -283,26 +283,26 @@ def test_a_drift_that_does_not_fit_the_columns_is_told(
         ),
     ],
 )
-def test_a_section_that_cannot_be_is_told_by_its_key(sections: dict[str, Any], message: str) -> None:
+def test_an_invalid_section_is_refused_with_its_key(sections: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         stream(**sections)
     assert message in str(caught.value)
 
 
-def test_a_config_of_something_else_is_none_of_a_simulation() -> None:
+def test_a_config_of_another_pipeline_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"pipeline: got 'training', expected 'simulation'"):
         load_simulation(CONFIGS / "baseline.yaml")
 
 
-def test_the_bundled_simulation_takes_the_baseline_down_and_can_be_learned() -> None:
+def test_the_bundled_simulation_lowers_the_baseline_and_can_be_learned() -> None:
     iris = baseline()
     from sklearn.base import clone
     from sklearn.metrics import f1_score
 
-    asked = load_config(CONFIGS / "simulate.yaml")
+    loaded = load_config(CONFIGS / "simulate.yaml")
     rows = [
         (*example.record.values(), example.truth)
-        for example in Stream(asked, load_dataset(asked.dataset, "classification"))
+        for example in Stream(loaded, load_dataset(loaded.dataset, "classification"))
     ]
     frame = pd.DataFrame(rows, columns=[*FEATURES, "species"])
     before, labelled, fresh = frame[:300], frame[300:500], frame[500:]

@@ -275,8 +275,8 @@ def test_the_link_opens_the_runs_in_mlflow(monkeypatch: pytest.MonkeyPatch, uri:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     link = compare_link(Settings(), "1", ["a1", "b2"])
     assert link.startswith(f"{pages}/#/compare-runs?runs=%5B%22a1%22%2C%22b2%22%5D&")
-    asked = parse_qs(urlsplit(link).fragment.partition("?")[2])
-    assert {key: json.loads(value) for key, (value,) in asked.items()} == {"runs": ["a1", "b2"], "experiments": ["1"]}
+    query = parse_qs(urlsplit(link).fragment.partition("?")[2])
+    assert {key: json.loads(value) for key, (value,) in query.items()} == {"runs": ["a1", "b2"], "experiments": ["1"]}
 
 
 def test_page_and_picture_are_written(two: Comparison, tmp_path: Path) -> None:

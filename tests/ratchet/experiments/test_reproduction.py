@@ -27,7 +27,7 @@ print(json.dumps([
 """
 
 
-def test_a_training_that_reproduces_never_reaches_the_stores_of_the_first(tmp_path: Path) -> None:
+def test_a_reproduction_never_uses_the_stores_of_the_first_training(tmp_path: Path) -> None:
     project, scratch = tmp_path / "project", tmp_path / "scratch"
     project.mkdir()
     (project / ".env").write_text(
@@ -41,10 +41,10 @@ def test_a_training_that_reproduces_never_reaches_the_stores_of_the_first(tmp_pa
     login.write_text("store:\n  type: rest\n  url: http://production:8237\n")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "MLFLOW_", "ZENML_"))}
     env |= {"HOME": str(project), "PYTHONPATH": str(ROOT), **scratch_environment(scratch)}
-    said = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PROGRAM], cwd=project, env=env, capture_output=True, text=True, check=True
     )
-    embedded, *places = json.loads(said.stdout)
+    embedded, *places = json.loads(process.stdout)
     assert embedded
     assert all(str(scratch) in place for place in places), places
 
@@ -60,7 +60,7 @@ def test_a_changed_data_file_is_fetched_by_the_hash_that_the_version_was_trained
     path.write_text("now")
     found = find_data(shared, path, then, tmp_path / "scratch", tmp_path)
     assert (found.name, found.read_text(), path.read_text()) == ("own.csv", "then", "now")
-    # What nobody has: the file that is there, whose hash the comparison tells; and an error where there is none.
+    # The remote does not have this hash: the present file is used, and without one it is an error.
     assert find_data(shared, path, "0" * 32, tmp_path / "scratch", tmp_path) == path
     assert find_data(Settings(), path, then, tmp_path / "scratch", tmp_path) == path
     path.unlink()

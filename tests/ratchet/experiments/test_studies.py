@@ -231,7 +231,7 @@ def test_a_cluster_that_is_started_as_documented_gives_the_same_trials(tmp_path:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     dask, here = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
-    begun = [
+    processes = [
         subprocess.Popen([*dask, *words, *here], cwd=ROOT, stderr=subprocess.DEVNULL)
         for words in (
             ["scheduler", "--port", address.rpartition(":")[2]],
@@ -241,9 +241,9 @@ def test_a_cluster_that_is_started_as_documented_gives_the_same_trials(tmp_path:
     try:
         summary = study_of(tmp_path, compute={"engine": "dask", "address": address})
     finally:
-        for process in reversed(begun):
+        for process in reversed(processes):
             process.terminate()
-        for process in reversed(begun):
+        for process in reversed(processes):
             process.wait(30)
     assert outcomes(summary) == outcomes(serial)
 

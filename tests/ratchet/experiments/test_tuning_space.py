@@ -68,7 +68,7 @@ def tuning(space: dict[str, Any], **more: Any) -> TuningConfig:
         ({"train.params.C": {**C, "hihg": 3}}, "unknown key 'search.space.train.params.C.hihg'; did you mean 'high'"),
     ],
 )
-def test_a_space_that_cannot_be_is_told_in_one_line(space: dict[str, Any], message: str) -> None:
+def test_an_invalid_space_is_one_line(space: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         tuning(space)
     assert "\n" not in str(caught.value)
@@ -99,13 +99,13 @@ def test_a_space_that_cannot_be_is_told_in_one_line(space: dict[str, Any], messa
         ),
     ],
 )
-def test_a_space_that_contradicts_the_estimator_is_told_before_a_trial(space: dict[str, Any], message: str) -> None:
+def test_a_space_that_contradicts_the_estimator_is_refused_before_a_trial(space: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         check_space(tuning(space))
     assert "\n" not in str(caught.value)
 
 
-def test_a_condition_keeps_a_parameter_to_the_estimator_that_has_it() -> None:
+def test_a_condition_limits_a_parameter_to_the_estimator_that_has_it() -> None:
     space = {
         "train.params.C": {**C, "when": {"train.estimator": LOGISTIC}},
         "train.estimator": ESTIMATORS,
@@ -117,7 +117,7 @@ def test_a_condition_keeps_a_parameter_to_the_estimator_that_has_it() -> None:
     assert picked == {"train.estimator": FOREST, "train.params.n_estimators": 10}
 
 
-def test_a_condition_on_what_does_not_count_does_not_hold() -> None:
+def test_a_condition_on_a_parameter_that_does_not_apply_does_not_hold() -> None:
     space = {
         "train.estimator": ESTIMATORS,
         "train.params.bootstrap": {"type": "categorical", "choices": [True], "when": {"train.estimator": FOREST}},
@@ -155,7 +155,7 @@ def test_the_baseline_is_a_point_of_its_space_with_the_estimators_defaults() -> 
     assert (values, why) == ({"train.params.C": 1.0, "train.params.tol": 1e-4}, "")
 
 
-def test_a_baseline_outside_its_space_is_told() -> None:
+def test_a_baseline_outside_of_its_space_has_a_reason() -> None:
     values, why = values_of(tuning({"train.params.C": {**C, "low": 2}}))
     assert (values, why) == (None, "the space has no train.params.C 1.0")
 
@@ -175,7 +175,7 @@ def test_a_baseline_outside_its_space_is_told() -> None:
         ({"timeout": -1}, "search.timeout"),
     ],
 )
-def test_a_search_that_cannot_be_made_is_told(search: dict[str, Any], message: str) -> None:
+def test_an_invalid_search_is_refused(search: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         check_search(tuning({"train.params.C": C}, search=search).search)
 
@@ -196,18 +196,18 @@ def test_a_grid_has_as_many_trials_as_points() -> None:
         ({"engine": "ray"}, "compute.engine"),
     ],
 )
-def test_engines_that_cannot_be_are_told(compute: dict[str, Any], message: str) -> None:
+def test_an_invalid_engine_is_refused(compute: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         tuning({"train.params.C": C}, compute=compute)
 
 
-def test_a_study_does_not_go_on_from_the_champion() -> None:
+def test_a_study_does_not_start_from_the_champion() -> None:
     with pytest.raises(ConfigError, match="train.mode: a trial is fitted from scratch"):
         tuning({"train.params.C": C}, train={"estimator": LOGISTIC, "mode": "warm_start"})
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("tuning.yaml")), ids=lambda path: path.parent.name)
-def test_the_repositorys_configs_of_tuning_hold_together(path: Path) -> None:
+def test_the_repositorys_tuning_configs_are_valid(path: Path) -> None:
     config = load_config(path)
     check_search(config.search)
     check_space(config)
@@ -216,6 +216,6 @@ def test_the_repositorys_configs_of_tuning_hold_together(path: Path) -> None:
     assert values_of(config)[0] is not None
 
 
-def test_the_json_schema_knows_tuning() -> None:
+def test_the_json_schema_contains_tuning() -> None:
     assert "SearchSpace" not in json.dumps(json_schema())
     assert "TuningConfig" in json_schema()["$defs"]
