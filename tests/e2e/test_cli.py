@@ -18,13 +18,14 @@ from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests.conftest import ROOT, Cli, of_no_home
+from tests.homes import prepared
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A home that only these tests use."""
     folder = tmp_path_factory.mktemp("cli")
-    return {"RATCHET_HOME": str(folder / "home"), "RATCHET_MODELS_DIR": str(folder / "models")}
+    return {"RATCHET_HOME": str(prepared(folder / "home")), "RATCHET_MODELS_DIR": str(folder / "models")}
 
 
 def refused(result: subprocess.CompletedProcess[str]) -> str:

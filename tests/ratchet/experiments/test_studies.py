@@ -26,6 +26,7 @@ from ratchet.model.tasks import TASKS
 from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests.conftest import ROOT, Cli, new_database, of_no_home
+from tests.homes import prepared
 from tests.serving.running import wait_until
 
 pytestmark = pytest.mark.slow
@@ -37,6 +38,8 @@ def settings_in(folder: Path, **more: Any) -> Settings:
 
 
 def env_in(folder: Path, **more: str) -> dict[str, str]:
+    if not (folder / "home").exists():
+        prepared(folder / "home")
     return {"RATCHET_HOME": f"{folder}/home", "RATCHET_MODELS_DIR": f"{folder}/models", **more}
 
 
