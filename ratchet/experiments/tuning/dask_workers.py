@@ -148,6 +148,7 @@ class DaskWorkers:
         return LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=self._compute.workers,
             threads_per_worker=1,
+            memory_limit=None,  # Dask's default is one processor's share, beyond which it kills the worker
             processes=True,
             security=True,  # a certificate for this cluster alone: other users of this machine cannot submit code
             host="127.0.0.1",
