@@ -22,7 +22,7 @@ serve: .venv/.serving ## Serve what is in Production on port 8000, and follow it
 	@$(BIN)/python run.py serve
 
 test: .venv/.dev ## Run the tests; COVERAGE=1 measures their coverage
-	$(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow and not services and not containers" $(if $(COVERAGE),--cov) $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not slow and not services and not containers" $(if $(COVERAGE),--cov) $(ARGS)
 
 test-slow: .venv/.dev ## Run kills, races, load, browsers and the variants on PostgreSQL
 	$(PYTEST) -m "slow or services" $(ARGS)

@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from pipelines.runner import RunSummary
+from pipelines.startup import cached_package_scan, collect_garbage_rarely
 from ratchet.settings import Settings, load_settings, quiet_environment
 from tests import homes, services
 from tests.postgres import binaries, running
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     (folder / "template").mkdir()
     os.environ.setdefault(homes.TEMPLATE, str(folder / "template"))
     quiet_environment()
+    collect_garbage_rarely()
     if with_services:
         config.add_cleanup(services.started())
         config.pluginmanager.register(services.Plugin())
@@ -51,11 +53,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         values = item.callspec.params.values() if hasattr(item, "callspec") else ()
         if "postgres" in getattr(item, "fixturenames", ()) or {"postgresql", "on_postgresql"} & {*map(str, values)}:
             item.add_marker("services")
+    if "zenml" in sys.modules:  # before a fixture names the home, ZenML would work in the store of the user
+        raise pytest.UsageError("a test module imports ZenML, directly or through steps: import it inside the test")
 
 
 def pytest_unconfigure() -> None:
     """Leave nothing behind."""
     shutil.rmtree(Path(os.environ["RATCHET_HOME"]).parent, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_package_scan() -> Iterator[None]:
+    """Scan the installed packages once for all runs of this process; a scan takes as long as a step."""
+    with cached_package_scan():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +97,7 @@ Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture
-def cli() -> Cli:
+def cli(settings: Settings) -> Cli:
     """The command line, as a process of its own in the session's home."""
 
     def run(*words: str, prefix: tuple[str, ...] = (), **env: str) -> subprocess.CompletedProcess[str]:
@@ -100,8 +111,8 @@ def cli() -> Cli:
 
 
 @pytest.fixture
-def here(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
-    """The command line in this process, which saves the seconds that a new one needs for its imports."""
+def here(settings: Settings, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line in this process and the session's home, without the seconds that imports take."""
     import run as command_line
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:

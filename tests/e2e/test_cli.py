@@ -165,7 +165,7 @@ BROKEN = {
     "ragged": ("a,kind\n1,x\n2\n", "line 3: expected 2 fields, got 1"),
     "text among numbers": ("a,kind\n1,x\n2,y\n3,x\nfour,y\n", "expected a number, got 'four' in row 4"),
     "one class": ("a,kind\n1,x\n2,x\n", "only one class"),
-    "duplicate columns": ("a,a,kind\n1,2,x\n", "stands 2 times"),
+    "duplicate columns": ("a,a,kind\n1,2,x\n", "is 2 times in the header"),
     "no rows": ("a,kind\n", "no rows"),
     "no target": ("a,kind\n1,x\n2,\n", "is missing in row 2"),
 }

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -15,7 +16,7 @@ from pipelines.stack import _tracker_configuration, ensure_stack, use_embedded_s
 from pipelines.startup import cached_package_scan
 from ratchet.errors import ConfigError
 from ratchet.settings import Settings, load_settings
-from steps.caching import ROOT, library_fingerprint, source_fingerprint
+from tests.conftest import ROOT
 
 
 def test_registering_the_stack_again_changes_nothing(first: RunSummary, settings: Settings) -> None:
@@ -127,23 +128,34 @@ def test_an_mlflow_server_needs_no_password_of_ours(settings: Settings, monkeypa
     assert _tracker_configuration(server)["tracking_password"] == "secret"
 
 
-def test_the_fingerprint_follows_every_source_file(tmp_path: Path) -> None:
-    for folder in ("ratchet/datasets", "steps"):
+@pytest.fixture
+def caching(settings: Settings) -> ModuleType:
+    """The module ``steps.caching``, whose import has ZenML read its configuration."""
+    use_embedded_store(settings)
+    from steps import caching
+
+    return caching
+
+
+def test_the_fingerprint_follows_every_source_file(tmp_path: Path, caching: ModuleType) -> None:
+    source_fingerprint = caching.source_fingerprint
+    for folder in ("ratchet/data", "steps"):
         (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "ratchet/datasets/deep.py").write_text("one = 1\n")
+    (tmp_path / "ratchet/data/deep.py").write_text("one = 1\n")
     (tmp_path / "steps/train.py").write_text("two = 2\n")
     before = source_fingerprint(tmp_path)
     assert source_fingerprint(tmp_path) == before
-    (tmp_path / "ratchet/datasets/deep.py").write_text("one = 2\n")
+    (tmp_path / "ratchet/data/deep.py").write_text("one = 2\n")
     after = source_fingerprint(tmp_path)
     (tmp_path / "steps/train.py").write_text("two = 3\n")
     assert len({before, after, source_fingerprint(tmp_path)}) == 3
 
 
-def test_the_fingerprint_follows_libraries_and_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_follows_libraries_and_the_store(monkeypatch: pytest.MonkeyPatch, caching: ModuleType) -> None:
+    library_fingerprint = caching.library_fingerprint
     found = set()
     for versions, uri in [({"numpy": "1"}, "sqlite:///a"), ({"numpy": "2"}, "sqlite:///a"), ({"numpy": "1"}, "b")]:
-        monkeypatch.setattr("steps.caching.library_versions", lambda versions=versions: versions)
+        monkeypatch.setattr(caching, "library_versions", lambda versions=versions: versions)
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         library_fingerprint.cache_clear()
         found.add(library_fingerprint())

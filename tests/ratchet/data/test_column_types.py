@@ -25,7 +25,7 @@ from ratchet.model.package.sealed_package import Package, load_package, verify_p
 from ratchet.model.record_schema import LONGEST_TEXT, RecordReader, canonical_time
 from ratchet.monitoring.drift.report import DriftReport, compare_window
 from ratchet.monitoring.production_rows import LabelledRow
-from simulation.stream import Simulation
+from simulation.stream import Stream
 from tests.fitted import Trained, fit, packaged
 
 GOOD, BAD = ["warm", "bright", "charming", "moving", "lovely"], ["dull", "slow", "empty", "clumsy", "tired"]
@@ -271,7 +271,7 @@ def simulated(trained: Trained, *drift: dict[str, Any]) -> list[dict[str, Any]]:
         }
     )
     data = load_dataset(config.dataset, config.task)
-    return [example.record for example in Simulation(config, data)]
+    return [example.record for example in Stream(config, data)]
 
 
 @pytest.mark.parametrize("name", ["reviews", "forecast"])

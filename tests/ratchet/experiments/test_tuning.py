@@ -144,7 +144,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory, rows: tuple[Any, Schema, str
 
 @pytest.mark.parametrize(
     ("pruner", "calls"),
-    [("median", 0), ("median", 1), ("median", 10), ("median", 17), ("hyperband", 16), ("none", 8), ("none", 25)],
+    [
+        ("median", 10),
+        ("hyperband", 16),
+        ("none", 8),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in [("median", 0), ("median", 1), ("median", 17)]),
+        pytest.param("none", 25, marks=pytest.mark.slow),
+    ],
 )
 def test_a_killed_study_ends_with_the_trials_of_an_uninterrupted_one(
     study: Study, whole: Callable[[str], StudySummary], pruner: str, calls: int

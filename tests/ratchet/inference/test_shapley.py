@@ -174,6 +174,7 @@ def shap_values(function: Callable[[Floats], Any], background: Floats, record: F
     return np.asarray(found.values[0], dtype=float)
 
 
+@pytest.mark.slow  # importing shap takes seconds
 @pytest.mark.parametrize("name", ["iris", "diabetes"])
 def test_the_values_equal_those_of_the_shap_library(name: str, request: pytest.FixtureRequest) -> None:
     trained: Trained = request.getfixturevalue(name)

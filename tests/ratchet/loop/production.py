@@ -20,18 +20,18 @@ from ratchet.settings import Settings
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, insert_predictions
 from ratchet.tracking import connect, download
-from simulation.stream import Example, Simulation
+from simulation.stream import Example, Stream
 from tests.store_rows import record_all
 from tests.training_runs import CONFIGS
 
 
-def simulation_of(model: str, *overrides: str) -> Simulation:
+def simulation_of(model: str, *overrides: str) -> Stream:
     """Return the stream of configs/simulate.yaml with some values overridden."""
     config: SimulationConfig = load_config(CONFIGS / "simulate.yaml", [f"model={model}", *overrides])
-    return Simulation(config, load_dataset(config.dataset, config.task))
+    return Stream(config, load_dataset(config.dataset, config.task))
 
 
-def take(simulation: Simulation, first: int, count: int) -> list[Example]:
+def take(simulation: Stream, first: int, count: int) -> list[Example]:
     """Return some rows of a stream."""
     return list(itertools.islice((simulation.example(index) for index in itertools.count(first)), count))
 

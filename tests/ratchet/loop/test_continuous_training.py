@@ -25,7 +25,6 @@ from ratchet.registry.promote_challenger import Promotion
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from simulation.stream import Example
-from steps.model_control_plane import ZenMLStage
 from tests.conftest import ROOT, Cli
 from tests.ratchet.loop.production import answer, label, simulation_of, take
 from tests.training_runs import config_for, train_in
@@ -166,6 +165,8 @@ KILLED_AT = (
 def test_a_killed_run_resumes_and_ends_as_an_undisturbed_one(
     place: str, settings: Settings, store: Store, tmp_path: Path, cli: Cli
 ) -> None:
+    from steps.model_control_plane import ZenMLStage
+
     model = f"killed_{place}"
     production(settings, store, model, tmp_path)
     words = ("--config", "continuous_training.yaml", "--set", f"model={model}")

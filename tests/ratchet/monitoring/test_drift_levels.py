@@ -21,6 +21,8 @@ from ratchet.monitoring.drift.domain_classifier import separate
 from ratchet.monitoring.drift.report import compare, compare_window
 from tests.fitted import Trained, baseline, packaged
 
+pytestmark = pytest.mark.slow
+
 METHODS = ("psi", "ks", "jensen_shannon", "chi_square")
 WINDOWS = 200
 # If the level of 0.05 is held, 200 windows show this many false marks or fewer in 99.9 of 100 cases.

@@ -142,6 +142,7 @@ json.dump(answers, sys.stdout)
 """
 
 
+@pytest.mark.slow  # importing Evidently takes seconds
 def test_psi_equals_evidentlys_on_the_same_bins() -> None:
     pytest.importorskip("evidently")
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", EVIDENTLY], capture_output=True, text=True, check=True)

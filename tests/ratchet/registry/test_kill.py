@@ -62,6 +62,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["promote", "rollback"])
 @pytest.mark.parametrize(("where", "place"), CASES)
 def test_a_killed_change_is_atomic_for_readers_and_repaired_by_doctor(

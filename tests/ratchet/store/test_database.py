@@ -72,6 +72,7 @@ def _open(url: str) -> None:
     Store(url).engine.dispose()
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_migrate_once(url: str) -> None:
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_open, args=(url,)) for _ in range(4)]

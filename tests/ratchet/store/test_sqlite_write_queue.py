@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ratchet.store.database import Store
 from ratchet.store.predictions import PredictionWriter
 from ratchet.store.sqlite_write_queue import write_turn
@@ -66,6 +68,7 @@ def write(url: str, number: int, begin: Any, counts: Any) -> None:
     writer.close()
 
 
+@pytest.mark.slow  # counts writes in a time, which other tests beside it change
 def test_neither_of_two_steady_writers_starves(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/store.db"
     Store(url).engine.dispose()
