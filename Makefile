@@ -1,9 +1,9 @@
-# One vocabulary for people, hooks and CI. Set-up is a dependency: it runs when a lock changed, and only then.
+# The commands for developers, hooks and CI. Set-up is a dependency: it runs only if a lock has changed.
 PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
-# Processes that make test and make test-services share the tests between.
+# Test processes of make test and make test-services.
 WORKERS ?= 2
 INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compile-bytecode
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
@@ -12,13 +12,13 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 .PHONY: help train serve test test-slow test-services test-containers check format lock secrets images backup restore \
   demo-rollback demo-loop bench clean
 
-help: ## Say what there is
+help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: .venv/.training ## Train the Iris baseline and put it into Production
 	@$(BIN)/python run.py --config baseline.yaml
 
-serve: .venv/.serving ## Serve what is in Production on port 8000, and follow it
+serve: .venv/.serving ## Serve the version in Production on port 8000, and follow its changes
 	@$(BIN)/python run.py serve
 
 test: .venv/.dev ## Run the tests; COVERAGE=1 measures their coverage
@@ -30,26 +30,26 @@ test-slow: .venv/.dev ## Run kills, races, load, browsers and the variants on Po
 test-services: .venv/.dev ## Run the tests on PostgreSQL and S3 in place of SQLite and files
 	RATCHET_TEST_SERVICES=1 $(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow and not containers" $(ARGS)
 
-test-containers: .venv/.dev ## Bring the compose project up on a Docker engine, and live its life
+test-containers: .venv/.dev ## Run the compose project on a Docker engine: start, kill, restart, back-up, restore
 	$(PYTEST) -m containers -v -rP tests/containers $(ARGS)
 
-check: .venv/.dev ## Lint, formatting, types, and the direction of imports
+check: .venv/.dev ## Check lint, format, types and the layers of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: .venv/.dev ## Put the code into its one format
+format: .venv/.dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: .venv/.uv ## Resolve the dependencies again, one lock for each thing that gets its own image
+lock: .venv/.uv ## Resolve the dependencies again: one lock for each image, one for development
 	$(COMPILE) $(UPGRADE) --extra training --extra serving --extra dev pyproject.toml -o requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra training pyproject.toml -o requirements/training.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra serving pyproject.toml -o requirements/serving.txt
 	$(COMPILE) --constraint requirements/dev.txt --extra webapp pyproject.toml -o requirements/webapp.txt
 
-secrets: ## Write .env with a random value for each secret that compose asks for, unless it has one
+secrets: ## Write .env with a random value for each secret of the compose project that has none
 	@sh deploy/secrets
 
 images: ## Build both images, with the commit in them
@@ -58,7 +58,7 @@ images: ## Build both images, with the commit in them
 backup: ## Save databases and bucket of the running compose project into backups/
 	@deploy/backup
 
-restore: ## Put the back-up FROM=backups/… in place of what the compose project has
+restore: ## Replace the state of the compose project by the back-up FROM=backups/…
 	@deploy/restore "$(FROM)"
 
 demo-rollback: .venv/.training ## Train two versions, promote, roll back, roll forward, in a scratch home
@@ -67,11 +67,11 @@ demo-rollback: .venv/.training ## Train two versions, promote, roll back, roll f
 demo-loop: .venv/.training .venv/.serving ## Run service, watcher and a drifting stream together until quality has recovered
 	@$(BIN)/python docs/demos/loop.py
 
-bench: .venv/.dev ## Measure every claim of speed again, and print them in one table
+bench: .venv/.dev ## Run all benchmarks, and print their results in one table
 	@for script in benchmarks/*.py; do case $$script in */measure.py|*/floor.py|*/table.py|*/__*) ;; *) $(BIN)/python $$script || exit 1 ;; esac; done
 	@$(BIN)/python benchmarks/table.py
 
-clean: ## Remove the environment, all state, and what runs have made
+clean: ## Remove the environment, all state, and the output of runs
 	rm -rf .venv .ratchet models .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv/.uv:
