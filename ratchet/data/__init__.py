@@ -19,7 +19,6 @@ from ratchet.data.sources.generated import GeneratedSource
 from ratchet.data.sources.nab import NabSource
 from ratchet.data.sources.openml import OpenmlSource
 from ratchet.data.sources.sql import SqlSource
-from ratchet.data.sources.web import HttpSource
 from ratchet.data.split import row_hashes, split_rows
 from ratchet.data.windows import in_order
 from ratchet.errors import ConfigError, DataError
@@ -55,7 +54,7 @@ SOURCES = {
     "tsv": FileSource,
     "parquet": FileSource,
     "generated": GeneratedSource,
-    "http": HttpSource,
+    "http": FileSource,
     "sql": SqlSource,
     "openml": OpenmlSource,
     "nab": NabSource,

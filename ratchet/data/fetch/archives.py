@@ -27,14 +27,14 @@ _SHOWN = 50
 Members = tuple[list[str], Callable[[str], Any]]
 
 
-def member_file(archive: Path, member: str | None, max_bytes: int = _MAX_BYTES) -> Path:
+def member_file(archive: Path, member: str | None) -> Path:
     """Return the data file of a download: a member of an archive, the content of a .gz, or the download itself.
 
     A member is written into the folder of its archive. No path in an archive is used for its name.
 
     Raises
     ------
-    DataError: there is no such member, it is larger than ``max_bytes``, or the archive is damaged or not an archive.
+    DataError: there is no such member, it is larger than 4 GiB, or the archive is damaged or not an archive.
     StateError: the file cannot be written.
     """
     kind = _kind(archive)
@@ -48,12 +48,12 @@ def member_file(archive: Path, member: str | None, max_bytes: int = _MAX_BYTES) 
     with _explained(archive, target):
         if kind == "gzip":
             with gzip.open(archive) as source:
-                _write(source, target, archive.name, max_bytes)
+                _write(source, target, archive.name)
         else:
             with _READERS[str(kind)](archive) as (names, open_member):
                 found = _known(member, names, archive.name)
                 with open_member(found) as source:
-                    _write(source, target, f"{found} in {archive.name}", max_bytes)
+                    _write(source, target, f"{found} in {archive.name}")
     return target
 
 
@@ -96,14 +96,14 @@ def _known(member: str | None, names: list[str], archive: str) -> str:
     return member
 
 
-def _write(source: Any, target: Path, shown: str, max_bytes: int) -> None:
+def _write(source: Any, target: Path, shown: str) -> None:
     def copy(path: Path) -> None:
         size = 0
         with path.open("wb") as file:
             while block := source.read(_BLOCK):
                 size += len(block)
-                if size > max_bytes:
-                    raise DataError(f"{shown}: unpacks to more than {max_bytes} bytes: unpack it and name the file")
+                if size > _MAX_BYTES:
+                    raise DataError(f"{shown}: unpacks to more than {_MAX_BYTES} bytes: unpack it and name the file")
                 file.write(block)
 
     write_whole(target, copy)

@@ -53,13 +53,11 @@ class Remote:
         return hashlib.sha256(self.url.encode()).hexdigest()[:32]
 
 
-def download(remote: Remote, folder: Path | None = None) -> Path:
+def download(remote: Remote) -> Path:
     """Return the file of a URL: the stored copy if its hash is right, else a new download.
 
     A download replaces nothing until its hash is verified, so a file that changed on the server never replaces one that
     a model was trained on. A valid copy needs no network.
-
-    The default folder is ``RATCHET_DOWNLOADS_DIR``, else ``downloads`` in the home.
 
     Raises
     ------
@@ -68,7 +66,7 @@ def download(remote: Remote, folder: Path | None = None) -> Path:
     UnavailableError: the server is unreachable, or the download was cut off; the next call resumes it.
     StateError: the folder cannot be written.
     """
-    folder = folder or load_settings().downloads
+    folder = load_settings().downloads
     stored = _stored(remote, folder)
     if stored is not None:
         return stored

@@ -1,45 +1,59 @@
-"""Data sets in CSV, TSV and Parquet files."""
+"""Data sets in CSV, TSV and Parquet files, on this machine or on a web server."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ratchet.config import CsvDataset, ParquetDataset, TsvDataset
+from ratchet.config import CsvDataset, HttpDataset, ParquetDataset, TsvDataset
 from ratchet.data.delimited import Dialect, check_header, read_delimited
+from ratchet.data.fetch.archives import member_file
+from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.fingerprint import file_version
 from ratchet.errors import DataError, one_line
 
 
 class FileSource:
-    """One file on this machine."""
+    """A file on this machine, or the stored copy of one on a web server."""
 
-    def __init__(self, config: CsvDataset | TsvDataset | ParquetDataset) -> None:
+    def __init__(self, config: CsvDataset | TsvDataset | ParquetDataset | HttpDataset) -> None:
         self._config = config
 
+    @cached_property
+    def file(self) -> Path:
+        """The file with the rows, on this machine; unpacked where the download is an archive.
+
+        Raises
+        ------
+        DataError: the server has no such file or another content than before, or the archive has no such member.
+        UnavailableError: the server is unreachable, or the download was cut off.
+        StateError: the folder of downloads cannot be written.
+        """
+        if isinstance(self._config, HttpDataset):
+            return member_file(download(Remote(self._config.url, self._config.sha256)), self._config.member)
+        return self._config.path
+
     def version(self) -> str:
-        """Return the MD5 of the file."""
-        return file_version(self._config.path)
+        """Return the MD5 of the file, which DVC records for it."""
+        return file_version(self.file)
 
     def read(self) -> pd.DataFrame:
-        """Return the rows, as ``read_file`` does."""
-        return read_file(self._config.path, self._config.source, self._config)
+        """Return the rows.
 
-
-def read_file(path: Path, kind: str, config: Any) -> pd.DataFrame:
-    """Return the rows of a file, csv, tsv or parquet, with a ``dataset`` section that has the keys of its kind.
-
-    Raises
-    ------
-    DataError: the file cannot be read, is not of its kind, has duplicate columns, or no rows.
-    """
-    if kind == "parquet":
-        return _read_parquet(path)
-    separator = "\t" if kind == "tsv" else config.separator
-    dialect = Dialect(separator, config.encoding, config.names, quotes=kind == "csv")
-    return read_delimited(path, dialect, config.timestamp)
+        Raises
+        ------
+        DataError: the file cannot be read, is not of its kind, has duplicate columns, or no rows.
+        """
+        config: Any = self._config
+        kind = config.kind if isinstance(config, HttpDataset) else config.source
+        if kind == "parquet":
+            return _read_parquet(self.file)
+        separator = "\t" if kind == "tsv" else config.separator
+        dialect = Dialect(separator, config.encoding, config.names, quotes=kind == "csv")
+        return read_delimited(self.file, dialect, config.timestamp)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

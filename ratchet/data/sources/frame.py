@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import cached_property
-from pathlib import Path
 from typing import Generic, TypeVar
 
 import pandas as pd
@@ -16,17 +15,10 @@ Config = TypeVar("Config", bound=BaseDataset)
 
 
 class FrameSource(ABC, Generic[Config]):
-    """Rows that are computed, queried or downloaded once for each instance.
+    """Rows that are computed, queried or downloaded once for each instance."""
 
-    Parameters
-    ----------
-    config: the ``dataset`` section.
-    folder: of all downloads; None is ``RATCHET_DOWNLOADS_DIR``, else ``downloads`` in the home.
-    """
-
-    def __init__(self, config: Config, folder: Path | None = None) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
-        self._folder = folder
 
     def read(self) -> pd.DataFrame:
         """Return all rows, shape (rows, columns)."""

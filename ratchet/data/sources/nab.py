@@ -60,9 +60,7 @@ class NabSource(FrameSource[NabDataset]):
             raise DataError(f"{path}: the windows of {key!r} are not a list of pairs of times") from None
 
     def _file(self, place: Place) -> Path:
-        if place.path is not None:
-            return place.path
-        return download(Remote(str(place.url), place.sha256), self._folder)
+        return place.path or download(Remote(str(place.url), place.sha256))
 
 
 def _window(start: str, end: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ class OpenmlSource(FrameSource[OpenmlDataset]):
         if config.version is not None:
             selection["version"] = config.version
         shown = f"OpenML {config.data_id or f'{config.name} version {config.version}'}"
-        frame = _fetch(selection, str(self._folder or load_settings().downloads), shown)
+        frame = _fetch(selection, str(load_settings().downloads), shown)
         for name in frame.select_dtypes("category"):
             frame[name] = frame[name].astype(object)
         return frame

@@ -16,11 +16,11 @@ from urllib3.exceptions import URLSchemeUnknown
 
 from ratchet.config import HttpDataset
 from ratchet.config.files import parse_config
-from ratchet.data.fetch import transfer
+from ratchet.data.fetch import archives, transfer
 from ratchet.data.fetch.archives import member_file
 from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.fingerprint import file_sha256
-from ratchet.data.sources.web import HttpSource
+from ratchet.data.sources.files import FileSource
 from ratchet.errors import ConfigError, DataError, StateError, UnavailableError
 from tests.originals import zipped
 from tests.web_server import Site, serving
@@ -30,6 +30,11 @@ TEXT = b"size,kind\n" + b"".join(b"%d,%s\n" % (number, b"ab"[number % 2 : number
 
 def sha(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture(autouse=True)
+def _downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path))
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +54,11 @@ def dataset(url: str, **keys: Any) -> HttpDataset:
     return HttpDataset(source="http", url=url, target="kind", **keys)
 
 
-def test_a_file_is_downloaded_once_and_read_as_a_local_file(site: Site, tmp_path: Path) -> None:
+def test_a_file_is_downloaded_once_and_read_as_a_local_file(site: Site) -> None:
     config = dataset(site.put("/data.csv", TEXT), sha256=sha(TEXT))
-    frame = HttpSource(config, tmp_path).read()
+    frame = FileSource(config).read()
     assert frame.shape == (2000, 2)
-    assert HttpSource(config, tmp_path).version() == hashlib.md5(TEXT).hexdigest()
+    assert FileSource(config).version() == hashlib.md5(TEXT).hexdigest()
     assert site.paths() == ["/data.csv"]
 
 
@@ -62,33 +67,33 @@ def test_a_stored_copy_needs_no_server(site: Site, tmp_path: Path) -> None:
     stored = tmp_path / sha(TEXT) / "data.csv"
     stored.parent.mkdir()
     stored.write_bytes(TEXT)
-    assert HttpSource(dataset(url, sha256=sha(TEXT)), tmp_path).read().shape == (2000, 2)
+    assert FileSource(dataset(url, sha256=sha(TEXT))).read().shape == (2000, 2)
 
 
-def test_a_changed_copy_is_downloaded_again(site: Site, tmp_path: Path) -> None:
+def test_a_changed_copy_is_downloaded_again(site: Site) -> None:
     remote = Remote(site.put("/data.csv", TEXT), sha(TEXT))
-    download(remote, tmp_path).write_bytes(b"edited")
-    assert download(remote, tmp_path).read_bytes() == TEXT
+    download(remote).write_bytes(b"edited")
+    assert download(remote).read_bytes() == TEXT
     assert len(site.requests) == 2
 
 
 def test_content_with_another_hash_is_refused_with_both_hashes_and_not_stored(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT), sha(b"what was wanted"))
     with pytest.raises(DataError) as caught:
-        download(remote, tmp_path)
+        download(remote)
     assert sha(TEXT) in str(caught.value)
     assert sha(b"what was wanted") in str(caught.value)
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 
 
-def test_a_file_that_changed_on_the_server_does_not_replace_the_copy(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_changed_on_the_server_does_not_replace_the_copy(site: Site) -> None:
     url = site.put("/data.csv", TEXT)
-    old = download(Remote(url, sha(TEXT)), tmp_path)
+    old = download(Remote(url, sha(TEXT)))
     site.put("/data.csv", TEXT + b"1,a\n")
     with pytest.raises(DataError, match="another hash"):
-        download(Remote(url, sha(b"neither")), tmp_path)
+        download(Remote(url, sha(b"neither")))
     assert old.read_bytes() == TEXT
-    assert download(Remote(url, sha(TEXT)), tmp_path) == old
+    assert download(Remote(url, sha(TEXT))) == old
 
 
 def test_without_a_hash_the_first_download_is_pinned_and_logged(
@@ -96,13 +101,13 @@ def test_without_a_hash_the_first_download_is_pinned_and_logged(
 ) -> None:
     remote = Remote(site.put("/data.csv", TEXT))
     with caplog.at_level(logging.WARNING):
-        first = download(remote, tmp_path)
+        first = download(remote)
     assert sha(TEXT) in caplog.text
     site.put("/data.csv", TEXT + b"1,a\n")
-    assert download(remote, tmp_path) == first
+    assert download(remote) == first
     first.unlink()
     with pytest.raises(DataError) as caught:
-        download(remote, tmp_path)
+        download(remote)
     assert sha(TEXT) in str(caught.value)
     assert sha(TEXT + b"1,a\n") in str(caught.value)
     assert f"remove {tmp_path / remote.key}.pin" in str(caught.value)
@@ -112,34 +117,32 @@ def test_an_invalid_pin_is_refused(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT))
     (tmp_path / f"{remote.key}.pin").write_text("{")
     with pytest.raises(StateError, match="has no valid hash of"):
-        download(remote, tmp_path)
+        download(remote)
 
 
 def test_a_download_that_was_cut_off_is_resumed(site: Site, tmp_path: Path) -> None:
     remote = Remote(site.put("/data.csv", TEXT, cut=5000), sha(TEXT))
     with pytest.raises(UnavailableError, match="cut off after 5000 bytes .*the next run resumes there"):
-        download(remote, tmp_path)
+        download(remote)
     site.put("/data.csv", TEXT)
-    assert download(remote, tmp_path).read_bytes() == TEXT
+    assert download(remote).read_bytes() == TEXT
     assert site.requests[1][1]["Range"] == "bytes=5000-"
     assert not list(tmp_path.glob("*.part*"))
 
 
-def test_a_file_that_changed_after_the_cut_starts_over(site: Site, tmp_path: Path) -> None:
+def test_a_file_that_changed_after_the_cut_starts_over(site: Site) -> None:
     with pytest.raises(UnavailableError):
-        download(Remote(site.put("/data.csv", b"x" * 9000, cut=5000)), tmp_path)
-    assert download(Remote(site.put("/data.csv", TEXT)), tmp_path).read_bytes() == TEXT
+        download(Remote(site.put("/data.csv", b"x" * 9000, cut=5000)))
+    assert download(Remote(site.put("/data.csv", TEXT))).read_bytes() == TEXT
 
 
 @pytest.mark.parametrize("faults", [{"ranges": False}, {"tag": ""}])
-def test_a_server_without_ranges_or_validators_is_asked_for_the_whole_file(
-    site: Site, tmp_path: Path, faults: dict[str, Any]
-) -> None:
+def test_a_server_without_ranges_or_validators_is_asked_for_the_whole_file(site: Site, faults: dict[str, Any]) -> None:
     remote = Remote(site.put("/data.csv", TEXT, cut=5000, **faults), sha(TEXT))
     with pytest.raises(UnavailableError, match="cut off after 5000 bytes"):
-        download(remote, tmp_path)
+        download(remote)
     site.put("/data.csv", TEXT, **faults)
-    assert download(remote, tmp_path).read_bytes() == TEXT
+    assert download(remote).read_bytes() == TEXT
 
 
 def test_a_part_that_is_longer_than_the_file_starts_over(site: Site, tmp_path: Path) -> None:
@@ -147,14 +150,14 @@ def test_a_part_that_is_longer_than_the_file_starts_over(site: Site, tmp_path: P
     part = tmp_path / f"{remote.key}.part"
     part.write_bytes(TEXT + b"more")
     part.with_name(f"{part.name}.json").write_text(json.dumps({"url": remote.url, "validator": '"one"'}))
-    assert download(remote, tmp_path).read_bytes() == TEXT
+    assert download(remote).read_bytes() == TEXT
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:1", "no-such-host.invalid"])
-def test_an_unreachable_server_is_one_line(tmp_path: Path, host: str) -> None:
+def test_an_unreachable_server_is_one_line(host: str) -> None:
     url = f"http://{host}/data.csv"
     with pytest.raises(UnavailableError) as caught:
-        download(Remote(url), tmp_path)
+        download(Remote(url))
     message = str(caught.value)
     assert message.startswith(f"{url} cannot be reached (")
     assert "Connection refused" in message or "Name or service" in message or "name resolution" in message
@@ -166,24 +169,27 @@ def test_an_unreachable_server_is_one_line(tmp_path: Path, host: str) -> None:
 def test_an_error_status_is_one_line(site: Site, tmp_path: Path, status: int, kind: type[Exception]) -> None:
     remote = Remote(site.put("/data.csv", b"sorry", status=status))
     with pytest.raises(kind, match=f"the server answered {status}"):
-        download(remote, tmp_path)
+        download(remote)
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_redirects_are_followed_to_web_servers_alone(site: Site, tmp_path: Path) -> None:
+def test_redirects_are_followed_to_web_servers_alone(site: Site) -> None:
     site.put("/there.csv", TEXT)
-    assert download(Remote(site.put("/here.csv", b"", location="/there.csv")), tmp_path).read_bytes() == TEXT
+    assert download(Remote(site.put("/here.csv", b"", location="/there.csv"))).read_bytes() == TEXT
     for place in ("file:///etc/passwd", "ftp://example.org/data.csv", "http://[half"):
         with pytest.raises(DataError, match="redirects to an address that is not followed"):
-            download(Remote(site.put("/away.csv", b"", location=place)), tmp_path)
+            download(Remote(site.put("/away.csv", b"", location=place)))
     with pytest.raises(DataError, match="redirects more than 5 times"):
-        download(Remote(site.put("/round.csv", b"", location="/round.csv")), tmp_path)
+        download(Remote(site.put("/round.csv", b"", location="/round.csv")))
 
 
-def test_a_folder_of_downloads_that_cannot_be_created_is_an_error(site: Site, tmp_path: Path) -> None:
+def test_a_folder_of_downloads_that_cannot_be_created_is_an_error(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path / "file" / "downloads"))
     with pytest.raises(StateError, match="cannot be written"):
-        download(Remote(site.put("/data.csv", TEXT)), tmp_path / "file" / "downloads")
+        download(Remote(site.put("/data.csv", TEXT)))
 
 
 @pytest.mark.parametrize(
@@ -207,9 +213,9 @@ def test_an_invalid_section_is_refused(keys: dict[str, Any], message: str) -> No
     assert "secret" not in str(caught.value)
 
 
-def tarred(**members: bytes) -> bytes:
+def tarred(mode: Any = "w:gz", **members: bytes) -> bytes:
     held = io.BytesIO()
-    with tarfile.open(fileobj=held, mode="w:gz") as archive:
+    with tarfile.open(fileobj=held, mode=mode) as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -218,32 +224,33 @@ def tarred(**members: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
-def test_a_member_of_an_archive_is_the_data_set(site: Site, tmp_path: Path, pack: Any) -> None:
+def test_a_member_of_an_archive_is_the_data_set(site: Site, pack: Any) -> None:
     packed = pack(**{"folder/data.csv": TEXT, "folder/README": b"about"})
     config = dataset(site.put("/all", packed), sha256=sha(packed), member="folder/data.csv")
-    source = HttpSource(config, tmp_path)
+    source = FileSource(config)
     assert source.version() == hashlib.md5(TEXT).hexdigest()
     assert source.read().shape == (2000, 2)
 
 
-def test_a_single_file_in_gzip_is_unpacked(site: Site, tmp_path: Path) -> None:
-    assert HttpSource(dataset(site.put("/data.csv.gz", gzip.compress(TEXT))), tmp_path).read().shape == (2000, 2)
+def test_a_single_file_in_gzip_is_unpacked(site: Site) -> None:
+    assert FileSource(dataset(site.put("/data.csv.gz", gzip.compress(TEXT)))).read().shape == (2000, 2)
 
 
 @pytest.mark.parametrize("pack", [zipped, tarred])
-def test_a_wrong_member_is_refused_with_the_names_in_the_archive(site: Site, tmp_path: Path, pack: Any) -> None:
+def test_a_wrong_member_is_refused_with_the_names_in_the_archive(site: Site, pack: Any) -> None:
     url = site.put("/all.csv", pack(**{"data.csv": TEXT}))
     with pytest.raises(DataError, match=r"is an archive: set dataset.member to the file in it.*data\.csv"):
-        HttpSource(dataset(url), tmp_path).read()
+        FileSource(dataset(url)).read()
     with pytest.raises(DataError, match=r"has no file 'dat\.csv'; did you mean 'data\.csv'"):
-        HttpSource(dataset(url, member="dat.csv"), tmp_path).read()
+        FileSource(dataset(url, member="dat.csv")).read()
 
 
-def test_a_member_that_unpacks_to_too_many_bytes_is_refused(tmp_path: Path) -> None:
+def test_a_member_that_unpacks_to_too_many_bytes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "_MAX_BYTES", 1_000_000)
     bomb = tmp_path / "bomb.zip"
     bomb.write_bytes(zipped(**{"zeros.csv": b"0" * 5_000_000}))
     with pytest.raises(DataError, match="unpacks to more than 1000000 bytes"):
-        member_file(bomb, "zeros.csv", max_bytes=1_000_000)
+        member_file(bomb, "zeros.csv")
     assert list(tmp_path.iterdir()) == [bomb]
 
 
@@ -288,10 +295,7 @@ def test_a_damaged_member_is_refused_with_any_compression(tmp_path: Path, how: A
     content = b"".join(hashlib.sha256(bytes([number % 256, number // 256])).digest() for number in range(3000))
     archive = tmp_path / "archive"
     if isinstance(how, str):
-        with tarfile.open(archive, how) as tar:
-            info = tarfile.TarInfo("data.csv")
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
+        archive.write_bytes(tarred(how, **{"data.csv": content}))
     else:
         with zipfile.ZipFile(archive, "w", how) as packed:
             packed.writestr("data.csv", content)

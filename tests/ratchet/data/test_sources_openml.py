@@ -29,7 +29,8 @@ ARFF = """@RELATION things
 
 
 @pytest.fixture(autouse=True)
-def _no_delay(monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_downloads_without_delay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RATCHET_DOWNLOADS_DIR", str(tmp_path))
     monkeypatch.setattr(openml, "_RETRY_DELAY", 0.01)
 
 
@@ -77,10 +78,8 @@ BY_ID = OpenmlDataset(source="openml", data_id=7, target="kind")
 
 
 @pytest.mark.parametrize("config", [BY_NAME, BY_ID])
-def test_a_data_set_is_read_by_name_or_by_id_without_its_row_ids(
-    site: Site, tmp_path: Path, config: OpenmlDataset
-) -> None:
-    frame = OpenmlSource(config, tmp_path).read()
+def test_a_data_set_is_read_by_name_or_by_id_without_its_row_ids(site: Site, config: OpenmlDataset) -> None:
+    frame = OpenmlSource(config).read()
     assert list(frame.columns) == ["size", "colour", "kind"]
     checked, schema = check_frame(frame, config, "classification")
     assert schema.labels == ("a", "b")
@@ -88,27 +87,27 @@ def test_a_data_set_is_read_by_name_or_by_id_without_its_row_ids(
     assert checked["colour"].tolist() == ["red", "blue", "red"]
 
 
-def test_a_stored_copy_needs_no_openml(site: Site, tmp_path: Path) -> None:
-    version = OpenmlSource(BY_NAME, tmp_path).version()
+def test_a_stored_copy_needs_no_openml(site: Site) -> None:
+    version = OpenmlSource(BY_NAME).version()
     site.pages.clear()
-    assert OpenmlSource(BY_NAME, tmp_path).version() == version
+    assert OpenmlSource(BY_NAME).version() == version
 
 
-def test_an_unreachable_openml_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_openml_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_openml, "_SEARCH_NAME", "http://127.0.0.1:1/{}")
     with warnings.catch_warnings(record=True) as logged, pytest.raises(UnavailableError) as caught:
-        OpenmlSource(BY_NAME, tmp_path).read()
+        OpenmlSource(BY_NAME).read()
     assert "OpenML things version 2: openml.org cannot be reached" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert logged == []
 
 
-def test_a_download_from_openml_that_is_cut_off_is_refused_and_not_stored(site: Site, tmp_path: Path) -> None:
+def test_a_download_from_openml_that_is_cut_off_is_refused_and_not_stored(site: Site) -> None:
     site.put("/data/v1/download/70/things.arff", ARFF.encode(), cut=20)
     with pytest.raises(UnavailableError, match="another MD5 than OpenML lists: it was cut off"):
-        OpenmlSource(BY_NAME, tmp_path).read()
+        OpenmlSource(BY_NAME).read()
     site.put("/data/v1/download/70/things.arff", ARFF.encode())
-    assert len(OpenmlSource(BY_NAME, tmp_path).read()) == 3
+    assert len(OpenmlSource(BY_NAME).read()) == 3
 
 
 @pytest.mark.parametrize(
@@ -118,9 +117,9 @@ def test_a_download_from_openml_that_is_cut_off_is_refused_and_not_stored(site: 
         OpenmlDataset(source="openml", data_id=99, target="kind"),
     ],
 )
-def test_a_data_set_that_is_not_on_openml_is_refused(site: Site, tmp_path: Path, config: OpenmlDataset) -> None:
+def test_a_data_set_that_is_not_on_openml_is_refused(site: Site, config: OpenmlDataset) -> None:
     with pytest.raises(DataError, match="not found"):
-        OpenmlSource(config, tmp_path).read()
+        OpenmlSource(config).read()
 
 
 @pytest.mark.parametrize(
