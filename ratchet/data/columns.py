@@ -30,27 +30,20 @@ def require_columns(known: Iterable[Any], names: Iterable[str], key: str) -> Non
             raise DataError(f"dataset.{key}: there is no column {name!r}{nearest(name, columns)}")
 
 
+def require_value(values: pd.Series[Any]) -> None:
+    """Raise a ``DataError`` where every value of a feature is missing."""
+    if values.isna().all():
+        raise DataError(f"column {str(values.name)!r}: every value is missing; name it in dataset.drop")
+
+
 def typed_values(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
-    """Return a feature as the model takes it: float64, or text in an object column; an open type is inferred.
+    """Return rows of a feature as the model takes them: float64, or text in an object column.
+
+    An open type is inferred. The index is the position of a row in the data set.
 
     Raises
     ------
     DataError: the column, what was expected, and an example row.
-    """
-    if values.isna().all():
-        raise without_value(str(values.name))
-    return typed_part(values, rule)
-
-
-def without_value(column: str) -> DataError:
-    """Return the error of a column in which every value is missing."""
-    return DataError(f"column {column!r}: every value is missing; name it in dataset.drop")
-
-
-def typed_part(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
-    """Return some rows of a feature as ``typed_values`` does, where all of them may be missing.
-
-    The index is the position of a row in the data set.
     """
     if rule.type == "time":
         return as_time_text(values)
@@ -124,19 +117,8 @@ def row_number(index: Any) -> int:
     return int(index) + 1
 
 
-def typed_target(values: pd.Series[Any], task: TaskName) -> tuple[pd.Series[Any], tuple[str | int, ...] | None]:
-    """Return the values of the target, and its classes in order; None for a number to predict.
-
-    Raises
-    ------
-    DataError: a target is missing, or does not fit the task.
-    """
-    typed = target_part(values, task)
-    return typed, (classes_of(set(typed.unique().tolist()), str(values.name)) if task in LABELLED else None)
-
-
-def target_part(values: pd.Series[Any], task: TaskName) -> pd.Series[Any]:
-    """Return some values of the target: labels as integers or text, numbers to predict as float64.
+def typed_target(values: pd.Series[Any], task: TaskName) -> pd.Series[Any]:
+    """Return rows of the target: labels as integers or text, numbers to predict as float64.
 
     Raises
     ------

@@ -7,8 +7,8 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.config import Column, Costs, Dataset, TaskName
-from ratchet.data.columns import require_columns, row_number, typed_target, typed_values
+from ratchet.config import LABELLED, Column, Costs, Dataset, TaskName
+from ratchet.data.columns import classes_of, require_columns, require_value, row_number, typed_target, typed_values
 from ratchet.errors import DataError, nearest
 
 # The text of a missing category.
@@ -98,10 +98,13 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
     """
     frame = selected(frame, config)
     features = [column for column in frame.columns if column != config.target]
+    for column in features:
+        require_value(frame[column])
     rules = {column: rule_of(config, column) for column in features}
     typed = pd.DataFrame({column: typed_values(frame[column], rules[column]) for column in features}, index=frame.index)
     check_rules(typed, config)
-    typed[config.target], labels = typed_target(frame[config.target], task)
+    typed[config.target] = target = typed_target(frame[config.target], task)
+    labels = classes_of(set(target.unique().tolist()), config.target) if task in LABELLED else None
     fields = tuple(field_of(typed[column], rules[column]) for column in features)
     return typed.reset_index(drop=True), schema_of(fields, labels, config, task)
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet.config import Column, ParquetDataset, TaskName
-from ratchet.data.columns import target_part, typed_part
+from ratchet.data.columns import typed_target, typed_values
 from ratchet.data.delimited import check_header
 from ratchet.data.fingerprint import file_version
 from ratchet.data.schema import check_rules, rule_of, selected
@@ -79,9 +79,9 @@ class BatchedFile:
                 yield self._typed(frame)
 
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        typed = pd.DataFrame({name: typed_part(frame[name], rule) for name, rule in self._rules.items()})
+        typed = pd.DataFrame({name: typed_values(frame[name], rule) for name, rule in self._rules.items()})
         check_rules(typed, self.config)
-        typed[self.config.target] = target_part(frame[self.config.target], self.task)
+        typed[self.config.target] = typed_target(frame[self.config.target], self.task)
         return typed
 
     @contextmanager

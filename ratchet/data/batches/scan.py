@@ -11,11 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LABELLED, ParquetDataset, Split, TaskName
-from ratchet.data.batches.draws import held_out
+from ratchet.data.batches.draws import RowSample, held_out
 from ratchet.data.batches.reader import BatchedFile
-from ratchet.data.batches.sample import RowSample
-from ratchet.data.columns import MOST_CLASSES, classes_of, without_value
-from ratchet.data.schema import Field, Schema, field_of, rule_of, schema_of
+from ratchet.data.columns import MOST_CLASSES, classes_of, require_value
+from ratchet.data.schema import Schema, field_of, rule_of, schema_of
 from ratchet.errors import DataError
 
 # The most rows of each part in the sample, which profiles, figures, the gate and its bootstrap use.
@@ -70,7 +69,10 @@ def ingest(
             sample.add(part)
             if task in LABELLED:
                 _count_labels(labels[side], part[config.target])
-    fields = tuple(_field(name, values, config) for name, values in seen.items())
+    features = [pd.Series(values, name=name) for name, values in seen.items()]
+    for feature in features:
+        require_value(feature)
+    fields = tuple(field_of(feature, rule_of(config, str(feature.name))) for feature in features)
     classes = classes_of(set(labels[False]) | set(labels[True]), config.target) if task in LABELLED else None
     _require_both_parts(samples, labels, classes, split)
     return Ingested(
@@ -95,12 +97,6 @@ def _distinct(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             " or declare it as type: number if it has numbers"
         )
     return distinct
-
-
-def _field(name: str, values: npt.NDArray[Any], config: ParquetDataset) -> Field:
-    if pd.isna(values).all():
-        raise without_value(name)
-    return field_of(pd.Series(values, name=name), rule_of(config, name))
 
 
 def _count_labels(counts: Counter[Any], values: pd.Series[Any]) -> None:

@@ -14,8 +14,7 @@ import pytest
 from ratchet.config import ParquetDataset, Split, TaskName
 from ratchet.data import LoadedDataset, dataset_version, load_dataset, row_hashes
 from ratchet.data.batches import BatchedFile, Ingested, ingest, reader, scan
-from ratchet.data.batches.draws import held_out
-from ratchet.data.batches.sample import RowSample
+from ratchet.data.batches.draws import RowSample, held_out
 from ratchet.errors import DataError
 from ratchet.model.train_holdout import load_train_holdout
 
