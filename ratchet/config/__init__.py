@@ -3,7 +3,6 @@
 from ratchet.config.datasets import (
     CsvDataset,
     Dataset,
-    Delimited,
     GeneratedDataset,
     HttpDataset,
     NabDataset,
@@ -33,7 +32,6 @@ __all__ = [
     "Costs",
     "CsvDataset",
     "Dataset",
-    "Delimited",
     "Drift",
     "Embed",
     "Evaluate",

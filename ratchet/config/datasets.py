@@ -7,13 +7,28 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from ratchet.config.rows import BaseDataset
 from ratchet.config.section import Section
 
 # Names of a password among the options of a database URL.
 _SECRET = re.compile(r"(password|passwd|pwd|passfile|token|secret)\s*=", re.IGNORECASE)
+
+
+def check_url(url: str) -> str:
+    """Return a URL of a web server, without a password, since configs are logged.
+
+    Raises
+    ------
+    ValueError: it is another kind of URL, or has a password.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError("has a name or password in it, and configs are logged: use an address that needs none")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"got {url!r}, expected such as https://example.org/data.csv")
+    return url
 
 
 class SklearnDataset(BaseDataset):
@@ -119,19 +134,13 @@ class HttpDataset(Delimited, BaseDataset):
     """A file on a web server, or a file in an archive there; downloaded once."""
 
     source: Literal["http"]
-    url: str = Field(description="http:// or https://, without a password.")
+    url: Annotated[str, AfterValidator(check_url)] = Field(description="http:// or https://, without a password.")
     sha256: Sha256 | None = Field(default=None, description="Of the download; default: that of the first download.")
     member: str | None = Field(default=None, description="The file in the archive, such as ml-100k/u.data.")
     format: Literal["csv", "tsv", "parquet"] | None = Field(
         default=None, description="Default: the ending of the member or of the URL."
     )
     separator: Separator = Field(default=",", description="For csv.")
-
-    @field_validator("url")
-    @classmethod
-    def _of_a_web_server(cls, value: str) -> str:
-        check_url(value)
-        return value
 
     @model_validator(mode="after")
     def _format_is_known(self) -> Self:
@@ -205,17 +214,3 @@ Dataset = Annotated[
     | NabDataset,
     Field(discriminator="source"),
 ]
-
-
-def check_url(url: str) -> None:
-    """Check that a URL is one of a web server, without a password, since configs are logged.
-
-    Raises
-    ------
-    ValueError: it is another kind of URL, or has a password.
-    """
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ValueError("has a name or password in it, and configs are logged: use an address that needs none")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"got {url!r}, expected such as https://example.org/data.csv")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,34 +68,13 @@ def find_config(name: str, root: Path) -> Path:
     raise ConfigError(f"no config file {name!r}, neither here nor in configs/{nearest(name, known)}")
 
 
-def apply_overrides(data: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of ``data`` with each ``a.b=value`` set; the value is read as YAML.
-
-    Raises
-    ------
-    ConfigError: an override has no ``=``, or a key of it belongs to a value that is not a mapping.
-    """
-    result = copy.deepcopy(dict(data))
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        *parents, last = path.strip().split(".")
-        if not equals or not all([*parents, last]):
-            raise ConfigError(f"--set {override}: expected key.key=value, such as train.params.C=0.1")
-        node = result
-        for key in parents:
-            node = node.setdefault(key, {})
-            if not isinstance(node, dict):
-                raise ConfigError(f"--set {override}: {key!r} is a value and has no keys")
-        node[last] = _parse_yaml(text, f"--set {override}")
-    return result
-
-
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Any:
-    """Read and validate a config file, with overrides as in ``apply_overrides``.
+    """Read and validate a config file, with each override ``a.b=value`` set; the value is read as YAML.
 
     Raises
     ------
-    ConfigError: the file cannot be read, is not a mapping, or has an invalid key; the message names file and key.
+    ConfigError: the file cannot be read, is not a mapping, or has an invalid key; or an override has no ``=``, or a key
+        of it belongs to a value that is not a mapping. The message names file and key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -105,7 +83,9 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Any:
     data = _parse_yaml(text, str(path))
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of keys, got {type(data).__name__}")
-    return parse_config(apply_overrides(data, overrides), str(path))
+    for override in overrides:
+        _set(data, override)
+    return parse_config(data, str(path))
 
 
 def parse_config(data: Mapping[str, Any], where: str = "config") -> Any:
@@ -129,6 +109,18 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of all configs, with ``pipeline`` as the discriminator; training is the default."""
     schema = TypeAdapter(Annotated[Config, Field(discriminator="pipeline")]).json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Config", **schema}
+
+
+def _set(node: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    *parents, last = path.strip().split(".")
+    if not equals or not all([*parents, last]):
+        raise ConfigError(f"--set {override}: expected key.key=value, such as train.params.C=0.1")
+    for key in parents:
+        node = node.setdefault(key, {})
+        if not isinstance(node, dict):
+            raise ConfigError(f"--set {override}: {key!r} is a value and has no keys")
+    node[last] = _parse_yaml(text, f"--set {override}")
 
 
 def _parse_yaml(text: str, where: str) -> Any:

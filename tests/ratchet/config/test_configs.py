@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from ratchet.config import TrainingConfig, config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.config.files import PIPELINES, apply_overrides, find_config, json_schema, load_config, parse_config
+from ratchet.config.files import PIPELINES, find_config, json_schema, load_config, parse_config
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError
 from ratchet.model.tasks import TASKS
@@ -74,11 +74,6 @@ def test_an_unknown_config_file_is_refused_with_the_nearest_name() -> None:
         (LOOP, "triggers.cron=0 3 * *", "triggers.cron: '0 3 * *' is not a cron expression"),
         (LOOP, "triggers.cron=0 3 * * 9", "triggers.cron: '0 3 * * 9' is not a cron expression"),
         (LOOP, "triggers.drift.k=4", "triggers.drift: k of the last n windows: k is 4, expected at most n, 3"),
-        (
-            LOOP,
-            "triggers.quality_drop.k=4",
-            "triggers.quality_drop: k of the last n windows: k is 4, expected at most n, 3",
-        ),
         (LOOP, "triggers.quality_drop.k=0", "triggers.quality_drop.k: got 0"),
         (LOOP, "triggers.quality_drop.drop=0", "triggers.quality_drop.drop: got 0"),
         (LOOP, "triggers.drift.windw=5", "unknown key 'triggers.drift.windw'; did you mean 'window'?"),
@@ -123,18 +118,12 @@ def test_overrides_are_applied_in_order_and_read_as_yaml() -> None:
     assert config.train.params == {"C": 0.001, "max_iter": 500, "fit_intercept": False}
 
 
-def test_integer_keys_stay_integers_and_dates_stay_text(tmp_path: Path) -> None:
+def test_integer_keys_stay_integers_dates_stay_text_and_exponents_are_numbers(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(BASELINE.read_text().replace("C: 1.0", "class_weight: {0: 1, 1: 5}, since: 2026-01-31"))
-    expected = {"class_weight": {0: 1, 1: 5}, "max_iter": 500, "since": "2026-01-31"}
+    path.write_text(BASELINE.read_text().replace("C: 1.0", "C: 1e-3, class_weight: {0: 1, 1: 5}, since: 2026-01-31"))
+    expected = {"C": 0.001, "class_weight": {0: 1, 1: 5}, "max_iter": 500, "since": "2026-01-31"}
     assert load_config(path).train.params == expected
     assert load_config(BASELINE, ["train.params.weight={2: x}"]).train.params["weight"] == {2: "x"}
-
-
-def test_overrides_do_not_change_their_input() -> None:
-    data = {"a": {"b": 1}}
-    assert apply_overrides(data, ["a.b=2"]) == {"a": {"b": 2}}
-    assert data == {"a": {"b": 1}}
 
 
 @pytest.mark.parametrize(
@@ -157,12 +146,6 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(path)
-
-
-def test_a_number_in_scientific_notation_is_a_number(tmp_path: Path) -> None:
-    path = tmp_path / "config.yaml"
-    path.write_text(BASELINE.read_text().replace("C: 1.0", "C: 1e-3"))
-    assert load_config(path).train.params["C"] == 0.001
 
 
 def test_configs_have_the_same_hash_if_they_are_equal() -> None:
