@@ -65,11 +65,7 @@ SOURCES = {
 class LoadedDataset:
     """A checked data set.
 
-    Attributes
-    ----------
-    frame: features and target, shape (rows, features + 1); numbers are float64, categories are text.
-    schema: the columns.
-    data_version: the MD5 of the data.
+    The frame has features and target, shape (rows, features + 1); numbers are float64, categories are text.
     """
 
     frame: pd.DataFrame

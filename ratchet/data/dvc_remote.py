@@ -49,7 +49,6 @@ _IGNORED = frozenset({"url", "jobs", "checksum_jobs", "listobjects", "verify", "
 
 @dataclass(frozen=True)
 class _Remote:
-    name: str
     files: AbstractFileSystem
     folder: str
 
@@ -153,7 +152,7 @@ def _open(root: Path, remote: str) -> _Remote:
         files, folder = fsspec.core.url_to_fs(options["url"], **_arguments(remote, options))
     except (DvcConfigError, ImportError) as error:
         raise ConfigError(f"RATCHET_DVC_REMOTE: the remote {remote!r}: {one_line(error)}") from None
-    return _Remote(remote, files, folder.rstrip("/"))
+    return _Remote(files, folder.rstrip("/"))
 
 
 def _arguments(remote: str, options: dict[str, Any]) -> dict[str, Any]:

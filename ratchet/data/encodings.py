@@ -11,15 +11,10 @@ _ONE_BYTE = frozenset({"latin-1", "iso8859-1", "iso8859-15", "cp1252", "cp437", 
 
 
 def other_encoding(content: bytes, named: str) -> str | None:
-    """Return the encoding that text appears to have, where it is not the named one.
+    """Return the encoding that a whole file appears to have, where it is not the one that the config names.
 
     UTF-8 is recognised by its byte order mark, or by letters beyond ASCII that are all valid UTF-8; UTF-16 by its mark,
     or by zero bytes.
-
-    Parameters
-    ----------
-    content: the whole file.
-    named: the encoding that the config names.
 
     Returns
     -------

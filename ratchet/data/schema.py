@@ -169,20 +169,20 @@ def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
     ------
     DataError: the column, the rule, and an example row.
     """
-    ruled = [name for name in frame.columns if _has_checks(config.columns.get(name))]
-    if not ruled:
+    rules = {name: config.columns.get(name, Column()) for name in frame.columns}
+    checked = {name: rule for name, rule in rules.items() if rule != Column(type=rule.type)}
+    if not checked:
         return
     import pandera.pandas as pa
 
     checks: dict[str, Any] = {"minimum": pa.Check.ge, "maximum": pa.Check.le, "categories": pa.Check.isin}
-    rules = {}
-    for name in ruled:
-        rule = config.columns[name]
+    columns = {}
+    for name, rule in checked.items():
         limits = {key: getattr(rule, key) for key in checks}
         active = [checks[key](limit) for key, limit in limits.items() if limit is not None]
-        rules[name] = pa.Column(nullable=rule.nullable, checks=active)
+        columns[name] = pa.Column(nullable=rule.nullable, checks=active)
     try:
-        pa.DataFrameSchema(rules).validate(frame[ruled], lazy=True)
+        pa.DataFrameSchema(columns).validate(frame[list(columns)], lazy=True)
     except pa.errors.SchemaErrors as error:
         case = error.failure_cases.iloc[0]
         got = frame[case["column"]].loc[[case["index"]]].tolist()[0]
@@ -190,12 +190,6 @@ def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
             f"column {case['column']!r}: breaks the rule {case['check']}: got {got!r}"
             f" in row {row_number(case['index'])} ({len(error.failure_cases)} such)"
         ) from None
-
-
-def _has_checks(rule: Column | None) -> bool:
-    return rule is not None and (
-        not rule.nullable or any(limit is not None for limit in (rule.minimum, rule.maximum, rule.categories))
-    )
 
 
 def _positive(config: Dataset, labels: tuple[str | int, ...] | None) -> str | int | None:

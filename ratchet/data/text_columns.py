@@ -11,14 +11,10 @@ if TYPE_CHECKING:
 
 
 def typed_frame(table: pa.Table) -> pd.DataFrame:
-    """Return columns of text in the types that their values have.
+    """Return columns of text, null where a value is missing, in the types that their values have.
 
     A column is int64, float64 or boolean where each of its values reads as one, else text. A column without a value is
     float64. Integers beyond 64 bits stay text, so that no digit is lost.
-
-    Parameters
-    ----------
-    table: text columns; a missing value is null.
     """
     import pyarrow as pa
 
