@@ -25,13 +25,6 @@ def writes(text: str) -> Callable[[Path], Any]:
     return lambda path: path.write_text(text)
 
 
-def test_an_existing_file_is_replaced(tmp_path: Path) -> None:
-    for text in ("old", "new"):
-        write_whole(tmp_path / "file", writes(text))
-    assert (tmp_path / "file").read_text() == "new"
-    assert names(tmp_path) == ["file"]
-
-
 def test_a_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path) -> None:
     write_whole(tmp_path / "file", writes("old"))
     seen = []
@@ -39,9 +32,12 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_complete(tmp_path: Path
     def write(path: Path) -> None:
         path.write_text("half of the n")
         seen.append((tmp_path / "file").read_text())
+        path.write_text("new")
 
     write_whole(tmp_path / "file", write)
     assert seen == ["old"]
+    assert (tmp_path / "file").read_text() == "new"
+    assert names(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError, KeyboardInterrupt])

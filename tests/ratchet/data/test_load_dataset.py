@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pandas as pd
 import pytest
 
 from ratchet.config import Column, CsvDataset, ParquetDataset, SklearnDataset, TaskName
-from ratchet.data import LoadedDataset, dataset_version, load_dataset, row_hashes, split_rows
+from ratchet.data import LoadedDataset, load_dataset, row_hashes, split_rows
 from ratchet.errors import DataError
 
 GOOD = "size,colour,kind\n1.0,red,a\n2.5,blue,b\n3.0,red,a\n4.0,,b\n"
@@ -45,12 +44,6 @@ def test_iris_has_field_names_without_units() -> None:
     data = load(SklearnDataset(source="sklearn", name="iris", target="species"))
     assert data.schema.feature_names == ["sepal_length", "sepal_width", "petal_length", "petal_width"]
     assert data.schema.labels == ("setosa", "versicolor", "virginica")
-
-
-def test_the_version_of_a_file_is_the_md5_of_its_bytes(tmp_path: Path) -> None:
-    config = csv(tmp_path, GOOD)
-    assert dataset_version(config) == hashlib.md5(GOOD.encode()).hexdigest()
-    assert load(config).data_version == dataset_version(config)
 
 
 def test_data_that_change_during_a_run_are_refused(tmp_path: Path) -> None:

@@ -48,10 +48,6 @@ def test_a_wrong_separator_is_refused_where_numbers_have_commas(tmp_path: Path) 
     assert 'probably to ";"' in message
 
 
-def test_a_separator_of_the_config_reads_the_file(tmp_path: Path) -> None:
-    assert read(csv(tmp_path, ROWS.replace(",", "\t"), separator="\t")).shape == (30, 3)
-
-
 @pytest.mark.parametrize(
     ("encoding", "named", "looks"),
     [
