@@ -30,9 +30,8 @@ def test_a_use_case_reads_its_data_from_a_server(
     config = served(site, path)
     data = load_dataset(config.dataset, config.task)
     assert data.schema.task == config.task
-    lost = max((lag for lags in config.dataset.window.lags.values() for lag in lags), default=0) if (
-        config.dataset.window
-    ) else 0  # fmt: skip
+    window = config.dataset.window
+    lost = max(max(lags) for lags in window.lags.values()) if window else 0
     assert len(data.frame) == 600 - lost
     assert data.data_version == dataset_version(config.dataset)
 
