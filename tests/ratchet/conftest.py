@@ -21,6 +21,12 @@ from tests.homes import prepared
 from tests.store_rows import emptied
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of asynchronous tests."""
+    return "asyncio"
+
+
 @pytest.fixture(scope="session")
 def iris() -> Trained:
     """The baseline on iris."""

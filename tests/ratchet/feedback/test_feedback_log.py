@@ -22,6 +22,8 @@ from tests.locks import locked_file
 from tests.ratchet.databases import Database
 from tests.store_rows import prediction
 
+pytestmark = pytest.mark.anyio
+
 IRIS = ServedModel("iris", ("setosa", "virginica"))
 
 
@@ -67,154 +69,121 @@ async def until_depth(log: FeedbackLog, depth: int) -> None:
             await asyncio.sleep(0.005)
 
 
-def test_feedback_is_in_the_store_when_record_returns(file: Path) -> None:
+async def test_feedback_is_in_the_store_when_record_returns(file: Path) -> None:
     reader = Store(f"sqlite:///{file}")
+    async with running(Database(f"sqlite:///{file}")) as log:
 
-    async def scenario() -> None:
-        async with running(Database(f"sqlite:///{file}")) as log:
+        async def record(number: int) -> None:
+            (result,) = await log.record(feedback(number), IRIS)
+            assert isinstance(result, Recorded)
+            assert feedback_of(reader, prediction(number)["id"])[0].target == "virginica"
 
-            async def record(number: int) -> None:
-                (result,) = await log.record(feedback(number), IRIS)
-                assert isinstance(result, Recorded)
-                assert feedback_of(reader, prediction(number)["id"])[0].target == "virginica"
-
-            await asyncio.gather(*map(record, range(60)))
-            assert log.depth == 0
-
-    asyncio.run(scenario())
+        await asyncio.gather(*map(record, range(60)))
+        assert log.depth == 0
     reader.engine.dispose()
 
 
-def test_waiting_feedback_is_written_together(file: Path) -> None:
+async def test_waiting_feedback_is_written_together(file: Path) -> None:
     outcomes: list[Sequence[Outcome]] = []
     database = Database(f"sqlite:///{file}")
     database.free.clear()
-
-    async def scenario() -> None:
-        async with running(database, on_recorded=outcomes.append) as log:
-            requests = [asyncio.create_task(log.record(feedback(number), IRIS)) for number in range(100)]
-            await until_depth(log, 100)
-            database.free.set()
-            await asyncio.gather(*requests)
-
-    asyncio.run(scenario())
+    async with running(database, on_recorded=outcomes.append) as log:
+        requests = [asyncio.create_task(log.record(feedback(number), IRIS)) for number in range(100)]
+        await until_depth(log, 100)
+        database.free.set()
+        await asyncio.gather(*requests)
     assert [len(group) for group in outcomes] == [100]
     assert recorded(file) == ids(*range(100))
 
 
-def test_each_request_gets_its_own_results_in_its_order(file: Path) -> None:
+async def test_each_request_gets_its_own_results_in_its_order(file: Path) -> None:
     database = Database(f"sqlite:///{file}")
     database.free.clear()
-
-    async def scenario() -> None:
-        async with running(database) as log:
-            asked = [feedback(1, 2), feedback(999), feedback(3, 1, 4)]
-            requests = [asyncio.create_task(log.record(said, IRIS)) for said in asked]
-            await until_depth(log, 6)
-            database.free.set()
-            first, second, third = await asyncio.gather(*requests)
-            assert [result.current.prediction_id for result in first] == [prediction(n)["id"] for n in (1, 2)]
-            assert isinstance(second[0], UnknownPredictionError)
-            assert [result.status for result in third] == ["recorded", "repeated", "recorded"]
-
-    asyncio.run(scenario())
+    async with running(database) as log:
+        asked = [feedback(1, 2), feedback(999), feedback(3, 1, 4)]
+        requests = [asyncio.create_task(log.record(said, IRIS)) for said in asked]
+        await until_depth(log, 6)
+        database.free.set()
+        first, second, third = await asyncio.gather(*requests)
+        assert [result.current.prediction_id for result in first] == [prediction(n)["id"] for n in (1, 2)]
+        assert isinstance(second[0], UnknownPredictionError)
+        assert [result.status for result in third] == ["recorded", "repeated", "recorded"]
 
 
-def test_a_large_batch_is_split_over_transactions(file: Path) -> None:
+async def test_a_large_batch_is_split_over_transactions(file: Path) -> None:
     outcomes: list[Sequence[Outcome]] = []
-
-    async def scenario() -> None:
-        async with running(Database(f"sqlite:///{file}"), on_recorded=outcomes.append) as log:
-            results = await log.record(feedback(*range(100)) * 12, IRIS)
-            assert [result.status for result in results] == ["recorded"] * 100 + ["repeated"] * 1100
-
-    asyncio.run(scenario())
+    async with running(Database(f"sqlite:///{file}"), on_recorded=outcomes.append) as log:
+        results = await log.record(feedback(*range(100)) * 12, IRIS)
+        assert [result.status for result in results] == ["recorded"] * 100 + ["repeated"] * 1100
     assert max(len(group) for group in outcomes) <= 500
 
 
-def test_all_waiting_feedback_is_refused_while_the_store_is_locked(file: Path) -> None:
-    async def scenario() -> None:
-        async with running(Database(f"sqlite:///{file}", timeout=0.3)) as log:
-            await log.record(feedback(1), IRIS)
-            with locked_file(file):
-                started = time.monotonic()
-                requests = [log.record(feedback(number), IRIS) for number in range(2, 40)]
-                results = await asyncio.gather(*requests, return_exceptions=True)
-                assert time.monotonic() - started < 3
-                assert {type(result) for result in results} == {UnavailableError}
-            await log.record(feedback(40), IRIS)
-
-    asyncio.run(scenario())
+async def test_all_waiting_feedback_is_refused_while_the_store_is_locked(file: Path) -> None:
+    async with running(Database(f"sqlite:///{file}", timeout=0.3)) as log:
+        await log.record(feedback(1), IRIS)
+        with locked_file(file):
+            started = time.monotonic()
+            requests = [log.record(feedback(number), IRIS) for number in range(2, 40)]
+            results = await asyncio.gather(*requests, return_exceptions=True)
+            assert time.monotonic() - started < 3
+            assert {type(result) for result in results} == {UnavailableError}
+        await log.record(feedback(40), IRIS)
     assert recorded(file) == ids(1, 40)
 
 
-def test_feedback_is_refused_until_the_store_can_be_opened(file: Path) -> None:
+async def test_feedback_is_refused_until_the_store_can_be_opened(file: Path) -> None:
     database = Database(f"sqlite:///{file}")
     database.up = False
-
-    async def scenario() -> None:
-        async with running(database) as log:
-            for ask in (log.record(feedback(1), IRIS), log.find(prediction(1)["id"], IRIS)):
-                with pytest.raises(UnavailableError, match="is down"):
-                    await ask
-            database.up = True
-            await log.record(feedback(1), IRIS)
-            assert (await log.find(prediction(1)["id"], IRIS)).current
-
-    asyncio.run(scenario())
+    async with running(database) as log:
+        for ask in (log.record(feedback(1), IRIS), log.find(prediction(1)["id"], IRIS)):
+            with pytest.raises(UnavailableError, match="is down"):
+                await ask
+        database.up = True
+        await log.record(feedback(1), IRIS)
+        assert (await log.find(prediction(1)["id"], IRIS)).current
 
 
-def test_an_unknown_prediction_is_not_refused_for_good_while_the_journal_holds_rows(file: Path, tmp_path: Path) -> None:
+async def test_an_unknown_prediction_is_not_refused_for_good_while_the_journal_holds_rows(
+    file: Path, tmp_path: Path
+) -> None:
     journal = Journal(tmp_path / "journal")
     journal.append([prediction(500)])
-
-    async def scenario() -> None:
-        async with running(Database(f"sqlite:///{file}"), journal) as log:
-            waits, known = await log.record(feedback(500, 1), IRIS)
-            assert isinstance(waits, UnavailableError)
-            assert isinstance(known, Recorded)
-            with pytest.raises(UnavailableError, match="may not be in the store yet"):
-                await log.find(prediction(500)["id"], IRIS)
-            journal.release()
-            reader = Store(f"sqlite:///{file}")
-            journal.replay(lambda rows: insert_predictions(reader, rows))
-            reader.engine.dispose()
-            (found,) = await log.record(feedback(500), IRIS)
-            assert isinstance(found, Recorded)
-            (unknown,) = await log.record(feedback(501), IRIS)
-            assert isinstance(unknown, UnknownPredictionError)
-
-    asyncio.run(scenario())
+    async with running(Database(f"sqlite:///{file}"), journal) as log:
+        waits, known = await log.record(feedback(500, 1), IRIS)
+        assert isinstance(waits, UnavailableError)
+        assert isinstance(known, Recorded)
+        with pytest.raises(UnavailableError, match="may not be in the store yet"):
+            await log.find(prediction(500)["id"], IRIS)
+        journal.release()
+        reader = Store(f"sqlite:///{file}")
+        journal.replay(lambda rows: insert_predictions(reader, rows))
+        reader.engine.dispose()
+        (found,) = await log.record(feedback(500), IRIS)
+        assert isinstance(found, Recorded)
+        (unknown,) = await log.record(feedback(501), IRIS)
+        assert isinstance(unknown, UnknownPredictionError)
 
 
-def test_a_store_that_hangs_is_not_waited_for_longer_than_the_timeout(file: Path) -> None:
+async def test_a_store_that_hangs_is_not_waited_for_longer_than_the_timeout(file: Path) -> None:
     database = Database(f"sqlite:///{file}")
     database.free.clear()
-
-    async def scenario() -> None:
-        async with running(database, timeout=0.2) as log:
-            for ask in (log.record(feedback(1), IRIS), log.find(prediction(1)["id"], IRIS)):
-                with pytest.raises(UnavailableError, match="the store does not respond"):
-                    await ask
-            assert log.depth == 0
-            database.free.set()
-            await asyncio.sleep(0.05)
-            await log.record(feedback(2), IRIS)
-
-    asyncio.run(scenario())
+    async with running(database, timeout=0.2) as log:
+        for ask in (log.record(feedback(1), IRIS), log.find(prediction(1)["id"], IRIS)):
+            with pytest.raises(UnavailableError, match="the store does not respond"):
+                await ask
+        assert log.depth == 0
+        database.free.set()
+        await asyncio.sleep(0.05)
+        await log.record(feedback(2), IRIS)
     assert ids(2) <= recorded(file)
 
 
-def test_stopping_writes_the_waiting_feedback(file: Path) -> None:
+async def test_stopping_writes_the_waiting_feedback(file: Path) -> None:
     database = Database(f"sqlite:///{file}")
     database.free.clear()
-
-    async def scenario() -> None:
-        async with running(database) as log:
-            requests = [asyncio.create_task(log.record(feedback(number), IRIS)) for number in range(50)]
-            await until_depth(log, 50)
-        await asyncio.gather(*requests)
-
-    asyncio.run(scenario())
+    async with running(database) as log:
+        requests = [asyncio.create_task(log.record(feedback(number), IRIS)) for number in range(50)]
+        await until_depth(log, 50)
+    await asyncio.gather(*requests)
     assert recorded(file) == ids(*range(50))
-    assert not any(thread.name == "feedback-log" for thread in threading.enumerate())
+    assert not any(thread.name == "feedback-commit" for thread in threading.enumerate())

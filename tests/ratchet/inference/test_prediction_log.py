@@ -21,6 +21,8 @@ from tests.locks import locked_file
 from tests.ratchet.databases import Database
 from tests.store_rows import prediction
 
+pytestmark = pytest.mark.anyio
+
 
 @pytest.fixture
 def reader(store_url: str) -> Iterator[Store]:
@@ -69,167 +71,137 @@ def ids_of(*numbers: int) -> set[str]:
     return {prediction(number)["id"] for number in numbers}
 
 
-def test_a_row_is_in_the_store_when_write_returns(reader: Store, store_url: str) -> None:
-    async def scenario() -> None:
-        async with running(Database(store_url)) as log:
+async def test_a_row_is_in_the_store_when_write_returns(reader: Store, store_url: str) -> None:
+    async with running(Database(store_url)) as log:
 
-            async def write(number: int) -> None:
-                await log.write([prediction(number)])
-                assert find_prediction(reader, prediction(number)["id"]) == prediction(number)
+        async def write(number: int) -> None:
+            await log.write([prediction(number)])
+            assert find_prediction(reader, prediction(number)["id"]) == prediction(number)
 
-            await asyncio.gather(*map(write, range(60)))
-            assert log.depth == 0
-
-    asyncio.run(scenario())
+        await asyncio.gather(*map(write, range(60)))
+        assert log.depth == 0
 
 
-def test_rows_that_wait_together_are_written_together(reader: Store, store_url: str) -> None:
+async def test_rows_that_wait_together_are_written_together(reader: Store, store_url: str) -> None:
     written: list[int] = []
     database = Database(store_url)
     database.free.clear()
-
-    async def scenario() -> None:
-        async with running(database, on_written=lambda requests: written.append(sum(map(len, requests)))) as log:
-            writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(1000)]
-            await until(lambda: log.depth == 1000)
-            database.free.set()
-            await asyncio.gather(*writes)
-
-    asyncio.run(scenario())
+    async with running(database, on_written=lambda requests: written.append(sum(map(len, requests)))) as log:
+        writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(1000)]
+        await until(lambda: log.depth == 1000)
+        database.free.set()
+        await asyncio.gather(*writes)
     assert sum(written) == 1000
     assert len(written) <= 3, "the rows before the store was open, and the rest"
     with reader.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(predictions)) == 1000
 
 
-def test_rows_are_refused_until_the_store_can_be_opened(sqlite_file: Path) -> None:
+async def test_rows_are_refused_until_the_store_can_be_opened(sqlite_file: Path) -> None:
     database = Database(f"sqlite:///{sqlite_file}", up=False)
     written: list[Sequence[Prediction]] = []
-
-    async def scenario() -> None:
-        async with running(database, on_written=written.extend) as log:
-            for number in (1, 2):
-                with pytest.raises(UnavailableError, match="the store of predictions is down"):
-                    await log.write([prediction(number)])
-            assert log.store_is_down
-            assert written == []
-            assert log.depth == 0
-            database.up = True
-            await until(lambda: not log.store_is_down)
-            await log.write([prediction(3)])
-
-    asyncio.run(scenario())
+    async with running(database, on_written=written.extend) as log:
+        for number in (1, 2):
+            with pytest.raises(UnavailableError, match="the store of predictions is down"):
+                await log.write([prediction(number)])
+        assert log.store_is_down
+        assert written == []
+        assert log.depth == 0
+        database.up = True
+        await until(lambda: not log.store_is_down)
+        await log.write([prediction(3)])
     assert ids(sqlite_file) == ids_of(3)
 
 
-def test_strict_refuses_rows_while_the_store_is_locked(sqlite_file: Path) -> None:
-    async def scenario() -> None:
-        async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.1)) as log:
-            await log.write([prediction(1)])
-            with locked_file(sqlite_file):
-                with pytest.raises(UnavailableError, match="the store of predictions is down"):
-                    await log.write([prediction(2)])
-                assert log.store_is_down
-            await log.write([prediction(3)])
-            assert not log.store_is_down
-
-    asyncio.run(scenario())
+async def test_strict_refuses_rows_while_the_store_is_locked(sqlite_file: Path) -> None:
+    async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.1)) as log:
+        await log.write([prediction(1)])
+        with locked_file(sqlite_file):
+            with pytest.raises(UnavailableError, match="the store of predictions is down"):
+                await log.write([prediction(2)])
+            assert log.store_is_down
+        await log.write([prediction(3)])
+        assert not log.store_is_down
     assert ids(sqlite_file) == ids_of(1, 3)
 
 
-def test_spill_keeps_rows_while_the_store_is_locked_and_moves_them_afterwards(
+async def test_spill_keeps_rows_while_the_store_is_locked_and_moves_them_afterwards(
     sqlite_file: Path, journal: Journal
 ) -> None:
-    async def scenario() -> None:
-        async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.3), journal) as log:
-            await log.write([prediction(1)])
-            with locked_file(sqlite_file):
-                await log.write([prediction(2)])
-                assert log.store_is_down
-                started = time.monotonic()
-                for number in range(3, 23):
-                    await log.write([prediction(number)])
-                assert time.monotonic() - started < 0.3 * 10, "no row waits for the store's lock again"
-                assert ids(sqlite_file) == ids_of(1)
-            await until(lambda: not journal.segments())
-            assert ids(sqlite_file) == ids_of(*range(1, 23))
-            assert not log.store_is_down
-            await log.write([prediction(23)])
-            assert ids(sqlite_file) == ids_of(*range(1, 24))
-
-    asyncio.run(scenario())
+    async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.3), journal) as log:
+        await log.write([prediction(1)])
+        with locked_file(sqlite_file):
+            await log.write([prediction(2)])
+            assert log.store_is_down
+            started = time.monotonic()
+            for number in range(3, 23):
+                await log.write([prediction(number)])
+            assert time.monotonic() - started < 0.3 * 10, "no row waits for the store's lock again"
+            assert ids(sqlite_file) == ids_of(1)
+        await until(lambda: not journal.segments())
+        assert ids(sqlite_file) == ids_of(*range(1, 23))
+        assert not log.store_is_down
+        await log.write([prediction(23)])
+        assert ids(sqlite_file) == ids_of(*range(1, 24))
 
 
-def test_spill_keeps_rows_while_the_store_cannot_be_opened(reader: Store, store_url: str, journal: Journal) -> None:
+async def test_spill_keeps_rows_while_the_store_cannot_be_opened(
+    reader: Store, store_url: str, journal: Journal
+) -> None:
     database = Database(store_url, up=False)
-
-    async def scenario() -> None:
-        async with running(database, journal) as log:
-            await asyncio.gather(*(log.write([prediction(number)]) for number in range(50)))
-            assert find_prediction(reader, prediction(0)["id"]) is None
-            database.up = True
-            await until(lambda: find_prediction(reader, prediction(49)["id"]) and not journal.segments())
-            assert all(find_prediction(reader, prediction(number)["id"]) for number in range(50))
-
-    asyncio.run(scenario())
+    async with running(database, journal) as log:
+        await asyncio.gather(*(log.write([prediction(number)]) for number in range(50)))
+        assert find_prediction(reader, prediction(0)["id"]) is None
+        database.up = True
+        await until(lambda: find_prediction(reader, prediction(49)["id"]) and not journal.segments())
+        assert all(find_prediction(reader, prediction(number)["id"]) for number in range(50))
 
 
-def test_rows_that_a_killed_service_has_spilled_are_moved(reader: Store, store_url: str, journal: Journal) -> None:
+async def test_rows_that_a_killed_service_has_spilled_are_moved(
+    reader: Store, store_url: str, journal: Journal
+) -> None:
     left = Journal(journal._folder)
     left.append([prediction(1), prediction(2)])
     left.release()
-
-    async def scenario() -> None:
-        async with running(Database(store_url), journal):
-            await until(lambda: not journal.segments())
-
-    asyncio.run(scenario())
+    async with running(Database(store_url), journal):
+        await until(lambda: not journal.segments())
     assert find_prediction(reader, prediction(2)["id"]) == prediction(2)
 
 
-def test_rows_that_a_stopped_service_has_spilled_are_moved_by_the_next_one(sqlite_file: Path, journal: Journal) -> None:
-    async def scenario() -> None:
-        async with running(Database(f"sqlite:///{sqlite_file}", up=False), journal) as log:
-            await log.write([prediction(1)])
-        assert len(journal.segments()) == 1
-        async with running(Database(f"sqlite:///{sqlite_file}"), journal):
-            await until(lambda: not journal.segments())
-
-    asyncio.run(scenario())
+async def test_rows_that_a_stopped_service_has_spilled_are_moved_by_the_next_one(
+    sqlite_file: Path, journal: Journal
+) -> None:
+    async with running(Database(f"sqlite:///{sqlite_file}", up=False), journal) as log:
+        await log.write([prediction(1)])
+    assert len(journal.segments()) == 1
+    async with running(Database(f"sqlite:///{sqlite_file}"), journal):
+        await until(lambda: not journal.segments())
     assert ids(sqlite_file) == ids_of(1)
 
 
-def test_a_row_is_refused_if_neither_the_store_nor_the_journal_can_be_written(
+async def test_a_row_is_refused_if_neither_the_store_nor_the_journal_can_be_written(
     sqlite_file: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "taken").write_text("a file where the journal's folder would be")
-
-    async def scenario() -> None:
-        database = Database(f"sqlite:///{sqlite_file}", up=False)
-        async with running(database, Journal(tmp_path / "taken")) as log:
-            for number in (1, 2):
-                with pytest.raises(UnavailableError, match="predictions cannot be saved"):
-                    await log.write([prediction(number)])
-            assert log.depth == 0
-
-    asyncio.run(scenario())
+    database = Database(f"sqlite:///{sqlite_file}", up=False)
+    async with running(database, Journal(tmp_path / "taken")) as log:
+        for number in (1, 2):
+            with pytest.raises(UnavailableError, match="predictions cannot be saved"):
+                await log.write([prediction(number)])
+        assert log.depth == 0
 
 
 @pytest.mark.parametrize("durability", ["strict", "spill"])
-def test_stopping_writes_the_waiting_rows(sqlite_file: Path, journal: Journal, durability: str) -> None:
+async def test_stopping_writes_the_waiting_rows(sqlite_file: Path, journal: Journal, durability: str) -> None:
     database = Database(f"sqlite:///{sqlite_file}")
     database.free.clear()
-
-    async def scenario() -> None:
-        log = PredictionLog(database.open, journal, spill=durability == "spill")
-        log.start()
-        writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(100)]
-        await until(lambda: log.depth == 100)
-        end = asyncio.create_task(log.stop())
-        await asyncio.sleep(0)
-        database.free.set()
-        await end
-        await asyncio.gather(*writes)
-
-    asyncio.run(scenario())
+    log = PredictionLog(database.open, journal, spill=durability == "spill")
+    log.start()
+    writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(100)]
+    await until(lambda: log.depth == 100)
+    end = asyncio.create_task(log.stop())
+    await asyncio.sleep(0)
+    database.free.set()
+    await end
+    await asyncio.gather(*writes)
     assert ids(sqlite_file) == ids_of(*range(100))

@@ -14,6 +14,8 @@ import pytest
 from ratchet.errors import UnavailableError
 from ratchet.store.group_commit import Group, GroupCommit
 
+pytestmark = pytest.mark.anyio
+
 
 class Commits:
     """Doubles each item once the test allows it, and keeps the groups."""
@@ -60,139 +62,110 @@ async def until_depth(group_commit: GroupCommit[int, int], depth: int) -> None:
             await asyncio.sleep(0.001)
 
 
-def test_each_request_gets_the_results_of_its_items(commits: Commits) -> None:
-    async def scenario() -> None:
-        async with running(commits) as group_commit:
-            requests = [asyncio.create_task(group_commit.submit(items)) for items in ([1, 2], [], [3], [4, 5, 6])]
-            await until_depth(group_commit, 6)
-            commits.allowed.set()
-            assert await asyncio.gather(*requests) == [[2, 4], [], [6], [8, 10, 12]]
-            assert group_commit.depth == 0
-
-    asyncio.run(scenario())
+async def test_each_request_gets_the_results_of_its_items(commits: Commits) -> None:
+    async with running(commits) as group_commit:
+        requests = [asyncio.create_task(group_commit.submit(items)) for items in ([1, 2], [], [3], [4, 5, 6])]
+        await until_depth(group_commit, 6)
+        commits.allowed.set()
+        assert await asyncio.gather(*requests) == [[2, 4], [], [6], [8, 10, 12]]
+        assert group_commit.depth == 0
     assert commits.reports == [([1, 2, 3, 4, 5, 6], [2, 4, 6, 8, 10, 12])]
 
 
-def test_requests_that_arrive_before_a_transaction_begins_join_it(commits: Commits) -> None:
-    async def scenario() -> None:
-        async with running(commits) as group_commit:
-            requests = []
-            for number in range(20):
-                requests.append(asyncio.create_task(group_commit.submit([number])))
-                await asyncio.sleep(0.001)
-            commits.allowed.set()
-            await asyncio.gather(*requests)
-
-    asyncio.run(scenario())
+async def test_requests_that_arrive_before_a_transaction_begins_join_it(commits: Commits) -> None:
+    async with running(commits) as group_commit:
+        requests = []
+        for number in range(20):
+            requests.append(asyncio.create_task(group_commit.submit([number])))
+            await asyncio.sleep(0.001)
+        commits.allowed.set()
+        await asyncio.gather(*requests)
     assert commits.groups == [list(range(20))]
 
 
-def test_no_request_joins_a_transaction_that_has_reached_the_limit(commits: Commits) -> None:
-    async def scenario() -> None:
-        async with running(commits, limit=5) as group_commit:
-            requests = []
-            for start in range(0, 20, 2):
-                requests.append(asyncio.create_task(group_commit.submit([start, start + 1])))
-                await asyncio.sleep(0.001)
-            commits.allowed.set()
-            await asyncio.gather(*requests)
-
-    asyncio.run(scenario())
+async def test_no_request_joins_a_transaction_that_has_reached_the_limit(commits: Commits) -> None:
+    async with running(commits, limit=5) as group_commit:
+        requests = []
+        for start in range(0, 20, 2):
+            requests.append(asyncio.create_task(group_commit.submit([start, start + 1])))
+            await asyncio.sleep(0.001)
+        commits.allowed.set()
+        await asyncio.gather(*requests)
     assert [item for group in commits.groups for item in group] == list(range(20))
     assert max(map(len, commits.groups)) <= 6
 
 
-def test_more_items_than_the_capacity_are_refused_at_once(commits: Commits) -> None:
-    async def scenario() -> None:
-        async with running(commits, capacity=3) as group_commit:
-            first = asyncio.create_task(group_commit.submit([1, 2]))
-            await until_depth(group_commit, 2)
-            with pytest.raises(UnavailableError, match="the queue of numbers is full"):
-                await group_commit.submit([3, 4])
-            second = asyncio.create_task(group_commit.submit([5]))
-            await until_depth(group_commit, 3)
-            commits.allowed.set()
-            assert await asyncio.gather(first, second) == [[2, 4], [10]]
-            assert await group_commit.submit([6, 7, 8]) == [12, 14, 16]
-
-    asyncio.run(scenario())
+async def test_more_items_than_the_capacity_are_refused_at_once(commits: Commits) -> None:
+    async with running(commits, capacity=3) as group_commit:
+        first = asyncio.create_task(group_commit.submit([1, 2]))
+        await until_depth(group_commit, 2)
+        with pytest.raises(UnavailableError, match="the queue of numbers is full"):
+            await group_commit.submit([3, 4])
+        second = asyncio.create_task(group_commit.submit([5]))
+        await until_depth(group_commit, 3)
+        commits.allowed.set()
+        assert await asyncio.gather(first, second) == [[2, 4], [10]]
+        assert await group_commit.submit([6, 7, 8]) == [12, 14, 16]
 
 
-def test_a_request_fails_when_its_commit_takes_too_long(commits: Commits) -> None:
-    async def scenario() -> None:
-        async with running(commits, timeout=0.2) as group_commit:
-            begun = time.monotonic()
-            with pytest.raises(UnavailableError, match="the store does not respond"):
-                await group_commit.submit([1])
-            assert time.monotonic() - begun < 3
-            assert group_commit.depth == 0
-            commits.allowed.set()
-            assert await group_commit.submit([2]) == [4]
-
-    asyncio.run(scenario())
+async def test_a_request_fails_when_its_commit_takes_too_long(commits: Commits) -> None:
+    async with running(commits, timeout=0.2) as group_commit:
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match="the store does not respond"):
+            await group_commit.submit([1])
+        assert time.monotonic() - begun < 3
+        assert group_commit.depth == 0
+        commits.allowed.set()
+        assert await group_commit.submit([2]) == [4]
 
 
-def test_a_client_that_disconnects_does_not_affect_the_others(commits: Commits) -> None:
-    async def scenario() -> None:
-        async with running(commits) as group_commit:
-            requests = [asyncio.create_task(group_commit.submit([number])) for number in range(3)]
-            await until_depth(group_commit, 3)
-            requests[1].cancel()
-            commits.allowed.set()
-            assert await asyncio.gather(requests[0], requests[2]) == [[0], [4]]
-            assert requests[1].cancelled()
-
-    asyncio.run(scenario())
+async def test_a_client_that_disconnects_does_not_affect_the_others(commits: Commits) -> None:
+    async with running(commits) as group_commit:
+        requests = [asyncio.create_task(group_commit.submit([number])) for number in range(3)]
+        await until_depth(group_commit, 3)
+        requests[1].cancel()
+        commits.allowed.set()
+        assert await asyncio.gather(requests[0], requests[2]) == [[0], [4]]
+        assert requests[1].cancelled()
 
 
-def test_all_waiting_requests_fail_with_a_commit_that_fails(commits: Commits) -> None:
+async def test_all_waiting_requests_fail_with_a_commit_that_fails(commits: Commits) -> None:
     commits.error = UnavailableError("the store is down")
-
-    async def scenario() -> None:
-        async with running(commits) as group_commit:
-            requests = []
-            for number in range(10):
-                requests.append(asyncio.create_task(group_commit.submit([number])))
-                await asyncio.sleep(0.001)
-            commits.allowed.set()
-            results = await asyncio.gather(*requests, return_exceptions=True)
-            assert {str(result) for result in results} == {"the store is down"}
-            commits.error = None
-            assert await group_commit.submit([1]) == [2]
-
-    asyncio.run(scenario())
+    async with running(commits) as group_commit:
+        requests = []
+        for number in range(10):
+            requests.append(asyncio.create_task(group_commit.submit([number])))
+            await asyncio.sleep(0.001)
+        commits.allowed.set()
+        results = await asyncio.gather(*requests, return_exceptions=True)
+        assert {str(result) for result in results} == {"the store is down"}
+        commits.error = None
+        assert await group_commit.submit([1]) == [2]
 
 
-def test_an_unexpected_error_of_a_commit_is_logged_and_the_next_commit_succeeds(
+async def test_an_unexpected_error_of_a_commit_is_logged_and_the_next_commit_succeeds(
     commits: Commits, caplog: pytest.LogCaptureFixture
 ) -> None:
     commits.error = ZeroDivisionError("a bug")
     commits.allowed.set()
-
-    async def scenario() -> None:
-        async with running(commits) as group_commit:
-            with pytest.raises(UnavailableError, match="numbers cannot be saved"):
-                await group_commit.submit([1])
-            commits.error = None
-            assert await group_commit.submit([1]) == [2]
-
-    asyncio.run(scenario())
+    async with running(commits) as group_commit:
+        with pytest.raises(UnavailableError, match="numbers cannot be saved"):
+            await group_commit.submit([1])
+        commits.error = None
+        assert await group_commit.submit([1]) == [2]
     assert "a bug" in caplog.text
 
 
-def test_stopping_commits_the_requests_that_wait_and_ends_the_thread(commits: Commits) -> None:
-    async def scenario() -> None:
-        async with running(commits) as group_commit:
-            first = asyncio.create_task(group_commit.submit([1]))
-            await until_depth(group_commit, 1)
-            late = asyncio.create_task(group_commit.submit([2]))
-            while group_commit.depth < 2:
-                await asyncio.sleep(0)
-            stop = asyncio.create_task(group_commit.stop())
+async def test_stopping_commits_the_requests_that_wait_and_ends_the_thread(commits: Commits) -> None:
+    async with running(commits) as group_commit:
+        first = asyncio.create_task(group_commit.submit([1]))
+        await until_depth(group_commit, 1)
+        late = asyncio.create_task(group_commit.submit([2]))
+        while group_commit.depth < 2:
             await asyncio.sleep(0)
-            commits.allowed.set()
-            async with asyncio.timeout(10):
-                assert await asyncio.gather(first, late, stop) == [[2], [4], None]
-
-    asyncio.run(scenario())
+        stop = asyncio.create_task(group_commit.stop())
+        await asyncio.sleep(0)
+        commits.allowed.set()
+        async with asyncio.timeout(10):
+            assert await asyncio.gather(first, late, stop) == [[2], [4], None]
     assert not any(thread.name == "numbers-commit" for thread in threading.enumerate())
