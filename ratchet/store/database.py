@@ -184,7 +184,7 @@ class Store:
                     " upgrade Ratchet, or point RATCHET_DATABASE_URL at another store"
                 )
             if found != HEAD:
-                _upgrade(connection)
+                _upgrade(connection, HEAD)
 
 
 def open_store(settings: Settings, timeout: float | None = None) -> Store:
@@ -225,14 +225,14 @@ def _revision(connection: sa.Connection) -> str | None:
     return revision
 
 
-def _upgrade(connection: sa.Connection) -> None:
+def _upgrade(connection: sa.Connection, revision: str) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

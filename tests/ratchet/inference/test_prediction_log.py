@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,9 @@ from ratchet.store.predictions import Prediction, find_prediction
 from ratchet.store.tables import predictions
 from tests.locks import locked_file
 from tests.ratchet.databases import Database
-from tests.store_rows import prediction
+from tests.store_rows import prediction, url_of
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def reader(store_url: str) -> Iterator[Store]:
-    """The store as another process reads it, on both kinds of database."""
-    store = Store(store_url)
-    yield store
-    store.engine.dispose()
 
 
 @pytest.fixture
@@ -71,20 +63,20 @@ def ids_of(*numbers: int) -> set[str]:
     return {prediction(number)["id"] for number in numbers}
 
 
-async def test_a_row_is_in_the_store_when_write_returns(reader: Store, store_url: str) -> None:
-    async with running(Database(store_url)) as log:
+async def test_a_row_is_in_the_store_when_write_returns(store: Store) -> None:
+    async with running(Database(url_of(store))) as log:
 
         async def write(number: int) -> None:
             await log.write([prediction(number)])
-            assert find_prediction(reader, prediction(number)["id"]) == prediction(number)
+            assert find_prediction(store, prediction(number)["id"]) == prediction(number)
 
         await asyncio.gather(*map(write, range(60)))
         assert log.depth == 0
 
 
-async def test_rows_that_wait_together_are_written_together(reader: Store, store_url: str) -> None:
+async def test_rows_that_wait_together_are_written_together(store: Store) -> None:
     written: list[int] = []
-    database = Database(store_url)
+    database = Database(url_of(store))
     database.free.clear()
     async with running(database, on_written=lambda requests: written.append(sum(map(len, requests)))) as log:
         writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(1000)]
@@ -93,7 +85,7 @@ async def test_rows_that_wait_together_are_written_together(reader: Store, store
         await asyncio.gather(*writes)
     assert sum(written) == 1000
     assert len(written) <= 3, "the rows before the store was open, and the rest"
-    with reader.reading() as connection:
+    with store.reading() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(predictions)) == 1000
 
 
@@ -145,27 +137,23 @@ async def test_spill_keeps_rows_while_the_store_is_locked_and_moves_them_afterwa
         assert ids(sqlite_file) == ids_of(*range(1, 24))
 
 
-async def test_spill_keeps_rows_while_the_store_cannot_be_opened(
-    reader: Store, store_url: str, journal: Journal
-) -> None:
-    database = Database(store_url, up=False)
+async def test_spill_keeps_rows_while_the_store_cannot_be_opened(store: Store, journal: Journal) -> None:
+    database = Database(url_of(store), up=False)
     async with running(database, journal) as log:
         await asyncio.gather(*(log.write([prediction(number)]) for number in range(50)))
-        assert find_prediction(reader, prediction(0)["id"]) is None
+        assert find_prediction(store, prediction(0)["id"]) is None
         database.up = True
-        await until(lambda: find_prediction(reader, prediction(49)["id"]) and not journal.segments())
-        assert all(find_prediction(reader, prediction(number)["id"]) for number in range(50))
+        await until(lambda: find_prediction(store, prediction(49)["id"]) and not journal.segments())
+        assert all(find_prediction(store, prediction(number)["id"]) for number in range(50))
 
 
-async def test_rows_that_a_killed_service_has_spilled_are_moved(
-    reader: Store, store_url: str, journal: Journal
-) -> None:
+async def test_rows_that_a_killed_service_has_spilled_are_moved(store: Store, journal: Journal) -> None:
     left = Journal(journal._folder)
     left.append([prediction(1), prediction(2)])
     left.release()
-    async with running(Database(store_url), journal):
+    async with running(Database(url_of(store)), journal):
         await until(lambda: not journal.segments())
-    assert find_prediction(reader, prediction(2)["id"]) == prediction(2)
+    assert find_prediction(store, prediction(2)["id"]) == prediction(2)
 
 
 async def test_rows_that_a_stopped_service_has_spilled_are_moved_by_the_next_one(

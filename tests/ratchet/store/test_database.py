@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import re
 import sqlite3
 import subprocess
 import sys
@@ -23,23 +22,14 @@ from ratchet.store.database import HEAD, Store, open_store
 from ratchet.store.predictions import PredictionWriter, find_prediction
 from ratchet.store.tables import leases as lease_table
 from ratchet.store.tables import metadata
-from tests.conftest import ROOT, new_database
+from tests.conftest import ROOT
 from tests.store_rows import prediction
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty store, on both kinds of database."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    name = "s_" + re.sub(r"\W", "_", request.node.name.lower())[:50]
-    return new_database(request.getfixturevalue("postgres"), name)
-
-
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """An empty store."""
-    made = Store(url)
+def store(store_url: str) -> Iterator[Store]:
+    """A store of the test's own, which may change its schema."""
+    made = Store(store_url)
     yield made
     made.engine.dispose()
 
@@ -54,18 +44,18 @@ def test_the_head_is_the_newest_migration() -> None:
     assert ScriptDirectory(str(ROOT / "ratchet" / "store" / "migrations")).get_current_head() == HEAD
 
 
-def test_opening_a_store_again_changes_nothing(store: Store, url: str) -> None:
-    again = Store(url)
+def test_opening_a_store_again_changes_nothing(store: Store, store_url: str) -> None:
+    again = Store(store_url)
     with again.reading() as connection:
         assert connection.scalar(sa.text("SELECT version_num FROM ratchet_alembic_version")) == HEAD
     again.engine.dispose()
 
 
-def test_a_newer_schema_is_refused(store: Store, url: str) -> None:
+def test_a_newer_schema_is_refused(store: Store, store_url: str) -> None:
     with store.transaction() as connection:
         connection.execute(sa.text("UPDATE ratchet_alembic_version SET version_num = '9999'"))
     with pytest.raises(StateError, match=f"has schema 9999, this Ratchet supports up to {HEAD}: upgrade Ratchet"):
-        Store(url)
+        Store(store_url)
 
 
 def _open(url: str) -> None:
@@ -73,15 +63,15 @@ def _open(url: str) -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_start_together_migrate_once(url: str) -> None:
+def test_processes_that_start_together_migrate_once(store_url: str) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_open, args=(url,)) for _ in range(4)]
+    processes = [context.Process(target=_open, args=(store_url,)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    _open(url)
+    _open(store_url)
 
 
 @pytest.mark.sqlite("the home's own store")

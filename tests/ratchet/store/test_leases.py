@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -16,15 +15,8 @@ from ratchet.store import leases
 from ratchet.store.database import Store
 from ratchet.store.tables import leases as lease_table
 from tests.conftest import ROOT
+from tests.store_rows import url_of
 from tests.waiting import until
-
-
-@pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    """An empty store."""
-    made = Store(store_url)
-    yield made
-    made.engine.dispose()
 
 
 def expiry(store: Store) -> float:
@@ -152,7 +144,7 @@ def test_only_the_holder_of_a_lease_can_renew_it(store: Store) -> None:
 
 
 @pytest.mark.parametrize("fenced", [False, True])
-def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Store, store_url: str, fenced: bool) -> None:
+def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Store, fenced: bool) -> None:
     program = (
         "import contextlib, os, signal, sys\n"
         "from ratchet.store import leases\n"
@@ -162,7 +154,7 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Store, st
         "with leases.fenced(store, lease) if sys.argv[2] == 'True' else contextlib.nullcontext():\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", program, store_url, str(fenced)], cwd=ROOT, check=False)
+    killed = subprocess.run([sys.executable, "-c", program, url_of(store), str(fenced)], cwd=ROOT, check=False)
     assert killed.returncode == -9
     assert leases.holder(store, "x") is None
     assert leases.expired(store, "x") is not None

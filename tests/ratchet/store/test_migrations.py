@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import sqlalchemy as sa
 
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.store import database as stores
+from ratchet.store import database
 from ratchet.store.database import Store
 
 REASONS = {
@@ -18,23 +16,16 @@ REASONS = {
 }
 
 
-def upgraded(store: Store, revision: str) -> None:
-    """Migrate a store to a revision."""
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(stores.__file__).parent / "migrations"))
+def migrated_to_0003(store: Store) -> None:
     with store.transaction() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
+        database._upgrade(connection, "0003")
 
 
 def test_the_triggers_of_earlier_runs_are_read_from_their_reasons(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_migrate", lambda self: upgraded(self, "0003"))
+        patch.setattr(Store, "_migrate", migrated_to_0003)
         old = Store(store_url)
     run = "INSERT INTO training_runs (model, watermark, config_hash, state, reason, attempts, created_at)"
     with old.transaction() as connection:

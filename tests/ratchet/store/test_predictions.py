@@ -3,7 +3,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +16,6 @@ from ratchet.store.database import Store
 from ratchet.store.predictions import find_prediction, insert_predictions
 from ratchet.store.tables import predictions
 from tests.store_rows import prediction
-
-
-@pytest.fixture
-def store(store_url: str) -> Iterator[Store]:
-    """An empty store, on both kinds of database."""
-    made = Store(store_url, timeout=5)
-    yield made
-    made.engine.dispose()
 
 
 def count(store: Store) -> int:
