@@ -17,13 +17,13 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import jinja2
+from itsdangerous import BadSignature, SignatureExpired
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 
 from ratchet.errors import InputError, Problem
 from ratchet.feedback.ground_truth import Feedback, label_from_text
-from ratchet.feedback.signed_links import ExpiredLinkError, LinkError
 from ratchet.feedback.table import ContradictionError, PredictionForReview, Recorded
 from serving.feedback import served_model
 from serving.json_endpoint import CLIENT_CLOSED_REQUEST
@@ -105,9 +105,9 @@ class FeedbackForm:
     async def _find(self, token: str) -> tuple[str, PredictionForReview]:
         try:
             prediction_id = self._worker.links.prediction_id(token)
-        except ExpiredLinkError:
+        except SignatureExpired:
             raise HTTPException(410, "links are valid for a limited time: request a new one") from None
-        except LinkError:
+        except BadSignature:
             raise HTTPException(403, "it is incomplete or was changed: open it exactly as it was sent") from None
         return prediction_id, await self._worker.feedback.find(prediction_id, served_model(self._worker))
 

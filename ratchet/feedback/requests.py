@@ -58,7 +58,7 @@ class _LinkBody(_Body):
     prediction_id: PredictionId
 
 
-def read_feedback(body: bytes, source: Source = "user") -> Feedback:
+def read_feedback(body: bytes) -> Feedback:
     """Return the feedback in a JSON object.
 
     Raises
@@ -67,7 +67,7 @@ def read_feedback(body: bytes, source: Source = "user") -> Feedback:
     """
     parsed, keys = _parse(_FeedbackBody, body)
     _refuse_duplicate(keys)
-    return parsed.feedback(source)
+    return parsed.feedback("user")
 
 
 def read_feedback_batch(body: bytes, most: int) -> list[Feedback | InputError]:

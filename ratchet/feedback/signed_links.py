@@ -13,9 +13,9 @@ import secrets
 import time
 from pathlib import Path
 
-from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
+from itsdangerous import URLSafeTimedSerializer
 
-from ratchet.errors import ConfigError, RatchetError, StateError, UnavailableError
+from ratchet.errors import ConfigError, StateError, UnavailableError
 from ratchet.settings import Settings, prepare_home
 
 logger = logging.getLogger(__name__)
@@ -25,14 +25,6 @@ _SALT = "ratchet.feedback.link"
 _SIGNED = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
 _SHORTEST_SECRET = 16
 _FILE = "link.key"
-
-
-class LinkError(RatchetError):
-    """A link that is not valid."""
-
-
-class ExpiredLinkError(LinkError):
-    """A link that has expired."""
 
 
 class Links:
@@ -72,16 +64,11 @@ class Links:
 
         Raises
         ------
-        ExpiredLinkError: it has expired.
-        LinkError: it was not created with this secret.
+        SignatureExpired: it has expired.
+        BadSignature: it was not created with this secret.
         UnavailableError: the secret in the home cannot be read or created.
         """
-        try:
-            return str(self._serializer().loads(token, max_age=self._settings.link_lifetime))  # type: ignore[arg-type]
-        except SignatureExpired:
-            raise ExpiredLinkError("this link has expired") from None
-        except BadSignature:
-            raise LinkError("this link is not valid") from None
+        return str(self._serializer().loads(token, max_age=self._settings.link_lifetime))  # type: ignore[arg-type]
 
     def _serializer(self) -> URLSafeTimedSerializer:
         self._secret = self._secret or _secret_of_home(self._settings)

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeAlias, TypeVar
 
@@ -22,28 +23,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@dataclass(slots=True)
 class Request(Generic[Item, Result]):
     """The items of one request, and the future with one result for each."""
 
-    __slots__ = ("items", "results")
-
-    def __init__(self, items: Sequence[Item], results: asyncio.Future[Sequence[Result]]) -> None:
-        self.items = items
-        self.results = results
+    items: Sequence[Item]
+    results: asyncio.Future[Sequence[Result]]
 
 
 Queue: TypeAlias = "SimpleQueue[Request[Item, Result] | None]"
 
 
 class Group(Generic[Item, Result]):
-    """The requests of one transaction.
-
-    Parameters
-    ----------
-    first: the request that the transaction is made for.
-    queue: the requests that may join it; None in it stops the thread.
-    limit: number of items after which no further request joins.
-    """
+    """The requests of one transaction: the first one, and those that join it until it has ``limit`` items."""
 
     def __init__(self, first: Request[Item, Result], queue: Queue[Item, Result], limit: int) -> None:
         self.requests = [first]
