@@ -24,14 +24,7 @@ _SWITCH_INTERVAL = 0.0005
 
 
 class HotPath:
-    """ASGI application that serves POST requests to some paths itself, and passes on all other requests.
-
-    Parameters
-    ----------
-    app: BentoML's application.
-    endpoints: by path.
-    worker: the worker of this process.
-    """
+    """ASGI application that serves POST requests to the paths of ``endpoints``, and passes all others to BentoML's."""
 
     def __init__(self, app: ASGIApp, endpoints: Mapping[str, JsonEndpoint], worker: Worker) -> None:
         self._app = app

@@ -18,13 +18,7 @@ from ratchet.store.timestamps import iso_utc
 
 
 class EventLog:
-    """Writes a line for each request with predictions, and for each new answer.
-
-    Parameters
-    ----------
-    enabled: whether to write anything.
-    include_features: whether the lines of predictions contain the features.
-    """
+    """Writes a line for each request with predictions, and for each new answer."""
 
     def __init__(self, *, enabled: bool, include_features: bool) -> None:
         self._enabled = enabled

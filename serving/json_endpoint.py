@@ -20,14 +20,7 @@ CLIENT_CLOSED_REQUEST = 499
 
 
 class JsonEndpoint:
-    """ASGI application of one path.
-
-    Parameters
-    ----------
-    worker: the worker of this process.
-    path: its label in the metrics.
-    handler: makes the response; an error that it raises becomes a response too.
-    """
+    """ASGI application of one path; an error that its handler raises becomes a response too."""
 
     def __init__(self, worker: Worker, path: str, handler: Handler) -> None:
         self._path = path

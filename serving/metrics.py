@@ -186,12 +186,7 @@ class Metrics:
 
 
 def exposition(*collectors: Collector) -> bytes:
-    """Return the metrics of all workers in Prometheus' text format.
-
-    Parameters
-    ----------
-    collectors: further metrics, which do not depend on the worker.
-    """
+    """Return the metrics of all workers, and those of further collectors, in Prometheus' text format."""
     registry = CollectorRegistry()
     for collector in (_WorkersCollector(), *collectors):
         registry.register(collector)

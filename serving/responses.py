@@ -46,15 +46,7 @@ class JsonResponse(Response):
 
 
 class ErrorReply(NamedTuple):
-    """The reply to a request that failed.
-
-    Attributes
-    ----------
-    status: the HTTP status.
-    body: the body for JSON clients.
-    kind: the label of the error in the metrics.
-    headers: additional headers.
-    """
+    """The reply to a request that failed; ``kind`` is the label of the error in the metrics."""
 
     status: int
     body: ErrorBody

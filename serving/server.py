@@ -26,10 +26,6 @@ _MODEL_FILE = "model"
 def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Parameters
-    ----------
-    settings: of the environment and the command line.
-
     Raises
     ------
     ConfigError: the address is in use, a secret is missing or too short, or there is no such model or file.

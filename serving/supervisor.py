@@ -75,12 +75,9 @@ class Supervisor:
             raise self._failure
 
     def check(self, main: Check, arguments: tuple[object, ...], passed: Callable[[], None]) -> None:
-        """Run a check in its own process while the others start; if it fails, all processes are stopped.
+        """Run a check, which returns an error or None, in its own process while the others start.
 
-        Parameters
-        ----------
-        main, arguments: a function that returns an error or None, and its arguments.
-        passed: called after a check without an error.
+        An error stops all processes; without one, ``passed`` is called.
         """
         threading.Thread(target=self._check, args=(main, arguments, passed), daemon=True).start()
 

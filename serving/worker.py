@@ -43,10 +43,6 @@ _READY_POLL_INTERVAL = 0.02
 class Worker:
     """What the endpoints of one process share.
 
-    Parameters
-    ----------
-    settings: of the service.
-
     Raises
     ------
     ConfigError: the API keys or the secret of signed links are missing or too short.

@@ -73,16 +73,9 @@ class FeedbackLog:
         await self._commits.stop()
 
     async def record(self, feedback: Sequence[Feedback], served: ServedModel) -> list[Result]:
-        """Record feedback, each item as if it came alone, and return when all of it is durable.
+        """Record feedback, each item as if it came alone, in this order.
 
-        Parameters
-        ----------
-        feedback: in the order in which it counts.
-        served: the model that it was sent to.
-
-        Returns
-        -------
-        The result of each item, as for ``record_feedback``.
+        Returns the result of each item, as ``record_feedback`` does, when all of them are durable.
 
         Raises
         ------

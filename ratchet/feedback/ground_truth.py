@@ -44,14 +44,7 @@ class Feedback:
 
 
 class StoredPrediction(NamedTuple):
-    """The part of a prediction that feedback is compared with.
-
-    Attributes
-    ----------
-    model, version: the model that answered.
-    prediction: a label, or a regression's number.
-    labels: the possible classes; None for a regression.
-    """
+    """The part of a prediction that feedback is compared with; ``labels`` is None for a regression."""
 
     model: str
     version: str

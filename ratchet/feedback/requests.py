@@ -71,19 +71,11 @@ def read_feedback(body: bytes) -> Feedback:
 
 
 def read_feedback_batch(body: bytes, most: int) -> list[Feedback | InputError]:
-    """Return the items of the JSON object ``{"feedback": [{…}, …]}``.
-
-    Parameters
-    ----------
-    most: largest number of items.
-
-    Returns
-    -------
-    In the same order, the feedback, or the error of an item that cannot be read.
+    """Return the items of the JSON object ``{"feedback": [{…}, …]}``, or the error of an item that cannot be read.
 
     Raises
     ------
-    InputError: the body is not such an object.
+    InputError: the body is not such an object, or has more than ``most`` items.
     """
     parsed, keys = _parse(_BatchBody, body)
     items = parsed.feedback

@@ -28,11 +28,7 @@ _FILE = "link.key"
 
 
 class Links:
-    """Creates and reads the tokens of links.
-
-    Parameters
-    ----------
-    settings: the secret, and the lifetime of a link. Without a secret, a local service generates one in its home.
+    """Creates and reads the tokens of links; without a secret, a local service generates one in its home.
 
     Raises
     ------

@@ -79,14 +79,7 @@ _COLUMNS = sa.select(*(feedback.c[name] for name in FeedbackRow._fields))
 
 
 class PredictionForReview(NamedTuple):
-    """A prediction as the feedback form shows it.
-
-    Attributes
-    ----------
-    predicted: the answer.
-    features: the record.
-    current: the current feedback, if there is any.
-    """
+    """A prediction as the feedback form shows it, with its current feedback."""
 
     predicted: StoredPrediction
     features: Record
@@ -95,13 +88,7 @@ class PredictionForReview(NamedTuple):
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The model that a service takes feedback for.
-
-    Attributes
-    ----------
-    model: its name.
-    labels: the classes of the version in Production; None for a regression.
-    """
+    """The model that a service takes feedback for; ``labels`` is None for a regression."""
 
     model: str
     labels: tuple[Label, ...] | None = None
@@ -127,12 +114,7 @@ class UnknownPredictionError(RatchetError):
 
 
 class ContradictionError(RatchetError):
-    """Feedback that contradicts the current feedback and is not a correction.
-
-    Parameters
-    ----------
-    current: the current feedback.
-    """
+    """Feedback that contradicts the current feedback and is not a correction."""
 
     def __init__(self, current: FeedbackRow) -> None:
         self.current = current

@@ -26,12 +26,7 @@ _LOCK_TIMEOUT = 120.0
 
 
 class PackageCache:
-    """The packages in one home.
-
-    Parameters
-    ----------
-    settings: the home, and MLflow's address.
-    """
+    """The packages in one home."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

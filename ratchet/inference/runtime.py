@@ -148,15 +148,7 @@ def load_runtime(
     most_rows: int = 10_000,
     details: dict[str, Any] | None = None,
 ) -> Runtime:
-    """Load a package, compare it with its digest, and verify that it reproduces its golden predictions.
-
-    Parameters
-    ----------
-    folder: a package.
-    digest: the digest that was recorded at registration.
-    model, version: the names in answers.
-    most_rows: largest number of records in a batch.
-    details: lineage ids and metrics, for ``/model``.
+    """Load a package, check its registered digest, and verify that it reproduces its golden predictions.
 
     Raises
     ------

@@ -51,11 +51,6 @@ class Explanation:
 def explain(runtime: Runtime, record: Record) -> Explanation:
     """Explain one prediction; the background is the package's golden rows, which are spread over the targets.
 
-    Parameters
-    ----------
-    runtime: the model.
-    record: a record from its reader.
-
     Raises
     ------
     InputError: the model computes no finite number for the record.

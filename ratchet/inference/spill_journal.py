@@ -26,12 +26,7 @@ _CHUNK = 1000
 
 
 class Journal:
-    """A folder of segments, each a file with one row as JSON in each line.
-
-    Parameters
-    ----------
-    folder: created with the first row.
-    """
+    """A folder of segments, each a file with one row as JSON in each line; the first row creates the folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

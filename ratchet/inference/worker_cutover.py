@@ -62,12 +62,7 @@ class WorkerState:
 
 
 class WorkerCutover:
-    """One worker's part in the cut-overs of a model.
-
-    Parameters
-    ----------
-    folder: shared by the workers; created if it is missing.
-    """
+    """One worker's part in the cut-overs of a model, in a folder that the workers share."""
 
     def __init__(self, folder: Path) -> None:
         from filelock import FileLock

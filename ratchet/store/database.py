@@ -188,12 +188,7 @@ class Store:
 
 
 def open_store(settings: Settings, timeout: float | None = None) -> Store:
-    """Open the store that the settings name.
-
-    Parameters
-    ----------
-    settings: its address.
-    timeout: seconds that a writer waits for another one; None takes the settings' value.
+    """Open the store that the settings name, with their timeout or another one in seconds.
 
     Raises
     ------

@@ -21,14 +21,7 @@ _POLL = 0.00002
 def write_turn(database: str, timeout: float) -> Iterator[bool]:
     """Wait for the writers that came before, and keep later ones waiting while a block runs.
 
-    Parameters
-    ----------
-    database: the path of the SQLite file.
-    timeout: seconds to wait.
-
-    Yields
-    ------
-    Whether the turn came in time.
+    Yields whether the turn came within ``timeout`` seconds.
     """
     with contextlib.ExitStack() as stack:
         try:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Literal
 
 
-def iso_utc(seconds: float, precision: str = "seconds") -> str:
-    """Return a Unix time in ISO 8601, UTC, such as ``2026-01-31T18:00:00+00:00``.
-
-    Parameters
-    ----------
-    seconds: since 1970.
-    precision: ``seconds`` or ``milliseconds``.
-    """
+def iso_utc(seconds: float, precision: Literal["seconds", "milliseconds"] = "seconds") -> str:
+    """Return a Unix time in ISO 8601, UTC, such as ``2026-01-31T18:00:00+00:00``."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec=precision)
