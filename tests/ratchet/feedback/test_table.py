@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -354,11 +355,8 @@ def test_concurrent_feedback_is_recorded_once(store: Store) -> None:
             result = record(store, one, target=target)
             outcomes.append(result.status if isinstance(result, Recorded) else type(result).__name__)
 
-    threads = [threading.Thread(target=speak, args=(target,)) for target in ("setosa", "virginica") * 4]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as clients:
+        list(clients.map(speak, ("setosa", "virginica") * 4))
     assert outcomes.count("recorded") == len(ids)
     assert [outcomes.count("repeated"), outcomes.count("ContradictionError")] == [3 * len(ids), 4 * len(ids)]
     assert all(len(history(store, one)) == 1 for one in ids)

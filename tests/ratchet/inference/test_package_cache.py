@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,9 @@ def test_a_version_is_downloaded_once(here: Settings, published: Version, downlo
 
 
 def test_workers_that_start_together_download_once(here: Settings, published: Version, downloads: list[str]) -> None:
-    loaded: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: loaded.append(PackageCache(here).load(published).digest)) for _ in range(3)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert loaded == [published.digest] * 3
+    with ThreadPoolExecutor(3) as workers:
+        loaded = list(workers.map(lambda _: PackageCache(here).load(published), range(3)))
+    assert [runtime.digest for runtime in loaded] == [published.digest] * 3
     assert downloads == [published.version]
 
 

@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,8 @@ def test_many_threads_write_whole_rows(folder: Path) -> None:
         for number in range(start, start + 25):
             journal.append([prediction(number)])
 
-    threads = [threading.Thread(target=write, args=(start,)) for start in range(0, 100, 25)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, range(0, 100, 25)))
     journal.release()
     assert {row["id"] for row in replayed(folder)} == {prediction(number)["id"] for number in range(100)}
 

@@ -30,11 +30,8 @@ def test_the_triggers_of_earlier_runs_are_read_from_their_reasons(
     run = "INSERT INTO training_runs (model, watermark, config_hash, state, reason, attempts, created_at)"
     with old.transaction() as connection:
         for watermark, reason in enumerate(REASONS):
-            values = {"watermark": watermark, "reason": reason}
-            connection.execute(
-                sa.text(f"{run} VALUES ('iris', :watermark, 'c', 'refused', :reason, 1, 0)"),
-                values,
-            )
+            statement = sa.text(f"{run} VALUES ('iris', :watermark, 'c', 'refused', :reason, 1, 0)")
+            connection.execute(statement, {"watermark": watermark, "reason": reason})
     old.engine.dispose()
     new = Store(store_url)
     assert {found.reason: found.triggers for found in TrainingRuns(new, "iris").history(9)} == REASONS
