@@ -8,32 +8,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ratchet.errors import RatchetError, one_line
-from ratchet.registry.gates.champion import AgainstChampion, ReferenceKept
-from ratchet.registry.gates.contract import Check, GateCheck, GateInput
-from ratchet.registry.gates.package import Floor, GoldenStable, LatencyBudget, OnnxParity, SignatureCompatible
+from ratchet.registry.gates.champion import against_champion, reference_holdout
+from ratchet.registry.gates.contract import Check, GateCheck, GateInput, Result
+from ratchet.registry.gates.package import floor, golden, latency, onnx_parity, signature
 
-__all__ = ["CHECKS", "Check", "GateCheck", "GateInput", "run_checks"]
+__all__ = ["CHECKS", "Check", "GateInput", "run_checks"]
 
 CHECKS: tuple[GateCheck, ...] = (
-    Floor(),
-    AgainstChampion(),
-    ReferenceKept(),
-    SignatureCompatible(),
-    GoldenStable(),
-    OnnxParity(),
-    LatencyBudget(),
+    floor,
+    against_champion,
+    reference_holdout,
+    signature,
+    golden,
+    onnx_parity,
+    latency,
 )
 
 
 def run_checks(given: GateInput, checks: Sequence[GateCheck] = CHECKS) -> tuple[Check, ...]:
     """Run every check; a check that raises has failed, with the error as its reason."""
-    return tuple(_run(check, given) for check in checks)
+    return tuple(Check(name=check.__name__, **_run(check, given)._asdict()) for check in checks)
 
 
-def _run(check: GateCheck, given: GateInput) -> Check:
+def _run(check: GateCheck, given: GateInput) -> Result:
     try:
-        return check.run(given)
+        return check(given)
     except KeyError as error:
-        return check.result(False, f"the holdout has no column {error}")
+        return Result(False, f"the holdout has no column {error}")
     except (RatchetError, ValueError) as error:
-        return check.result(False, one_line(error))
+        return Result(False, one_line(error))

@@ -3,58 +3,60 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from ratchet.config import LOSSES
+from ratchet.data import row_hashes
+from ratchet.data.schema import Schema
 from ratchet.model import metrics
+from ratchet.model.evaluation import resamples, score_rows
 from ratchet.model.package.sealed_package import Package
 from ratchet.model.tasks import block_length
-from ratchet.registry.gates.comparison import FEWEST_ROWS, both_scores, columns_of, paired_interval, unseen_rows
-from ratchet.registry.gates.contract import Check, GateCheck, GateInput
+from ratchet.registry.gates.contract import GateInput, Result
+
+# Two models are not compared on fewer rows.
+FEWEST_ROWS = 10
 
 
-class AgainstChampion(GateCheck):
-    """The paired bootstrap interval of the difference to the champion, on rows that neither was fitted on."""
+def against_champion(given: GateInput) -> Result:
+    """Check the paired bootstrap interval of the difference to the champion, on rows that neither was fitted on.
 
-    name = "against_champion"
-
-    def run(self, given: GateInput) -> Check:
-        """Require that the whole interval lies above 0 (better) or above minus the margin (not worse)."""
-        promote, metric = given.config.promote, given.config.evaluate.primary_metric
-        if given.champion is None:
-            return self.result(True, "there is no champion yet")
-        if promote.policy == "always":
-            return self.result(True, "the policy is always")
-        if columns_of(given.champion.schema) != columns_of(given.challenger.schema):
-            return self.result(
-                False,
-                "the champion takes other columns, so that the rows it was fitted on cannot be identified;"
-                " promote by hand",
-            )
-        rows = unseen_rows(given.holdout, given.challenger, given.champion)
-        if len(rows) < FEWEST_ROWS:
-            return self.result(
-                False,
-                f"{len(rows)} of {len(given.holdout)} held-out rows are new to both models, {FEWEST_ROWS} are needed:"
-                " train with the champion's seed and split, or bring new data",
-            )
-        mine, theirs = both_scores(given.challenger, given.champion, rows)
-        block = block_length(given.challenger.schema, len(rows))
-        low, high = paired_interval(
-            metric, mine, theirs, promote.confidence, promote.bootstrap, given.config.seed, block
+    The whole interval has to lie above 0 (better) or above minus the margin (not worse).
+    """
+    promote, metric = given.config.promote, given.config.evaluate.primary_metric
+    if given.champion is None:
+        return Result(True, "there is no champion yet")
+    if promote.policy == "always":
+        return Result(True, "the policy is always")
+    if _columns(given.champion.schema) != _columns(given.challenger.schema):
+        return Result(
+            False,
+            "the champion takes other columns, so that the rows it was fitted on cannot be identified; promote by hand",
         )
-        if np.isnan(low):
-            return self.result(False, f"{metric} is not defined on the {len(rows)} rows new to both")
-        limit = -promote.margin if promote.policy == "not_worse" else 0.0
-        reason = (
-            f"{metric} {metrics.point(metric, mine):.4f}, the champion's {metrics.point(metric, theirs):.4f}:"
-            f" better by {low:+.4f} to {high:+.4f} ({promote.confidence:.0%} interval, {len(rows)} rows new to both),"
-            f" needed above {limit:g}"
+    rows = unseen_rows(given.holdout, given.challenger, given.champion)
+    if len(rows) < FEWEST_ROWS:
+        return Result(
+            False,
+            f"{len(rows)} of {len(given.holdout)} held-out rows are new to both models, {FEWEST_ROWS} are needed:"
+            " train with the champion's seed and split, or bring new data",
         )
-        return self.result(low > limit, reason, low, limit)
+    mine, theirs = both_scores(given.challenger, given.champion, rows)
+    block = block_length(given.challenger.schema, len(rows))
+    low, high = paired_interval(metric, mine, theirs, promote.confidence, promote.bootstrap, given.config.seed, block)
+    if np.isnan(low):
+        return Result(False, f"{metric} is not defined on the {len(rows)} rows new to both")
+    limit = -promote.margin if promote.policy == "not_worse" else 0.0
+    reason = (
+        f"{metric} {metrics.point(metric, mine):.4f}, the champion's {metrics.point(metric, theirs):.4f}:"
+        f" better by {low:+.4f} to {high:+.4f} ({promote.confidence:.0%} interval, {len(rows)} rows new to both),"
+        f" needed above {limit:g}"
+    )
+    return Result(low > limit, reason, low, limit)
 
 
-class ReferenceKept(GateCheck):
-    """The loss on the reference data set that training on production data may cause.
+def reference_holdout(given: GateInput) -> Result:
+    """Check the loss on the held-out rows of the reference data set that training on production data causes.
 
     Labels from production can be wrong, by mistake or on purpose, in the holdout as in the training rows, so they must
     not overrule the reference. If the true relation has changed, users change the reference.
@@ -62,36 +64,98 @@ class ReferenceKept(GateCheck):
     The comparison is with the newest version that was trained on the reference alone, so that small losses in many
     runs do not add up to more than the margin.
     """
+    margin, metric = given.config.promote.reference_margin, given.config.evaluate.primary_metric
+    if given.champion is None or given.n_reference is None:
+        return Result(True, "there is no production data in this run")
+    if margin is None:
+        return Result(True, "the config does not check it (reference_margin: null)")
+    limit = 0 - margin
+    before = _comparable_anchor(given) or given.champion
+    rows = unseen_rows(given.holdout.head(given.n_reference), given.challenger, before)
+    if len(rows) < FEWEST_ROWS:
+        reason = f"{len(rows)} rows of the reference are new to both models, {FEWEST_ROWS} are needed"
+        return Result(False, reason, limit=limit)
+    mine, theirs = (metrics.point(metric, scores) for scores in both_scores(given.challenger, before, rows))
+    change = theirs - mine if metric in LOSSES else mine - theirs
+    if np.isnan(change):
+        reason = f"{metric} is not defined on the {len(rows)} rows of the reference that are new to both models"
+        return Result(False, reason, limit=limit)
+    other = "the champion" if before is given.champion else "the last version trained without production data"
+    reason = (
+        f"{metric} {mine:.4f} on {len(rows)} held-out rows of the reference, {theirs:.4f} by {other}:"
+        f" a change of {change:+.4f}, allowed down to {limit:g}"
+    )
+    return Result(change >= limit, reason, change, limit)
 
-    name = "reference_holdout"
 
-    def run(self, given: GateInput) -> Check:
-        """Compare the challenger with that version on the held-out rows of the reference."""
-        margin, metric = given.config.promote.reference_margin, given.config.evaluate.primary_metric
-        if given.champion is None or given.n_reference is None:
-            return self.result(True, "there is no production data in this run")
-        if margin is None:
-            return self.result(True, "the config does not check it (reference_margin: null)")
-        limit = 0 - margin
-        before = _comparable_anchor(given) or given.champion
-        rows = unseen_rows(given.holdout.head(given.n_reference), given.challenger, before)
-        if len(rows) < FEWEST_ROWS:
-            reason = f"{len(rows)} rows of the reference are new to both models, {FEWEST_ROWS} are needed"
-            return self.result(False, reason, limit=limit)
-        mine, theirs = (metrics.point(metric, scores) for scores in both_scores(given.challenger, before, rows))
-        change = theirs - mine if metric in LOSSES else mine - theirs
-        if np.isnan(change):
-            reason = f"{metric} is not defined on the {len(rows)} rows of the reference that are new to both models"
-            return self.result(False, reason, limit=limit)
-        other = "the champion" if before is given.champion else "the last version trained without production data"
-        reason = (
-            f"{metric} {mine:.4f} on {len(rows)} held-out rows of the reference, {theirs:.4f} by {other}:"
-            f" a change of {change:+.4f}, allowed down to {limit:g}"
-        )
-        return self.result(change >= limit, reason, change, limit)
+def unseen_rows(holdout: pd.DataFrame, *packages: Package) -> pd.DataFrame:
+    """Return the held-out rows that none of the packages was fitted on.
+
+    A package carries the hashes of its training rows, so that a row is recognised across runs, seeds and data
+    versions, as long as the columns are the same; ``against_champion`` refuses to compare models of other columns.
+    """
+    hashes = row_hashes(holdout)
+    seen = np.zeros(len(holdout), dtype=bool)
+    for package in packages:
+        seen |= np.isin(hashes, package.training_rows)
+    return holdout[~seen]
+
+
+def both_scores(challenger: Package, champion: Package, rows: pd.DataFrame) -> tuple[metrics.Scores, metrics.Scores]:
+    """Return the challenger's and the champion's scores on the same rows.
+
+    Both are scored by the labels, positive class and costs of the challenger's schema, in case the config changed.
+    """
+    ours = challenger.schema
+    update = {"labels": ours.labels, "target": ours.target, "positive": ours.positive, "costs": ours.costs}
+    theirs = champion.schema.model_copy(update=update)
+    return score_rows(challenger.model, rows, ours), score_rows(champion.model, rows, theirs)
+
+
+def paired_interval(
+    name: str,
+    mine: metrics.Scores,
+    theirs: metrics.Scores,
+    confidence: float,
+    n_resamples: int,
+    seed: int,
+    block: int = 1,
+) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of how much better one model is than another on the same rows.
+
+    Each resample draws rows, and both models are scored on the same draw, so that the difficulty of a row cancels out
+    (Efron & Tibshirani 1993, chapter 13; Koehn 2004 for the paired form).
+
+    Parameters
+    ----------
+    confidence: such as 0.95, two-sided.
+    block: rows that are drawn together, as for ``ratchet.model.evaluation.resamples``.
+
+    Returns
+    -------
+    The ends of the interval, in the metric's unit; positive is better, for a loss too. NaN if the metric is defined on
+    no resample.
+    """
+    sign = -1.0 if name in LOSSES else 1.0
+    differences: npt.NDArray[np.float64] = np.concatenate(
+        [
+            sign * (metrics.score(name, mine, weights) - metrics.score(name, theirs, weights))
+            for weights in resamples(len(mine), n_resamples, seed, block)
+        ]
+    )
+    if np.isnan(differences).all():
+        return float("nan"), float("nan")
+    tail = (1 - confidence) / 2
+    low, high = np.nanquantile(differences, [tail, 1 - tail])
+    return float(low), float(high)
 
 
 def _comparable_anchor(given: GateInput) -> Package | None:
     """Return the anchor if it takes the same columns as the challenger."""
-    same = given.anchor and columns_of(given.anchor.schema) == columns_of(given.challenger.schema)
+    same = given.anchor and _columns(given.anchor.schema) == _columns(given.challenger.schema)
     return given.anchor if same else None
+
+
+def _columns(schema: Schema) -> set[tuple[str, str]]:
+    """Return the columns of a model's rows with their types, including the target."""
+    return {(field.name, field.type) for field in schema.features} | {(schema.target, "target")}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import NamedTuple
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
@@ -60,15 +60,14 @@ class GateInput:
     anchor: Package | None = None
 
 
-class GateCheck(ABC):
-    """One requirement on a challenger."""
+class Result(NamedTuple):
+    """The result of a check without its name; the fields are those of ``Check``."""
 
-    name: ClassVar[str]
+    passed: bool
+    reason: str
+    figure: float | None = None
+    limit: float | None = None
 
-    @abstractmethod
-    def run(self, given: GateInput) -> Check:
-        """Measure and decide."""
 
-    def result(self, passed: bool, reason: str, figure: float | None = None, limit: float | None = None) -> Check:
-        """Return the result under the check's name."""
-        return Check(name=self.name, figure=figure, limit=limit, passed=passed, reason=reason)
+# One requirement on a challenger; the function's name is the check's name.
+GateCheck = Callable[[GateInput], Result]

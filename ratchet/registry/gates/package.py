@@ -13,77 +13,52 @@ from ratchet.data.schema import Schema
 from ratchet.model.package.golden_predictions import TOLERANCE, golden_gap
 from ratchet.model.package.onnx import PROBABILITY_TOLERANCE, check_parity, onnx_inputs, open_session
 from ratchet.model.package.sealed_package import Package
-from ratchet.registry.gates.contract import Check, GateCheck, GateInput
+from ratchet.registry.gates.contract import GateInput, Result
 
 _LATENCY_CALLS = 30
 
 
-class Floor(GateCheck):
-    """The primary metric against the config's minimum, or for a loss its maximum."""
-
-    name = "floor"
-
-    def run(self, given: GateInput) -> Check:
-        """Compare the holdout's figure with the limit."""
-        config, figure = given.config.evaluate, given.evaluation.primary
-        loss = config.primary_metric in LOSSES
-        limit = config.maximum if loss else config.minimum
-        if limit is None:
-            return self.result(True, "the config sets no floor", figure)
-        passed = figure <= limit if loss else figure >= limit
-        reason = f"{config.primary_metric} {figure:.4f}, needed at {'most' if loss else 'least'} {limit:g}"
-        return self.result(passed, reason, figure, limit)
+def floor(given: GateInput) -> Result:
+    """Check the primary metric against the config's minimum, or for a loss its maximum."""
+    config, figure = given.config.evaluate, given.evaluation.primary
+    loss = config.primary_metric in LOSSES
+    limit = config.maximum if loss else config.minimum
+    if limit is None:
+        return Result(True, "the config sets no floor", figure)
+    passed = figure <= limit if loss else figure >= limit
+    reason = f"{config.primary_metric} {figure:.4f}, needed at {'most' if loss else 'least'} {limit:g}"
+    return Result(passed, reason, figure, limit)
 
 
-class SignatureCompatible(GateCheck):
-    """Whether the challenger accepts the requests of the champion's clients."""
-
-    name = "signature"
-
-    def run(self, given: GateInput) -> Check:
-        """Count the differences that would break a client."""
-        broken = incompatibilities(given.champion.schema, given.challenger.schema) if given.champion else []
-        return self.result(not broken, "; ".join(broken) or "clients need not change", float(len(broken)), 0.0)
+def signature(given: GateInput) -> Result:
+    """Check that the challenger accepts the requests of the champion's clients."""
+    broken = incompatibilities(given.champion.schema, given.challenger.schema) if given.champion else []
+    return Result(not broken, "; ".join(broken) or "clients need not change", float(len(broken)), 0.0)
 
 
-class GoldenStable(GateCheck):
-    """Whether the package, loaded from the registry, reproduces its golden predictions."""
-
-    name = "golden"
-
-    def run(self, given: GateInput) -> Check:
-        """Predict the golden rows again."""
-        package = given.challenger
-        gap = golden_gap(package.model, package.golden, package.schema)
-        reason = f"golden predictions differ by {gap:.2g} after a reload, allowed is {TOLERANCE:g}"
-        return self.result(gap <= TOLERANCE, reason, min(gap, 1e300), TOLERANCE)
+def golden(given: GateInput) -> Result:
+    """Check that the package, loaded from the registry, reproduces its golden predictions."""
+    package = given.challenger
+    gap = golden_gap(package.model, package.golden, package.schema)
+    reason = f"golden predictions differ by {gap:.2g} after a reload, allowed is {TOLERANCE:g}"
+    return Result(gap <= TOLERANCE, reason, min(gap, 1e300), TOLERANCE)
 
 
-class OnnxParity(GateCheck):
-    """Whether the ONNX export, if there is one, agrees with scikit-learn on the holdout."""
-
-    name = "onnx_parity"
-
-    def run(self, given: GateInput) -> Check:
-        """Compare the predictions of both on the holdout."""
-        package = given.challenger
-        if package.onnx is None:
-            return self.result(True, "there is no ONNX export")
-        report = check_parity(package.onnx, package.model, package.schema.select(given.holdout), package.schema)
-        reason = report.reason or f"differs by {report.max_difference or 0:.2g} at most"
-        return self.result(report.exported, reason, report.max_difference, PROBABILITY_TOLERANCE)
+def onnx_parity(given: GateInput) -> Result:
+    """Check that the ONNX export, if there is one, agrees with scikit-learn on the holdout."""
+    package = given.challenger
+    if package.onnx is None:
+        return Result(True, "there is no ONNX export")
+    report = check_parity(package.onnx, package.model, package.schema.select(given.holdout), package.schema)
+    reason = report.reason or f"differs by {report.max_difference or 0:.2g} at most"
+    return Result(report.exported, reason, report.max_difference, PROBABILITY_TOLERANCE)
 
 
-class LatencyBudget(GateCheck):
-    """The median time of a prediction of one row, with ONNX Runtime if the service would use it."""
-
-    name = "latency"
-
-    def run(self, given: GateInput) -> Check:
-        """Time single rows; the first call, which warms up, does not count."""
-        limit = given.config.promote.latency_ms
-        figure = _median_latency(given.challenger, given.holdout.head(1))
-        return self.result(figure <= limit, f"{figure:.3f} ms a row, allowed are {limit:g} ms", figure, limit)
+def latency(given: GateInput) -> Result:
+    """Check the median time of a prediction of one row, with ONNX Runtime if the service would use it."""
+    limit = given.config.promote.latency_ms
+    figure = _median_latency(given.challenger, given.holdout.head(1))
+    return Result(figure <= limit, f"{figure:.3f} ms a row, allowed are {limit:g} ms", figure, limit)
 
 
 def incompatibilities(before: Schema, after: Schema) -> list[str]:

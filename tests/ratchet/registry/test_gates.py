@@ -20,10 +20,16 @@ from ratchet.model import metrics
 from ratchet.model.evaluation import Evaluation, evaluate_model
 from ratchet.model.metrics import ClassificationScores, RegressionScores
 from ratchet.model.package.sealed_package import Package, load_package
-from ratchet.registry.gates import Check, GateCheck, GateInput, run_checks
-from ratchet.registry.gates.champion import AgainstChampion, ReferenceKept
-from ratchet.registry.gates.comparison import both_scores, paired_interval, unseen_rows
-from ratchet.registry.gates.package import Floor, incompatibilities
+from ratchet.registry.gates import Check, GateInput, run_checks
+from ratchet.registry.gates.champion import (
+    against_champion,
+    both_scores,
+    paired_interval,
+    reference_holdout,
+    unseen_rows,
+)
+from ratchet.registry.gates.contract import Result
+from ratchet.registry.gates.package import floor, incompatibilities
 from tests.fitted import Trained, baseline
 
 
@@ -97,12 +103,12 @@ def test_a_score_has_a_floor_and_a_loss_a_ceiling(
     evaluate = iris.config.evaluate.model_copy(update={"primary_metric": metric, "minimum": None, **limit})
     evaluation = Evaluation(metrics={metric: value}, primary_metric=metric, low=0, high=1, confidence=0.95, n_rows=30)
     config = iris.config.model_copy(update={"evaluate": evaluate})
-    check = Floor().run(GateInput(config, package, None, iris.holdout, evaluation))
+    check = floor(GateInput(config, package, None, iris.holdout, evaluation))
     assert check.passed == passed
 
 
-def against(iris: Trained, challenger: Package, champion: Package, **asked: Any) -> Check:
-    return AgainstChampion().run(given(iris, challenger, champion, **asked))
+def against(iris: Trained, challenger: Package, champion: Package, **asked: Any) -> Result:
+    return against_champion(given(iris, challenger, champion, **asked))
 
 
 def test_a_clearly_better_challenger_passes_and_a_clearly_worse_one_fails(
@@ -199,27 +205,21 @@ def test_an_undefined_metric_fails_the_comparison(iris: Trained, package: Packag
     evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
     config = asked.config.model_copy(update={"evaluate": evaluate})
-    check = AgainstChampion().run(replace(asked, config=config, holdout=one_class))
+    check = against_champion(replace(asked, config=config, holdout=one_class))
     assert (check.passed, check.figure) == (False, None)
     assert "roc_auc is not defined on the 10 rows new to both" in check.reason
 
 
 def test_a_check_that_raises_has_failed(iris: Trained, package: Package) -> None:
-    class Broken(GateCheck):
-        name = "broken"
+    def broken(given: GateInput) -> Result:
+        raise DataError("no rows")
 
-        def run(self, given: GateInput) -> Check:
-            raise DataError("no rows")
+    def incomplete(given: GateInput) -> Result:
+        raise KeyError("petal_area")
 
-    class Incomplete(GateCheck):
-        name = "incomplete"
-
-        def run(self, given: GateInput) -> Check:
-            raise KeyError("petal_area")
-
-    broken, incomplete = run_checks(given(iris, package, None), [Broken(), Incomplete()])
-    assert (broken.passed, broken.reason) == (False, "no rows")
-    assert (incomplete.passed, incomplete.reason) == (False, "the holdout has no column 'petal_area'")
+    one, other = run_checks(given(iris, package, None), [broken, incomplete])
+    assert (one.name, one.passed, one.reason) == ("broken", False, "no rows")
+    assert (other.passed, other.reason) == (False, "the holdout has no column 'petal_area'")
 
 
 def test_a_package_without_onnx_is_timed_and_passes(iris: Trained, package: Package) -> None:
@@ -259,7 +259,7 @@ def with_production(
 def test_a_challenger_that_is_worse_on_the_reference_fails_reference_holdout(iris: Trained, package: Package) -> None:
     """A challenger trained on malicious labels wins on production rows, and would win on all rows."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
-    checks = named(run_checks(poisoned, [AgainstChampion(), ReferenceKept()]))
+    checks = named(run_checks(poisoned, [against_champion, reference_holdout]))
     assert checks["against_champion"].passed
     refused = checks["reference_holdout"]
     assert not refused.passed
@@ -274,35 +274,35 @@ def test_small_losses_of_many_runs_do_not_exceed_the_margin_in_all(iris: Trained
     """The champion is worse already; the comparison is with the last version trained without production data."""
     poisoned = with_production(iris, package, FLIP, reference_margin=0.1)
     taught = replace(poisoned, champion=poisoned.challenger)
-    assert ReferenceKept().run(taught).passed, "no worse than the champion"
-    check = ReferenceKept().run(replace(taught, anchor=package))
+    assert reference_holdout(taught).passed, "no worse than the champion"
+    check = reference_holdout(replace(taught, anchor=package))
     assert not check.passed
     assert "by the last version trained without production data" in check.reason
 
 
 def test_a_loss_on_the_reference_up_to_the_margin_passes(iris: Trained, package: Package) -> None:
     worse = with_production(iris, package, FLIP)
-    figure = ReferenceKept().run(worse).figure
+    figure = reference_holdout(worse).figure
     assert figure is not None
     for margin, passed in ((-figure - 1e-6, False), (-figure, True), (-figure + 1e-6, True)):
-        check = ReferenceKept().run(with_production(iris, package, FLIP, reference_margin=margin))
+        check = reference_holdout(with_production(iris, package, FLIP, reference_margin=margin))
         assert (check.passed, check.figure) == (passed, figure)
 
 
 def test_a_challenger_without_a_loss_on_the_reference_passes(iris: Trained, package: Package, weak: Package) -> None:
-    kept = ReferenceKept().run(with_production(iris, package, {}, reference_margin=0))
+    kept = reference_holdout(with_production(iris, package, {}, reference_margin=0))
     assert (kept.figure, kept.limit, kept.passed) == (0.0, 0.0, True)
     assert kept.reason.endswith("a change of +0.0000, allowed down to 0")
     better = replace(with_production(iris, package, {}, reference_margin=0), champion=weak)
-    assert ReferenceKept().run(better).passed
+    assert reference_holdout(better).passed
 
 
 def test_the_reference_check_handles_loss_metrics(iris: Trained, package: Package, weak: Package) -> None:
     evaluate = iris.config.evaluate.model_copy(update={"primary_metric": "log_loss", "minimum": None})
     asked = with_production(iris, package, {})
     asked = replace(asked, config=asked.config.model_copy(update={"evaluate": evaluate}))
-    worse = ReferenceKept().run(replace(asked, challenger=weak, champion=package))
-    better = ReferenceKept().run(replace(asked, challenger=package, champion=weak))
+    worse = reference_holdout(replace(asked, challenger=weak, champion=package))
+    better = reference_holdout(replace(asked, challenger=package, champion=weak))
     assert worse.figure is not None
     assert better.figure == -worse.figure > 0.1
     assert (worse.passed, better.passed) == (False, True)
@@ -319,14 +319,14 @@ def test_the_reference_check_handles_loss_metrics(iris: Trained, package: Packag
 def test_the_reference_check_passes_without_production_data_or_a_margin(
     iris: Trained, package: Package, changes: dict[str, Any], asked: dict[str, Any], reason: str
 ) -> None:
-    check = ReferenceKept().run(replace(with_production(iris, package, FLIP, **asked), **changes))
+    check = reference_holdout(replace(with_production(iris, package, FLIP, **asked), **changes))
     assert (check.passed, check.figure, check.reason) == (True, None, reason)
 
 
 def test_the_reference_check_fails_with_too_few_rows_new_to_both(iris: Trained, package: Package) -> None:
     asked = with_production(iris, package, {})
     cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout.head(21)])))
-    check = ReferenceKept().run(replace(asked, champion=cheat))
+    check = reference_holdout(replace(asked, champion=cheat))
     assert (check.passed, check.figure) == (False, None)
     assert check.reason == "9 rows of the reference are new to both models, 10 are needed"
 
@@ -337,7 +337,7 @@ def test_an_undefined_metric_fails_the_reference_check(iris: Trained, package: P
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
     changes = {"holdout": one_class, "n_reference": len(one_class), "challenger": package}
     config = asked.config.model_copy(update={"evaluate": evaluate})
-    check = ReferenceKept().run(replace(asked, config=config, **changes))
+    check = reference_holdout(replace(asked, config=config, **changes))
     assert (check.passed, check.figure) == (False, None)
     assert check.reason == "roc_auc is not defined on the 10 rows of the reference that are new to both models"
 
