@@ -15,7 +15,7 @@ from ratchet.model.batches.training_batches import TrainingBatches
 from ratchet.registry import warm_start
 from ratchet.settings import load_settings
 from ratchet.tracking import TRAINING_SECONDS, PackageRef, active_run_id, connect, log_metrics
-from ratchet.tracking.log_package import log_package
+from ratchet.tracking.log_run import log_package
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import SkopsMaterializer
 

@@ -20,7 +20,7 @@ from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
-from ratchet.tracking.log_package import log_package
+from ratchet.tracking.log_run import log_package
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

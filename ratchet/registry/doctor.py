@@ -71,7 +71,7 @@ def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[
     StateError: another process is changing the pointer.
     """
     found = examine(pointer)
-    with leases.held(pointer.store, pointer.lease_name) as lease, pointer.writing(lease):
+    with leases.held(pointer.store, pointer.lease_name) as lease, leases.fenced(pointer.store, lease):
         for entry in pointer.ledger.unfinished():
             pointer.settle(entry)
         state = _read_state(pointer)

@@ -243,7 +243,7 @@ class ProductionPointer:
         return self.ledger.end(entry, "completed")
 
     def move_to(self, version: str) -> None:
-        """Write the stage, then the alias and the mirrors; call it inside ``writing``."""
+        """Write the stage, then the alias and the mirrors; call it inside ``leases.fenced``."""
         failpoint("before_stage")
         with reachable(self._settings):
             stage_and_alias.set_stage(self._client, self.model, version)
@@ -251,23 +251,12 @@ class ProductionPointer:
         self._write_mirrors(version)
 
     @contextmanager
-    def writing(self, lease: leases.Lease) -> Iterator[None]:
-        """Check that a lease is still ours, and keep others from taking it over until the block ends.
-
-        Raises
-        ------
-        StateError: the lease was lost.
-        """
-        with leases.fenced(self.store, lease):
-            yield
-
-    @contextmanager
     def _exclusive(self) -> Iterator[leases.Lease]:
         """Hold the lease, after unfinished changes were settled."""
         with reachable(self._settings), leases.held(self.store, self.lease_name, self._lease_ttl) as lease:
             failpoint("after_lease")
             for entry in self.ledger.unfinished():
-                with self.writing(lease):
+                with leases.fenced(self.store, lease):
                     self.settle(entry)
             yield lease
         failpoint("after_release")
@@ -285,7 +274,7 @@ class ProductionPointer:
     ) -> Entry:
         self._verify(version)
         failpoint("before_intent")
-        with self.writing(lease):
+        with leases.fenced(self.store, lease):
             done = self._completed(operation_id, kind, version.version)
             if done:
                 return done

@@ -1,8 +1,14 @@
-"""Log a training run to MLflow: parameters, lineage, metrics and figures."""
+"""Log a training run to MLflow: its package, parameters, lineage, metrics and figures."""
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
+from mlflow.entities import LoggedModelOutput
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import TrainingConfig
@@ -10,10 +16,44 @@ from ratchet.data import Schema
 from ratchet.model.embedding import embed
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.profiling import profile_rows
+from ratchet.model.package.sealed_package import write_package
 from ratchet.settings import Settings
-from ratchet.tracking import PackageRef, connect, log_inputs, log_metrics
+from ratchet.tracking import DIGEST_TAG, PACKAGE_BYTES, PackageRef, connect, log_inputs, log_metrics
 from ratchet.tracking.lineage import PREFIX, Lineage
 from ratchet.tracking.run_figures import confusion_figure, features_figure
+
+
+def log_package(
+    settings: Settings,
+    run_id: str,
+    name: str,
+    model: Pipeline,
+    rows: pd.DataFrame,
+    schema: Schema,
+    estimator: str,
+    seen_before: npt.NDArray[np.uint64] | None = None,
+) -> PackageRef:
+    """Write a model's package to a temporary folder, and log it as the run's logged model.
+
+    Parameters
+    ----------
+    model, rows, schema, seen_before: as for ``write_package``.
+    estimator: the estimator's dotted path, shown as the logged model's type.
+    """
+    client = connect(settings)
+    with tempfile.TemporaryDirectory(prefix="ratchet-") as scratch:
+        folder = Path(scratch) / "package"
+        digest, manifest = write_package(folder, model, rows, schema, seen_before)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        log_metrics(client, run_id, {PACKAGE_BYTES: size})
+        experiment = client.get_run(run_id).info.experiment_id
+        logged = client.create_logged_model(
+            experiment, name=name, source_run_id=run_id, tags={DIGEST_TAG: digest}, model_type=estimator
+        )
+        client.log_model_artifacts(logged.model_id, str(folder))
+    client.finalize_logged_model(logged.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+    return PackageRef(model_id=logged.model_id, run_id=run_id, digest=digest, onnx=manifest.onnx.exported)
 
 
 def log_training_run(

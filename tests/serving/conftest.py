@@ -13,7 +13,7 @@ from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.tracking import connect, ensure_experiment, register
-from ratchet.tracking.log_package import log_package
+from ratchet.tracking.log_run import log_package
 from tests.conftest import new_database
 from tests.fitted import Trained, baseline
 from tests.homes import prepared

@@ -13,7 +13,6 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.data.schema import MISSING, Schema
-from ratchet.errors import PackageError
 
 # Another BLAS or batch size changes the last bits of a sum; a larger difference is another model.
 TOLERANCE = 1e-9
@@ -79,17 +78,3 @@ def golden_gap(model: Any, golden: Golden, schema: Schema) -> float:
     if golden.probabilities is None:
         return 0.0
     return float(np.max(np.abs(model.predict_proba(frame) - np.array(golden.probabilities))))
-
-
-def check_golden(model: Any, golden: Golden, schema: Schema) -> None:
-    """Check that a model reproduces its golden predictions.
-
-    Raises
-    ------
-    PackageError: a label differs, or a number by more than ``TOLERANCE``.
-    """
-    gap = golden_gap(model, golden, schema)
-    if gap == math.inf:
-        raise PackageError("golden rows: the model predicts other labels than when it was made")
-    if gap > TOLERANCE:
-        raise PackageError(f"golden rows: predictions differ by {gap:.2g}, expected at most {TOLERANCE:g}")

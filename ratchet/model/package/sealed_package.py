@@ -8,6 +8,7 @@ which has the SHA-256 of every other file. The SHA-256 of the manifest is the di
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +23,7 @@ from ratchet.data import row_hashes
 from ratchet.data.fingerprint import file_sha256
 from ratchet.data.schema import Schema
 from ratchet.errors import PackageError, one_line
-from ratchet.model.package.golden_predictions import Golden, check_golden, record_golden
-from ratchet.model.package.mlflow_format import save_mlflow_model
+from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_gap, record_golden
 from ratchet.model.package.onnx import OnnxReport, export_onnx
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_model, sample_rows
@@ -95,7 +95,7 @@ def write_package(
     """
     features = schema.select(rows)
     _refuse_untrusted(model)
-    save_mlflow_model(folder, model, features, requirements())
+    _save_mlflow_model(folder, model, features)
     _write_json(folder / "schema.json", schema)
     _write_json(folder / "profile.json", profile_model(model, rows, schema))
     _write_sample(folder / "sample.json", features)
@@ -144,9 +144,13 @@ def verify_package(package: Package) -> None:
 
     Raises
     ------
-    PackageError: it does not.
+    PackageError: a label differs, or a number by more than ``TOLERANCE``.
     """
-    check_golden(package.model, package.golden, package.schema)
+    gap = golden_gap(package.model, package.golden, package.schema)
+    if gap == math.inf:
+        raise PackageError("golden rows: the model predicts other labels than when it was made")
+    if gap > TOLERANCE:
+        raise PackageError(f"golden rows: predictions differ by {gap:.2g}, expected at most {TOLERANCE:g}")
 
 
 def load_pipeline(folder: Path) -> Pipeline:
@@ -201,6 +205,23 @@ def _refuse_untrusted(model: Any) -> None:
             f"the model holds {', '.join(unknown)}, which {_TRUST_LIST} does not list:"
             " review the type and add it there, or choose another estimator"
         )
+
+
+def _save_mlflow_model(folder: Path, model: Pipeline, features: pd.DataFrame) -> None:
+    """Write a pipeline in MLflow's format, with the signature of the features."""
+    import mlflow.sklearn
+    from mlflow.models import infer_signature
+
+    mlflow.sklearn.save_model(
+        model,
+        str(folder),
+        serialization_format="skops",
+        skops_trusted_types=list(TRUSTED_TYPES),
+        signature=infer_signature(features, model.predict(features.head(5))),
+        input_example=features.head(3),
+        # MLflow would take ten seconds to infer them, and guess.
+        pip_requirements=requirements(),
+    )
 
 
 def _write_json(path: Path, value: BaseModel) -> None:

@@ -14,7 +14,7 @@ from ratchet.inference.package_cache import PackageCache
 from ratchet.registry.model_version import Version, from_mlflow
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
-from ratchet.tracking.log_package import log_package
+from ratchet.tracking.log_run import log_package
 from tests import artifacts
 from tests.fitted import Trained
 

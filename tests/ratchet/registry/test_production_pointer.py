@@ -407,7 +407,7 @@ def test_an_unreachable_registry_raises_and_nothing_changes(
 def test_a_package_is_verified_before_its_promotion(
     mlflow_settings: Settings, model_name: str, iris: Trained, tmp_path: Path
 ) -> None:
-    from ratchet.tracking.log_package import log_package
+    from ratchet.tracking.log_run import log_package
 
     client = connect(mlflow_settings)
     run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id

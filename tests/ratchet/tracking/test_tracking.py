@@ -19,7 +19,7 @@ from ratchet.tracking import (
     ensure_experiment,
     register,
 )
-from ratchet.tracking.log_package import log_package
+from ratchet.tracking.log_run import log_package
 from ratchet.tracking.runs import flat
 from tests.fitted import Trained
 
