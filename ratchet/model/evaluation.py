@@ -52,15 +52,7 @@ class Evaluation(BaseModel):
 
 
 def evaluate_model(model: Any, rows: pd.DataFrame, schema: Schema, config: Evaluate, seed: int) -> Evaluation:
-    """Score a model on held-out rows.
-
-    Parameters
-    ----------
-    model: a fitted pipeline.
-    rows: features and target, shape (rows, features + 1).
-    schema: columns and labels.
-    config: the ``evaluate`` section.
-    seed: of the bootstrap.
+    """Score a fitted pipeline on held-out rows, features and target; the seed is that of the bootstrap.
 
     Raises
     ------
@@ -124,7 +116,6 @@ def resamples(n_rows: int, n_resamples: int, seed: int, block: int = 1) -> Itera
 
     Parameters
     ----------
-    n_rows, n_resamples, seed: of the bootstrap.
     block: number of consecutive rows that are drawn together, the first row following the last (D. Politis and
         J. Romano, "A circular block-resampling procedure for stationary data", 1992); 1 draws single rows.
     """
@@ -146,8 +137,6 @@ def interval(
 
     Parameters
     ----------
-    name: of the metric.
-    scores: predictions and truth.
     confidence: such as 0.95.
     n_resamples, seed, block: as for ``resamples``.
     """

@@ -39,10 +39,8 @@ class ClassificationScores:
 
     Attributes
     ----------
-    truth: class positions in [0, n_classes), shape (rows,).
-    predicted: class positions, shape (rows,).
+    truth, predicted: class positions in [0, n_classes), shape (rows,).
     probabilities: shape (rows, n_classes); None if the estimator has none.
-    n_classes: number of classes.
     least_support: rows that a class needs to count in a macro metric; None counts every class that occurs or is
         predicted, as scikit-learn does.
     positive: position of the positive one of two classes, else None.
@@ -214,7 +212,6 @@ def score(name: str, scores: Scores, weights: Floats) -> Floats:
     Parameters
     ----------
     name: one of ``available(scores)``.
-    scores: predictions and truth.
     weights: shape (resamples, rows), not negative.
     """
     functions: dict[str, Callable[[Any, Floats], Floats]] = (

@@ -37,13 +37,7 @@ _LONGEST_PATH = 100
 
 
 class RecordReader:
-    """Read single records or batches of one schema.
-
-    Parameters
-    ----------
-    schema: the features of a record.
-    most_rows: the largest batch.
-    """
+    """Read single records, or batches of at most ``most_rows``, of one schema."""
 
     def __init__(self, schema: Schema, most_rows: int = 10_000) -> None:
         self._fields = schema.features
@@ -56,11 +50,7 @@ class RecordReader:
         self._has_texts = not schema.numeric
 
     def read(self, body: bytes) -> Record:
-        """Read a record from its JSON.
-
-        Returns
-        -------
-        Value by feature, in the model's order; a missing value is None or absent.
+        """Read a record from its JSON: value by feature, in the model's order; a missing value is None or absent.
 
         Raises
         ------
@@ -207,12 +197,9 @@ def _path(location: Sequence[Any]) -> str:
 
 
 def _refuse_duplicates(body: bytes, fields: frozenset[str]) -> None:
-    """Refuse JSON with two equal keys in one object.
+    """Refuse valid JSON with two equal keys in one object.
 
-    Parameters
-    ----------
-    body: valid JSON.
-    fields: of the records of a batch, by which its rows are counted; empty for a single record.
+    The rows of a batch are counted by the fields of its records, which are empty for a single record.
     """
     row = 0
 

@@ -33,14 +33,9 @@ class ExportScores:
 
 
 def score_export(config: TrainingConfig, folder: Path) -> ExportScores:
-    """Score ``model.joblib`` on the rows that its training run held out.
+    """Score ``model.joblib`` of a folder with ``schema.json`` on the rows that its training run held out.
 
     Loading the file runs the code in it, so it has to be this project's own export.
-
-    Parameters
-    ----------
-    config: of the training run.
-    folder: ``models/<model>``, with ``model.joblib`` and ``schema.json``.
 
     Raises
     ------
@@ -64,7 +59,6 @@ def write_scores(scores: ExportScores, figures: Path, predictions: Path) -> None
 
     Parameters
     ----------
-    scores: of an export.
     figures: a flat JSON file with each metric, the interval of the primary one as ``<metric>_low`` and
         ``<metric>_high``, and ``rows``.
     predictions: a CSV file with the columns ``truth`` and ``prediction``.

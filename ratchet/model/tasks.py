@@ -40,12 +40,7 @@ class Task:
     def split(self, frame: pd.DataFrame, schema: Schema, config: Split, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Split rows into training rows and holdout: the newest rows if they have a time, else a seeded sample.
 
-        Parameters
-        ----------
-        frame: typed rows, features and target; oldest first if they have a time.
-        schema: target and time.
-        config: the ``split`` section.
-        seed: of the sample.
+        Rows with a time are oldest first.
 
         Raises
         ------
@@ -60,12 +55,7 @@ class Task:
     ) -> Iterator[tuple[Positions, Positions]]:
         """Yield positions of training rows to fit on and to validate on; the latter are newer if rows have a time.
 
-        Parameters
-        ----------
-        rows: training rows, features and target.
-        schema: target and time.
-        n_folds: number of pairs, at least 2.
-        seed: of the shuffle.
+        There are ``n_folds`` pairs, at least 2.
 
         Raises
         ------
@@ -89,17 +79,10 @@ class Task:
     def prepare(
         self, estimator: BaseEstimator, path: str, schema: Schema | None = None, threshold: str = "default"
     ) -> BaseEstimator:
-        """Wrap an estimator as this task needs it.
+        """Wrap an unfitted estimator as this task needs it; ``path`` is its dotted path, for the message.
 
         An outlier detector becomes a classifier for ``anomaly_detection``, and ``threshold: cost`` adds the search for
-        a threshold.
-
-        Parameters
-        ----------
-        estimator: unfitted.
-        path: its dotted path, for the message.
-        schema: labels, positive class, costs and time; without it, the estimator can be checked but not fitted.
-        threshold: ``default`` or ``cost``.
+        a threshold. Without a schema, the estimator can be checked but not fitted.
 
         Raises
         ------

@@ -16,8 +16,6 @@ def load_train_holdout(
     Parameters
     ----------
     config: the ``dataset`` section of any source; a Parquet file with ``batch_rows`` is read in batches.
-    split: share of the holdout, and whether it is stratified.
-    task: decides how rows are split.
     seed: of the split, and of the samples of a file that is read in batches.
     expected_version: content hash that the caller planned with.
 

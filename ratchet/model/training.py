@@ -36,8 +36,6 @@ def build_estimator(config: Train, task: TaskName, seed: int, schema: Schema | N
 
     Parameters
     ----------
-    config: the ``train`` section.
-    task: the task that the estimator has to fit.
     seed: for every ``random_state`` that the config leaves open, also of nested estimators.
     schema: of the training rows; without it, the estimator can be checked, but not fitted if it needs the positive
         class or costs.
@@ -74,10 +72,8 @@ def fit_model(
     Parameters
     ----------
     estimator: unfitted, or the one to continue with.
-    embedder: the fitted embedder that made the features.
-    features: shape (rows, components).
+    features: the embedder's output, shape (rows, components).
     target: shape (rows,).
-    method: of the estimator.
 
     Raises
     ------

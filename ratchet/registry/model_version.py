@@ -18,10 +18,8 @@ class Version:
 
     Attributes
     ----------
-    model, version: its name and number.
     run_id: the MLflow run that trained it.
     digest: the package's digest, as recorded at registration.
-    stage: MLflow's stage.
     tags: the version's tags, with its lineage.
     created_at: seconds since the epoch.
     """

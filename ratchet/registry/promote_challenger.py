@@ -73,7 +73,6 @@ def promote_challenger(
     Parameters
     ----------
     run_id: the MLflow run that the gate's figures are logged to.
-    evaluation: its metrics on the holdout.
     holdout: typed rows that it was not fitted on.
     lineage: set as tags on the registered version.
     n_reference: the number of holdout rows, the first ones, that come from the reference; None for all.

@@ -28,10 +28,8 @@ class Entry:
     ----------
     id: the row's number; higher is newer.
     operation_id: the same for every attempt at an operation; unique within the model.
-    kind: promote, rollback, or repair.
     state: intended (begun), completed, abandoned (it had no effect), or refused (by the gate).
     from_version, to_version: the versions in Production before and after.
-    reason, actor: why, and who.
     run_id, data_version, digest: of the version that goes in.
     gate: the gate's checks, each with name, figure, limit and result.
     token: the fencing token of the lease that the change was made under.

@@ -70,12 +70,7 @@ def active_run_id() -> str:
 
 
 def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
-    """Return the results of all pages of a search.
-
-    Parameters
-    ----------
-    search: takes the token of a page, None for the first, and returns the page.
-    """
+    """Return the results of all pages of a search, which takes a page's token, None for the first."""
     page = search(None)
     found = list(page)
     while page.token:

@@ -26,7 +26,6 @@ class PackageRef(BaseModel):
 
     Attributes
     ----------
-    model_id: MLflow's id of the logged model.
     run_id: the run that trained it.
     digest: SHA-256 of its manifest.
     onnx: whether it has a verified ONNX export.
@@ -46,12 +45,9 @@ class PackageRef(BaseModel):
 
 
 def register(client: MlflowClient, model: str, package: PackageRef, tags: Mapping[str, str]) -> ModelVersion:
-    """Return the registered version of a package, created at the first call.
+    """Return the registered version of a package.
 
-    Parameters
-    ----------
-    model: the registered model's name, created if it is new.
-    tags: set on a new version, with the digest.
+    The first call creates the version with the tags and the digest, and the model if it is new.
 
     Raises
     ------

@@ -83,12 +83,7 @@ def child_runs(client: MlflowClient, parent: str, tag: str, value: str) -> dict[
 
 
 def log_child_run(client: MlflowClient, parent: str, child: ChildRun, known: Any = None) -> None:
-    """Log a run inside another, or complete the one that an earlier process logged in part.
-
-    Parameters
-    ----------
-    known: MLflow's run of the same name, if there is one; its parent is updated.
-    """
+    """Log a run inside another, or complete the known one of that name, which an earlier process logged in part."""
     began, ended = int(child.began * 1000), int(child.ended * 1000)
     if known is not None and known.info.status in ("FINISHED", "FAILED"):
         if known.data.tags.get("mlflow.parentRunId") != parent:

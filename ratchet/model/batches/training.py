@@ -21,12 +21,7 @@ Hashes = npt.NDArray[np.uint64]
 
 
 def require_partial_fit(estimator: BaseEstimator, name: str) -> None:
-    """Refuse an estimator that needs all rows at once.
-
-    Parameters
-    ----------
-    estimator: unfitted.
-    name: its dotted path, for the message.
+    """Refuse an estimator that needs all rows at once; the message has its dotted path.
 
     Raises
     ------

@@ -20,7 +20,6 @@ class TrainingBatches(BaseModel):
     Attributes
     ----------
     dataset: the file, with ``batch_rows``.
-    task: the meaning of the target.
     split, seed: as for ``ingest``.
     data_version: the expected hash of the file; None accepts any.
     """

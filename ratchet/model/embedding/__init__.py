@@ -36,8 +36,6 @@ def fit_embedder(config: AnyEmbed, schema: Schema, rows: pd.DataFrame | Training
 
     Parameters
     ----------
-    config: the ``embed`` section.
-    schema: the feature columns.
     rows: training rows, shape (rows, >= features); batches only for ``kind: tabular``.
     seed: for a randomised reducer.
 
@@ -50,15 +48,9 @@ def fit_embedder(config: AnyEmbed, schema: Schema, rows: pd.DataFrame | Training
 
 
 def embed(embedder: Pipeline, rows: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Return the embedded features of some rows as float64, shape (rows, components).
+    """Return the embedded features of rows of shape (rows, >= features) as float64, shape (rows, components).
 
     The columns are ``PCA_1 … PCA_n``, or ``FEATURE_1 …`` if PCA is not the last step.
-
-    Parameters
-    ----------
-    embedder: a fitted embedder.
-    rows: shape (rows, >= features).
-    schema: the features that the embedder was fitted on.
     """
     values: npt.NDArray[np.float64] = np.asarray(embedder.transform(schema.select(rows)), dtype=np.float64)
     prefix = "PCA" if "reduce" in embedder.named_steps else "FEATURE"

@@ -29,8 +29,6 @@ def fit(config: Embed, schema: Schema, batches: TrainingBatches, seed: int) -> P
     ----------
     config: the ``embed`` section, without ``scaler: robust``.
     schema: columns of the file, as ``ingest`` found them.
-    batches: the training rows.
-    seed: random state of the PCA.
 
     Raises
     ------

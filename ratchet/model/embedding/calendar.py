@@ -36,16 +36,7 @@ class CalendarFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc] #
         return self
 
     def transform(self, X: Any) -> npt.NDArray[np.float64]:  # noqa: N803
-        """Encode times in ISO 8601.
-
-        Parameters
-        ----------
-        X: shape (rows, columns).
-
-        Returns
-        -------
-        shape (rows, columns × cycles × 2), values in [-1, 1].
-        """
+        """Return times in ISO 8601 of shape (rows, columns) as shape (rows, columns × cycles × 2), in [-1, 1]."""
         encoded = []
         frame = pd.DataFrame(X)
         for name in frame.columns:
@@ -54,8 +45,3 @@ class CalendarFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc] #
                 angle = 2 * np.pi * np.asarray(_CYCLES[cycle](times), dtype=np.float64)
                 encoded += [np.sin(angle), np.cos(angle)]
         return np.asarray(np.nan_to_num(np.column_stack(encoded)))
-
-    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[Any]:
-        """Return names such as ``time_hour_sin`` and ``time_hour_cos``."""
-        names = self.feature_names_in_ if input_features is None else input_features
-        return np.array([f"{n}_{c}_{side}" for n in names for c in self.cycles for side in ("sin", "cos")], object)

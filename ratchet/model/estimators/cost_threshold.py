@@ -60,12 +60,7 @@ class CostThresholdSearch(MetaEstimatorMixin, BaseEstimator):  # type: ignore[mi
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's names
-        """Fit the classifier on all rows, and choose its threshold on folds of them.
-
-        Parameters
-        ----------
-        X: shape (rows, features); oldest first if ``in_order``.
-        y: labels, shape (rows,).
+        """Fit the classifier on all rows, oldest first if ``in_order``, and choose its threshold on folds of them.
 
         Raises
         ------

@@ -106,10 +106,7 @@ class MatrixFactorization(RegressorMixin, BaseEstimator):  # type: ignore[misc] 
     def _solve(self, sums: csr_matrix, counts: csr_matrix, factors: Floats, biases: Floats) -> tuple[Floats, Floats]:
         """Return factors and biases of one side, with those of the other side fixed.
 
-        Parameters
-        ----------
-        sums, counts: of the ratings of each pair, shape (this side, other side).
-        factors, biases: of the other side.
+        Sums and counts are of the ratings of each pair, shape (this side, other side).
         """
         inputs = np.column_stack([factors, np.ones(len(factors))])
         width = inputs.shape[1]

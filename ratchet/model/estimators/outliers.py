@@ -60,12 +60,7 @@ class OutlierClassifier(MetaEstimatorMixin, ClassifierMixin, BaseEstimator):  # 
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any) -> Self:  # noqa: N803 - scikit-learn's names
-        """Fit the detector, and the scale of the probabilities.
-
-        Parameters
-        ----------
-        X: shape (rows, features).
-        y: labels, shape (rows,).
+        """Fit the detector and the scale of the probabilities to X of shape (rows, features), y of shape (rows,).
 
         Raises
         ------

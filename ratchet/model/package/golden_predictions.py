@@ -41,14 +41,7 @@ class Golden(BaseModel):
 
 
 def record_golden(model: Any, rows: pd.DataFrame, schema: Schema) -> Golden:
-    """Choose rows evenly over the sorted targets, and record the model's predictions for them.
-
-    Parameters
-    ----------
-    model: a fitted pipeline.
-    rows: typed rows, features and target.
-    schema: of the rows.
-    """
+    """Choose typed rows evenly over the sorted targets, and record the fitted pipeline's predictions for them."""
     ordered = rows.sort_values(schema.target, kind="stable")
     chosen = schema.select(ordered.iloc[np.unique(np.linspace(0, len(ordered) - 1, ROWS).astype(int))])
     records = tuple(

@@ -22,7 +22,6 @@ def export_model(folder: Path, model: Any, schema: Schema, record: dict[str, Any
     ----------
     folder: ``models/<model>``; created if it does not exist.
     model: a fitted pipeline; equal models give equal bytes.
-    schema: of the model.
     record: metrics, seed, timestamp, versions and so on, written as JSON.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -41,13 +41,7 @@ class OnnxReport(BaseModel):
 
 
 def export_onnx(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[bytes | None, OnnxReport]:
-    """Convert a pipeline, and check the result against scikit-learn.
-
-    Parameters
-    ----------
-    model: a fitted pipeline.
-    rows: typed reference rows, shape (rows, >= features).
-    schema: of the rows.
+    """Convert a fitted pipeline, and check the result against scikit-learn on typed rows, shape (rows, >= features).
 
     Returns
     -------

@@ -43,14 +43,7 @@ def profile_rows(rows: pd.DataFrame, schema: Schema) -> Profile:
 
 
 def profile_model(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> Profile:
-    """Profile training rows, their embedded features, and out-of-sample predictions.
-
-    Parameters
-    ----------
-    model: the fitted pipeline, with the steps ``embed`` and ``model``.
-    rows: the typed rows that it was fitted on, features and target.
-    schema: of the rows.
-    """
+    """Profile the typed rows that a pipeline was fitted on, their embedded features, and out-of-sample predictions."""
     from ratchet.model.embedding import embed
 
     embedded = embed(model.named_steps["embed"], rows, schema)

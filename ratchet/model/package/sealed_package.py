@@ -84,9 +84,7 @@ def write_package(
     Parameters
     ----------
     folder: has to be empty, or not to exist.
-    model: a fitted pipeline.
-    rows: the typed rows it was fitted on, features and target.
-    schema: of the rows.
+    rows: the typed rows that the pipeline was fitted on, features and target.
     seen_before: hashes of further training rows, of a base version or of batches.
 
     Raises
@@ -115,10 +113,7 @@ def write_package(
 def load_package(folder: Path, digest: str) -> Package:
     """Load a package after every file was verified, with this repository's own trust list.
 
-    Parameters
-    ----------
-    folder: of the package.
-    digest: as recorded at registration.
+    The digest is the one that was recorded at registration.
 
     Raises
     ------

@@ -19,11 +19,8 @@ class Check(BaseModel):
 
     Attributes
     ----------
-    name: the check.
     figure: the measured value; None if nothing was measured.
     limit: the limit of the figure; None if there is none.
-    passed: whether the challenger passed.
-    reason: the result in words.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,11 +38,9 @@ class GateInput:
 
     Attributes
     ----------
-    config: the run's config.
     challenger: the challenger's package, as loaded from the registry.
     champion: the package in Production; None if there is none.
     holdout: typed rows that the challenger was not fitted on, features and target.
-    evaluation: the challenger's metrics on the holdout.
     n_reference: the number of holdout rows, the first ones, that come from the reference data set, where the others
         come from production; None for all.
     anchor: the newest version before the champion that was trained on the reference alone; None if the champion was.
