@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
@@ -131,7 +130,7 @@ def _model_record(
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "mlflow_run_id": package.run_id,
         "package_digest": package.digest,
-        **json.loads(lineage.model_dump_json()),
+        **lineage.model_dump(mode="json"),
     }
 
 

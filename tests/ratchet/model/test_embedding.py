@@ -73,10 +73,3 @@ def test_more_components_than_the_data_allow_are_refused() -> None:
         fit_embedder(Embed(n_components=4), NUMBERS, numbers(), seed=1)
     with pytest.raises(ConfigError, match="in 2 training rows allow at most 2"):
         fit_embedder(Embed(n_components=3), NUMBERS, numbers(2), seed=1)
-
-
-def test_the_embedder_depends_on_no_row_it_is_not_fitted_on() -> None:
-    rows = numbers()
-    shifted = pd.concat([rows, rows + 1000])
-    one = fit_embedder(Embed(), NUMBERS, rows, seed=1)
-    assert embed(one, shifted.iloc[:50], NUMBERS).equals(embed(one, rows, NUMBERS))

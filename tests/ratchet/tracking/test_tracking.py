@@ -21,7 +21,7 @@ from ratchet.tracking import (
 )
 from ratchet.tracking.log_run import log_package
 from ratchet.tracking.runs import flat
-from tests.fitted import Trained
+from tests.fitted import Trained, registered
 
 
 @pytest.fixture
@@ -35,17 +35,6 @@ def log(settings: Settings, name: str, trained: Trained) -> PackageRef:
     return log_package(
         settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
     )
-
-
-def versions(settings: Settings, name: str, trained: Trained, count: int) -> list[str]:
-    """Register a package's content as several versions."""
-    package = log(settings, name, trained)
-    client = connect(settings)
-    client.create_registered_model(name)
-    return [
-        str(client.create_model_version(name, package.uri, package.run_id, tags={DIGEST_TAG: package.digest}).version)
-        for _ in range(count)
-    ]
 
 
 def test_an_experiment_has_the_artifact_location_of_the_settings(mlflow_settings: Settings, model_name: str) -> None:
@@ -79,10 +68,9 @@ def test_a_missing_package_raises(client: MlflowClient, model_name: str) -> None
 
 
 def test_a_fetched_version_reproduces_its_golden_predictions(
-    mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained, tmp_path: Path
+    mlflow_settings: Settings, model_name: str, iris: Trained
 ) -> None:
-    (number,) = versions(mlflow_settings, model_name, iris, 1)
-    version = ProductionPointer(mlflow_settings, model_name).get(number)
+    version = ProductionPointer(mlflow_settings, model_name).get(registered(mlflow_settings, model_name, iris))
     package = fetch_package(mlflow_settings, version)
     verify_package(package)
     assert package.digest == version.digest
