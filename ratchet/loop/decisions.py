@@ -92,22 +92,21 @@ class Decider:
 
     def _check_triggers(self, given: TriggerInput) -> Decision:
         subject = f"{given.model} version {given.version}"
-        results = [found for trigger in TRIGGERS if (found := trigger.check(given)) is not None]
-        fired = [result for result in results if result.fires]
+        results = {name: found for name, check in TRIGGERS.items() if (found := check(given)) is not None}
+        fired = {name: result for name, result in results.items() if result.fires}
         if not fired:
-            progress = "; ".join(result.line for result in results) or "no trigger is set"
+            progress = "; ".join(result.line for result in results.values()) or "no trigger is set"
             return Decision(f"{subject}: nothing to do: {progress}")
-        reason = "; ".join(f"{result.trigger}: {result.line}" for result in fired)
+        reason = "; ".join(f"{name}: {result.line}" for name, result in fired.items())
         blocked = blocking_reason(given)
         if blocked:
             return Decision(f"{subject}: {reason}; but {blocked}")
         return self._open(given, fired, reason)
 
-    def _open(self, given: TriggerInput, fired: list[TriggerResult], reason: str) -> Decision:
-        mark = target_watermark(given, fired)
-        names = [result.trigger for result in fired]
+    def _open(self, given: TriggerInput, fired: dict[str, TriggerResult], reason: str) -> Decision:
+        mark = target_watermark(given, list(fired.values()))
         after = given.last.id if given.last else 0
-        run = self.runs.open(mark, config_hash(self._config), reason, triggers=names, after=after)
+        run = self.runs.open(mark, config_hash(self._config), reason, triggers=list(fired), after=after)
         if run is None:
             blocked = f"watermark {mark} has had its run, or another process opened a run meanwhile"
             return Decision(f"{given.model}: {reason}; but {blocked}")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -83,133 +83,83 @@ class TriggerResult(NamedTuple):
 
     Attributes
     ----------
-    trigger: its name.
     fires: whether a run is wanted.
     line: the reason, or the progress.
     every: the run uses the labels up to the last multiple of this number; None for all labels.
     """
 
-    trigger: str
     fires: bool
     line: str
     every: int | None = None
 
 
-class Trigger(Protocol):
-    """A reason to train again, with one of ``TRIGGER_NAMES``."""
-
-    name: str
-
-    def check(self, given: TriggerInput) -> TriggerResult | None:
-        """Return the result, or None if the config does not have the trigger."""
-        ...
-
-
-class EveryKLabels:
-    """K new labels; the run uses them up to the last multiple of k, so that runs do not depend on timing."""
-
-    name = "every_k_labels"
-
-    def check(self, given: TriggerInput) -> TriggerResult | None:
-        """Count the labels since the newest run."""
-        k = given.config.triggers.every_k_labels
-        if k is None:
-            return None
-        found = count_labels(given.store, given.model, given.consumed, k)
-        if found < k:
-            return TriggerResult(self.name, False, f"{found} of {k} labels")
-        return TriggerResult(self.name, True, f"{k} or more new labels", k)
+def every_k_labels(given: TriggerInput) -> TriggerResult | None:
+    """Fire at k new labels; the run uses them up to the last multiple of k, so that runs do not depend on timing."""
+    k = given.config.triggers.every_k_labels
+    if k is None:
+        return None
+    found = count_labels(given.store, given.model, given.consumed, k)
+    if found < k:
+        return TriggerResult(False, f"{found} of {k} labels")
+    return TriggerResult(True, f"{k} or more new labels", k)
 
 
-class DriftDetected:
-    """Windows of production rows that have drifted; they need no labels."""
-
-    name = "drift"
-
-    def check(self, given: TriggerInput) -> TriggerResult | None:
-        """Compare the newest window, if it is full, with the training rows."""
-        limits = given.config.triggers.drift
-        if limits is None:
-            return None
+def drift_detected(given: TriggerInput) -> TriggerResult | None:
+    """Compare the newest window of production rows with the training rows, if it is full; it needs no labels."""
+    limits = given.config.triggers.drift
+    if limits is None:
+        return None
+    windows = drift_windows(given.store, given.model, given.version, limits.n)
+    after = windows[0]["last_prediction"] if windows else first_id(given.since)
+    rows = newest_predictions(given.store, given.model, given.version, limits.window, after=after)
+    note = f"{len(rows)} of {limits.window} rows to the next window"
+    if len(rows) >= limits.window:
+        features, answers = pd.DataFrame.from_records([row.features for row in rows]), [row.prediction for row in rows]
+        report = drift.compare_window(features, answers, given.package(), given.config.drift, given.version)
+        first, last = rows[-1].prediction_id, rows[0].prediction_id
+        record_drift_window(given.store, given.model, given.version, report, first, last)
         windows = drift_windows(given.store, given.model, given.version, limits.n)
-        after = windows[0]["last_prediction"] if windows else first_id(given.since)
-        rows = newest_predictions(given.store, given.model, given.version, limits.window, after=after)
-        note = f"{len(rows)} of {limits.window} rows to the next window"
-        if len(rows) >= limits.window:
-            features, answers = (
-                pd.DataFrame.from_records([row.features for row in rows]),
-                [row.prediction for row in rows],
-            )
-            report = drift.compare_window(features, answers, given.package(), given.config.drift, given.version)
-            first, last = rows[-1].prediction_id, rows[0].prediction_id
-            record_drift_window(given.store, given.model, given.version, report, first, last)
-            windows = drift_windows(given.store, given.model, given.version, limits.n)
-            note = report.summary
-        return _debounced(self.name, "drift", "detected", windows, given, limits, note)
+        note = report.summary
+    return _debounced("drift", "detected", windows, given, limits, note)
 
 
-class QualityDropped:
-    """Windows of labelled rows on which the champion is worse than on its holdout."""
-
-    name = "quality_drop"
-
-    def check(self, given: TriggerInput) -> TriggerResult | None:
-        """Measure the newest window, if enough labels are new."""
-        limits = given.config.triggers.quality_drop
-        if limits is None:
-            return None
-        metric = limits.metric or given.config.evaluate.primary_metric
-        windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
-        after = windows[0]["last_seq"] if windows else 0
-        step = limits.step or limits.window
-        new = count_judged(given.store, given.model, given.version, after, step)
-        note = windows[0]["report"]["reason"] if windows else f"{new} of {step} labels of version {given.version}"
-        if new >= step:
-            found, last = self._measure(given, limits, metric)
-            note = found.reason
-            if found.value is not None:
-                record_quality(given.store, given.model, found, last)
-                windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
-        return _debounced(self.name, "quality", "dropped", windows, given, limits, note)
-
-    @staticmethod
-    def _measure(given: TriggerInput, limits: QualityDrop, metric: str) -> tuple[live_quality.Quality, int]:
-        rows = labelled_rows(given.store, given.model, given.version, limits.window)
-        newest = newest_predictions(given.store, given.model, given.version, limits.window, after=first_id(given.since))
-        two_classes = metric in POSITIVE_METRICS or given.config.dataset.positive is not None
-        schema = given.package().schema if two_classes else None
-        found = live_quality.measure(
-            rows,
-            newest,
-            given.version,
-            metric,
-            limits,
-            given.holdout_metrics().get(metric),
-            given.config.seed,
-            given.config.task,
-            schema.positive if schema else None,
-            schema.costs if schema else None,
-            in_order=given.config.dataset.time is not None,
-        )
-        return found, rows[0].seq if rows else 0
+def quality_dropped(given: TriggerInput) -> TriggerResult | None:
+    """Compare the champion on the newest labelled rows with its holdout, if enough labels are new."""
+    limits = given.config.triggers.quality_drop
+    if limits is None:
+        return None
+    metric = limits.metric or given.config.evaluate.primary_metric
+    windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
+    after = windows[0]["last_seq"] if windows else 0
+    step = limits.step or limits.window
+    new = count_judged(given.store, given.model, given.version, after, step)
+    note = windows[0]["report"]["reason"] if windows else f"{new} of {step} labels of version {given.version}"
+    if new >= step:
+        found, last = _measured(given, limits, metric)
+        note = found.reason
+        if found.value is not None:
+            record_quality(given.store, given.model, found, last)
+            windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
+    return _debounced("quality", "dropped", windows, given, limits, note)
 
 
-class CronDue:
-    """A time of a cron expression that has passed since the newest run."""
-
-    name = "cron"
-
-    def check(self, given: TriggerInput) -> TriggerResult | None:
-        """Compare the next time after the newest run, or the champion's promotion, with the clock."""
-        expression = given.config.triggers.cron
-        if expression is None:
-            return None
-        due = next_time(expression, max(given.since, given.last.created_at if given.last else 0.0))
-        line = f"due at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M} UTC ({expression})"
-        return TriggerResult(self.name, due <= time.time(), line)
+def cron_due(given: TriggerInput) -> TriggerResult | None:
+    """Fire if a time of the cron expression has passed since the newest run or the champion's promotion."""
+    expression = given.config.triggers.cron
+    if expression is None:
+        return None
+    due = next_time(expression, max(given.since, given.last.created_at if given.last else 0.0))
+    line = f"due at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M} UTC ({expression})"
+    return TriggerResult(due <= time.time(), line)
 
 
-TRIGGERS: tuple[Trigger, ...] = (EveryKLabels(), DriftDetected(), QualityDropped(), CronDue())
+# Each by its name in the config; None if the config does not have it.
+TRIGGERS: dict[str, Callable[[TriggerInput], TriggerResult | None]] = {
+    "every_k_labels": every_k_labels,
+    "drift": drift_detected,
+    "quality_drop": quality_dropped,
+    "cron": cron_due,
+}
 
 
 def blocking_reason(given: TriggerInput) -> str | None:
@@ -234,17 +184,33 @@ def target_watermark(given: TriggerInput, fired: list[TriggerResult]) -> int:
     return nth_label(given.store, given.model, given.consumed, found - found % every)
 
 
+def _measured(given: TriggerInput, limits: QualityDrop, metric: str) -> tuple[live_quality.Quality, int]:
+    """Return the quality of the newest labelled rows, and the number of their newest feedback."""
+    rows = labelled_rows(given.store, given.model, given.version, limits.window)
+    newest = newest_predictions(given.store, given.model, given.version, limits.window, after=first_id(given.since))
+    two_classes = metric in POSITIVE_METRICS or given.config.dataset.positive is not None
+    schema = given.package().schema if two_classes else None
+    found = live_quality.measure(
+        rows,
+        newest,
+        given.version,
+        metric,
+        limits,
+        given.holdout_metrics().get(metric),
+        given.config.seed,
+        given.config.task,
+        schema.positive if schema else None,
+        schema.costs if schema else None,
+        in_order=given.config.dataset.time is not None,
+    )
+    return found, rows[0].seq if rows else 0
+
+
 def _debounced(
-    trigger: str,
-    what: str,
-    verdict: str,
-    windows: list[dict[str, Any]],
-    given: TriggerInput,
-    limits: Debounce,
-    note: str,
+    what: str, verdict: str, windows: list[dict[str, Any]], given: TriggerInput, limits: Debounce, note: str
 ) -> TriggerResult:
     """Fire if k of the last n windows, as far as they count, have the verdict."""
     counted = [window for window in windows if window["created_at"] > given.counted_from]
     positive = sum(window[verdict] for window in counted)
     line = f"{what} in {positive} of the last {len(counted)} windows, {limits.k} of {limits.n} are required ({note})"
-    return TriggerResult(trigger, positive >= limits.k, line)
+    return TriggerResult(positive >= limits.k, line)

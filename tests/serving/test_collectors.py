@@ -97,7 +97,7 @@ def test_the_newest_windows_and_runs_are_exported(store: Store) -> None:
 
 
 def test_every_trigger_has_a_name() -> None:
-    assert {trigger.name for trigger in triggers.TRIGGERS} == set(TRIGGER_NAMES)
+    assert tuple(triggers.TRIGGERS) == TRIGGER_NAMES
 
 
 def test_runs_are_counted_by_state_and_by_each_trigger_that_fired(store: Store) -> None:

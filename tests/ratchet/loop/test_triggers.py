@@ -17,13 +17,13 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import (
-    CronDue,
-    DriftDetected,
-    EveryKLabels,
-    QualityDropped,
     TriggerInput,
     TriggerResult,
     blocking_reason,
+    cron_due,
+    drift_detected,
+    every_k_labels,
+    quality_dropped,
     target_watermark,
 )
 from ratchet.model.package.sealed_package import Package, load_package
@@ -83,11 +83,6 @@ def given(
     return TriggerInput(stream.store, config, version, since, last, package, lambda: metrics or {})
 
 
-def found(finding: TriggerResult | None) -> TriggerResult:
-    assert finding is not None
-    return finding
-
-
 def labels(
     stream: Stream, count: int, prediction: str = "setosa", truth: str = "setosa", version: str = "1"
 ) -> list[int]:
@@ -103,22 +98,22 @@ def ran(stream: Stream, mark: int, digest: str = "config") -> TrainingRun:
     return runs.end(run, "refused", "no better")
 
 
-@pytest.mark.parametrize("trigger", [EveryKLabels(), DriftDetected(), QualityDropped(), CronDue()])
+@pytest.mark.parametrize("trigger", [every_k_labels, drift_detected, quality_dropped, cron_due])
 def test_a_trigger_that_is_not_configured_reads_nothing(trigger: Any, stream: Stream) -> None:
     labels(stream, 300)
-    assert trigger.check(given(stream, only())) is None
+    assert trigger(given(stream, only())) is None
 
 
 def test_labels_fire_at_every_multiple_of_k_and_the_run_uses_that_many(stream: Stream) -> None:
     view = given(stream, only(every_k_labels=10))
     seqs = labels(stream, 9)
-    assert found(EveryKLabels().check(view)) == TriggerResult("every_k_labels", False, "9 of 10 labels")
+    assert every_k_labels(view) == TriggerResult(False, "9 of 10 labels")
     seqs += labels(stream, 1)
-    fired = found(EveryKLabels().check(view))
-    assert fired == TriggerResult("every_k_labels", True, "10 or more new labels", 10)
+    fired = every_k_labels(view)
+    assert fired == TriggerResult(True, "10 or more new labels", 10)
     assert target_watermark(view, [fired]) == seqs[9]
     seqs += labels(stream, 15)
-    assert found(EveryKLabels().check(view)) == fired, "it counts no further than it has to"
+    assert every_k_labels(view) == fired, "it counts no further than it has to"
     assert target_watermark(view, [fired]) == seqs[19], "at the last multiple, whenever one looks"
 
 
@@ -126,12 +121,10 @@ def test_labels_of_an_earlier_run_do_not_fire_again(stream: Stream) -> None:
     config = only(every_k_labels=10)
     seqs = labels(stream, 15)
     ran(stream, seqs[9])
-    assert found(EveryKLabels().check(given(stream, config))) == TriggerResult(
-        "every_k_labels", False, "5 of 10 labels"
-    )
+    assert every_k_labels(given(stream, config)) == TriggerResult(False, "5 of 10 labels")
     seqs += labels(stream, 5)
     view = given(stream, config)
-    again = found(EveryKLabels().check(view))
+    again = every_k_labels(view)
     assert (again.fires, target_watermark(view, [again])) == (True, seqs[19])
 
 
@@ -140,7 +133,7 @@ def test_corrections_and_feedback_without_a_target_do_not_count_for_the_trigger(
     stream.label(ids[:5], "setosa")
     stream.label(ids[:5], "virginica")
     stream.label(ids[5:], None, correct=False)
-    finding = found(EveryKLabels().check(given(stream, only(every_k_labels=6))))
+    finding = every_k_labels(given(stream, only(every_k_labels=6)))
     assert (finding.fires, finding.line) == (False, "5 of 6 labels")
 
 
@@ -174,7 +167,7 @@ def test_drift_fires_in_k_of_the_last_n_windows(stream: Stream, champion: Packag
     fired = []
     for window in (usual(iris), unusual(iris), usual(iris, 1), unusual(iris, 1), usual(iris, 2), usual(iris, 3)):
         sent(stream, champion, window)
-        fired.append(found(DriftDetected().check(view)).fires)
+        fired.append(drift_detected(view).fires)
     assert fired == [False, False, False, True, False, False]
     windows = drift_windows(stream.store, "iris", "1", 10)
     assert [window["detected"] for window in windows] == [False, False, True, False, True, False]
@@ -183,11 +176,11 @@ def test_drift_fires_in_k_of_the_last_n_windows(stream: Stream, champion: Packag
 def test_the_line_of_the_drift_trigger_has_its_progress(stream: Stream, champion: Package, iris: Trained) -> None:
     view = given(stream, only(drift=DRIFT), package=lambda: champion)
     sent(stream, champion, unusual(iris))
-    line = found(DriftDetected().check(view)).line
+    line = drift_detected(view).line
     assert line.startswith("drift in 1 of the last 1 windows, 2 of 3 are required (drift against version 1: ")
     assert "\n" not in line
     sent(stream, champion, usual(iris)[:20])
-    assert found(DriftDetected().check(view)).line.endswith("(20 of 60 rows to the next window)")
+    assert drift_detected(view).line.endswith("(20 of 60 rows to the next window)")
 
 
 def test_a_drift_window_is_compared_once_when_it_is_full(stream: Stream, champion: Package, iris: Trained) -> None:
@@ -199,14 +192,14 @@ def test_a_drift_window_is_compared_once_when_it_is_full(stream: Stream, champio
 
     view = given(stream, only(drift=DRIFT), package=load)
     first = sent(stream, champion, usual(iris)[:-1])
-    DriftDetected().check(view)
+    drift_detected(view)
     assert (count(stream.store, drift_results), loaded) == (0, [])
     first += sent(stream, champion, usual(iris)[-1:])
     for _ in range(3):
-        DriftDetected().check(view)
+        drift_detected(view)
         assert (count(stream.store, drift_results), loaded) == (1, [1])
     second = sent(stream, champion, usual(iris, 1))
-    DriftDetected().check(view)
+    drift_detected(view)
     newest, oldest = drift_windows(stream.store, "iris", "1", 10)
     assert (oldest["first_prediction"], oldest["last_prediction"]) == (first[0], first[-1])
     assert (newest["first_prediction"], newest["last_prediction"]) == (second[0], second[-1])
@@ -218,16 +211,16 @@ def test_predictions_of_another_version_do_not_count_for_drift(
 ) -> None:
     config = only(drift={**DRIFT, "k": 1})
     sent(stream, champion, unusual(iris), version="2")
-    assert not found(DriftDetected().check(given(stream, config))).fires
-    assert found(DriftDetected().check(given(stream, config, package=lambda: champion, version="2"))).fires
-    assert not found(DriftDetected().check(given(stream, config))).fires, "nor are its windows"
+    assert not drift_detected(given(stream, config)).fires
+    assert drift_detected(given(stream, config, package=lambda: champion, version="2")).fires
+    assert not drift_detected(given(stream, config)).fires, "nor are its windows"
 
 
 def test_predictions_before_the_promotion_do_not_count_for_drift(
     stream: Stream, champion: Package, iris: Trained
 ) -> None:
     sent(stream, champion, unusual(iris), at=time.time() - 3600)
-    finding = found(DriftDetected().check(given(stream, only(drift={**DRIFT, "k": 1}))))
+    finding = drift_detected(given(stream, only(drift={**DRIFT, "k": 1})))
     assert not finding.fires
     assert finding.line.endswith("(0 of 60 rows to the next window)")
 
@@ -236,12 +229,12 @@ def test_windows_of_drift_before_the_last_run_do_not_count(stream: Stream, champ
     config = only(drift=DRIFT)
     for seed in (0, 1):
         sent(stream, champion, unusual(iris, seed))
-        DriftDetected().check(given(stream, config, package=lambda: champion))
-    assert found(DriftDetected().check(given(stream, config))).fires
+        drift_detected(given(stream, config, package=lambda: champion))
+    assert drift_detected(given(stream, config)).fires
     ran(stream, 0)
-    assert not found(DriftDetected().check(given(stream, config))).fires
+    assert not drift_detected(given(stream, config)).fires
     sent(stream, champion, unusual(iris, 2))
-    after = found(DriftDetected().check(given(stream, config, package=lambda: champion)))
+    after = drift_detected(given(stream, config, package=lambda: champion))
     assert not after.fires
     assert after.line.startswith("drift in 1 of the last 1 windows, 2 of 3 are required")
 
@@ -249,8 +242,8 @@ def test_windows_of_drift_before_the_last_run_do_not_count(stream: Stream, champ
 def test_windows_of_drift_before_the_promotion_do_not_count(stream: Stream, champion: Package, iris: Trained) -> None:
     config = only(drift={**DRIFT, "k": 1})
     sent(stream, champion, unusual(iris))
-    assert found(DriftDetected().check(given(stream, config, package=lambda: champion))).fires
-    assert not found(DriftDetected().check(given(stream, config, since=time.time() + 5))).fires
+    assert drift_detected(given(stream, config, package=lambda: champion)).fires
+    assert not drift_detected(given(stream, config, since=time.time() + 5)).fires
 
 
 QUALITY = {"drop": 0.05, "window": 40, "step": 20, "minimum_rows": 30, "metric": "accuracy", "k": 2, "n": 3}
@@ -262,7 +255,7 @@ def test_quality_fires_in_k_of_the_last_n_windows(stream: Stream) -> None:
     fired = []
     for truth in ("setosa", "setosa", "virginica", "virginica", "setosa", "setosa", "setosa", "setosa"):
         labels(stream, 20, truth=truth)
-        fired.append(found(QualityDropped().check(view)).fires)
+        fired.append(quality_dropped(view).fires)
     windows = quality_windows(stream.store, "iris", "1", 10)
     assert [window["dropped"] for window in windows[::-1]] == [False, True, True, True, False, False, False]
     assert fired == [False, False, False, True, True, True, False, False]
@@ -272,13 +265,13 @@ def test_quality_fires_in_k_of_the_last_n_windows(stream: Stream) -> None:
 def test_the_line_of_the_quality_trigger_has_the_metric(stream: Stream) -> None:
     view = given(stream, only(quality_drop=QUALITY), metrics=GOOD)
     labels(stream, 10)
-    assert found(QualityDropped().check(view)).line == (
+    assert quality_dropped(view).line == (
         "quality in 0 of the last 0 windows, 2 of 3 are required (10 of 20 labels of version 1)"
     )
     labels(stream, 10)
-    assert found(QualityDropped().check(view)).line.endswith("(20 labelled rows, 30 are needed)")
+    assert quality_dropped(view).line.endswith("(20 labelled rows, 30 are needed)")
     labels(stream, 20, truth="virginica")
-    line = found(QualityDropped().check(view)).line
+    line = quality_dropped(view).line
     assert line.startswith("quality in 1 of the last 1 windows, 2 of 3 are required (accuracy 0.500 (95 % interval ")
     assert line.endswith("40 rows), 1.000 on the holdout)")
 
@@ -286,20 +279,20 @@ def test_the_line_of_the_quality_trigger_has_the_metric(stream: Stream) -> None:
 def test_quality_is_not_measured_again_without_enough_new_labels(stream: Stream) -> None:
     config = only(quality_drop=QUALITY)
     seqs = labels(stream, 40)
-    QualityDropped().check(given(stream, config, metrics=GOOD))
+    quality_dropped(given(stream, config, metrics=GOOD))
     assert quality_windows(stream.store, "iris", "1", 10)[0]["last_seq"] == seqs[-1]
     labels(stream, 19)
     for _ in range(3):
-        QualityDropped().check(given(stream, config, metrics=GOOD))
+        quality_dropped(given(stream, config, metrics=GOOD))
         assert count(stream.store, quality_results) == 1
     labels(stream, 1)
-    QualityDropped().check(given(stream, config, metrics=GOOD))
+    quality_dropped(given(stream, config, metrics=GOOD))
     assert count(stream.store, quality_results) == 2
 
 
 def test_a_quality_window_stores_the_whole_result(stream: Stream) -> None:
     labels(stream, 40, truth="virginica")
-    QualityDropped().check(given(stream, only(quality_drop=QUALITY), metrics=GOOD))
+    quality_dropped(given(stream, only(quality_drop=QUALITY), metrics=GOOD))
     window = quality_windows(stream.store, "iris", "1", 1)[0]
     assert (window["metric"], window["value"], window["low"], window["high"]) == ("accuracy", 0.0, 0.0, 0.0)
     assert window["estimate"] == pytest.approx(0.8), "expected from the probabilities alone"
@@ -310,7 +303,7 @@ def test_a_quality_window_stores_the_whole_result(stream: Stream) -> None:
 def test_rows_marked_as_wrong_count_for_the_quality_trigger(stream: Stream) -> None:
     shares = {"setosa": 0.8, "versicolor": 0.15, "virginica": 0.05}
     stream.label(stream.answer([FLOWER] * 40, "setosa", probabilities=shares), None, correct=False)
-    finding = found(QualityDropped().check(given(stream, only(quality_drop={**QUALITY, "k": 1}), metrics=GOOD)))
+    finding = quality_dropped(given(stream, only(quality_drop={**QUALITY, "k": 1}), metrics=GOOD))
     assert finding.fires
 
 
@@ -318,27 +311,27 @@ def test_corrections_alone_make_no_new_window(stream: Stream) -> None:
     config = only(quality_drop={**QUALITY, "k": 1})
     ids = stream.answer([FLOWER] * 40, "setosa")
     stream.label(ids, "setosa")
-    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
+    assert not quality_dropped(given(stream, config, metrics=GOOD)).fires
     for truth in ("virginica", "setosa", "virginica"):
         stream.label(ids[:20], truth)
-    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
+    assert not quality_dropped(given(stream, config, metrics=GOOD)).fires
     assert count(stream.store, quality_results) == 1
 
 
 def test_windows_do_not_overlap_unless_a_step_is_set(stream: Stream) -> None:
     config = only(quality_drop={key: value for key, value in QUALITY.items() if key != "step"})
     labels(stream, 39)
-    QualityDropped().check(given(stream, config, metrics=GOOD))
+    quality_dropped(given(stream, config, metrics=GOOD))
     assert count(stream.store, quality_results) == 0
     for _ in range(2):
         labels(stream, 40)
-        QualityDropped().check(given(stream, config, metrics=GOOD))
+        quality_dropped(given(stream, config, metrics=GOOD))
     assert count(stream.store, quality_results) == 2
 
 
 def test_without_a_baseline_the_quality_trigger_does_not_fire(stream: Stream) -> None:
     labels(stream, 40, truth="virginica")
-    finding = found(QualityDropped().check(given(stream, only(quality_drop={**QUALITY, "k": 1}))))
+    finding = quality_dropped(given(stream, only(quality_drop={**QUALITY, "k": 1})))
     assert not finding.fires
     assert finding.line.endswith(" rows), its value on the holdout is unknown)")
 
@@ -346,7 +339,7 @@ def test_without_a_baseline_the_quality_trigger_does_not_fire(stream: Stream) ->
 def test_the_primary_metric_decides_by_default(stream: Stream) -> None:
     labels(stream, 40)
     asked = {key: value for key, value in QUALITY.items() if key != "metric"}
-    QualityDropped().check(given(stream, only(quality_drop=asked), metrics=GOOD))
+    quality_dropped(given(stream, only(quality_drop=asked), metrics=GOOD))
     assert quality_windows(stream.store, "iris", "1", 1)[0]["metric"] == "f1_macro"
 
 
@@ -354,32 +347,32 @@ def test_windows_by_another_metric_or_of_another_version_do_not_count(stream: St
     config = only(quality_drop={**QUALITY, "k": 1})
     other = only(quality_drop={**QUALITY, "k": 1, "metric": "f1_macro"})
     labels(stream, 40, truth="virginica")
-    assert found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
-    assert found(QualityDropped().check(given(stream, other, metrics={"f1_macro": 0.0}))).fires is False
-    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD, version="2"))).fires
+    assert quality_dropped(given(stream, config, metrics=GOOD)).fires
+    assert quality_dropped(given(stream, other, metrics={"f1_macro": 0.0})).fires is False
+    assert not quality_dropped(given(stream, config, metrics=GOOD, version="2")).fires
 
 
 def test_windows_of_quality_before_the_last_run_do_not_count(stream: Stream) -> None:
     config = only(quality_drop={**QUALITY, "k": 1})
     seqs = labels(stream, 40, truth="virginica")
-    assert found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
+    assert quality_dropped(given(stream, config, metrics=GOOD)).fires
     ran(stream, seqs[-1])
-    assert not found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
+    assert not quality_dropped(given(stream, config, metrics=GOOD)).fires
     labels(stream, 20, truth="virginica")
-    assert found(QualityDropped().check(given(stream, config, metrics=GOOD))).fires
+    assert quality_dropped(given(stream, config, metrics=GOOD)).fires
 
 
 def test_cron_fires_if_a_time_has_passed_since_the_promotion_or_the_last_run(stream: Stream) -> None:
     hourly = f"{datetime.now(UTC).minute} * * * *"  # it was due when this minute began
     config = only(cron=hourly)
-    due = found(CronDue().check(given(stream, config, since=time.time() - 1800)))
+    due = cron_due(given(stream, config, since=time.time() - 1800))
     assert due.fires
     assert due.line.startswith("due at ")
     assert due.line.endswith(f" UTC ({hourly})")
     assert due.every is None
-    assert not found(CronDue().check(given(stream, config, since=time.time()))).fires
+    assert not cron_due(given(stream, config, since=time.time())).fires
     ran(stream, 0)
-    assert not found(CronDue().check(given(stream, config, since=time.time() - 1800))).fires
+    assert not cron_due(given(stream, config, since=time.time() - 1800)).fires
 
 
 def test_a_run_is_blocked_during_the_cool_down(stream: Stream) -> None:
@@ -405,7 +398,7 @@ def test_a_run_is_blocked_without_enough_new_labels(stream: Stream) -> None:
 def test_a_run_uses_all_labels_unless_every_k_labels_alone_fired(stream: Stream) -> None:
     seqs = labels(stream, 15)
     view = given(stream, only(every_k_labels=10))
-    by_labels, by_drift = TriggerResult("every_k_labels", True, "", 10), TriggerResult("drift", True, "")
+    by_labels, by_drift = TriggerResult(True, "", 10), TriggerResult(True, "")
     assert target_watermark(view, [by_labels]) == seqs[9]
     assert target_watermark(view, [by_drift]) == seqs[-1]
     assert target_watermark(view, [by_labels, by_drift]) == seqs[-1]
