@@ -12,8 +12,8 @@ from ratchet.config import LOSSES, METRICS
 from ratchet.errors import ConfigError, nearest
 from ratchet.experiments.comparison.link import compare_link
 from ratchet.experiments.comparison.runs import FinishedRun, newest_runs
-from ratchet.experiments.comparison.verdicts import Verdict, verdicts_of
 from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.registry.promotion_ledger import Entry
 from ratchet.settings import Settings
 from ratchet.tracking import PACKAGE_BYTES, TRAINING_SECONDS
 
@@ -39,7 +39,8 @@ class Row(BaseModel):
     training_seconds: the duration of the fit.
     package_bytes: the size of all files of the package.
     latency_ms: the median time of one row, measured by the gate.
-    verdict, why: the gate's decision and its reason.
+    verdict, why: ``in Production``, ``promoted earlier``, ``refused: against_champion`` or the run's outcome, and the
+        ledger's reason; empty without one.
     in_production: whether its version is in Production now.
     """
 
@@ -68,9 +69,7 @@ class Comparison(BaseModel):
 
     Attributes
     ----------
-    model, metric: the model, and the metric that orders the rows.
-    less_is_better: whether the metric is a loss.
-    experiment_id: MLflow's.
+    metric: the metric that orders the rows.
     parameters: the config keys that differ between the rows.
     rows: best first; those without the metric last.
     notes: the limits of the comparison, one line each.
@@ -108,8 +107,8 @@ def compare(settings: Settings, model: str, metric: str | None = None) -> Compar
     experiment, runs = newest_runs(settings, model, champion)
     chosen = choose_metric(runs, metric)
     differing = differing_parameters([run.params for run in runs])
-    verdicts = verdicts_of(pointer, champion, runs)
-    rows = [_row(run, chosen, differing, verdict) for run, verdict in zip(runs, verdicts, strict=True)]
+    decided = _decisions(pointer)
+    rows = [_row(run, chosen, differing, champion, decided.get(run.version or "")) for run in runs]
     rows.sort(key=lambda row: (_rank(row.value, chosen), row.config))
     return Comparison(
         model=model,
@@ -158,12 +157,19 @@ def _set(params: dict[str, str], key: str) -> str | None:
     return None if value in _UNSET else value
 
 
-def _row(run: FinishedRun, metric: str, differing: Iterable[str], verdict: Verdict) -> Row:
+def _decisions(pointer: ProductionPointer) -> dict[str, Entry]:
+    """Return the newest promotion or refusal of each version."""
+    oldest_first = reversed(pointer.ledger.history())
+    return {entry.to_version: entry for entry in oldest_first if entry.state in ("completed", "refused")}
+
+
+def _row(run: FinishedRun, metric: str, differing: Iterable[str], champion: str | None, decision: Entry | None) -> Row:
     figures = {name: value for name, value in run.metrics.items() if not math.isnan(value)}
     size = figures.get(PACKAGE_BYTES)
     primary = metric == run.params.get("evaluate.primary_metric")
     low, high = figures.get(f"{metric}_low"), figures.get(f"{metric}_high")
     interval = primary and low is not None and high is not None
+    in_production = run.version is not None and run.version == champion
     return Row(
         config=run.title,
         run_id=run.run_id,
@@ -178,10 +184,19 @@ def _row(run: FinishedRun, metric: str, differing: Iterable[str], verdict: Verdi
         training_seconds=figures.get(TRAINING_SECONDS),
         package_bytes=None if size is None else int(size),
         latency_ms=figures.get(_LATENCY),
-        verdict=verdict.short,
-        why=verdict.why,
-        in_production=verdict.in_production,
+        verdict="in Production" if in_production else _verdict(run, decision),
+        why=decision.reason if decision else "",
+        in_production=in_production,
     )
+
+
+def _verdict(run: FinishedRun, decision: Entry | None) -> str:
+    if decision is None:
+        return run.tags["ratchet.outcome"]
+    if decision.state == "completed":
+        return "promoted earlier"
+    failed = [str(check["name"]) for check in decision.gate or () if not check["passed"]]
+    return f"refused: {', '.join(failed)}" if failed else "refused"
 
 
 def _rank(value: float | None, metric: str) -> float:

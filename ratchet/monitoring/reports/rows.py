@@ -12,7 +12,7 @@ import pandas as pd
 
 from ratchet.config import TaskName
 from ratchet.config.reporting import ReportingConfig
-from ratchet.data.schema import Field, Schema
+from ratchet.data.schema import MISSING, Field, Schema
 from ratchet.model.evaluation import score_rows
 from ratchet.model.package.histogram import count_words
 from ratchet.model.package.profiling import sample_rows
@@ -21,9 +21,11 @@ from ratchet.monitoring.live_quality import defined_metrics, scores_of, truth_of
 from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.job import PREDICTION, TARGET, Job
-from ratchet.monitoring.reports.notes import column_notes, label_notes
 from ratchet.monitoring.reports.record_files import features_of
 from ratchet.monitoring.reports.version_rows import VersionRows
+
+# The number of unknown categories that are named.
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def report_rows(
     )
     known = sum(row.target is not None for row in labelled)
     return ReportRows(
-        job, frames, len(predicted), known, notes=(*label_notes(labelled, scored, classes=classes), *notes)
+        job, frames, len(predicted), known, notes=(*_label_notes(labelled, scored, classes=classes), *notes)
     )
 
 
@@ -102,7 +104,7 @@ def _comparable(
     """Return the features that have values on both sides, and the notes on all features."""
     usable, notes = [], []
     for field in fields:
-        fits, lines = column_notes(field, reference[field.name], current[field.name])
+        fits, lines = _column_notes(field, reference[field.name], current[field.name])
         notes += lines
         if fits:
             usable.append(field)
@@ -134,3 +136,50 @@ def _figures(
         return {}
     holdout = defined_metrics(score_rows(subject.model, subject.holdout, subject.schema))
     return {name: (value, holdout.get(name)) for name, value in defined_metrics(scores).items()}
+
+
+def _label_notes(labelled: Sequence[LabelledRow], scored: Sequence[LabelledRow], *, classes: bool) -> list[str]:
+    """Return the notes on rows with feedback, and on those that can be scored, with a known or assumed target."""
+    targets = [row.target for row in scored]
+    assumed = len(targets) - sum(row.target is not None for row in labelled)
+    notes = []
+    if not targets:
+        notes.append("no prediction has a label yet: quality is not measured")
+    elif classes and len(set(targets)) == 1:
+        notes.append(f"all {len(targets)} labelled rows are of one class, {targets[0]!r}")
+    if assumed:
+        notes.append(f"{assumed} rows are only marked as wrong: the most probable other class is taken as their label")
+    if len(targets) < len(labelled):
+        notes.append(f"{len(labelled) - len(targets)} rows are left out: their label is unknown")
+    return notes
+
+
+def _column_notes(field: Field, reference: pd.Series, current: pd.Series) -> tuple[bool, list[str]]:
+    """Return whether a feature can be compared, by its values in training and in production, and the notes on it."""
+    for where, values in {"in training": reference, "in production": current}.items():
+        if not _present(values).any():
+            return False, [f"column {field.name!r}: no value in {len(values)} rows {where}; it is left out"]
+    notes = []
+    if current.nunique(dropna=False) == 1 < reference.nunique(dropna=False):
+        notes.append(f"column {field.name!r}: {_shown(current.iloc[0])} in all {len(current)} rows in production")
+    if field.type == "category":
+        notes += _unseen(field, current)
+    return True, notes
+
+
+def _unseen(field: Field, current: pd.Series) -> list[str]:
+    known = {*(field.categories or ()), MISSING}
+    counts = current[~current.isin(known)].value_counts()
+    if counts.empty:
+        return []
+    named = ", ".join(f"{_shown(value)} ({count} rows)" for value, count in counts.head(_MOST_NAMED).items())
+    more = f" and {len(counts) - _MOST_NAMED} more" if len(counts) > _MOST_NAMED else ""
+    return [f"column {field.name!r}: never seen in training: {named}{more}"]
+
+
+def _present(values: pd.Series) -> pd.Series:
+    return values.notna() & (values != MISSING) if values.dtype == object else values.notna()
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)

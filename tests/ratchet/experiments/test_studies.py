@@ -27,6 +27,7 @@ from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests.conftest import ROOT, Cli, new_database, of_no_home
 from tests.homes import prepared
+from tests.ratchet.experiments.test_tuning import outcomes
 from tests.serving.running import wait_until
 
 pytestmark = pytest.mark.slow
@@ -128,7 +129,6 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_process_behind(tmp_path: Path
     with subprocess.Popen(
         [sys.executable, "run.py", *words], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        assert process.stderr is not None
         output = next(line for line in process.stderr if line.startswith("  trial 4 "))
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         output += process.stderr.read()  # ends when the last process that has it open ends
@@ -147,8 +147,18 @@ def study_of(folder: Path, killing: Any = None, **changes: Any) -> StudySummary:
     return run_study(config, train, data.schema, data.data_version, settings_in(folder), listener)
 
 
-def outcomes(summary: StudySummary) -> list[dict[str, Any]]:
-    return [trial.model_dump(exclude={"began", "ended"}) for trial in summary.trials]
+def cluster_of(workers: int) -> Any:
+    """Start a Dask cluster on this machine."""
+    from distributed import LocalCluster
+
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -158,19 +168,9 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> StudySummary:
 
 @pytest.mark.timeout(300)
 def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: StudySummary) -> None:
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
-    with (
-        LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs="CRITICAL",
-        ) as cluster,
-        Client(cluster) as client,
-    ):
+    with cluster_of(2) as cluster, Client(cluster) as client:
         workers = list(client.run(os.getpid).values())
         killed: list[int] = []
 
@@ -189,12 +189,8 @@ def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: Stu
 
 
 def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from distributed import LocalCluster
-
-    monkeypatch.setattr("ratchet.experiments.tuning.dask_workers._CONNECT", 2.0)
-    with LocalCluster(
-        n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs="CRITICAL"
-    ) as cluster:
+    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 2.0)
+    with cluster_of(0) as cluster:
         compute = {"engine": "dask", "address": cluster.scheduler_address}
         with pytest.raises(UnavailableError, match="has no worker: start one with `python -m dask worker tcp://"):
             study_of(tmp_path, compute=compute)
@@ -203,7 +199,7 @@ def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pyte
 def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ratchet.experiments.tuning.dask_workers._CONNECT", 1.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         compute = {"engine": "dask", "address": f"tcp://127.0.0.1:{silent.getsockname()[1]}"}
         with pytest.raises(UnavailableError, match="no Dask scheduler answers at .*no handshake within 1 s"):
@@ -214,11 +210,8 @@ def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
 
 @pytest.mark.timeout(300)
 def test_a_cluster_that_loses_its_last_worker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.experiments.tuning.dask_workers._CONNECT", 3.0)
-    local = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0", "silence_logs": "CRITICAL"}
-    from distributed import LocalCluster
-
-    with LocalCluster(n_workers=1, threads_per_worker=1, processes=True, **local) as cluster:
+    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 3.0)
+    with cluster_of(1) as cluster:
 
         def end_all(record: TrialRecord) -> None:
             if record.number == 4:
