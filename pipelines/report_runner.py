@@ -91,7 +91,7 @@ def run_reporting(config: ReportingConfig, settings: Settings, options: RunOptio
     pointer = ProductionPointer(settings, model)
     version = pointer.require_current()
     if not newest_predictions(pointer.store, model, version.version, 1):
-        return NoPredictions(model, version.version, export_records(settings, pointer.store, version).summary)
+        return NoPredictions(model, version.version, export_records(settings, pointer.store, version))
 
     def start(pipeline: Any) -> Any:
         return pipeline(config, model)

@@ -17,12 +17,7 @@ _QUALITY_COLUMNS = {"version", "n_rows", "metric", "value", "low", "high", "esti
 
 
 def record_drift_window(store: Store, model: str, version: str, report: DriftReport, first: str, last: str) -> bool:
-    """Store the verdict on a window of production rows; return whether it was not stored before.
-
-    Parameters
-    ----------
-    first, last: the lowest and the highest prediction id in the window.
-    """
+    """Store the verdict on the production rows from one prediction id to another; return whether it is a new one."""
     return _record_drift(store, model, version, report, kind="production", first_prediction=first, last_prediction=last)
 
 
@@ -33,19 +28,12 @@ def record_drift_of_training(store: Store, model: str, report: DriftReport, run_
 
 
 def drift_windows(store: Store, model: str, version: str | None, limit: int) -> list[dict[str, Any]]:
-    """Return the newest drift windows of production, newest first.
-
-    Parameters
-    ----------
-    version: the version they were compared with; None for any.
-    """
+    """Return the newest drift windows of production, newest first; without a version, those of any."""
     return _newest(store, drift_results, limit, model=model, kind="production", version=version)
 
 
 def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> bool:
-    """Store the quality on a window of labelled rows; return whether it was not stored before."""
-    if found.value is None or found.low is None or found.high is None:
-        raise ValueError("a window without a verdict is not stored")
+    """Store the quality on a window of labelled rows that has a value; return whether it was not stored before."""
     with store.transaction() as connection:
         return store.insert_new(
             connection,
@@ -61,7 +49,7 @@ def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> b
 def quality_windows(
     store: Store, model: str, version: str | None, limit: int, *, metric: str | None = None
 ) -> list[dict[str, Any]]:
-    """Return the newest quality windows, newest first."""
+    """Return the newest quality windows, newest first; without a version or a metric, those of any."""
     return _newest(store, quality_results, limit, model=model, version=version, metric=metric)
 
 

@@ -160,9 +160,10 @@ def test_the_record_files_hold_the_features_of_the_versions_embedder(reported: R
     assert list(production.columns) == ["PCA_1", "PCA_2", "PCA_3", "target", "prediction"]
     estimator = reported.subject.model.named_steps["model"]
     assert estimator.predict(production.filter(like="PCA").to_numpy()).tolist() == production["prediction"].tolist()
-    files = export_records(reported.settings, open_store(reported.settings), reported.subject.version)
-    assert (files.reference_rows, files.production_rows) == (120, 60)
-    assert pd.read_csv(files.production).equals(production)
+    written = export_records(reported.settings, open_store(reported.settings), reported.subject.version)
+    folder = reported.settings.data_dir
+    assert written == f"{folder}/ref_data.csv (120 rows), {folder}/prod_data.csv (60 rows)"
+    assert pd.read_csv(folder / "prod_data.csv").equals(production)
 
 
 def test_no_temporary_folder_is_left_in_the_home(reported: Reported) -> None:

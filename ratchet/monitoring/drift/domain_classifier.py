@@ -17,6 +17,8 @@ from ratchet.model.package.profiling import sample_rows
 MOST_ROWS = 500
 _TREES = 50
 _ROWS_PER_LEAF = 5
+# Of the drawn rows, the halves and the forests.
+_SEED = 0
 
 
 class Separation(NamedTuple):
@@ -26,7 +28,7 @@ class Separation(NamedTuple):
     p_value: float
 
 
-def separate(sample: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) -> Separation:
+def separate(sample: pd.DataFrame, rows: pd.DataFrame) -> Separation:
     """Train random forests to separate training rows from new ones, and test them on rows that they were not fitted on.
 
     Both samples are halved. A forest is fitted on each half and scores the other: the AUC there is a Mann–Whitney
@@ -40,27 +42,25 @@ def separate(sample: pd.DataFrame, rows: pd.DataFrame, seed: int = 0) -> Separat
     Parameters
     ----------
     sample: training rows, shape (n, features); numbers as float64, categories as text.
-    rows: new rows, shape (m, >= features), of the same types; at most ``MOST_ROWS`` of them, drawn by the seed, are
-        used.
-    seed: of the draw, the halves and the forests.
+    rows: new rows, shape (m, >= features), of the same types; at most ``MOST_ROWS`` of them are drawn and used.
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    new = rows.iloc[sample_rows(len(rows), MOST_ROWS, seed)]
+    new = rows.iloc[sample_rows(len(rows), MOST_ROWS, _SEED)]
     features = _encoded(pd.concat([sample, new[sample.columns]], ignore_index=True))
     is_new = np.repeat([False, True], [len(sample), len(new)])
-    half = _halves(is_new, seed)
+    half = _halves(is_new)
     results = []
     for fitted_on in (half, ~half):
-        forest = RandomForestClassifier(_TREES, min_samples_leaf=_ROWS_PER_LEAF, random_state=seed)
+        forest = RandomForestClassifier(_TREES, min_samples_leaf=_ROWS_PER_LEAF, random_state=_SEED)
         forest.fit(features[fitted_on], is_new[fitted_on])
         results.append(_mann_whitney(forest.predict_proba(features[~fitted_on])[:, 1], is_new[~fitted_on]))
     auc = float(np.mean([result.auc for result in results]))
     return Separation(auc, min(1.0, 2 * min(result.p_value for result in results)))
 
 
-def _halves(is_new: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.bool_]:
-    generator, half = np.random.default_rng(seed), np.zeros(len(is_new), dtype=bool)
+def _halves(is_new: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    generator, half = np.random.default_rng(_SEED), np.zeros(len(is_new), dtype=bool)
     for side in (False, True):
         at = generator.permutation(np.flatnonzero(is_new == side))
         half[at[: len(at) // 2]] = True

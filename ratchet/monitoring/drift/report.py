@@ -27,6 +27,7 @@ from ratchet.monitoring.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge, r
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
 
+# Rows in memory at a time.
 _BATCH_ROWS = 2**17
 # Bytes of a column read at a time; by default Arrow reads whole row groups, which can be the whole file.
 _READ_AHEAD = 2**20
@@ -84,13 +85,9 @@ class DriftReport(BaseModel):
 
 
 def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, version: str | None) -> DriftReport:
-    """Compare rows with a reference profile.
+    """Compare rows, shape (rows, >= features), with the profile of the champion, whose version the report names.
 
-    Parameters
-    ----------
-    rows: shape (rows, >= features).
-    reference: the champion's profile; None without a champion.
-    version: the champion's version, for the report.
+    Both are None without a champion.
     """
     return compare_batches([rows], reference, config, version)
 
@@ -98,12 +95,7 @@ def compare(rows: pd.DataFrame, reference: Profile | None, config: Drift, versio
 def compare_batches(
     batches: Iterable[pd.DataFrame], reference: Profile | None, config: Drift, version: str | None
 ) -> DriftReport:
-    """Compare rows that come in batches, in the memory of one batch.
-
-    Parameters
-    ----------
-    batches: frames of shape (any, >= features).
-    """
+    """Compare rows that come in batches of shape (any, >= features), in the memory of one batch."""
     if reference is None:
         return DriftReport(reference=None, method=config.method)
     points = config.method == "ks"
@@ -113,18 +105,10 @@ def compare_batches(
     return _report(_Window(total), reference, config, version)
 
 
-def compare_parquet(
-    path: Path, reference: Profile | None, config: Drift, version: str | None, batch_rows: int = _BATCH_ROWS
-) -> DriftReport:
-    """Compare the rows of a Parquet file of any size.
-
-    Parameters
-    ----------
-    path: the file; only its feature columns are read.
-    batch_rows: rows in memory at a time.
-    """
+def compare_parquet(path: Path, reference: Profile | None, config: Drift, version: str | None) -> DriftReport:
+    """Compare the rows of a Parquet file of any size; only its feature columns are read."""
     names = [feature.name for feature in reference.features] if reference else []
-    return compare_batches(_batches(path, names, batch_rows), reference, config, version)
+    return compare_batches(_batches(path, names), reference, config, version)
 
 
 def compare_window(
@@ -239,10 +223,10 @@ def _embedded(features: pd.DataFrame, package: Package) -> pd.DataFrame:
     return embed(package.model.named_steps["embed"], features, package.schema)
 
 
-def _batches(path: Path, names: Sequence[str], batch_rows: int) -> Iterator[pd.DataFrame]:
+def _batches(path: Path, names: Sequence[str]) -> Iterator[pd.DataFrame]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(path, buffer_size=_READ_AHEAD, pre_buffer=False) as file:
         known = [name for name in names if name in file.schema_arrow.names]
-        for batch in file.iter_batches(batch_rows, columns=known):
+        for batch in file.iter_batches(_BATCH_ROWS, columns=known):
             yield batch.to_pandas()

@@ -105,26 +105,21 @@ def measure(method: str, reference: Cells, current: Cells, *, ordered: bool) -> 
     return Result(float(np.sqrt(statistic * (1 / reference.sum() + 1 / current.sum()))), p_value)
 
 
-def pooled(reference: Cells, current: Cells, *, ordered: bool, fewest: float = FEWEST_EXPECTED) -> tuple[Cells, Cells]:
-    """Pool cells until the smaller sample expects enough rows in each.
+def pooled(reference: Cells, current: Cells, *, ordered: bool) -> tuple[Cells, Cells]:
+    """Pool cells until the smaller sample expects ``FEWEST_EXPECTED`` rows in each: neighbours, or the rarest cells.
 
     The expectation follows from both samples together, so that the choice of the cells favours neither outcome.
-
-    Parameters
-    ----------
-    ordered: whether the cells have an order; if so, neighbours are pooled, else the rarest cells.
-    fewest: rows expected.
     """
     both = reference + current
     order = np.arange(len(both)) if ordered else np.argsort(both, kind="stable")
     smaller = min(reference.sum(), current.sum()) / both.sum()
     starts, expected = [0], 0.0
     for at, rows in enumerate(both[order]):
-        if expected >= fewest:
+        if expected >= FEWEST_EXPECTED:
             starts.append(at)
             expected = 0.0
         expected += rows * smaller
-    if expected < fewest and len(starts) > 1:
+    if expected < FEWEST_EXPECTED and len(starts) > 1:
         starts.pop()
     return np.add.reduceat(reference[order], starts), np.add.reduceat(current[order], starts)
 

@@ -6,8 +6,7 @@ Both hold the features after the version's embedder, as its estimator receives t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -26,23 +25,8 @@ from ratchet.store.database import Store
 MOST_ROWS = 100_000
 
 
-@dataclass(frozen=True)
-class RecordFiles:
-    """The paths of the two files, and their numbers of rows."""
-
-    reference: Path
-    production: Path
-    reference_rows: int
-    production_rows: int
-
-    @property
-    def summary(self) -> str:
-        """Paths and numbers of rows in one line."""
-        return f"{self.reference} ({self.reference_rows} rows), {self.production} ({self.production_rows} rows)"
-
-
-def export_records(settings: Settings, store: Store, version: Version) -> RecordFiles:
-    """Write the record files of a version into ``RATCHET_DATA_DIR``.
+def export_records(settings: Settings, store: Store, version: Version) -> str:
+    """Write the record files of a version into ``RATCHET_DATA_DIR``; return their paths and numbers of rows.
 
     Raises
     ------
@@ -54,8 +38,8 @@ def export_records(settings: Settings, store: Store, version: Version) -> Record
     return write_records(settings, load_version_rows(settings, version), rows)
 
 
-def write_records(settings: Settings, subject: VersionRows, labelled: Sequence[LabelledRow]) -> RecordFiles:
-    """Write the two files, each atomically.
+def write_records(settings: Settings, subject: VersionRows, labelled: Sequence[LabelledRow]) -> str:
+    """Write the two files, each atomically; return their paths and numbers of rows in one line.
 
     Parameters
     ----------
@@ -66,14 +50,14 @@ def write_records(settings: Settings, subject: VersionRows, labelled: Sequence[L
     reference = _embedded(subject, subject.train).assign(target=subject.train[subject.schema.target].to_numpy())
     production = _embedded(subject, features_of(known, subject.schema)).assign(**outcome)
     folder = settings.data_dir
-    files = RecordFiles(folder / "ref_data.csv", folder / "prod_data.csv", len(reference), len(production))
+    files = {folder / "ref_data.csv": reference, folder / "prod_data.csv": production}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(files.reference, lambda path: reference.to_csv(path, index=False))
-        write_whole(files.production, lambda path: production.to_csv(path, index=False))
+        for file, frame in files.items():
+            write_whole(file, partial(frame.to_csv, index=False))
     except OSError as error:
         raise StateError(f"{folder}: cannot be written ({error.strerror}): set RATCHET_DATA_DIR") from None
-    return files
+    return ", ".join(f"{file} ({len(frame)} rows)" for file, frame in files.items())
 
 
 def features_of(rows: Sequence[PredictedRow | LabelledRow], schema: Schema) -> pd.DataFrame:

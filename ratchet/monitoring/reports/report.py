@@ -20,7 +20,7 @@ from ratchet.monitoring.drift.verdicts import reaches
 from ratchet.monitoring.production_rows import labelled_rows, newest_predictions
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.job import PREDICTION
-from ratchet.monitoring.reports.record_files import MOST_ROWS, RecordFiles, write_records
+from ratchet.monitoring.reports.record_files import MOST_ROWS, write_records
 from ratchet.monitoring.reports.rows import ReportRows, report_rows
 from ratchet.monitoring.reports.version_rows import load_version_rows
 from ratchet.registry.production_pointer import ProductionPointer
@@ -97,12 +97,8 @@ def make_report(settings: Settings, config: ReportingConfig, model: str) -> tupl
     return report, page
 
 
-def draw(folder: Path, timeout: float = TIMEOUT) -> None:
+def draw(folder: Path) -> None:
     """Draw a report in another process, from the files of ``ReportRows.write`` into the same folder.
-
-    Parameters
-    ----------
-    timeout: seconds after which the process is killed.
 
     Raises
     ------
@@ -112,10 +108,10 @@ def draw(folder: Path, timeout: float = TIMEOUT) -> None:
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "DO_NOT_TRACK": "1"}
     try:
-        subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=True)  # noqa: S603
+        subprocess.run(command, env=env, capture_output=True, text=True, timeout=TIMEOUT, check=True)  # noqa: S603
     except subprocess.TimeoutExpired:
         raise RatchetError(
-            f"the report was not drawn within {timeout:g} s: lower 'rows' or 'window' in its config"
+            f"the report was not drawn within {TIMEOUT:g} s: lower 'rows' or 'window' in its config"
         ) from None
     except subprocess.CalledProcessError as error:
         raise RatchetError(f"the report could not be drawn: {_reason(error)}") from None
@@ -136,7 +132,7 @@ def record_report(settings: Settings, run_id: str, report: Report, page: str) ->
     client.log_dict(run_id, report.model_dump(mode="json"), "report.json")
 
 
-def _read(folder: Path, rows: ReportRows, records: RecordFiles) -> Report:
+def _read(folder: Path, rows: ReportRows, records: str) -> Report:
     job = rows.job
     content = json.loads((folder / report_job.CONTENT).read_text())["metrics"]
     drift = {found["config"]["column"]: found["value"] for found in _of_type(content, "ValueDrift")}
@@ -152,7 +148,7 @@ def _read(folder: Path, rows: ReportRows, records: RecordFiles) -> Report:
         drifted=tuple(name for name, figure in drift.items() if reaches(figure, job.drift.threshold)),
         drift_share=next((found["value"]["share"] for found in _of_type(content, "DriftedColumnsCount")), 0.0),
         notes=rows.notes,
-        records=records.summary,
+        records=records,
         content=tuple(content),
     )
 

@@ -113,7 +113,9 @@ def test_the_empty_text_is_a_gap_unless_training_knew_it() -> None:
 
 
 @pytest.mark.parametrize("method", ["psi", "ks"])
-def test_batches_and_a_file_give_the_report_of_the_whole(tmp_path: Path, method: str) -> None:
+def test_batches_and_a_file_give_the_report_of_the_whole(
+    tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = pd.DataFrame({"age": GENERATOR.normal(0.3, size=1000), "plan": GENERATOR.choice(["pro", "new", None], 1000)})
     rows["no feature"] = 1
     config = Drift.model_validate({"method": method})
@@ -121,7 +123,8 @@ def test_batches_and_a_file_give_the_report_of_the_whole(tmp_path: Path, method:
     assert whole.n_rows == 1000
     assert compare_batches((rows[at : at + 300] for at in range(0, 1000, 300)), PROFILE, config, "1") == whole
     rows.to_parquet(tmp_path / "rows.parquet")
-    assert compare_parquet(tmp_path / "rows.parquet", PROFILE, config, "1", batch_rows=128) == whole
+    monkeypatch.setattr("ratchet.monitoring.drift.report._BATCH_ROWS", 128)
+    assert compare_parquet(tmp_path / "rows.parquet", PROFILE, config, "1") == whole
     assert compare_parquet(tmp_path / "rows.parquet", None, config, None).summary == "no reference yet"
 
 

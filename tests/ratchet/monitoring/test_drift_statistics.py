@@ -175,7 +175,7 @@ def test_pooled_cells_expect_enough_rows_and_lose_none(cells: list[tuple[int, in
     reference, current = np.array(cells).T
     if min(reference.sum(), current.sum()) == 0:
         return
-    one, other = pooled(reference, current, ordered=ordered, fewest=3)
+    one, other = pooled(reference, current, ordered=ordered)
     assert (one.sum(), other.sum()) == (reference.sum(), current.sum())
     expected = (one + other) * min(one.sum(), other.sum()) / (one + other).sum()
     assert len(one) == 1 or expected.min() >= 3 - 1e-9
