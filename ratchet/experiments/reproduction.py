@@ -150,18 +150,14 @@ def _bring_snapshot(settings: Settings, version: str | None, folder: Path, root:
 def find_data(settings: Settings, path: Path, version: str | None, folder: Path, root: Path) -> Path:
     """Return the file of a data set with the content that a version was trained on.
 
+    It is the file at its path, or one that was fetched into the folder by its hash. Where the remote does not have it
+    either, the changed file is returned, and the comparison reports that the data differ.
+
     Parameters
     ----------
-    settings: the DVC remote's name.
     path: of the file at the first training; it may be missing or changed.
     version: the MD5 of the content; None for any.
-    folder: for a fetched file.
     root: the project's checkout, which configures the remote.
-
-    Returns
-    -------
-    The file at its path, or one that was fetched by its hash. Where the remote does not have it either, the changed
-    file is returned, and the comparison reports that the data differ.
 
     Raises
     ------

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
@@ -26,15 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Decision:
-    """A decision.
-
-    Attributes
-    ----------
-    line: the decision and its reason in one line.
-    run: the run to make; None for none.
-    """
+class Decision(NamedTuple):
+    """A decision and its reason in one line, and the run to make."""
 
     line: str
     run: TrainingRun | None = None

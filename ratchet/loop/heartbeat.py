@@ -48,12 +48,7 @@ def beat(store: Store, model: str, interval: float, *, checked: bool = True) -> 
 
 
 def last_beat(store: Store, model: str) -> Heartbeat | None:
-    """Return the heartbeat of a model's watcher, or None if no watcher ever ran.
-
-    Raises
-    ------
-    StateError: the store cannot be read.
-    """
+    """Return the heartbeat of a model's watcher, or None if no watcher ever ran."""
     newest = sa.select(heartbeats.c.looked_at, heartbeats.c.interval).where(heartbeats.c.model == model)
     with store.reading() as connection:
         row = connection.execute(newest).one_or_none()

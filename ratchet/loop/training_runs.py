@@ -31,9 +31,7 @@ class TrainingRun:
 
     Attributes
     ----------
-    id: its number.
     watermark: the number of the newest feedback that it uses.
-    config_hash: of its config.
     state: open until it has ended: promoted, refused, unchanged (no new version), or failed.
     reason: why it was started.
     triggers: the names of the triggers that fired, separated by commas; empty if a user started it.
@@ -81,12 +79,7 @@ def labels_waiting(store: Store, model: str, last: TrainingRun | None) -> int:
 
 
 def label_to_version(store: Store, model: str) -> float | None:
-    """Return the seconds from the newest label of the newest promoted run to its promotion.
-
-    Returns
-    -------
-    None if no run was promoted yet, or its newest feedback has no label.
-    """
+    """Return the seconds from the newest label of the newest promoted run to its promotion; None without these."""
     run = TrainingRuns(store, model).newest("promoted")
     if run is None:
         return None

@@ -45,8 +45,6 @@ class TriggerInput:
 
     Attributes
     ----------
-    store: the store with predictions and feedback.
-    config: the config of continuous training.
     version: the champion.
     since: the time of its promotion, in seconds since the epoch.
     last: the newest run of continuous training; None for none.
@@ -83,7 +81,6 @@ class TriggerResult(NamedTuple):
 
     Attributes
     ----------
-    fires: whether a run is wanted.
     line: the reason, or the progress.
     every: the run uses the labels up to the last multiple of this number; None for all labels.
     """

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,13 +32,11 @@ class Quality(BaseModel):
 
     Attributes
     ----------
-    version: the version that predicted the rows.
     metric: the metric that decides.
     value: its value on the window; None without a verdict.
     low, high: its 95 % bootstrap interval.
     baseline: its value on the version's holdout.
     dropped: whether the metric dropped by the configured amount.
-    n_rows: rows in the window.
     metrics: every metric that is defined on the window.
     estimate: the metric expected from the probabilities alone, over the newest predictions.
     reason: the verdict in words.
@@ -247,10 +244,7 @@ def _classes(rows: Sequence[PredictedRow | LabelledRow], truths: Sequence[Label]
 
 
 def _shares(rows: Sequence[PredictedRow | LabelledRow], place: dict[str, int]) -> npt.NDArray[np.float64] | None:
-    if any(row.probabilities is None for row in rows):
+    known = [row.probabilities for row in rows if row.probabilities is not None]
+    if len(known) < len(rows):
         return None
-    shares: npt.NDArray[Any] = np.zeros((len(rows), len(place)))
-    for at, row in enumerate(rows):
-        for name, share in (row.probabilities or {}).items():
-            shares[at, place[name]] = share
-    return shares
+    return np.array([[shares.get(name, 0.0) for name in place] for shares in known])

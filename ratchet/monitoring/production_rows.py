@@ -24,10 +24,9 @@ class PredictedRow(NamedTuple):
     Attributes
     ----------
     prediction_id: ids sort by time.
-    version: the version that predicted it.
     features: the record as it was received.
     prediction: the label or number.
-    probabilities: by class name, or None.
+    probabilities: by class name.
     """
 
     prediction_id: str
@@ -38,11 +37,10 @@ class PredictedRow(NamedTuple):
 
 
 class LabelledRow(NamedTuple):
-    """A predicted row with its feedback.
+    """A predicted row with its feedback; the first five fields are those of ``PredictedRow``.
 
     Attributes
     ----------
-    prediction_id, version, features, prediction, probabilities: as for ``PredictedRow``.
     target: the true label or number; None if the feedback only has ``correct``.
     correct: whether the prediction was right; None for a regression.
     seq: the number of the feedback, in the order of commits.
@@ -84,12 +82,7 @@ def count_judged(store: Store, model: str, version: str, after: int, most: int) 
 
 
 def nth_label(store: Store, model: str, after: int, n: int) -> int:
-    """Return the feedback number of the n-th label after a watermark.
-
-    Parameters
-    ----------
-    n: from 1; that many labels have to exist.
-    """
+    """Return the feedback number of the n-th label after a watermark, from 1; that many labels have to exist."""
     new = _new_labels(model, after).order_by(feedback.c.seq)
     with store.reading() as connection:
         return int(connection.execute(new.offset(n - 1).limit(1)).scalar_one())
@@ -101,14 +94,9 @@ def labelled_rows(store: Store, model: str, version: str, limit: int) -> list[La
 
 
 def labels_up_to(store: Store, model: str, up_to: int, limit: int) -> list[LabelledRow]:
-    """Return the newest rows with a target at a watermark, of any version, in the order of their predictions.
+    """Return the rows with the newest targets at a watermark, of any version, in the order of their predictions.
 
     The same watermark always gives the same rows: later corrections do not count.
-
-    Parameters
-    ----------
-    up_to: the watermark.
-    limit: the maximum of rows; those with the newest labels are kept.
     """
     rows = _labelled(store, sa.and_(feedback.c.model == model, feedback.c.target.is_not(None)), limit, up_to)
     return sorted(rows, key=lambda row: row.prediction_id)
@@ -117,13 +105,7 @@ def labels_up_to(store: Store, model: str, up_to: int, limit: int) -> list[Label
 def newest_predictions(
     store: Store, model: str, version: str | None, limit: int, *, after: str | None = None
 ) -> list[PredictedRow]:
-    """Return the newest predicted rows, newest first.
-
-    Parameters
-    ----------
-    version: the version that predicted them; None for any.
-    after: only rows with a higher prediction id.
-    """
+    """Return the newest rows that a version predicted, or any version, newest first, with ids higher than ``after``."""
     table = predictions.c
     statement = sa.select(table.id, table.version, table.features, table.prediction, table.probabilities).where(
         table.model == model, table.id > (after or "")
@@ -136,11 +118,9 @@ def newest_predictions(
 
 
 def first_id(at: float) -> str:
-    """Return an id below those of all predictions from an instant on (UUID version 7: RFC 9562, section 5.7).
+    """Return an id below those of all predictions from an instant on, in seconds since the epoch.
 
-    Parameters
-    ----------
-    at: seconds since the epoch.
+    Ids are UUIDs of version 7 (RFC 9562, section 5.7).
     """
     milliseconds = f"{int(at * 1000):012x}"
     return f"{milliseconds[:8]}-{milliseconds[8:]}"

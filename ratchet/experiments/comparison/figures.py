@@ -18,9 +18,7 @@ _CHAMPION, _OTHERS = "#D55E00", "#0072B2"
 def interval_figure(comparison: Comparison) -> Figure | None:
     """Draw the metric of each config as a point with its interval, best first, and the champion's as a dashed line.
 
-    Returns
-    -------
-    None where no run has the metric.
+    No figure is drawn where no run has the metric.
     """
     rows = [row for row in comparison.rows if row.value is not None]
     if not rows:

@@ -40,13 +40,9 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
 
 
 def log_comparison(settings: Settings, comparison: Comparison) -> str:
-    """Log page, picture and content to an MLflow run named ``comparison``, unless an equal one is logged.
+    """Log page, picture and content to an MLflow run, unless an equal one is logged, and return the run's id.
 
-    The run has no outcome, so that no comparison contains it.
-
-    Returns
-    -------
-    The run's id.
+    The run is named ``comparison`` and has no outcome, so that no comparison contains it.
 
     Raises
     ------

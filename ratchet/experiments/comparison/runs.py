@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import RegistryError
@@ -29,12 +29,10 @@ class FinishedRun:
 
     Attributes
     ----------
-    run_id, name: its id and name in MLflow.
     label: the name of its config file, without the suffix.
     when: when it began, ISO 8601, UTC.
     params: the flattened config, as text.
     metrics: its metrics; for cached steps those of the run that executed them.
-    tags: MLflow's tags.
     superseded: whether its config has a newer run; it is included because its version is in Production.
     """
 
@@ -42,9 +40,9 @@ class FinishedRun:
     name: str
     label: str
     when: str
-    params: dict[str, str] = field(default_factory=dict)
-    metrics: dict[str, float] = field(default_factory=dict)
-    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
     superseded: bool = False
 
     @property

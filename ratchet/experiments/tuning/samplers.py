@@ -85,11 +85,7 @@ def sampler_factory(search: Search, seed: int) -> SamplerOf:
     """Return a function that builds the sampler of a trial from the trial's number.
 
     Its random numbers depend on the study's seed and the number only, so that a study that was interrupted continues
-    with the same trials.
-
-    Raises
-    ------
-    ConfigError: as for ``check_search``; most errors are raised when the sampler is built.
+    with the same trials. Most errors of ``check_search`` are raised when the sampler is built.
     """
     from optuna import samplers
 

@@ -35,7 +35,6 @@ class FoldedRows:
     Attributes
     ----------
     rows: features and target, shape (rows, features + 1), without the holdout.
-    schema: the columns' types.
     folds: for each fold, the positions of the rows to fit on and of those to validate on.
     """
 
@@ -68,12 +67,6 @@ def score_fold(data: FoldedRows, config: TrainingConfig, fold: int) -> float:
     """Fit embedder and estimator on one part of a fold, and return the primary metric on the other part.
 
     It uses one thread, since the last digits of sums depend on the number of threads.
-
-    Parameters
-    ----------
-    data: the training rows.
-    config: of the trial.
-    fold: position in ``data.folds``.
 
     Raises
     ------

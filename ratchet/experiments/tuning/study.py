@@ -40,21 +40,12 @@ LEASE = 30.0
 
 @dataclass
 class _RunningTrial:
-    """A trial of the present batch.
-
-    Attributes
-    ----------
-    trial: Optuna's.
-    values: its parameters, by dotted path.
-    config: with these values.
-    last_reported: the last step that a killed run has reported; -1 for none.
-    folds: the scores so far.
-    """
+    """A trial of the present batch, and its scores so far."""
 
     trial: Trial
     values: Values
     config: TrainingConfig
-    last_reported: int
+    last_reported: int  # the last step that a killed run has reported; -1 for none
     folds: list[float] = field(default_factory=list)
 
 
@@ -71,11 +62,8 @@ def run_study(
 
     Parameters
     ----------
-    config: the space and the search.
     rows: the training rows, features and target, without the holdout.
-    schema: the columns' types.
     data_version: the content hash of the data set.
-    settings: where studies are stored.
     listener: called with every trial of the study, with those of earlier runs first.
     score: fits and scores a fold; has to be a pure function.
 

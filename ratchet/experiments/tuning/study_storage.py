@@ -55,18 +55,10 @@ def study_name(config: TuningConfig, data_version: str) -> str:
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """An open study.
+    """An open study."""
 
-    Attributes
-    ----------
-    study: Optuna's, without a sampler of its own.
-    place: the database's URL, without a password.
-    search: the section of the config.
-    storage: Optuna's, for the ids of trials.
-    """
-
-    study: Study
-    place: str
+    study: Study  # without a sampler of its own
+    place: str  # the database's URL, without a password
     search: Search
     storage: RDBStorage
 

@@ -46,11 +46,7 @@ def judge(
 ) -> tuple[ColumnDrift, ...]:
     """Return the verdict on each column that both sides have; none for fewer than ``FEWEST_ROWS`` rows.
 
-    Parameters
-    ----------
-    counts: the new rows; None if the group was left out.
-    features: the group's columns in the reference.
-    level: the limit of a p-value.
+    ``counts`` is None if the group was left out; ``level`` is the limit of a p-value.
     """
     if counts is None or counts.n_rows < FEWEST_ROWS:
         return ()

@@ -23,16 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionRows:
-    """A version with its rows.
-
-    Attributes
-    ----------
-    version: the version.
-    model: the fitted pipeline.
-    schema: its features and target.
-    train: the training rows, features and target.
-    holdout: the held-out rows.
-    """
+    """A version with its fitted pipeline, and its training and held-out rows, each with features and target."""
 
     version: Version
     model: Pipeline

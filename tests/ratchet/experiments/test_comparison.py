@@ -311,7 +311,6 @@ def test_the_figure_has_each_config_with_the_metric_and_marks_the_champion(two: 
     forest = two.rows[0].model_copy(update={"config": "forest", "value": 0.7})
     unmeasured = two.rows[0].model_copy(update={"config": "unmeasured", "value": None})
     figure = interval_figure(two.model_copy(update={"rows": (*two.rows, forest, unmeasured)}))
-    assert figure is not None
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["variation_svm", "baseline\n(in Production)", "forest"]
 

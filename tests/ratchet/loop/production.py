@@ -39,7 +39,6 @@ def take(simulation: Stream, first: int, count: int) -> list[Example]:
 def answer(settings: Settings, store: Store, model: str, examples: Sequence[Example], folder: Path) -> list[Prediction]:
     """Predict rows with the champion, and store the predictions."""
     version = ProductionPointer(settings, model).current()
-    assert version is not None
     folder.mkdir(parents=True, exist_ok=True)
     files = download(connect(settings), model, version.version, folder)
     runtime = load_runtime(files, version.digest, model=model, version=version.version)

@@ -58,9 +58,7 @@ def accuracy(settings: Settings, store: Store, model: str, examples: list[Exampl
 
 
 def decision(summary: ContinuousSummary) -> Promotion:
-    assert summary.pipeline is not None
-    promotion: Promotion = summary.pipeline.promotion
-    return promotion
+    return summary.pipeline.promotion
 
 
 def refusals(summary: ContinuousSummary) -> set[str]:
@@ -99,10 +97,8 @@ def test_the_newest_production_rows_are_held_out_and_the_others_trained_on(
     recovered: Recovered, settings: Settings
 ) -> None:
     config, summary, _ = recovered
-    assert summary.run.snapshot is not None
     train, holdout, _ = load_snapshot(settings, config, summary.run.snapshot)
     package, _ = reference_package(settings, config.model)
-    assert package is not None
     assert set(row_hashes(train)) == set(package.training_rows)
     assert not set(row_hashes(holdout)) & set(package.training_rows)
     older, newer = LABELS - int(LABELS * config.production.holdout), int(LABELS * config.production.holdout)
@@ -177,7 +173,6 @@ def test_a_killed_run_resumes_and_ends_as_an_undisturbed_one(
     assert ended.run.attempts == 2
     pointer = ProductionPointer(settings, model)
     current = pointer.current()
-    assert current is not None
     assert current.version == ended.run.version
     done = [entry.to_version for entry in pointer.ledger.history() if entry.state == "completed"]
     assert done == [ended.run.version, "1"], "promoted once"
@@ -243,11 +238,8 @@ def test_a_warm_start_continues_from_the_champion_and_keeps_its_embedder(
     summary = run_in(settings, config)
     assert summary.run.state == "promoted"
     after, version = reference_package(settings, model)
-    assert before is not None
-    assert after is not None
     assert version == "2"
-    rows = before.schema.select(before.sample) if before.sample is not None else None
-    assert rows is not None
+    rows = before.schema.select(before.sample)
     assert np.array_equal(before.model["embed"].transform(rows), after.model["embed"].transform(rows))
     assert set(before.training_rows) < set(after.training_rows)
     found = version_lineage(settings, ProductionPointer(settings, model), "2")

@@ -25,7 +25,6 @@ def test_a_heartbeat_replaces_the_last_one(store: Store) -> None:
     for interval in (0.0, 10.0, 2.5):
         beat(store, "iris", interval)
     found = last_beat(store, "iris")
-    assert found is not None
     assert found.interval == 2.5
     assert began - 1 <= found.at <= time.time() + 1
     with store.reading() as connection:
@@ -42,7 +41,6 @@ def test_a_single_check_does_not_replace_the_heartbeat_of_a_continuous_watcher(s
 def test_the_start_of_a_watcher_does_not_replace_the_heartbeat_of_another(store: Store) -> None:
     beat(store, "iris", 10.0, checked=False)
     first = last_beat(store, "iris")
-    assert first is not None
     assert first.interval == 10.0
     beat(store, "iris", 20.0, checked=False)
     assert last_beat(store, "iris") == first
@@ -51,17 +49,13 @@ def test_the_start_of_a_watcher_does_not_replace_the_heartbeat_of_another(store:
 def test_the_start_of_a_watcher_replaces_the_heartbeat_of_a_single_check(store: Store) -> None:
     beat(store, "iris", 0.0)
     beat(store, "iris", 10.0, checked=False)
-    found = last_beat(store, "iris")
-    assert found is not None
-    assert found.interval == 10.0
+    assert last_beat(store, "iris").interval == 10.0
 
 
 def test_each_model_has_its_own_heartbeat(store: Store) -> None:
     beat(store, "iris", 10.0)
     beat(store, "wine", 60.0)
-    found = last_beat(store, "iris")
-    assert found is not None
-    assert found.interval == 10.0
+    assert last_beat(store, "iris").interval == 10.0
 
 
 def test_a_heartbeat_that_cannot_be_stored_is_logged_once_and_decisions_continue(

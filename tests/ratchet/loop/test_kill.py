@@ -224,8 +224,6 @@ def test_a_stream_with_twenty_kills_ends_as_an_undisturbed_one(tmp_path: Path) -
         pointer.recover()
         last = pointer.ledger.last_completed()
         current = pointer.current()
-        assert last is not None
-        assert current is not None
         assert current.version == last.to_version
     (calm_runs, calm_decisions, calm_labels), (stormy_runs, stormy_decisions, stormy_labels) = ends
     assert stormy_labels == calm_labels, "acknowledged feedback is there, once, in its order"

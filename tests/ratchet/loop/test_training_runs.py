@@ -21,9 +21,7 @@ def runs(store: Store) -> TrainingRuns:
 
 
 def opened(runs: TrainingRuns, watermark: int, digest: str = "config") -> TrainingRun:
-    run = runs.open(watermark, digest, "200 new labels")
-    assert run is not None
-    return run
+    return runs.open(watermark, digest, "200 new labels")
 
 
 def test_a_run_is_stored_before_it_starts(runs: TrainingRuns) -> None:
@@ -53,7 +51,6 @@ def test_an_open_run_fails_if_there_is_a_run_of_its_new_config(runs: TrainingRun
 
 def test_a_decision_based_on_an_older_run_opens_no_run(runs: TrainingRuns) -> None:
     first = runs.open(200, "config", "200 new labels", after=0)
-    assert first is not None
     assert runs.open(205, "config", "drift", after=0) is None, "another process was faster"
     assert runs.last() == first
     runs.end(first, "refused", "no better")
@@ -106,7 +103,6 @@ def test_every_step_of_a_run_is_stored(runs: TrainingRuns) -> None:
     ended = runs.end(run, "promoted", "better by 0.1", version="4", run_id="r1")
     assert (ended.state, ended.outcome, ended.version, ended.run_id) == ("promoted", "better by 0.1", "4", "r1")
     assert (ended.attempts, ended.snapshot) == (2, "abc"), "what was known before stays"
-    assert ended.ended_at is not None
     assert ended.ended_at >= ended.created_at
     assert runs.last() == ended
     assert runs.unfinished() is None
@@ -170,10 +166,8 @@ def test_processes_open_each_of_the_same_runs_once(store: Store) -> None:
         subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     for process in processes:
-        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
     for process in processes:
-        assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
     won = [int(word) for process in processes for word in process.communicate(timeout=60)[0].split()]

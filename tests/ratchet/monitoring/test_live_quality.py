@@ -147,7 +147,6 @@ ONE_CLASS = [row("setosa", "setosa", MOSTLY_SETOSA)] * 196 + [
 def test_a_predicted_class_that_never_occurs_is_no_drop(metric: str, value: float) -> None:
     found = measured(ONE_CLASS, metric, baseline=0.933)
     assert found.value == pytest.approx(value)
-    assert found.low is not None
     assert found.low > 0.95, "in no resample either"
     assert not found.dropped
 
@@ -163,7 +162,6 @@ def test_a_class_that_occurs_and_is_never_predicted_is_a_drop() -> None:
 def test_a_class_with_an_expected_count_below_half_a_row_is_not_in_the_estimate(metric: str) -> None:
     sure = [unlabelled("setosa", {"setosa": 0.998, "versicolor": 0.002})] * 199
     found = estimated([*sure, unlabelled("versicolor", {"setosa": 0.95, "versicolor": 0.05})], metric)
-    assert found is not None
     assert found > 0.99
 
 
@@ -246,7 +244,6 @@ def test_rows_marked_as_wrong_count_as_wrong_without_probabilities() -> None:
 def test_rows_without_feedback_are_left_out() -> None:
     rows = [row("setosa", None), row("setosa", None, {"setosa": 1.0}, correct=False), row("setosa", "setosa")]
     scores = scores_of(rows, "classification")
-    assert scores is not None
     assert len(scores) == 1, "there is no other class that the second row could have been"
     assert scores_of(rows[:2], "classification") is None
     assert scores_of([], "classification") is None
@@ -264,7 +261,6 @@ def test_the_estimate_is_close_to_the_metric_for_calibrated_probabilities(metric
     shares = simulated(5, 4000, sharpness)
     rows = answered(shares, drawn(6, shares).tolist())
     found = measured(rows, metric, window=4000)
-    assert found.value is not None
     # The standard error of a share of 4000 rows is at most 0.008.
     assert found.estimate == pytest.approx(found.value, abs=0.03)
 
@@ -272,8 +268,6 @@ def test_the_estimate_is_close_to_the_metric_for_calibrated_probabilities(metric
 def test_the_estimate_follows_a_drop_that_the_probabilities_show() -> None:
     sure, unsure = (without_labels(answered(simulated(7, 500, s), [0] * 500)) for s in (2.0, 0.2))
     before, after = estimated(sure, "f1_macro"), estimated(unsure, "f1_macro")
-    assert before is not None
-    assert after is not None
     assert before > after + 0.2
 
 
@@ -327,8 +321,6 @@ def test_a_drop_has_to_reach_the_limit_and_be_significant(
     found = measured(right(share, n_rows), baseline=0.9, drop=drop)
     assert found.dropped == dropped, why
     assert found.value == share
-    assert found.low is not None
-    assert found.high is not None
     assert found.low <= share <= found.high
     assert (found.baseline, found.version, found.n_rows) == (0.9, "1", n_rows)
 

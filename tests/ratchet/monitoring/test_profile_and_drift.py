@@ -103,7 +103,6 @@ def test_the_package_has_a_profile_and_a_sample_and_is_reproducible(
     again, _ = packaged(mixed, tmp_path / "again")
     for name in ("profile.json", "sample.json"):
         assert (again / name).read_bytes() == (mixed_package[0] / name).read_bytes()
-    assert package.sample is not None
     pd.testing.assert_frame_equal(package.sample, mixed.schema.select(mixed.train).reset_index(drop=True))
     assert [feature.name for feature in package.profile.embedded] == [f"FEATURE_{i}" for i in range(1, 6)]
     assert package.profile.predictions[0].categories == ("no", "yes")
