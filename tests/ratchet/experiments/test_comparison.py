@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,6 +24,7 @@ from ratchet.tracking import connect, ensure_experiment
 FLOOR = {"name": "floor", "passed": True, "figure": 0.9, "limit": 0.8, "reason": "f1_macro 0.9, needed 0.8"}
 RIVAL = {"name": "against_champion", "passed": False, "figure": -0.1, "limit": 0.0, "reason": "worse"}
 LogRun = Callable[..., str]
+Compare = Callable[..., Comparison]
 
 
 @pytest.fixture
@@ -74,6 +76,12 @@ def version(mlflow_settings: Settings, model_name: str, tmp_path: Path) -> Calla
 
 
 @pytest.fixture
+def compared(mlflow_settings: Settings, model_name: str) -> Compare:
+    """Compares the model's runs, by their primary metric or another one."""
+    return partial(compare, mlflow_settings, model_name)
+
+
+@pytest.fixture
 def two(mlflow_settings: Settings, model_name: str, log_run: LogRun, version: Callable[[], str]) -> Comparison:
     """A baseline in Production, and a variation that the gate refused."""
     figures_of = {"f1_macro": 0.8, "f1_macro_low": 0.7, "f1_macro_high": 0.9, "training_seconds": 0.25}
@@ -111,125 +119,115 @@ def test_the_best_is_first_and_a_missing_value_is_a_dash(two: Comparison) -> Non
     assert "| baseline | C 1.0 | 0.8000 (0.7000 to 0.9000) | 250 ms | 31.2 kB | 0.020 ms | in Production |" in page
 
 
-def test_of_a_loss_the_lowest_value_is_first(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_of_a_loss_the_lowest_value_is_first(compared: Compare, log_run: LogRun) -> None:
     for label, value in {"a": 61.0, "b": 54.0, "c": 70.0}.items():
         log_run(label, {"evaluate.primary_metric": "rmse"}, {"rmse": value})
-    found = compare(mlflow_settings, model_name)
+    found = compared()
     assert found.less_is_better
     assert [row.config for row in found.rows] == ["b", "a", "c"]
 
 
-def test_each_config_has_its_newest_finished_run(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_each_config_has_its_newest_finished_run(compared: Compare, log_run: LogRun) -> None:
     log_run("baseline", metrics={"f1_macro": 0.1})
     newest = log_run("baseline", metrics={"f1_macro": 0.2})
     log_run("baseline", metrics={"f1_macro": 0.3}, status="FAILED")
     log_run("baseline", metrics={"f1_macro": 0.4}, status="RUNNING")
-    (row,) = compare(mlflow_settings, model_name).rows
+    (row,) = compared().rows
     assert (row.run_id, row.value) == (newest, 0.2)
 
 
 def test_trials_reports_and_comparisons_are_no_rows(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun
+    compared: Compare, mlflow_settings: Settings, model_name: str, log_run: LogRun
 ) -> None:
     log_run("baseline")
     client = connect(mlflow_settings)
     experiment = ensure_experiment(mlflow_settings, model_name)
     for name in ("trial-3", "reporting-20260102-030405-0a1b2c"):
         client.set_terminated(client.create_run(experiment, run_name=name).info.run_id)
-    log_comparison(mlflow_settings, compare(mlflow_settings, model_name))
-    assert [row.config for row in compare(mlflow_settings, model_name).rows] == ["baseline"]
+    log_comparison(mlflow_settings, compared())
+    assert [row.config for row in compared().rows] == ["baseline"]
 
 
-def test_the_best_trial_of_each_study_is_named_with_its_number(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun
-) -> None:
+def test_the_best_trial_of_each_study_is_named_with_its_number(compared: Compare, log_run: LogRun) -> None:
     log_run("tuning", study="old", trial="7")
     log_run("tuning", study="new", trial="3")
     log_run("tuning", study="new", trial="12")
-    found = compare(mlflow_settings, model_name)
+    found = compared()
     assert [row.config for row in found.rows] == ["tuning (trial 12 of new)", "tuning (trial 7 of old)"]
 
 
-def test_a_run_from_the_cache_has_the_costs_of_the_run_that_trained(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun
-) -> None:
+def test_a_run_from_the_cache_has_the_costs_of_the_run_that_trained(compared: Compare, log_run: LogRun) -> None:
     costs = {"training_seconds": 2.0, "package_bytes": 9.0, "gate.latency.figure": 0.5, "f1_macro": 0.1}
     first = log_run("baseline", metrics=costs)
     again = log_run("baseline", metrics={"f1_macro": 0.2}, trained_by_run=first)
-    (row,) = compare(mlflow_settings, model_name).rows
+    (row,) = compared().rows
     assert row.run_id == again
     assert (row.value, row.training_seconds, row.package_bytes, row.latency_ms) == (0.2, 2.0, 9, 0.5)
 
 
 def test_the_run_in_production_is_a_row_even_where_its_config_ran_again(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun, version: Callable[[], str]
+    compared: Compare, mlflow_settings: Settings, model_name: str, log_run: LogRun, version: Callable[[], str]
 ) -> None:
     old = log_run("baseline", metrics={"f1_macro": 0.8}, model_version=version())
     new = log_run("baseline", metrics={"f1_macro": 0.7}, model_version=version())
     ProductionPointer(mlflow_settings, model_name).promote("1", "by hand", "tester")
-    rows = compare(mlflow_settings, model_name).rows
+    rows = compared().rows
     assert [(row.config, row.run_id) for row in rows] == [("baseline, version 1", old), ("baseline", new)]
     assert [row.in_production for row in rows] == [True, False]
 
 
-def test_another_metric_orders_the_rows_and_has_no_interval(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun
-) -> None:
+def test_another_metric_orders_the_rows_and_has_no_interval(compared: Compare, log_run: LogRun) -> None:
     log_run("a", metrics={"f1_macro": 0.9, "f1_macro_low": 0.8, "f1_macro_high": 1.0, "log_loss": 0.4})
     log_run("b", metrics={"f1_macro": 0.8, "log_loss": 0.3})
     log_run("c", metrics={"f1_macro": 0.7})
-    found = compare(mlflow_settings, model_name, "log_loss")
+    found = compared("log_loss")
     assert [row.config for row in found.rows] == ["b", "a", "c"]
     assert [row.value for row in found.rows] == [0.3, 0.4, None]
     assert {row.low for row in found.rows} == {None}
     assert "no log_loss: c" in found.notes
 
 
-def test_different_primary_metrics_need_a_choice(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_different_primary_metrics_need_a_choice(compared: Compare, log_run: LogRun) -> None:
     log_run("baseline", metrics={"f1_macro": 0.9, "accuracy": 0.9})
     log_run("other", {"evaluate.primary_metric": "accuracy"}, {"accuracy": 0.8, "f1_macro": 0.1})
     with pytest.raises(ConfigError, match=r"accuracy of other; f1_macro of baseline\): choose one with --metric"):
-        compare(mlflow_settings, model_name)
-    assert [row.config for row in compare(mlflow_settings, model_name, "accuracy").rows] == ["baseline", "other"]
+        compared()
+    assert [row.config for row in compared("accuracy").rows] == ["baseline", "other"]
 
 
-def test_a_metric_that_no_run_has_is_refused(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_a_metric_that_no_run_has_is_refused(compared: Compare, log_run: LogRun) -> None:
     log_run("baseline", metrics={"f1_macro": 0.9, "training_seconds": 1.0})
     with pytest.raises(ConfigError, match="no run has the metric 'f1_makro'; did you mean 'f1_macro'?"):
-        compare(mlflow_settings, model_name, "f1_makro")
+        compared("f1_makro")
     with pytest.raises(ConfigError, match="no run has the metric 'training_seconds'"):
-        compare(mlflow_settings, model_name, "training_seconds")
+        compared("training_seconds")
 
 
-def test_without_a_finished_run_there_is_nothing_to_compare(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun
-) -> None:
+def test_without_a_finished_run_there_is_nothing_to_compare(compared: Compare, log_run: LogRun) -> None:
     with pytest.raises(RegistryError, match="no run of .* has finished yet"):
-        compare(mlflow_settings, model_name)
+        compared()
     log_run("baseline", status="FAILED")
     with pytest.raises(RegistryError, match="no run of .* has finished yet"):
-        compare(mlflow_settings, model_name)
+        compared()
 
 
-def test_one_run_is_a_table_with_a_note(mlflow_settings: Settings, model_name: str, log_run: LogRun) -> None:
+def test_one_run_is_a_table_with_a_note(compared: Compare, log_run: LogRun) -> None:
     log_run("baseline", {"train.params.C": 1.0})
-    found = compare(mlflow_settings, model_name)
+    found = compared()
     assert found.parameters == ()
     assert found.notes == ("there is only one run, of baseline: train another config to compare it with",)
     assert interval_figure(found) is not None
 
 
 @pytest.mark.parametrize("change", [{"split.test_size": "0.3"}, {"seed": "7"}, {"data_version": "others"}])
-def test_metrics_of_different_rows_have_a_note(
-    mlflow_settings: Settings, model_name: str, log_run: LogRun, change: dict[str, str]
-) -> None:
+def test_metrics_of_different_rows_have_a_note(compared: Compare, log_run: LogRun, change: dict[str, str]) -> None:
     same = {"split.test_size": "0.2", "seed": "1", "dataset.time": "None"}
     log_run("a", same)
     log_run("b", {key: value for key, value in same.items() if key != "dataset.time"})
-    assert compare(mlflow_settings, model_name).notes == ()
+    assert compared().notes == ()
     tags = {key: value for key, value in change.items() if key == "data_version"}
     log_run("c", same | {key: value for key, value in change.items() if key not in tags}, **tags)
-    (note,) = compare(mlflow_settings, model_name).notes
+    (note,) = compared().notes
     assert note == "the metrics are of different held-out rows, since data, split or seed differ: c; b, a"
 
 
