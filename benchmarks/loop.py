@@ -37,7 +37,7 @@ from ratchet.loop.training_runs import TrainingRuns
 from ratchet.settings import Settings, quiet_environment
 from ratchet.store.database import Store, open_store
 from ratchet.store.tables import drift_results, feedback, predictions, quality_results, training_runs
-from simulation.stream import Simulation
+from simulation.stream import Stream
 
 K = 200
 POLL = 1.0
@@ -111,7 +111,7 @@ def _round(folder: Path) -> dict[str, float]:
     _run(settings, "--config", "baseline.yaml")
     port = _free_port()
     with _process(settings, "serve", "--port", str(port)), _until_serving(port):
-        examples = Simulation(_stream(), load_dataset(_stream().dataset, "classification"))
+        examples = Stream(_stream(), load_dataset(_stream().dataset, "classification"))
         rows = [examples.example(index) for index in range(300, 300 + K)]
         said = [
             {"prediction_id": _post(port, "/predict", row.record)["prediction_id"], "target": row.truth} for row in rows
