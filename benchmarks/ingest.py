@@ -4,7 +4,7 @@ Run as ``.venv/bin/python benchmarks/ingest.py [--rounds N]``. A file of 5,000,0
 in 20 row groups), and the first half and quarter of it. Every side is a process of its own that times itself,
 imports left out, and tells its peak memory by the kernel's account:
 
-- **ours**: ``ratchet.batches``, ingest (types, ranges, rules, split, samples) and embed (impute, scale, PCA);
+- **ours**: ``ratchet.data.batches``, ingest (types, ranges, rules, split, samples) and embed (impute, scale, PCA);
 - **pandas + scikit-learn**: the file read whole, split and fitted, with the same kinds of steps;
 - **floor**: Arrow reads the batches and throws them away.
 

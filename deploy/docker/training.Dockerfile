@@ -25,7 +25,7 @@ COPY pipelines pipelines
 COPY simulation simulation
 COPY data data
 COPY configs configs
-RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash run.py commands ratchet steps pipelines
+RUN /opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash run.py commands ratchet steps pipelines simulation
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
