@@ -85,7 +85,7 @@ def run_continuous(
         if run.state == "open":
             run = runs.begin(run, config_hash(config))
         if run.state == "open" and run.attempts > MOST_ATTEMPTS:
-            run = runs.end(run, "failed", f"it died {MOST_ATTEMPTS} times before its end")
+            run = runs.end(run, "failed", f"its process was killed {MOST_ATTEMPTS} times")
         if run.state != "open":
             return ContinuousSummary(run, None)
         try:

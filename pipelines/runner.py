@@ -84,7 +84,7 @@ def plan_training(config: TrainingConfig) -> Plan:
     DataError: the data set cannot be read.
     """
     from ratchet.data import dataset_version
-    from ratchet.model.batches.training import require_partial_fit
+    from ratchet.model.batches.partial_fit import require_partial_fit
     from ratchet.model.training import build_estimator
     from ratchet.registry.warm_start import require_can_continue
 

@@ -1,3 +1,3 @@
-"""Ratchet's library: everything that deserves a unit test, and nothing of ZenML or BentoML."""
+"""Ratchet's library, independent of ZenML and BentoML."""
 
 __version__ = "0.1.0"

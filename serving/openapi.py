@@ -18,7 +18,7 @@ _DESCRIPTIONS = {
     403: "The token of the link is not valid.",
     404: "The served model has not made this prediction.",
     408: "The body did not arrive in time.",
-    409: "The feedback contradicts the answer that stands, and is not a correction.",
+    409: "The feedback contradicts the current feedback, and is not a correction.",
     410: "The link has expired.",
     413: "The body is too large.",
     415: "The content type is not supported.",
@@ -48,7 +48,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, dict[int, str], tuple[int, .
     ("/model", "get", "Version, signature, lineage and metrics of the model", None, {200: "Model"}, (401, 503)),
     ("/health", "get", "Status, workers, and latency of the last minutes", None, {200: "Health"}, (401, 503)),
     ("/metrics", "get", "Prometheus metrics of all workers", None, {200: "Text"}, (401,)),
-    ("/livez", "get", "Whether the process lives", None, {200: "Text"}, ()),
+    ("/livez", "get", "Whether the process is alive", None, {200: "Text"}, ()),
     ("/readyz", "get", "Whether a model is loaded", None, {200: "Text"}, (503,)),
 )
 # Schemas of responses that are not described in detail.

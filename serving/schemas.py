@@ -114,14 +114,14 @@ class _StoredAnswer(TypedDict):
 
 
 class Recorded(_StoredAnswer):
-    """The answer that stands for a prediction, and how the feedback changed it."""
+    """The current feedback of a prediction, and how the request changed it."""
 
     model: ModelVersion
     status: Status
 
 
 class Standing(_StoredAnswer):
-    """The answer that stands for a prediction."""
+    """The current feedback of a prediction."""
 
     source: Source
     created_at: _Time
@@ -142,7 +142,7 @@ class ErrorBody(TypedDict):
 
 
 class Contradiction(ErrorBody):
-    """Feedback that contradicts the answer that stands, and is not a correction."""
+    """Feedback that contradicts the current feedback, and is not a correction."""
 
     standing: Standing
 

@@ -96,6 +96,7 @@ def find_model(scratch: str) -> RatchetError | None:
 
     The name is written to a file, since the registry may be down when a worker restarts.
     """
+    from ratchet.data.atomic_write import write_whole
     from ratchet.tracking import choose_model
 
     settings = load_settings()
@@ -103,9 +104,7 @@ def find_model(scratch: str) -> RatchetError | None:
         name = choose_model(settings, settings.serve_model)
     except RatchetError as error:
         return error
-    partial = Path(scratch, f"{_MODEL_FILE}.partial")
-    partial.write_text(name)
-    partial.rename(Path(scratch, _MODEL_FILE))
+    write_whole(Path(scratch, _MODEL_FILE), lambda path: path.write_text(name))
     return None
 
 

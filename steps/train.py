@@ -10,7 +10,7 @@ from zenml import step
 from ratchet.config import TaskName, Train
 from ratchet.data import Schema
 from ratchet.model import training
-from ratchet.model.batches.training import fit_model
+from ratchet.model.batches.partial_fit import fit_model
 from ratchet.model.batches.training_batches import TrainingBatches
 from ratchet.registry import warm_start
 from ratchet.settings import load_settings

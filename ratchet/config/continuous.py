@@ -47,7 +47,7 @@ class QualityDrop(Debounce):
     step: int | None = Field(
         default=None, ge=1, description="New labels from one window to the next; default: the size of a window."
     )
-    minimum_rows: int = Field(default=30, ge=10, description="With fewer labelled rows, the window is not judged.")
+    minimum_rows: int = Field(default=30, ge=10, description="With fewer labelled rows, the window has no verdict.")
 
 
 class Triggers(Section):

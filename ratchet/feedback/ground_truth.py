@@ -1,4 +1,4 @@
-"""What feedback says about a prediction, and whether it agrees with the feedback recorded before."""
+"""The truth about a prediction according to its feedback, and its agreement with earlier feedback."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def label_from_text(text: str, predicted: StoredPrediction) -> Label:
 
 
 def ground_truth(feedback: Feedback, predicted: StoredPrediction) -> GroundTruth:
-    """Return what feedback says about a prediction.
+    """Return the truth about a prediction according to feedback.
 
     Raises
     ------

@@ -154,18 +154,18 @@ def scores_of(
     rows: rows from the store, which can return a whole number as an integer, whatever the task.
     positive, costs: of a model with two classes, from its schema.
     """
-    judged = truth_of(rows, task)
-    if not judged:
+    scored = truth_of(rows, task)
+    if not scored:
         return None
     if task not in LABELLED:
-        truth = np.array([row.target for row in judged], dtype=float)
-        return metrics.RegressionScores(truth, np.array([row.prediction for row in judged], dtype=float))
-    names = _classes(judged, [row.target for row in judged if row.target is not None])
+        truth = np.array([row.target for row in scored], dtype=float)
+        return metrics.RegressionScores(truth, np.array([row.prediction for row in scored], dtype=float))
+    names = _classes(scored, [row.target for row in scored if row.target is not None])
     place = {name: position for position, name in enumerate(names)}
     return metrics.ClassificationScores(
-        np.array([place[str(row.target)] for row in judged], dtype=np.int64),
-        np.array([place[str(row.prediction)] for row in judged], dtype=np.int64),
-        _shares(judged, place),
+        np.array([place[str(row.target)] for row in scored], dtype=np.int64),
+        np.array([place[str(row.prediction)] for row in scored], dtype=np.int64),
+        _shares(scored, place),
         len(names),
         _LEAST_SUPPORT,
         place.get(str(positive)),

@@ -53,7 +53,11 @@ def examine(pointer: ProductionPointer) -> list[Finding]:
     holder = leases.expired(pointer.store, pointer.lease_name)
     if holder:
         found.append(
-            Finding("lease_left", f"{holder} holds the lease and did not release it: it died or hangs", "take it over")
+            Finding(
+                "lease_left",
+                f"{holder} holds the lease and did not release it: its process has ended or does not respond",
+                "take it over",
+            )
         )
     return found
 

@@ -144,7 +144,7 @@ class Ledger:
             return {(kind, state): count for kind, state, count in connection.execute(counted)}
 
     def promoted_versions(self) -> list[str]:
-        """Return the versions that rollbacks lead through, oldest first; the last one is in Production.
+        """Return the versions that successive rollbacks restore, oldest first; the last one is in Production.
 
         A promotion appends a version, a rollback removes the last one. A repair counts as a rollback if it restored
         the version before the last one, and else as a promotion.

@@ -41,7 +41,7 @@ def with_alias(client: MlflowClient, model: str) -> list[str]:
 def set_stage(client: MlflowClient, model: str, version: str) -> None:
     """Move a version into the stage Production and archive all others, in one transaction of MLflow."""
     with warnings.catch_warnings():
-        # MLflow warns at every use of a stage; docs/decisions/0001 has the reason to use them.
+        # MLflow warns at every use of a stage; docs/decisions/0001-stage-is-the-truth.md has the reason to use them.
         warnings.filterwarnings("ignore", category=FutureWarning, message=r".*deprecated since 2\.9")
         client.transition_model_version_stage(model, version, PRODUCTION, archive_existing_versions=True)
 

@@ -119,7 +119,7 @@ def fenced(store: Store, lease: Lease) -> Iterator[None]:
     opened: AbstractContextManager[sa.Connection] = store.reading() if store.is_sqlite else store.transaction()
     with _lock_file(store, lease.name), opened as connection:
         token = connection.scalar(sa.select(leases.c.token).where(leases.c.name == lease.name).with_for_update())
-        # An expired lease that nobody has taken is still good: nobody can take it inside this block.
+        # An expired lease that no process has taken is still valid: none can take it inside this block.
         if token != lease.token:
             who = f"the lease on {lease.name} (token {lease.token})"
             raise StateError(f"{who} was taken over by another process; try again")
@@ -172,7 +172,7 @@ def _grant(store: Store, name: str, holder: str, ttl: float) -> Lease | str:
 
 @contextmanager
 def _lock_file(store: Store, name: str) -> Iterator[None]:
-    """Lock the file of a lease beside an SQLite store."""
+    """Lock the file of a lease next to an SQLite store."""
     if not store.is_sqlite:
         yield
         return

@@ -1,8 +1,8 @@
 """A queue for the processes that write to one SQLite file.
 
 SQLite lets a writer that finds the file locked sleep for up to a tenth of a second, during which other writers overtake
-it: of two processes that write all the time, one hardly writes at all. In this queue they take turns. The queue is
-advisory: a writer that has waited for long continues, and SQLite's own locks keep the file consistent.
+it: of two processes that write continuously, one hardly writes. The queue serves writers in order. It is advisory: a
+writer continues after its timeout, and SQLite's own locks keep the file consistent.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _POLL = 0.00002
 def write_turn(database: str, timeout: float) -> Iterator[bool]:
     """Wait for the writers that came before, and keep later ones waiting while a block runs.
 
-    Yields whether the turn came within ``timeout`` seconds.
+    Yields whether the lock was taken within ``timeout`` seconds.
     """
     with contextlib.ExitStack() as stack:
         try:

@@ -37,7 +37,7 @@ from tests.locks import locked
 from tests.monitoring import prometheus
 from tests.monitoring.prometheus import Alertmanager, Prometheus, alerting, reporting, running, shortened
 from tests.monitoring.webhook import Webhook, receiving
-from tests.monitoring.world import KEY, judge, under_load, until_served
+from tests.monitoring.world import KEY, store_verdict, under_load, until_served
 from tests.serving.conftest import published
 from tests.serving.running import Service, environment, serving
 from tests.serving.test_faults import artifact
@@ -187,16 +187,16 @@ def test_a_package_that_cannot_be_loaded_is_told_and_that_the_old_version_is_ser
 
 
 def test_a_window_that_has_drifted_is_told_until_a_newer_one_has_not(watched: Watched) -> None:
-    judge(watched.store, watched.model, "3", drifted=True)
+    store_verdict(watched.store, watched.model, "3", drifted=True)
     watched.fires("RatchetDrift", model=watched.model, version="3")
     watched.told("ticket", "RatchetDrift")
-    judge(watched.store, watched.model, "3")
+    store_verdict(watched.store, watched.model, "3")
     watched.ends("RatchetDrift")
     watched.told("ticket", "RatchetDrift", "resolved")
 
 
 def test_a_fall_of_live_quality_is_told_until_another_version_goes_in(watched: Watched) -> None:
-    judge(watched.store, watched.model, "3", dropped=True)
+    store_verdict(watched.store, watched.model, "3", dropped=True)
     watched.fires("RatchetQualityDrop", model=watched.model, version="3")
     watched.pointer.promote("4", "better", "test")
     watched.ends("RatchetQualityDrop")
@@ -259,7 +259,7 @@ def test_a_home_with_less_than_a_tenth_left_is_told_before_it_is_full(watched: W
 
 def test_a_service_that_is_killed_is_told_at_once_and_only_it(watched: Watched) -> None:
     """The last one: nothing is left of the service."""
-    judge(watched.store, watched.model, "4", drifted=True)
+    store_verdict(watched.store, watched.model, "4", drifted=True)
     watched.fires("RatchetDrift")
     watched.service.kill()
     watched.fires("RatchetServiceDown", instance=f"127.0.0.1:{watched.service.port}")

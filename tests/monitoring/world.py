@@ -72,7 +72,7 @@ def live(pointer: ProductionPointer, service: Service, store: Store) -> None:
     until_served(service, "2")
     pointer.rollback("worse on Mondays", "test")
     until_served(service, "1")
-    judge(store, pointer.model, "1")
+    store_verdict(store, pointer.model, "1")
     runs = TrainingRuns(store, pointer.model)
     for number, state in enumerate(("refused", "failed"), 1):
         run = runs.open(number, "config", f"cron: due at {number}", triggers=["cron"])
@@ -87,11 +87,11 @@ def live(pointer: ProductionPointer, service: Service, store: Store) -> None:
     pointer.promote("3", "the loop", "test", operation_id=run.operation_id)
     until_served(service, "3")
     runs.end(run, "promoted", "better", version="3")
-    judge(store, pointer.model, "3")
+    store_verdict(store, pointer.model, "3")
     beat(store, pointer.model, interval=10.0)
 
 
-def judge(store: Store, model: str, version: str, *, drifted: bool = False, dropped: bool = False) -> None:
+def store_verdict(store: Store, model: str, version: str, *, drifted: bool = False, dropped: bool = False) -> None:
     """Write down a window of drift and one of quality, as triggers do."""
     now = f"{time.time_ns():036d}"
     figures = dict.fromkeys(FEATURES, 0.05) | {"petal_width": 0.9 if drifted else 0.1}

@@ -1,6 +1,6 @@
 """The types that a model file may hold beyond skops's own list.
 
-The list is defined here and never read from the file, so a file cannot vouch for itself. A type belongs on the list if
+The list is defined here and never read from the file, so a file cannot extend it. A type belongs on the list if
 creating it from untrusted state can run no code: compiled scikit-learn internals, and containers of fitted numbers.
 """
 

@@ -22,7 +22,7 @@ from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import PREDICTION
 from ratchet.monitoring.drift.domain_classifier import Separation, separate
 from ratchet.monitoring.drift.notes import notes_on, notes_on_package
-from ratchet.monitoring.drift.verdicts import FEWEST_ROWS, ColumnDrift, judge, reaches
+from ratchet.monitoring.drift.verdicts import FEWEST_ROWS, ColumnDrift, column_verdicts, reaches
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
@@ -163,8 +163,8 @@ class _Window:
 def _report(window: _Window, profile: Profile, config: Drift, version: str | None) -> DriftReport:
     groups = (window.inputs, window.embedded, window.predictions, window.domain)
     level = config.alpha / sum(group is not None for group in groups)
-    inputs = judge(window.inputs, profile.features, config, level)
-    predictions = judge(window.predictions, profile.predictions, config, level)
+    inputs = column_verdicts(window.inputs, profile.features, config, level)
+    predictions = column_verdicts(window.predictions, profile.predictions, config, level)
     domain = window.domain
     separated = domain is not None and domain.p_value <= level and reaches(domain.auc, config.domain_auc)
     drifted = tuple(column.name for column in inputs if column.drifted)
@@ -179,7 +179,7 @@ def _report(window: _Window, profile: Profile, config: Drift, version: str | Non
         n_rows=window.inputs.n_rows,
         level=level,
         p_values={column.name: column.p_value for column in inputs},
-        embedded=judge(window.embedded, profile.embedded, config, level),
+        embedded=column_verdicts(window.embedded, profile.embedded, config, level),
         predictions=predictions,
         domain_auc=domain and domain.auc,
         domain_p=domain and domain.p_value,

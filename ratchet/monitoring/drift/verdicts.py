@@ -41,7 +41,7 @@ def reaches(figure: float, limit: float | None) -> bool:
     return limit is None or figure >= limit
 
 
-def judge(
+def column_verdicts(
     counts: Counts | None, features: Sequence[FeatureProfile], config: Drift, level: float
 ) -> tuple[ColumnDrift, ...]:
     """Return the verdict on each column that both sides have; none for fewer than ``FEWEST_ROWS`` rows.

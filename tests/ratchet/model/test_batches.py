@@ -17,7 +17,7 @@ from ratchet.data.batches import BatchedFile, ingest
 from ratchet.data.batches.draws import held_out
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.model import embedding
-from ratchet.model.batches.training import fit_model, require_partial_fit
+from ratchet.model.batches.partial_fit import fit_model, require_partial_fit
 from ratchet.model.batches.training_batches import TrainingBatches
 from ratchet.model.package.sealed_package import load_package, verify_package, write_package
 from ratchet.model.training import build_estimator
