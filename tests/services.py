@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ def _make_templates(url: str) -> None:
 
 
 class Plugin:
-    """Leaves out what is about SQLite itself, and says what and why."""
+    """Leaves out tests of SQLite itself, and lists them with their reasons at the end of the run."""
 
     def __init__(self) -> None:
         self._left_out: Counter[str] = Counter()
@@ -122,6 +123,12 @@ class Plugin:
         if marked:
             config.hook.pytest_deselected(items=marked)
             items[:] = [item for item in items if item not in set(marked)]
+        if hasattr(config, "workeroutput"):  # in a process of pytest-xdist, which sends this to the one that reports
+            config.workeroutput["left_out"] = dict(self._left_out)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        self._left_out.update(node.workeroutput["left_out"] if not self._left_out else {})
 
     def pytest_report_header(self) -> str:
         return f"services: PostgreSQL at {os.environ[SERVER]}, S3 at {os.environ['AWS_ENDPOINT_URL']}"
@@ -129,5 +136,5 @@ class Plugin:
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if self._left_out:
             terminalreporter.section("left out on PostgreSQL and S3")
-            for said, count in sorted(self._left_out.items()):
-                terminalreporter.write_line(f"{said} ({count})" if count > 1 else said)
+            for line, count in sorted(self._left_out.items()):
+                terminalreporter.write_line(f"{line} ({count})" if count > 1 else line)

@@ -161,6 +161,7 @@ def test_a_killed_study_ends_with_the_trials_of_an_uninterrupted_one(
     assert len(resumed.trials) == 12
 
 
+@pytest.mark.sqlite("the file of an earlier release's studies")
 def test_a_study_that_an_earlier_release_left_unfinished_goes_on_with_the_same_trials(
     study: Study, finished: StudySummary, tmp_path: Path
 ) -> None:
@@ -418,6 +419,7 @@ def test_every_figure_is_drawn(finished: StudySummary, draw: Draw, tmp_path: Pat
 def test_drawing_leaves_nothing_in_pyplot(finished: StudySummary, draw: Draw) -> None:
     from matplotlib import pyplot
 
+    draw(finished)  # the first drawing of a process selects the backend
     style = dict(pyplot.rcParams)
     draw(finished)
     assert pyplot.get_fignums() == []
