@@ -43,7 +43,7 @@ def test_every_setting_stands_in_the_example_file() -> None:
         assert variable in example, variable
 
 
-def test_nobody_imports_the_command_line() -> None:
+def test_no_package_imports_the_command_line() -> None:
     for folder in ("ratchet", "steps", "pipelines"):
         for path in (ROOT / folder).rglob("*.py"):
             assert not re.search(r"^\s*(import run\b|from run import)", path.read_text(), re.MULTILINE), path

@@ -18,7 +18,7 @@ class Page:
     ----------
     body: the whole content.
     status: other than 200 (or 206 for a range).
-    cut: the connection ends after so many bytes, though Content-Length is that of the body.
+    cut: the number of bytes after which the connection ends, though Content-Length is that of the body.
     location: the target of a redirect.
     ranges: whether range requests are supported.
     tag: the ETag; None for the hash of the body, empty for none.

@@ -94,7 +94,7 @@ class Watched:
     def _firing(self, name: str, labels: dict[str, str]) -> bool:
         return any(labels.items() <= alert["labels"].items() for alert in self.prometheus.firing(name))
 
-    def told(self, receiver: str, name: str, status: str = "firing") -> None:
+    def notifies(self, receiver: str, name: str, status: str = "firing") -> None:
         """Wait until a receiver was told of an alert."""
         self.prometheus.until(lambda: self.webhook.alerts(f"/{receiver}", name, status), PATIENCE)
 
@@ -145,9 +145,9 @@ def watched(
     store.engine.dispose()
 
 
-def test_while_nothing_is_wrong_only_the_watchdog_is_told_and_alertmanager_is_scraped_too(watched: Watched) -> None:
+def test_while_nothing_is_wrong_only_the_watchdog_fires_and_alertmanager_is_scraped_too(watched: Watched) -> None:
     watched.prometheus.until(lambda: len(watched.prometheus.query("up == 1")) == 3)
-    watched.told("watchdog", "RatchetWatchdog")
+    watched.notifies("watchdog", "RatchetWatchdog")
     assert firing(watched) == {"RatchetWatchdog"}
     assert {path for path, _ in watched.webhook.received} == {"/watchdog"}
 
@@ -157,45 +157,45 @@ def firing(watched: Watched) -> set[str]:
     return {alert["labels"]["alertname"] for alert in watched.prometheus.alerts() if alert["state"] == "firing"}
 
 
-def test_a_store_that_is_locked_is_told_and_keeps_the_errors_and_the_waiting_that_it_causes_quiet(
+def test_a_store_that_is_locked_fires_an_alert_that_inhibits_those_of_its_effects(
     watched: Watched,
 ) -> None:
     with locked(watched.settings):
         watched.fires("RatchetStoreDown")
         watched.fires("RatchetErrorRate")
         watched.fires("RatchetLatencyP99", route="/predict")
-        watched.told("page", "RatchetStoreDown")
+        watched.notifies("page", "RatchetStoreDown")
         watched.silenced("RatchetErrorRate")
         watched.silenced("RatchetLatencyP99")
     for name in ("RatchetStoreDown", "RatchetErrorRate", "RatchetLatencyP99"):
         watched.ends(name)
 
 
-def test_a_package_that_cannot_be_loaded_is_told_and_that_the_old_version_is_served(watched: Watched) -> None:
+def test_a_package_that_cannot_be_loaded_fires_while_the_old_version_is_served(watched: Watched) -> None:
     model = artifact(watched.settings, watched.model, "2", "model.onnx")
     model.write_bytes(model.read_bytes()[:-1] + b"x")
     by_hand = ProductionPointer(watched.settings, watched.model)  # without the check that would refuse it
     by_hand.promote("2", "by hand", "test")
     watched.fires("RatchetSwapFailure", reason="package")
     watched.fires("RatchetVersionSkew", model=watched.model)
-    watched.told("ticket", "RatchetSwapFailure")
+    watched.notifies("ticket", "RatchetSwapFailure")
     watched.silenced("RatchetVersionSkew")
-    by_hand.promote("3", "mended", "test")
+    by_hand.promote("3", "fixed", "test")
     until_served(watched.service, "3")
     watched.ends("RatchetSwapFailure")
     watched.ends("RatchetVersionSkew")
 
 
-def test_a_window_that_has_drifted_is_told_until_a_newer_one_has_not(watched: Watched) -> None:
+def test_a_window_that_has_drifted_fires_until_a_newer_one_has_not(watched: Watched) -> None:
     store_verdict(watched.store, watched.model, "3", drifted=True)
     watched.fires("RatchetDrift", model=watched.model, version="3")
-    watched.told("ticket", "RatchetDrift")
+    watched.notifies("ticket", "RatchetDrift")
     store_verdict(watched.store, watched.model, "3")
     watched.ends("RatchetDrift")
-    watched.told("ticket", "RatchetDrift", "resolved")
+    watched.notifies("ticket", "RatchetDrift", "resolved")
 
 
-def test_a_fall_of_live_quality_is_told_until_another_version_goes_in(watched: Watched) -> None:
+def test_a_fall_of_live_quality_fires_until_another_version_goes_in(watched: Watched) -> None:
     store_verdict(watched.store, watched.model, "3", dropped=True)
     watched.fires("RatchetQualityDrop", model=watched.model, version="3")
     watched.pointer.promote("4", "better", "test")
@@ -203,7 +203,7 @@ def test_a_fall_of_live_quality_is_told_until_another_version_goes_in(watched: W
     until_served(watched.service, "4")
 
 
-def test_a_run_that_failed_is_told_until_one_ends_well(watched: Watched) -> None:
+def test_a_run_that_failed_fires_until_one_succeeds(watched: Watched) -> None:
     runs = TrainingRuns(watched.store, watched.model)
     for mark, state in ((0, "failed"), (1, "refused")):
         run = runs.open(mark, "config", "a test")
@@ -242,7 +242,7 @@ def test_a_watcher_that_was_killed_is_missed(watched: Watched, tmp_path: Path) -
     watched.ends("RatchetWatcherSilent")
 
 
-def test_a_home_with_less_than_a_tenth_left_is_told_before_it_is_full(watched: Watched) -> None:
+def test_a_home_with_less_than_a_tenth_left_fires_before_it_is_full(watched: Watched) -> None:
     if not os.path.ismount(watched.settings.home):
         pytest.skip("a disk that may be filled cannot be mounted here")
     found = os.statvfs(watched.settings.home)
@@ -257,13 +257,13 @@ def test_a_home_with_less_than_a_tenth_left_is_told_before_it_is_full(watched: W
     watched.ends("RatchetDiskFull")
 
 
-def test_a_service_that_is_killed_is_told_at_once_and_only_it(watched: Watched) -> None:
+def test_a_killed_service_fires_at_once_and_alone(watched: Watched) -> None:
     """The last one: nothing is left of the service."""
     store_verdict(watched.store, watched.model, "4", drifted=True)
     watched.fires("RatchetDrift")
     watched.service.kill()
     watched.fires("RatchetServiceDown", instance=f"127.0.0.1:{watched.service.port}")
-    watched.told("page", "RatchetServiceDown")
+    watched.notifies("page", "RatchetServiceDown")
     [alert] = watched.webhook.alerts("/page", "RatchetServiceDown")[:1]
     assert alert["annotations"]["runbook"] == "docs/runbooks/alerts/service-down.md"
     assert not watched.webhook.alerts("/nobody", "RatchetServiceDown")
@@ -294,7 +294,7 @@ def silent(manager: Alertmanager) -> set[tuple[str, str]]:
     return {(alert["labels"]["alertname"], alert["labels"].get("instance", "")) for alert in found}
 
 
-def test_where_nobody_is_scraped_the_service_counts_as_down(tools: None, tmp_path: Path) -> None:
+def test_where_nothing_is_scraped_the_service_counts_as_down(tools: None, tmp_path: Path) -> None:
     rules = shortened(tmp_path / "rules", WINDOW)
     with prometheus.running(tmp_path / "prometheus", {}, rules=rules) as alone:
         alone.until(lambda: alone.firing("RatchetServiceDown"))

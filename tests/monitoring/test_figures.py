@@ -46,7 +46,7 @@ def test_nothing_is_a_number_where_the_service_is_down(tmp_path: Path) -> None:
     assert "SUCCESS" in judged(tmp_path, {'up{job="ratchet"}': "0x20"}, expected)
 
 
-def test_a_service_that_nobody_asks_has_no_errors(tmp_path: Path) -> None:
+def test_a_service_without_requests_has_no_errors(tmp_path: Path) -> None:
     panels_of_zero = ("Requests / A", "Errors / A", "Error share / A", "Error share / B", "Error share / C")
     expected = {f"service / {panel}": [0.0] for panel in panels_of_zero}
     assert "SUCCESS" in judged(tmp_path, {'up{job="ratchet"}': "1x20"}, expected)

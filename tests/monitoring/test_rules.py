@@ -107,7 +107,7 @@ def test_each_alert_goes_to_the_receiver_of_its_severity(name: str) -> None:
     assert said.strip() == ("watchdog" if name == WATCHDOG else labels["severity"])
 
 
-def test_the_watchdog_is_told_again_each_five_minutes_and_no_other_alert_keeps_it_quiet() -> None:
+def test_the_watchdog_repeats_each_five_minutes_and_no_other_alert_inhibits_it() -> None:
     config = yaml.safe_load(ALERTMANAGER_CONFIG.read_text())
     [route] = [route for route in config["route"]["routes"] if route["receiver"] == "watchdog"]
     assert route["repeat_interval"] == "5m"

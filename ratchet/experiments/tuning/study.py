@@ -87,22 +87,26 @@ def run_study(
         if run.is_incomplete():
             with fold_workers(config.compute, data, score) as score_folds:
                 run.complete(score_folds, started)
-        trials = tuple(stored.ended())
-        _require_complete_trial(trials)
-        return StudySummary(
-            study=stored.study.study_name,
-            model=config.model,
-            metric=config.evaluate.primary_metric,
-            minimise=config.evaluate.primary_metric in LOSSES,
-            n_folds=config.search.folds,
-            trials=trials,
-            wanted=run.wanted,
-            new=len(trials) - len(known),
-            baseline=run.baseline(trials[0]),
-            storage=stored.place,
-            engine=config.compute.engine,
-            seconds=time.monotonic() - started,
-        )
+        return _summarise(config, stored, run, len(known), time.monotonic() - started)
+
+
+def _summarise(config: TuningConfig, stored: StoredStudy, run: _StudyRun, n_known: int, seconds: float) -> StudySummary:
+    trials = tuple(stored.ended())
+    _require_complete_trial(trials)
+    return StudySummary(
+        study=stored.study.study_name,
+        model=config.model,
+        metric=config.evaluate.primary_metric,
+        minimise=config.evaluate.primary_metric in LOSSES,
+        n_folds=config.search.folds,
+        trials=trials,
+        wanted=run.wanted,
+        new=len(trials) - n_known,
+        baseline=run.baseline(trials[0]),
+        storage=stored.place,
+        engine=config.compute.engine,
+        seconds=seconds,
+    )
 
 
 class _StudyRun:
