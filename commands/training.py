@@ -19,7 +19,8 @@ def train(config: TrainingConfig, request: Request) -> None:
     from pipelines.runner import STEPS, run_training
 
     with live_steps(STEPS) as listener:
-        print_summary(run_training(config, request.settings, request.options(listener)))
+        summary = run_training(config, request.settings, request.options(listener))
+    print_summary(summary)
 
 
 def train_continuously(config: ContinuousTrainingConfig, request: Request) -> None:
@@ -31,12 +32,14 @@ def train_continuously(config: ContinuousTrainingConfig, request: Request) -> No
     from pipelines.continuous import run_continuous, run_on_snapshot
     from pipelines.runner import STEPS
 
+    if request.snapshot:
+        with runs.live_steps(STEPS) as listener:
+            summary = run_on_snapshot(config, request.settings, request.snapshot, request.options(listener))
+        runs.print_summary(summary)
+        return
     with runs.live_steps(STEPS) as listener:
-        options = request.options(listener)
-        if request.snapshot:
-            runs.print_summary(run_on_snapshot(config, request.settings, request.snapshot, options))
-        else:
-            runs.print_continuous(run_continuous(config, request.settings, options, number=request.number))
+        ended = run_continuous(config, request.settings, request.options(listener), number=request.number)
+    runs.print_continuous(ended)
 
 
 def plan(config: TrainingConfig, request: Request) -> None:

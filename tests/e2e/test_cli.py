@@ -83,11 +83,11 @@ def test_verbose_shows_the_output_of_libraries(cli: Cli, home: dict[str, str]) -
 
 
 @pytest.mark.slow
-def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
+def test_on_a_terminal_the_steps_are_live_and_the_result_is_printed_after_them(home: dict[str, str]) -> None:
     leader, follower = pty.openpty()
     env = {**of_no_home(), **home, "TERM": "xterm"}
     command = [sys.executable, "run.py", "--config", "baseline.yaml"]
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=follower)
+    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=follower, stderr=follower)
     os.close(follower)
     output = bytearray()
 
@@ -104,7 +104,8 @@ def test_on_a_terminal_the_steps_are_live(home: dict[str, str]) -> None:
     reader.join(timeout=10)
     os.close(leader)
     assert b"drift_check" in output
-    assert b"\x1b[" in output
+    erased = output.rindex(b"\x1b[2K")  # the live display erases its lines to draw them again
+    assert erased < output.index(b"f1_macro")
 
 
 @pytest.mark.slow
