@@ -1,6 +1,7 @@
 """The triggers of continuous training; their state is in the store, so that it survives a restart.
 
-A trigger reads what is new since its last check, stores the verdicts on full windows, and returns whether it fires.
+A trigger reads what is new since its last check, judges every full window of it in order, stores the verdicts, and
+returns whether it fires. A check judges a limited number of windows, and the next check continues after them.
 """
 
 from __future__ import annotations
@@ -21,15 +22,23 @@ from ratchet.loop.training_runs import TrainingRun
 from ratchet.monitoring import live_quality
 from ratchet.monitoring.drift import report as drift
 from ratchet.monitoring.production_rows import (
-    count_judged,
+    PredictedRow,
     count_labels,
     first_id,
+    judged_after,
     labelled_rows,
     newest_predictions,
     nth_label,
+    predictions_after,
     watermark,
 )
-from ratchet.monitoring.windows import drift_windows, quality_windows, record_drift_window, record_quality
+from ratchet.monitoring.windows import (
+    Position,
+    drift_windows,
+    quality_windows,
+    record_drift_window,
+    record_quality,
+)
 from ratchet.store.database import Store
 
 if TYPE_CHECKING:
@@ -37,6 +46,9 @@ if TYPE_CHECKING:
 
 # Labels that are counted for a watermark.
 _MOST_COUNTED = 1_000_000
+# Windows, and rows in them, that one check judges; the next check continues after them.
+_MOST_WINDOWS = 20
+_MOST_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,11 @@ class TriggerInput:
         """The time from which on windows count: the end of the newest run, or the champion's promotion."""
         return max(self.since, self.last.changed_at if self.last else 0.0)
 
+    @property
+    def news_from(self) -> float:
+        """The time from which on predictions count: the start of the newest run, or the champion's promotion."""
+        return max(self.since, self.last.created_at if self.last else 0.0)
+
 
 class TriggerResult(NamedTuple):
     """The result of a trigger.
@@ -102,42 +119,50 @@ def every_k_labels(given: TriggerInput) -> TriggerResult | None:
 
 
 def drift_detected(given: TriggerInput) -> TriggerResult | None:
-    """Compare the newest window of production rows with the training rows, if it is full; it needs no labels."""
+    """Compare each full window of production rows since the last one with the training rows; it needs no labels."""
     limits = given.config.triggers.drift
     if limits is None:
         return None
     windows = drift_windows(given.store, given.model, given.version, limits.n)
-    after = windows[0]["last_prediction"] if windows else first_id(given.since)
-    rows = newest_predictions(given.store, given.model, given.version, limits.window, after=after)
-    note = f"{len(rows)} of {limits.window} rows to the next window"
-    if len(rows) >= limits.window:
-        features, answers = pd.DataFrame.from_records([row.features for row in rows]), [row.prediction for row in rows]
-        report = drift.compare_window(features, answers, given.package(), given.config.drift, given.version)
-        first, last = rows[-1].prediction_id, rows[0].prediction_id
-        record_drift_window(given.store, given.model, given.version, report, first, last)
+    after = max(windows[0]["last_prediction"] if windows else "", first_id(given.news_from))
+    result, judged = _debounced("drift", "detected", windows, given, limits, ""), ""
+    for _ in range(_windows_in_a_check(limits.window)):
+        rows = predictions_after(given.store, given.model, given.version, after, limits.window)
+        if len(rows) < limits.window:
+            progress = f"{len(rows)} of {limits.window} rows to the next window"
+            return _debounced("drift", "detected", windows, given, limits, judged or progress)
+        judged, after = _judge_drift(given, rows), rows[-1].prediction_id
         windows = drift_windows(given.store, given.model, given.version, limits.n)
-        note = report.summary
-    return _debounced("drift", "detected", windows, given, limits, note)
+        result = _debounced("drift", "detected", windows, given, limits, judged)
+        if result.fires:
+            break
+    return result
 
 
 def quality_dropped(given: TriggerInput) -> TriggerResult | None:
-    """Compare the champion on the newest labelled rows with its holdout, if enough labels are new."""
+    """Compare the champion on each window of labelled rows since the last one with its holdout."""
     limits = given.config.triggers.quality_drop
     if limits is None:
         return None
-    metric = limits.metric or given.config.evaluate.primary_metric
+    metric, step = limits.metric or given.config.evaluate.primary_metric, limits.step or limits.window
+    position = Position(given.store, given.model, given.version, f"quality_drop {metric}")
     windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
-    after = windows[0]["last_seq"] if windows else 0
-    step = limits.step or limits.window
-    new = count_judged(given.store, given.model, given.version, after, step)
-    note = windows[0]["report"]["reason"] if windows else f"{new} of {step} labels of version {given.version}"
-    if new >= step:
-        found, last = _measured(given, limits, metric)
-        note = found.reason
-        if found.value is not None:
-            record_quality(given.store, given.model, found, last)
-            windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
-    return _debounced("quality", "dropped", windows, given, limits, note)
+    after = max(position.read(), windows[0]["last_seq"] if windows else 0, given.consumed)
+    note = windows[0]["report"]["reason"] if windows else ""
+    result = _debounced("quality", "dropped", windows, given, limits, note)
+    for _ in range(_windows_in_a_check(limits.window)):
+        new = judged_after(given.store, given.model, given.version, after, step)
+        if len(new) < step:
+            note = note or f"{len(new)} of {step} labels of version {given.version}"
+            return _debounced("quality", "dropped", windows, given, limits, note)
+        after = new[-1]
+        note = _judge_quality(given, limits, metric, after)
+        position.write(after)
+        windows = quality_windows(given.store, given.model, given.version, limits.n, metric=metric)
+        result = _debounced("quality", "dropped", windows, given, limits, note)
+        if result.fires:
+            break
+    return result
 
 
 def cron_due(given: TriggerInput) -> TriggerResult | None:
@@ -181,9 +206,22 @@ def target_watermark(given: TriggerInput, fired: list[TriggerResult]) -> int:
     return nth_label(given.store, given.model, given.consumed, found - found % every)
 
 
-def _measured(given: TriggerInput, limits: QualityDrop, metric: str) -> tuple[live_quality.Quality, int]:
-    """Return the quality of the newest labelled rows, and the number of their newest feedback."""
-    rows = labelled_rows(given.store, given.model, given.version, limits.window)
+def _windows_in_a_check(window: int) -> int:
+    """Return the largest number of windows that one check judges; the next check continues after them."""
+    return max(1, min(_MOST_WINDOWS, _MOST_ROWS // window))
+
+
+def _judge_drift(given: TriggerInput, rows: list[PredictedRow]) -> str:
+    """Store the verdict on a window, oldest row first; return its summary."""
+    features, answers = pd.DataFrame.from_records([row.features for row in rows]), [row.prediction for row in rows]
+    report = drift.compare_window(features, answers, given.package(), given.config.drift, given.version)
+    record_drift_window(given.store, given.model, given.version, report, rows[0].prediction_id, rows[-1].prediction_id)
+    return report.summary
+
+
+def _judge_quality(given: TriggerInput, limits: QualityDrop, metric: str, up_to: int) -> str:
+    """Store the quality of the newest labelled rows at a watermark, if it has a value; return the verdict in words."""
+    rows = labelled_rows(given.store, given.model, given.version, limits.window, up_to=up_to)
     newest = newest_predictions(given.store, given.model, given.version, limits.window, after=first_id(given.since))
     two_classes = metric in POSITIVE_METRICS or given.config.dataset.positive is not None
     schema = given.package().schema if two_classes else None
@@ -200,7 +238,9 @@ def _measured(given: TriggerInput, limits: QualityDrop, metric: str) -> tuple[li
         schema.costs if schema else None,
         in_order=given.config.dataset.time is not None,
     )
-    return found, rows[0].seq if rows else 0
+    if found.value is not None:
+        record_quality(given.store, given.model, found, up_to)
+    return found.reason
 
 
 def _debounced(

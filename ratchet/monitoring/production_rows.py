@@ -70,15 +70,16 @@ def count_labels(store: Store, model: str, after: int, most: int) -> int:
     return _count(store, _new_labels(model, after), most)
 
 
-def count_judged(store: Store, model: str, version: str, after: int, most: int) -> int:
-    """Count the rows of a version that got their first feedback of any kind after a watermark, up to ``most``."""
+def judged_after(store: Store, model: str, version: str, after: int, most: int) -> list[int]:
+    """Return the numbers of the first feedback, of any kind, on rows of a version after a watermark, oldest first."""
     new = sa.select(feedback.c.seq).where(
         feedback.c.model == model,
         feedback.c.version == version,
         feedback.c.seq > after,
         feedback.c.revision == 1,
     )
-    return _count(store, new, most)
+    with store.reading() as connection:
+        return [int(seq) for seq in connection.scalars(new.order_by(feedback.c.seq).limit(most))]
 
 
 def nth_label(store: Store, model: str, after: int, n: int) -> int:
@@ -88,9 +89,9 @@ def nth_label(store: Store, model: str, after: int, n: int) -> int:
         return int(connection.execute(new.offset(n - 1).limit(1)).scalar_one())
 
 
-def labelled_rows(store: Store, model: str, version: str, limit: int) -> list[LabelledRow]:
-    """Return the newest labelled rows of a version, newest first, without superseded labels."""
-    return _labelled(store, sa.and_(feedback.c.model == model, feedback.c.version == version), limit)
+def labelled_rows(store: Store, model: str, version: str, limit: int, *, up_to: int | None = None) -> list[LabelledRow]:
+    """Return the newest labelled rows of a version, now or at a watermark, newest first, without superseded labels."""
+    return _labelled(store, sa.and_(feedback.c.model == model, feedback.c.version == version), limit, up_to)
 
 
 def labels_up_to(store: Store, model: str, up_to: int, limit: int) -> list[LabelledRow]:
@@ -106,15 +107,12 @@ def newest_predictions(
     store: Store, model: str, version: str | None, limit: int, *, after: str | None = None
 ) -> list[PredictedRow]:
     """Return the newest rows that a version predicted, or any version, newest first, with ids higher than ``after``."""
-    table = predictions.c
-    statement = sa.select(table.id, table.version, table.features, table.prediction, table.probabilities).where(
-        table.model == model, table.id > (after or "")
-    )
-    if version is not None:
-        statement = statement.where(table.version == version)
-    with store.reading() as connection:
-        rows = connection.execute(statement.order_by(table.id.desc()).limit(limit)).all()
-    return [PredictedRow(*row) for row in rows]
+    return _predicted(store, model, version, after or "", predictions.c.id.desc(), limit)
+
+
+def predictions_after(store: Store, model: str, version: str, after: str, limit: int) -> list[PredictedRow]:
+    """Return the rows that a version predicted next after an id, oldest first."""
+    return _predicted(store, model, version, after, predictions.c.id, limit)
 
 
 def first_id(at: float) -> str:
@@ -124,6 +122,17 @@ def first_id(at: float) -> str:
     """
     milliseconds = f"{int(at * 1000):012x}"
     return f"{milliseconds[:8]}-{milliseconds[8:]}"
+
+
+def _predicted(store: Store, model: str, version: str | None, after: str, order: Any, limit: int) -> list[PredictedRow]:
+    table = predictions.c
+    statement = sa.select(table.id, table.version, table.features, table.prediction, table.probabilities).where(
+        table.model == model, table.id > after
+    )
+    if version is not None:
+        statement = statement.where(table.version == version)
+    with store.reading() as connection:
+        return [PredictedRow(*row) for row in connection.execute(statement.order_by(order).limit(limit))]
 
 
 def _count(store: Store, rows: Any, most: int) -> int:

@@ -1,19 +1,53 @@
-"""Stored verdicts on windows of production rows: drift and live quality."""
+"""Stored verdicts on windows of production rows: drift and live quality; and how far the windows are judged."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ratchet.store.database import Store
-from ratchet.store.tables import drift_results, quality_results
+from ratchet.store.tables import drift_results, quality_results, window_positions
 
 if TYPE_CHECKING:  # the service and the status read windows without the libraries that compute them
     from ratchet.monitoring.drift.report import DriftReport
     from ratchet.monitoring.live_quality import Quality
 
 _QUALITY_COLUMNS = {"version", "n_rows", "metric", "value", "low", "high", "estimate", "dropped"}
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far the labels of a version were judged in windows, which is also known of windows without a verdict.
+
+    Attributes
+    ----------
+    name: what the windows are judged by; each name has a position of its own.
+    """
+
+    store: Store
+    model: str
+    version: str
+    name: str
+
+    def read(self) -> int:
+        """Return the number of the last feedback that was judged, or 0."""
+        with self.store.reading() as connection:
+            return int(connection.scalar(sa.select(window_positions.c.last_seq).where(*self._key)) or 0)
+
+    def write(self, last_seq: int) -> None:
+        """Move forward to a feedback; a position never moves back."""
+        key = {"model": self.model, "version": self.version, "name": self.name}
+        with self.store.transaction() as connection:
+            if not self.store.insert_new(connection, window_positions, **key, last_seq=last_seq):
+                behind = window_positions.c.last_seq < last_seq
+                connection.execute(sa.update(window_positions).where(*self._key, behind).values(last_seq=last_seq))
+
+    @property
+    def _key(self) -> tuple[sa.ColumnElement[bool], ...]:
+        table = window_positions.c
+        return table.model == self.model, table.version == self.version, table.name == self.name
 
 
 def record_drift_window(store: Store, model: str, version: str, report: DriftReport, first: str, last: str) -> bool:

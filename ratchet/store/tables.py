@@ -120,6 +120,16 @@ quality_results = sa.Table(
     sa.Index("ix_quality_results_model_id", "model", "id"),
 )
 
+# The newest feedback that was judged in windows, also in those without a verdict.
+window_positions = sa.Table(
+    "window_positions",
+    metadata,
+    sa.Column("model", sa.String(256), primary_key=True),
+    sa.Column("version", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+)
+
 # The runs of continuous training: one row for each watermark and config.
 training_runs = sa.Table(
     "training_runs",

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.loop import triggers
 from ratchet.loop.decisions import Decider
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import (
@@ -245,6 +246,67 @@ def test_windows_of_drift_before_the_promotion_do_not_count(stream: Stream, cham
     assert not drift_detected(given(stream, config, since=time.time() + 5)).fires
 
 
+def test_drifted_rows_that_were_sent_at_once_before_a_silence_fire(
+    stream: Stream, champion: Package, iris: Trained
+) -> None:
+    """Two drifted windows are followed by two usual ones before the only check."""
+    view = given(stream, only(drift=DRIFT), package=lambda: champion)
+    sent(stream, champion, unusual(iris) + unusual(iris, 1) + usual(iris) + usual(iris, 1))
+    found = drift_detected(view)
+    assert found.fires
+    assert found.line.startswith("drift in 2 of the last 2 windows, 2 of 3 are required (drift against version 1: ")
+
+
+def test_every_full_window_is_judged_in_order_whatever_the_time_of_the_checks(
+    stream: Stream, champion: Package, iris: Trained
+) -> None:
+    blocks = [usual(iris), unusual(iris), usual(iris, 1), usual(iris, 2), unusual(iris, 1), usual(iris, 3)]
+    rows = [row for block in blocks for row in block]
+    view = given(stream, only(drift=DRIFT), package=lambda: champion)
+    ids = []
+    for start, end in ((0, 10), (10, 200), (200, 359), (359, 360)):
+        ids += sent(stream, champion, rows[start:end])
+        assert not drift_detected(view).fires
+    windows = drift_windows(stream.store, "iris", "1", 10)[::-1]
+    assert [window["detected"] for window in windows] == [False, True, False, False, True, False]
+    assert [window["first_prediction"] for window in windows] == ids[::WINDOW]
+
+
+def test_a_check_judges_a_limited_number_of_windows_and_the_next_one_continues(
+    stream: Stream, champion: Package, iris: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(triggers, "_MOST_ROWS", 3 * WINDOW)
+    view = given(stream, only(drift=DRIFT), package=lambda: champion)
+    blocks = [usual(iris, seed) for seed in range(5)] + [unusual(iris, seed) for seed in range(2)]
+    ids = sent(stream, champion, [row for block in blocks for row in block])
+    found = []
+    for _ in range(3):
+        fires = drift_detected(view).fires
+        found.append((fires, count(stream.store, drift_results)))
+    assert found == [(False, 3), (False, 6), (True, 7)]
+    assert drift_windows(stream.store, "iris", "1", 1)[0]["last_prediction"] == ids[-1]
+    assert drift_detected(view).fires, "also at the next check, if something blocks the run"
+
+
+def test_a_trigger_that_fires_leaves_later_windows_to_the_next_check(
+    stream: Stream, champion: Package, iris: Trained
+) -> None:
+    view = given(stream, only(drift={**DRIFT, "k": 1, "n": 1}), package=lambda: champion)
+    sent(stream, champion, unusual(iris) + usual(iris))
+    assert [drift_detected(view).fires for _ in range(3)] == [True, False, False]
+    assert count(stream.store, drift_results) == 2
+
+
+def test_predictions_before_the_last_run_began_are_in_no_later_window(
+    stream: Stream, champion: Package, iris: Trained
+) -> None:
+    sent(stream, champion, unusual(iris), at=time.time() - 60)
+    ran(stream, 0)
+    found = drift_detected(given(stream, only(drift={**DRIFT, "k": 1})))
+    assert not found.fires
+    assert found.line.endswith("(0 of 60 rows to the next window)")
+
+
 QUALITY = {"drop": 0.05, "window": 40, "step": 20, "minimum_rows": 30, "metric": "accuracy", "k": 2, "n": 3}
 GOOD = {"accuracy": 1.0, "f1_macro": 1.0}
 
@@ -259,6 +321,46 @@ def test_quality_fires_in_k_of_the_last_n_windows(stream: Stream) -> None:
     assert [window["dropped"] for window in windows[::-1]] == [False, True, True, True, False, False, False]
     assert fired == [False, False, False, True, True, True, False, False]
     assert [window["n_rows"] for window in windows] == [40] * 7
+
+
+def test_labels_that_came_at_once_before_a_silence_fire(stream: Stream) -> None:
+    """Quality drops in two windows and recovers in three, all between two checks."""
+    config = only(quality_drop={**QUALITY, "step": 40})
+    labels(stream, 80, truth="virginica")
+    labels(stream, 120)
+    assert quality_dropped(given(stream, config, metrics=GOOD)).fires
+    windows = quality_windows(stream.store, "iris", "1", 10)
+    assert [window["value"] for window in windows] == [0.0, 0.0]
+
+
+def test_every_window_of_labels_is_judged_as_if_checked_at_its_end(stream: Stream) -> None:
+    truths = ("setosa", "virginica", "setosa", "setosa", "setosa", "setosa", "setosa", "virginica")
+    seqs = [seq for truth in truths for seq in labels(stream, 20, truth=truth)]
+    config = only(quality_drop={**QUALITY, "k": 3})
+    for _ in range(2):
+        assert not quality_dropped(given(stream, config, metrics=GOOD)).fires
+    windows = quality_windows(stream.store, "iris", "1", 10)[::-1]
+    assert [window["value"] for window in windows] == [0.5, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5]
+    assert [window["last_seq"] for window in windows] == seqs[39::20]
+
+
+def test_windows_without_a_verdict_do_not_stop_the_quality_trigger(
+    stream: Stream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first windows have fewer rows than a verdict needs, and more of them than one check judges."""
+    monkeypatch.setattr(triggers, "_MOST_WINDOWS", 3)
+    config = only(quality_drop={**QUALITY, "step": 5, "k": 1})
+    labels(stream, 40, truth="virginica")
+    fired = [quality_dropped(given(stream, config, metrics=GOOD)).fires for _ in range(2)]
+    assert fired == [False, True]
+    assert quality_windows(stream.store, "iris", "1", 1)[0]["n_rows"] == 30
+
+
+def test_labels_of_an_earlier_run_are_in_no_new_window(stream: Stream) -> None:
+    seqs = labels(stream, 60, truth="virginica")
+    ran(stream, seqs[-1])
+    assert not quality_dropped(given(stream, only(quality_drop={**QUALITY, "k": 1}), metrics=GOOD)).fires
+    assert count(stream.store, quality_results) == 0
 
 
 def test_the_line_of_the_quality_trigger_has_the_metric(stream: Stream) -> None:

@@ -50,8 +50,8 @@ def test_labels_are_counted_after_the_watermark_up_to_a_limit(stream: Stream) ->
 def test_labels_are_counted_by_the_version_that_predicted(stream: Stream) -> None:
     stream.label(stream.answer([ROW] * 2, "a", version="1"), "a")
     stream.label(stream.answer([ROW] * 3, "a", version="2"), None, correct=False)
-    assert production_rows.count_judged(stream.store, "iris", "2", 0, 100) == 3
-    assert production_rows.count_judged(stream.store, "iris", "2", 0, 2) == 2
+    assert len(production_rows.judged_after(stream.store, "iris", "2", 0, 100)) == 3
+    assert len(production_rows.judged_after(stream.store, "iris", "2", 0, 2)) == 2
 
 
 def test_a_correction_does_not_count_as_a_new_label(stream: Stream) -> None:
@@ -59,7 +59,7 @@ def test_a_correction_does_not_count_as_a_new_label(stream: Stream) -> None:
     stream.label(ids, "a")
     stream.label(ids[:1], "b")
     assert production_rows.count_labels(stream.store, "iris", 0, 100) == 2
-    assert production_rows.count_judged(stream.store, "iris", "1", 0, 100) == 2
+    assert len(production_rows.judged_after(stream.store, "iris", "1", 0, 100)) == 2
 
 
 def test_a_row_marked_as_wrong_counts_when_its_target_arrives(stream: Stream) -> None:
@@ -173,7 +173,8 @@ def test_a_time_divides_the_ids_of_predictions() -> None:
 QUESTIONS: dict[str, Callable[[Store], Any]] = {
     "watermark": lambda store: production_rows.watermark(store, "iris"),
     "count": lambda store: production_rows.count_labels(store, "iris", 0, 5),
-    "count of a version": lambda store: production_rows.count_judged(store, "iris", "1", 0, 5),
+    "feedback of a version": lambda store: production_rows.judged_after(store, "iris", "1", 0, 5),
+    "next predictions": lambda store: production_rows.predictions_after(store, "iris", "1", "", 5),
     "nth": lambda store: production_rows.nth_label(store, "iris", 0, 2),
     "labelled": lambda store: production_rows.labelled_rows(store, "iris", "1", 5),
     "up to": lambda store: production_rows.labels_up_to(store, "iris", 7, 5),
