@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,8 @@ from ratchet.config import Evaluate
 from ratchet.data.schema import Schema
 from ratchet.errors import ConfigError, DataError
 from ratchet.model import metrics
+from ratchet.model.bootstrap import interval
 from ratchet.model.tasks import block_length
-
-# Cells of one block of bootstrap weights, which bounds memory to 32 MB.
-_CELLS = 4_000_000
 
 
 class Evaluation(BaseModel):
@@ -109,41 +106,6 @@ def score_rows(model: Any, rows: pd.DataFrame, schema: Schema) -> metrics.Scores
         positive=None if schema.positive is None else labels.index(schema.positive),
         costs=(costs.false_negative, costs.false_positive) if costs else None,
     )
-
-
-def resamples(n_rows: int, n_resamples: int, seed: int, block: int = 1) -> Iterator[npt.NDArray[np.float64]]:
-    """Yield bootstrap weights (how often each row is drawn) in arrays of shape (some resamples, rows).
-
-    Parameters
-    ----------
-    block: number of consecutive rows that are drawn together, the first row following the last (D. Politis and
-        J. Romano, "A circular block-resampling procedure for stationary data", 1992); 1 draws single rows.
-    """
-    generator = np.random.default_rng(seed)
-    at_once = max(1, _CELLS // n_rows)
-    draws = math.ceil(n_rows / block)
-    for start in range(0, n_resamples, at_once):
-        size = min(at_once, n_resamples - start)
-        first_rows = generator.multinomial(draws, np.full(n_rows, 1 / n_rows), size=size).astype(float)
-        yield sum((np.roll(first_rows, shift, axis=1) for shift in range(1, block)), first_rows)
-
-
-def interval(
-    name: str, scores: metrics.Scores, confidence: float, n_resamples: int, seed: int, block: int = 1
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of a metric (Efron & Tibshirani 1993, chapter 13).
-
-    Resamples on which the metric is not defined are left out.
-
-    Parameters
-    ----------
-    confidence: such as 0.95.
-    n_resamples, seed, block: as for ``resamples``.
-    """
-    values = np.concatenate([metrics.score(name, scores, w) for w in resamples(len(scores), n_resamples, seed, block)])
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(values, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _confusion(scores: metrics.ClassificationScores) -> tuple[tuple[int, ...], ...]:

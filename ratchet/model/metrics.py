@@ -204,6 +204,8 @@ CLASSIFICATION: dict[str, Callable[[ClassificationScores, Floats], Floats]] = {
 REGRESSION: dict[str, Callable[[RegressionScores, Floats], Floats]] = {f.__name__: f for f in (rmse, mae, r2, mape)}
 NEEDS_PROBABILITIES = frozenset({"log_loss", "roc_auc", "average_precision"})
 NEEDS_POSITIVE = frozenset(f.__name__ for f in _OF_THE_POSITIVE)
+# Functions of the confusion matrix alone.
+OF_COUNTS = frozenset(CLASSIFICATION) - NEEDS_PROBABILITIES
 
 
 def score(name: str, scores: Scores, weights: Floats) -> Floats:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.config import LABELLED, LOSSES, Costs, TaskName
 from ratchet.config.continuous import QualityDrop
 from ratchet.model import metrics
-from ratchet.model.evaluation import interval
+from ratchet.model.bootstrap import interval
 from ratchet.model.tasks import dependent_block
 from ratchet.monitoring.production_rows import Label, LabelledRow, PredictedRow
 

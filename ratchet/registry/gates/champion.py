@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LOSSES
 from ratchet.data import row_hashes
 from ratchet.data.schema import Schema
 from ratchet.model import metrics
-from ratchet.model.evaluation import resamples, score_rows
+from ratchet.model.bootstrap import replicates
+from ratchet.model.evaluation import score_rows
 from ratchet.model.package.sealed_package import Package
 from ratchet.model.tasks import block_length
 from ratchet.registry.gates.contract import GateInput, Result
@@ -129,7 +129,7 @@ def paired_interval(
     Parameters
     ----------
     confidence: such as 0.95, two-sided.
-    block: rows that are drawn together, as for ``ratchet.model.evaluation.resamples``.
+    block: rows that are drawn together, as for ``ratchet.model.bootstrap.resamples``.
 
     Returns
     -------
@@ -137,12 +137,8 @@ def paired_interval(
     no resample.
     """
     sign = -1.0 if name in LOSSES else 1.0
-    differences: npt.NDArray[np.float64] = np.concatenate(
-        [
-            sign * (metrics.score(name, mine, weights) - metrics.score(name, theirs, weights))
-            for weights in resamples(len(mine), n_resamples, seed, block)
-        ]
-    )
+    drawn = replicates(name, [mine, theirs], n_resamples, seed, block)
+    differences = sign * (drawn[0] - drawn[1])
     if np.isnan(differences).all():
         return float("nan"), float("nan")
     tail = (1 - confidence) / 2

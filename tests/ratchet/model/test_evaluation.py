@@ -8,8 +8,8 @@ from ratchet.config import Evaluate
 from ratchet.data import Schema
 from ratchet.errors import ConfigError, DataError
 from ratchet.model import evaluation
-from ratchet.model.evaluation import evaluate_model, interval, resamples, score_rows
-from ratchet.model.metrics import ClassificationScores, RegressionScores
+from ratchet.model.evaluation import evaluate_model, score_rows
+from ratchet.model.metrics import ClassificationScores
 from tests.fitted import Trained, baseline
 
 F1 = Evaluate(primary_metric="f1_macro")
@@ -68,30 +68,6 @@ def test_a_model_that_never_saw_a_class_can_be_scored_on_it(iris: Trained) -> No
     assert isinstance(scores, ClassificationScores)
     assert scores.probabilities is not None
     assert not scores.probabilities[:, 0].any()
-
-
-def test_resamples_draw_as_many_rows_as_there_are() -> None:
-    weights = np.concatenate(list(resamples(50, 30, seed=0)))
-    assert weights.shape == (30, 50)
-    assert (weights.sum(axis=1) == 50).all()
-
-
-def test_blocks_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = np.concatenate(list(resamples(50, 30, seed=0)))
-    monkeypatch.setattr(evaluation, "_CELLS", 200)
-    np.testing.assert_array_equal(np.concatenate(list(resamples(50, 30, seed=0))), whole)
-
-
-def test_the_interval_covers_the_truth_about_as_often_as_its_confidence() -> None:
-    # A mean absolute error of known expectation; 95 % of 200 intervals, less 4 standard deviations: 176.
-    generator = np.random.default_rng(5)
-    truth = np.sqrt(2 / np.pi)
-    covered = 0
-    for seed in range(200):
-        scores = RegressionScores(generator.normal(size=80), np.zeros(80))
-        low, high = interval("mae", scores, 0.95, 400, seed)
-        covered += low <= truth <= high
-    assert covered >= 176
 
 
 def test_missing_values_and_categories_are_scored(mixed: Trained) -> None:

@@ -12,7 +12,7 @@ from ratchet.data import load_dataset
 from ratchet.data.schema import Schema, check_frame
 from ratchet.data.windows import in_order
 from ratchet.errors import ConfigError, DataError
-from ratchet.model.evaluation import interval, resamples
+from ratchet.model.bootstrap import interval, resamples
 from ratchet.model.metrics import RegressionScores
 from ratchet.model.tasks import TASKS, block_length, task_of
 

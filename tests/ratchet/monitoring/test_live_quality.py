@@ -362,7 +362,8 @@ def test_rows_ordered_by_time_with_clustered_errors_have_a_wider_interval() -> N
 
 def test_the_seed_fixes_the_interval() -> None:
     rows = right(0.8, 100)
-    one, same, other = (
-        measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, seed, "classification") for seed in (1, 1, 2)
+    one, same, *others = (
+        measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, seed, "classification") for seed in (1, 1, *range(2, 9))
     )
-    assert one == same != other
+    assert one == same
+    assert any(one != other for other in others), "an accuracy of 100 rows has few values"
