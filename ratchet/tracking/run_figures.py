@@ -21,7 +21,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     """Draw the confusion matrix of a classification, with the counts in the cells."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    labels = [str(label) for label in evaluation.labels or ()]
+    labels = [_plain(label) for label in evaluation.labels or ()]
     side = max(3.6, 0.7 * len(labels) + 1.8)
     figure, axes = canvas(side + 0.6, side)
     display = ConfusionMatrixDisplay(np.array(evaluation.confusion), display_labels=labels)
@@ -40,17 +40,21 @@ def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
     figure, axes = canvas(5.2, 4)
     if values.dtype == "float64":
         points = axes.scatter(shown[x], shown[y], c=values, s=12, cmap="viridis")
-        figure.colorbar(points, ax=axes, label=str(target.name))
+        figure.colorbar(points, ax=axes, label=_plain(target.name))
     else:
         for i, label in enumerate(sorted(values.unique())):
             at = values == label
-            axes.scatter(
-                shown.loc[at, x], shown.loc[at, y], s=14, alpha=0.8, color=_COLOURS[i % len(_COLOURS)], label=str(label)
-            )
-        axes.legend(title=str(target.name), fontsize=8, title_fontsize=8)
+            colour = _COLOURS[i % len(_COLOURS)]
+            axes.scatter(shown.loc[at, x], shown.loc[at, y], s=14, alpha=0.8, color=colour, label=_plain(label))
+        axes.legend(title=_plain(target.name), fontsize=8, title_fontsize=8)
     axes.set(xlabel=x, ylabel=y)
     axes.set_title(f"{len(shown)} rows, embedded", fontsize=10)
     return figure
+
+
+def _plain(text: Any) -> str:
+    """Return a text in which matplotlib finds no formula, which begins and ends with a dollar sign."""
+    return str(text).replace("$", r"\$")
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Any]:
