@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
@@ -13,8 +16,9 @@ from ratchet.config import TrainingConfig
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import load_config
 from ratchet.data import Schema, load_dataset
+from ratchet.data.fingerprint import file_sha256
 from ratchet.model.embedding import embed, fit_embedder
-from ratchet.model.package.sealed_package import write_package
+from ratchet.model.package.sealed_package import MANIFEST, Manifest, write_package
 from ratchet.model.tasks import TASKS
 from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry.production_pointer import ProductionPointer
@@ -60,6 +64,17 @@ def packaged(trained: Trained, folder: Path) -> tuple[Path, str]:
         warnings.simplefilter("ignore")
         digest, _ = write_package(folder, trained.model, trained.train, trained.schema)
     return folder, digest
+
+
+def sealed_again(folder: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> str:
+    """Change a JSON file of a package and seal the package again, as a build with a fault would; the new digest."""
+    content = json.loads((folder / name).read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content))
+    manifest = Manifest.model_validate_json((folder / MANIFEST).read_text())
+    files = {**manifest.files, name: file_sha256(folder / name)}
+    (folder / MANIFEST).write_text(manifest.model_copy(update={"files": files}).model_dump_json())
+    return file_sha256(folder / MANIFEST)
 
 
 def loop_config(*overrides: str) -> ContinuousTrainingConfig:

@@ -21,7 +21,7 @@ from ratchet.data.located import located, needed_variables
 from ratchet.data.snapshots import fetch_snapshot, snapshot_path
 from ratchet.errors import DataError, RegistryError
 from ratchet.loop.version_lineage import version_lineage
-from ratchet.model.package.golden_predictions import golden_gap
+from ratchet.model.package.golden_predictions import TOLERANCE, golden_difference
 from ratchet.model.package.sealed_package import Package
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
@@ -203,8 +203,9 @@ def _differences(was: dict[str, float], now: dict[str, float], original: Package
     if original.schema.feature_names != again.schema.feature_names:
         found.append(f"columns: were {original.schema.feature_names}, are {again.schema.feature_names}")
     elif original.golden != again.golden:
-        gap = golden_gap(again.model, original.golden, original.schema)
-        found.append(f"golden predictions differ by {gap:.3g}")
+        gap = golden_difference(again.model, original.golden, original.schema)
+        judged = "within" if gap.within(TOLERANCE) else "more than"
+        found.append(f"golden rows: {gap.reason}, {judged} the tolerance of {TOLERANCE:g}")
     return found
 
 

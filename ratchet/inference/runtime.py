@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from ratchet.data.schema import MISSING, Field, Schema
 from ratchet.errors import ConfigError, InputError, PackageError, Problem, one_line
+from ratchet.model.package import agreement
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden
 from ratchet.model.package.model_files import load_joblib
-from ratchet.model.package.onnx import PREDICTION_TOLERANCE, PROBABILITY_TOLERANCE, input_names, open_session
+from ratchet.model.package.onnx import MATRIX, PARITY, input_columns, open_session
 from ratchet.model.package.sealed_package import load_pipeline, verify_files
 from ratchet.model.record_schema import Record, RecordReader
 
@@ -199,16 +200,16 @@ def onnx_engine(content: bytes, schema: Schema, golden: Golden) -> Engine:
     outputs = [output.name for output in session.get_outputs()]
     wanted = outputs[:2] if golden.probabilities is not None else outputs[:1]
     names, labels = schema.feature_names, schema.labels
-    taken = input_names(session)
-    used = [column for column in schema.features if column.name in taken]
+    fields = {field.name: field for field in schema.features}
 
     def matrix(records: Sequence[Record]) -> dict[str, npt.NDArray[Any]]:
         rows = [[record.get(name) for name in names] for record in records]
-        return {"features": np.array(rows, dtype=np.float32)}
+        return {MATRIX: np.array(rows, dtype=np.float32)}
 
     def columns(records: Sequence[Record]) -> dict[str, npt.NDArray[Any]]:
-        return {column.name: _column(column, records) for column in used}
+        return {name: _column(field, records) for name, field in inputs.items()}
 
+    inputs = {} if schema.numeric else {name: fields[column] for name, column in input_columns(session).items()}
     as_inputs = matrix if schema.numeric else columns
 
     def run(records: Sequence[Record]) -> Outputs:
@@ -246,27 +247,12 @@ def _column(column: Field, records: Sequence[Record]) -> npt.NDArray[Any]:
 
 def _verify_golden(runtime: Runtime, golden: Golden) -> None:
     """Compare predictions with the golden ones: scikit-learn's to the last bits, ONNX's within the parity limit."""
-    onnx = runtime.engine_name == "onnx"
-    predictions, probabilities = runtime.engine(golden.rows)
-    if runtime.schema.labels is None:
-        expected = np.array(golden.predictions, dtype=float)
-        # The measure of the export's parity check: relative to the number, or to the spread if that is larger.
-        scale = np.maximum(np.abs(expected), (np.std(expected) or 1.0) if onnx else 1e-300)
-        gap = float(np.max(np.abs(np.array(predictions, dtype=float) - expected) / scale))
-        limit = PREDICTION_TOLERANCE if onnx else TOLERANCE
-    elif list(predictions) != list(golden.predictions):
+    limit = PARITY if runtime.engine_name == "onnx" else TOLERANCE
+    found = agreement.difference(agreement.Outputs(*runtime.engine(golden.rows)), golden.outputs)
+    if not found.within(limit):
         raise PackageError(
-            f"{runtime.model} version {runtime.version}: its golden rows get other labels than at training"
-        )
-    elif golden.probabilities is None or probabilities is None:
-        return
-    else:
-        gap = float(np.max(np.abs(probabilities - np.array(golden.probabilities))))
-        limit = PROBABILITY_TOLERANCE if onnx else TOLERANCE
-    if not gap <= limit:
-        raise PackageError(
-            f"{runtime.model} version {runtime.version}: its golden predictions differ by {gap:.2g},"
-            f" expected at most {limit:g}"
+            f"{runtime.model} version {runtime.version}: golden rows: {found.reason} from those at training,"
+            f" allowed is {limit:g}"
         )
 
 

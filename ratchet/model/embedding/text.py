@@ -32,8 +32,11 @@ def fit(config: TextEmbed, schema: Schema, rows: pd.DataFrame, seed: int) -> Pip
     """
     columns = _columns(config, schema)
     features = schema.select(rows)
-    # The vectorizer takes a single column, which a ColumnTransformer passes for a name and not for a list.
-    texts: list[Any] = [(f"text_{name}", _text_encoder(config, features[name], seed), name) for name in columns]
+    # The vectorizer takes a single column, which a ColumnTransformer passes for a name and not for a list. The parts
+    # are numbered, since scikit-learn refuses names with two underscores.
+    texts: list[Any] = [
+        (f"text_{number}", _text_encoder(config, features[name], seed), name) for number, name in enumerate(columns)
+    ]
     encoder = ColumnTransformer(texts + parts(schema, config.scaler))
     return Pipeline([("encode", encoder.fit(features))])
 

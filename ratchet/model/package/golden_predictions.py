@@ -5,7 +5,6 @@ A model that is loaded later, elsewhere, or with other library versions has to r
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.data.schema import MISSING, Schema
+from ratchet.model.package.agreement import Difference, Outputs, difference
 
 # Another BLAS or batch size changes the last bits of a sum; a larger difference is another model.
 TOLERANCE = 1e-9
@@ -35,6 +35,11 @@ class Golden(BaseModel):
     predictions: tuple[str | int | float, ...]
     probabilities: tuple[tuple[float, ...], ...] | None = None
 
+    @property
+    def outputs(self) -> Outputs:
+        """What the model predicted when it was packaged."""
+        return Outputs(self.predictions, self.probabilities)
+
     def frame(self, schema: Schema) -> pd.DataFrame:
         """Return the inputs as the model takes them, shape (rows, features)."""
         return schema.select(pd.DataFrame([dict(row) for row in self.rows], dtype=object))
@@ -56,18 +61,8 @@ def record_golden(model: Any, rows: pd.DataFrame, schema: Schema) -> Golden:
     return Golden(rows=records, predictions=tuple(model.predict(frame).tolist()), probabilities=probabilities)
 
 
-def golden_gap(model: Any, golden: Golden, schema: Schema) -> float:
-    """Return the largest difference from the golden predictions, infinite if a label differs.
-
-    Probabilities are compared absolutely, the numbers of a regression relatively.
-    """
+def golden_difference(model: Any, golden: Golden, schema: Schema) -> Difference:
+    """Return the difference of a loaded pipeline's predictions from the golden ones."""
     frame = golden.frame(schema)
-    predicted = np.asarray(model.predict(frame)).tolist()
-    if any(isinstance(value, float) for value in golden.predictions):
-        expected = np.array(golden.predictions, dtype=float)
-        return float(np.max(np.abs(np.array(predicted, dtype=float) - expected) / np.maximum(np.abs(expected), 1e-300)))
-    if predicted != list(golden.predictions):
-        return math.inf
-    if golden.probabilities is None:
-        return 0.0
-    return float(np.max(np.abs(model.predict_proba(frame) - np.array(golden.probabilities))))
+    probabilities = None if golden.probabilities is None else model.predict_proba(frame)
+    return difference(Outputs(np.asarray(model.predict(frame)), probabilities), golden.outputs)

@@ -8,7 +8,7 @@ which has the SHA-256 of every other file. The SHA-256 of the manifest is the di
 from __future__ import annotations
 
 import json
-import math
+import logging
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +23,7 @@ from ratchet.data import row_hashes
 from ratchet.data.fingerprint import file_sha256
 from ratchet.data.schema import Schema
 from ratchet.errors import PackageError, one_line
-from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_gap, record_golden
+from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_difference, record_golden
 from ratchet.model.package.onnx import OnnxReport, export_onnx
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_model, sample_rows
@@ -31,6 +31,8 @@ from ratchet.model.package.trusted_types import TRUSTED_TYPES, load_skops
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+
+logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 _TRUST_LIST = "ratchet/model/package/trusted_types.py"
@@ -101,7 +103,9 @@ def write_package(
     seen = row_hashes(rows) if seen_before is None else np.union1d(row_hashes(rows), seen_before)
     np.save(folder / "training_rows.npy", np.sort(seen))
     onnx, report = export_onnx(model, rows, schema)
-    if onnx is not None:
+    if onnx is None:
+        logger.info("there is no ONNX export, scikit-learn computes the predictions: %s", report.reason)
+    else:
         (folder / "model.onnx").write_bytes(onnx)
     written = sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): file_sha256(path) for path in written}
@@ -139,13 +143,11 @@ def verify_package(package: Package) -> None:
 
     Raises
     ------
-    PackageError: a label differs, or a number by more than ``TOLERANCE``.
+    PackageError: a label differs, a number differs by more than ``TOLERANCE``, or a number is not finite.
     """
-    gap = golden_gap(package.model, package.golden, package.schema)
-    if gap == math.inf:
-        raise PackageError("golden rows: the model predicts other labels than when it was made")
-    if gap > TOLERANCE:
-        raise PackageError(f"golden rows: predictions differ by {gap:.2g}, expected at most {TOLERANCE:g}")
+    found = golden_difference(package.model, package.golden, package.schema)
+    if not found.within(TOLERANCE):
+        raise PackageError(f"golden rows: {found.reason} from those at training, allowed is {TOLERANCE:g}")
 
 
 def load_pipeline(folder: Path) -> Pipeline:

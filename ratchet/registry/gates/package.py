@@ -10,8 +10,8 @@ import pandas as pd
 
 from ratchet.config import LOSSES
 from ratchet.data.schema import Schema
-from ratchet.model.package.golden_predictions import TOLERANCE, golden_gap
-from ratchet.model.package.onnx import PROBABILITY_TOLERANCE, check_parity, onnx_inputs, open_session
+from ratchet.model.package.golden_predictions import TOLERANCE, golden_difference
+from ratchet.model.package.onnx import PARITY, check_parity, onnx_inputs, open_session
 from ratchet.model.package.sealed_package import Package
 from ratchet.registry.gates.contract import GateInput, Result
 
@@ -39,9 +39,9 @@ def signature(given: GateInput) -> Result:
 def golden(given: GateInput) -> Result:
     """Check that the package, loaded from the registry, reproduces its golden predictions."""
     package = given.challenger
-    gap = golden_gap(package.model, package.golden, package.schema)
-    reason = f"golden predictions differ by {gap:.2g} after a reload, allowed is {TOLERANCE:g}"
-    return Result(gap <= TOLERANCE, reason, min(gap, 1e300), TOLERANCE)
+    found = golden_difference(package.model, package.golden, package.schema)
+    reason = f"{found.reason} after a reload, allowed is {TOLERANCE:g}"
+    return Result(found.within(TOLERANCE), reason, min(found.gap, 1e300), TOLERANCE)
 
 
 def onnx_parity(given: GateInput) -> Result:
@@ -51,7 +51,7 @@ def onnx_parity(given: GateInput) -> Result:
         return Result(True, "there is no ONNX export")
     report = check_parity(package.onnx, package.model, package.schema.select(given.holdout), package.schema)
     reason = report.reason or f"differs by {report.max_difference or 0:.2g} at most"
-    return Result(report.exported, reason, report.max_difference, PROBABILITY_TOLERANCE)
+    return Result(report.exported, reason, report.max_difference, PARITY)
 
 
 def latency(given: GateInput) -> Result:

@@ -14,7 +14,7 @@ from sklearn.preprocessing import FunctionTransformer
 from ratchet.data import row_hashes
 from ratchet.data.fingerprint import file_sha256
 from ratchet.errors import PackageError
-from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_gap, record_golden
+from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_difference, record_golden
 from ratchet.model.package.onnx import check_parity, export_onnx, onnx_inputs, open_session
 from ratchet.model.package.sealed_package import (
     load_package,
@@ -174,19 +174,19 @@ def test_golden_rows_with_gaps_survive_json(mixed: Trained) -> None:
     golden = record_golden(mixed.model, mixed.train, mixed.schema)
     again = Golden.model_validate_json(golden.model_dump_json())
     assert again == golden
-    assert golden_gap(mixed.model, again, mixed.schema) <= TOLERANCE
+    assert golden_difference(mixed.model, again, mixed.schema).within(TOLERANCE)
 
 
 def test_a_model_with_other_predictions_fails_the_golden_check(
     iris_package: tuple[Path, str], diabetes: Trained
 ) -> None:
     package = load_package(*iris_package)
-    with pytest.raises(PackageError, match="predictions differ by"):
+    with pytest.raises(PackageError, match="probabilities differ by"):
         verify_package(replace(package, model=baseline("train.params.C=0.5").model))
     wrong: Any = package.golden.model_copy(update={"predictions": ("tulip", *package.golden.predictions[1:])})
-    with pytest.raises(PackageError, match="predicts other labels than when it was made"):
+    with pytest.raises(PackageError, match=r"golden rows: 1 of 8 labels differ"):
         verify_package(replace(package, golden=wrong))
     numbers = record_golden(diabetes.model, diabetes.train, diabetes.schema)
-    assert golden_gap(diabetes.model, numbers, diabetes.schema) <= TOLERANCE
+    assert golden_difference(diabetes.model, numbers, diabetes.schema).within(TOLERANCE)
     moved = numbers.model_copy(update={"predictions": tuple(float(p) + 1 for p in numbers.predictions)})
-    assert golden_gap(diabetes.model, moved, diabetes.schema) > TOLERANCE
+    assert not golden_difference(diabetes.model, moved, diabetes.schema).within(TOLERANCE)
