@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ratchet.tracking.lineage import Lineage
 
 STEPS = ("ingest", "embed", "train", "evaluate", "drift_check", "promote")
+_NOT_IN_A_RUN_NAME = re.compile(r"[{}\x00-\x1f\x7f]")
+_LONGEST_LABEL = 100
 
 
 @dataclass(frozen=True)
@@ -146,7 +149,7 @@ def execute(name: str, start: Callable[[Any], Any], experiment: str, settings: S
             ensure_experiment(settings, experiment)
             run = start(
                 pipeline.with_options(
-                    run_name=f"{options.label}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
+                    run_name=f"{_run_label(options.label)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
                     enable_cache=None if options.cache else False,
                     settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=experiment)},
                 )
@@ -155,6 +158,11 @@ def execute(name: str, start: Callable[[Any], Any], experiment: str, settings: S
     if failed:
         raise RatchetError(f"the pipeline run {run.name} ended with unfinished steps: {', '.join(failed)}")
     return run
+
+
+def _run_label(label: str) -> str:
+    """Return the stem of a config file as a part of a run's name, in which ZenML replaces words in braces."""
+    return _NOT_IN_A_RUN_NAME.sub("_", label)[:_LONGEST_LABEL]
 
 
 def lineage_of(config: TrainingConfig, settings: Settings, data_version: str, **more: Any) -> Lineage:

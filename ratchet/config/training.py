@@ -124,7 +124,7 @@ class TrainingConfig(Section):
     """A training run, from the data to the decision on promotion."""
 
     pipeline: Literal["training"] = "training"
-    model: str = Field(pattern=r"^[a-zA-Z][\w-]*$", description="The registered model's name.")
+    model: str = Field(pattern=r"^[a-zA-Z][\w-]*$", max_length=150, description="The registered model's name.")
     task: TaskName = "classification"
     seed: int = Field(default=42, ge=0, lt=2**32)
     dataset: Dataset

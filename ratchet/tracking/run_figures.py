@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # More points do not make the figure clearer.
 MOST_POINTS = 2000
+# Characters of a name in a figure.
+_LONGEST = 24
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
 
 
@@ -21,7 +23,7 @@ def confusion_figure(evaluation: Evaluation) -> Figure:
     """Draw the confusion matrix of a classification, with the counts in the cells."""
     from sklearn.metrics import ConfusionMatrixDisplay
 
-    labels = [_plain(label) for label in evaluation.labels or ()]
+    labels = [in_figure(label) for label in evaluation.labels or ()]
     side = max(3.6, 0.7 * len(labels) + 1.8)
     figure, axes = canvas(side + 0.6, side)
     display = ConfusionMatrixDisplay(np.array(evaluation.confusion), display_labels=labels)
@@ -40,21 +42,27 @@ def features_figure(features: pd.DataFrame, target: pd.Series[Any]) -> Figure:
     figure, axes = canvas(5.2, 4)
     if values.dtype == "float64":
         points = axes.scatter(shown[x], shown[y], c=values, s=12, cmap="viridis")
-        figure.colorbar(points, ax=axes, label=_plain(target.name))
+        figure.colorbar(points, ax=axes, label=in_figure(target.name))
     else:
         for i, label in enumerate(sorted(values.unique())):
             at = values == label
-            colour = _COLOURS[i % len(_COLOURS)]
-            axes.scatter(shown.loc[at, x], shown.loc[at, y], s=14, alpha=0.8, color=colour, label=_plain(label))
-        axes.legend(title=_plain(target.name), fontsize=8, title_fontsize=8)
+            colour, name = _COLOURS[i % len(_COLOURS)], in_figure(label)
+            axes.scatter(shown.loc[at, x], shown.loc[at, y], s=14, alpha=0.8, color=colour, label=name)
+        axes.legend(title=in_figure(target.name), fontsize=8, title_fontsize=8)
     axes.set(xlabel=x, ylabel=y)
     axes.set_title(f"{len(shown)} rows, embedded", fontsize=10)
     return figure
 
 
-def _plain(text: Any) -> str:
-    """Return a text in which matplotlib finds no formula, which begins and ends with a dollar sign."""
-    return str(text).replace("$", r"\$")
+def in_figure(text: object) -> str:
+    """Return a name as text of a figure: printable, at most 24 characters, and no formula for matplotlib.
+
+    A legend leaves out labels with a leading underscore, and the font lacks characters beyond the first plane, such as
+    emoji.
+    """
+    shown = "".join(c if c.isprintable() and c <= "\uffff" else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+    shown = shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST - 1]}…"
+    return (" " if shown.startswith("_") else "") + shown.replace("$", r"\$")
 
 
 def canvas(width: float, height: float) -> tuple[Figure, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,39 +16,37 @@ from ratchet.config import TrainingConfig
 from ratchet.errors import RegistryError, one_line
 from ratchet.settings import Settings
 from ratchet.tracking.connection import all_pages, connect
+from ratchet.tracking.keys import config_params
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 # Metrics of the run that trained a model: the seconds of the fit, and the bytes of the package.
 TRAINING_SECONDS, PACKAGE_BYTES = "training_seconds", "package_bytes"
-_LONGEST_PARAM = 6000
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_\-. :/]")
+# MLflow's limits of a parameter's value and of a data set's name, in characters.
+_LONGEST_PARAM, _LONGEST_NAME = 6000, 500
+# The most metrics that MLflow takes in one call.
+_BATCH = 1000
 
 
 def log_inputs(
     client: MlflowClient, run_id: str, config: TrainingConfig, tags: Mapping[str, str], data_version: str
 ) -> None:
     """Log the inputs of a run: parameters, lineage tags, the config and the data set."""
-    params = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in flat(config.model_dump(mode="json")).items()]
+    params = [Param(key, value[:_LONGEST_PARAM]) for key, value in config_params(config).items()]
     client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
     client.log_text(run_id, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "config.yaml")
-    name = str(getattr(config.dataset, "name", None) or getattr(config.dataset, "path", ""))
+    name = str(getattr(config.dataset, "name", None) or getattr(config.dataset, "path", ""))[-_LONGEST_NAME:]
     dataset = Dataset(name=name, digest=data_version, source_type=config.dataset.source, source=name)
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
 def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
-    """Log metrics in one call; with ``model_id`` to the logged model too.
-
-    Characters that MLflow does not accept in a metric's name, as a column's name can have, become underscores.
-    """
+    """Log metrics; with ``model_id`` to the logged model too. A column is named by its ``column_key``."""
     now = int(time.time() * 1000)
-    metrics = [
-        Metric(_NOT_IN_A_NAME.sub("_", key), value, now, 0, model_id=model_id, run_id=run_id)
-        for key, value in figures.items()
-    ]
-    client.log_batch(run_id, metrics=metrics)
+    metrics = [Metric(key, value, now, 0, model_id=model_id, run_id=run_id) for key, value in figures.items()]
+    for first in range(0, len(metrics), _BATCH):
+        client.log_batch(run_id, metrics=metrics[first : first + _BATCH])
 
 
 class ChildRun(BaseModel):
@@ -144,14 +141,3 @@ def run_record(settings: Settings, run_id: str) -> RunRecord:
         dataset=datasets[0].dataset.name if datasets else None,
         config=yaml.safe_load(config),
     )
-
-
-def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested mappings to dotted keys: ``{"a": {"b": 1}}`` is ``{"a.b": 1}``."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[f"{prefix}{key}"] = value
-    return result

@@ -34,6 +34,7 @@ from ratchet.store.database import open_store
 from ratchet.store.predictions import insert_predictions
 from ratchet.store.tables import feedback
 from ratchet.tracking import connect
+from ratchet.tracking.keys import column_key
 from tests.conftest import ROOT, Cli
 from tests.training_runs import config_for, train_in
 
@@ -129,8 +130,9 @@ def test_the_page_and_the_figures_are_in_mlflow(reported: Reported) -> None:
     assert found.data.tags["ratchet.pipeline"] == "reporting"
     assert found.data.metrics["production.f1_macro"] == reported.summary.report.figures["f1_macro"][0]
     assert found.data.metrics["drift_share"] == 0.25
-    assert found.data.metrics["drift.sepal_width"] > 0.2
-    assert {file.path for file in client.list_artifacts(found.info.run_id)} == {"report.html", "report.json"}
+    assert found.data.metrics[f"drift.{column_key('sepal_width')}"] > 0.2
+    files = {file.path for file in client.list_artifacts(found.info.run_id)}
+    assert files == {"report.html", "report.json", "drift_columns.csv"}
 
 
 def test_the_page_and_the_figures_are_artifacts_of_zenml(reported: Reported) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ratchet.experiments.comparison.table import Comparison, Row
 from ratchet.experiments.comparison.text import number
-from ratchet.tracking.run_figures import canvas
+from ratchet.tracking.run_figures import canvas, in_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,8 @@ def interval_figure(comparison: Comparison) -> Figure | None:
 
 
 def _label(row: Row) -> str:
-    return f"{row.config}\n(in Production)" if row.in_production else row.config
+    name = in_figure(row.config)
+    return f"{name}\n(in Production)" if row.in_production else name
 
 
 def _level(rows: Sequence[Row]) -> str:

@@ -10,6 +10,7 @@ from ratchet.errors import RegistryError
 from ratchet.settings import Settings
 from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import all_pages, connect, reachable
+from ratchet.tracking.keys import separate_params
 from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _finished_run(run: Any) -> FinishedRun:
         name=name,
         label=label_of(name),
         when=iso_utc(run.info.start_time / 1000),
-        params=dict(run.data.params),
+        params=separate_params(run.data.params),
         metrics=dict(run.data.metrics),
         tags=dict(run.data.tags),
     )

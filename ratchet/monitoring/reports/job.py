@@ -32,6 +32,7 @@ class Job(BaseModel):
     model, version: the version that the report is about.
     created_at: the time of its points in the panels.
     numbers, categories: the feature columns to compare, each with a value on both sides.
+    features: the names of the features by column.
     drift: the method and limits for every column.
     figures: metrics in production, and on the holdout where they are defined; empty without labelled rows.
     classes: whether the model predicts classes, and not a number.
@@ -44,6 +45,7 @@ class Job(BaseModel):
     created_at: datetime
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
+    features: dict[str, str]
     drift: ReportDrift
     figures: dict[str, tuple[float, float | None]]
     classes: bool

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import DataError, RatchetError
+from ratchet.monitoring.drift.log_drift import COLUMN_TABLE, column_table
 from ratchet.monitoring.drift.verdicts import reaches
 from ratchet.monitoring.production_rows import labelled_rows, newest_predictions
 from ratchet.monitoring.reports import job as report_job
@@ -26,6 +27,7 @@ from ratchet.monitoring.reports.version_rows import load_version_rows
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
+from ratchet.tracking.keys import column_key
 from ratchet.tracking.lineage import PREFIX
 
 # Seconds; a report takes 5 to 15 s, one of a hundred columns and 5,000 rows up to a minute.
@@ -124,11 +126,12 @@ def record_report(settings: Settings, run_id: str, report: Report, page: str) ->
     for key, value in tags.items():
         client.set_tag(run_id, f"{PREFIX}{key}", value)
     figures = {f"production.{name}": value for name, (value, _) in report.figures.items()}
-    figures |= {f"drift.{name}": value for name, value in report.drift.items()}
+    figures |= {f"drift.{column_key(name)}": value for name, value in report.drift.items()}
     figures |= {"drift_share": report.drift_share, "prediction_drift": report.prediction_drift}
     figures |= {"predictions": float(report.predictions), "labelled": float(report.labelled)}
     log_metrics(client, run_id, figures)
     client.log_text(run_id, page, "report.html")
+    client.log_text(run_id, column_table(report.drift, report.drifted, {}), COLUMN_TABLE)
     client.log_dict(run_id, report.model_dump(mode="json"), "report.json")
 
 
@@ -137,6 +140,7 @@ def _read(folder: Path, rows: ReportRows, records: str) -> Report:
     content = json.loads((folder / report_job.CONTENT).read_text())["metrics"]
     drift = {found["config"]["column"]: found["value"] for found in _of_type(content, "ValueDrift")}
     prediction_drift = drift.pop(PREDICTION)
+    drift = {job.features[column]: figure for column, figure in drift.items()}
     return Report(
         model=job.model,
         version=job.version,

@@ -26,6 +26,8 @@ from ratchet.monitoring.reports.version_rows import VersionRows
 
 # The number of unknown categories that are named.
 _MOST_NAMED = 3
+# Characters of a column's title in the report.
+_LONGEST_TITLE = 60
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,8 @@ def report_rows(
     features = schema.select(train), features_of(current, schema)
     fields, notes = _comparable(schema.features, *features)
     predictions = subject.model.predict(features[0]), [row.prediction for row in current]
-    frames = dict(zip(report_job.FEATURES, (_plotted(frame, schema) for frame in features), strict=True))
+    titles = column_titles(schema.feature_names)
+    frames = dict(zip(report_job.FEATURES, (_plotted(frame, schema, titles) for frame in features), strict=True))
     for name, values in zip(report_job.PREDICTIONS, predictions, strict=True):
         frames[name] = pd.DataFrame({PREDICTION: _values(values, classes=classes)})
     frames[report_job.LABELLED] = pd.DataFrame(
@@ -86,8 +89,9 @@ def report_rows(
         model=subject.version.model,
         version=subject.version.version,
         created_at=datetime.now(),  # local time, as Evidently's page expects
-        numbers=tuple(_column(field.name) for field in fields if field.type in ("number", "text")),
-        categories=tuple(_column(field.name) for field in fields if field.type == "category"),
+        numbers=tuple(titles[field.name] for field in fields if field.type in ("number", "text")),
+        categories=tuple(titles[field.name] for field in fields if field.type == "category"),
+        features={title: name for name, title in titles.items()},
         drift=config.drift,
         figures=_figures(subject, scored, task),
         classes=classes,
@@ -111,15 +115,25 @@ def _comparable(
     return usable, notes
 
 
-def _plotted(features: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+def column_titles(features: Sequence[str]) -> dict[str, str]:
+    """Return the columns of the report by feature: short, printable, different, and none that of the predictions."""
+    titles: dict[str, str] = {}
+    taken = {PREDICTION}
+    for name in features:
+        start = "".join(letter if letter.isprintable() else " " for letter in name)[:_LONGEST_TITLE]
+        title, number = start, 1
+        while title in taken:
+            title = f"{start} (feature{f' {number}' if number > 1 else ''})"
+            number += 1
+        taken.add(title)
+        titles[name] = title
+    return titles
+
+
+def _plotted(features: pd.DataFrame, schema: Schema, titles: dict[str, str]) -> pd.DataFrame:
     """Return the columns of the report: a text as its number of words, and no time."""
     texts = {f.name: count_words(features[f.name]) for f in schema.features if f.type == "text"}
-    return features.assign(**texts)[[f.name for f in schema.features if f.type != "time"]].rename(columns=_column)
-
-
-def _column(feature: str) -> str:
-    """Return a feature's column; ``prediction`` is the column of the predictions."""
-    return f"{feature} (feature)" if feature == PREDICTION else feature
+    return features.assign(**texts)[[f.name for f in schema.features if f.type != "time"]].rename(columns=titles)
 
 
 def _values(values: Any, *, classes: bool) -> list[str] | list[float]:

@@ -18,6 +18,7 @@ from ratchet.model.package.profiling import profile_model, profile_rows
 from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.monitoring.drift.log_drift import drift_metrics
 from ratchet.monitoring.drift.report import DriftReport, compare_window
+from ratchet.tracking.keys import column_key
 from tests.fitted import Trained
 
 METHODS = ("psi", "ks", "jensen_shannon", "chi_square")
@@ -182,8 +183,9 @@ def test_without_a_package_there_is_no_reference_yet(iris: Trained) -> None:
     assert compare_window(iris.train, None, None, Drift(), None).summary == "no reference yet"
 
 
-def test_a_report_is_logged_with_the_names_of_its_groups(package: Package, mixed: Trained) -> None:
+def test_a_report_is_logged_with_keys_of_its_columns_and_groups(package: Package, mixed: Trained) -> None:
     metrics = drift_metrics(judged(package, mixed.train))
-    assert {"drift.age", "drift_p.age", "drift_embedded.FEATURE_1", "drift_embedded_p.FEATURE_1"} <= set(metrics)
+    age = column_key("age")
+    assert {f"drift.{age}", f"drift_p.{age}", "drift_embedded.FEATURE_1", "drift_embedded_p.FEATURE_1"} <= set(metrics)
     assert {"drift_output.prediction", "drift_output_p.prediction", "drift_domain_auc"} <= set(metrics)
     assert (metrics["drift_share"], metrics["drift_detected"]) == (0.0, 0.0)

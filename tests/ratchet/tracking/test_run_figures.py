@@ -10,7 +10,7 @@ from ratchet.model.evaluation import Evaluation
 from ratchet.tracking.run_figures import confusion_figure, features_figure
 
 # matplotlib reads a text between two dollar signs as a formula, and refuses most.
-LABELS = ("$1,023^$", "$\\frac{$", "a_b", "_", "100 %", "<b>", "à l'est")
+LABELS = ("$1,023^$", "$\\frac{$", "a_b", "_", "100 %", "x" * 500, "two\nlines 😀")
 
 
 def test_labels_and_targets_of_any_text_are_drawn_as_they_are() -> None:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args, get_origin
 
 import pytest
 from mlflow import MlflowClient
+from pydantic import BaseModel
 
+from ratchet.config import TrainingConfig
+from ratchet.config.files import PIPELINES
 from ratchet.errors import RegistryError
 from ratchet.model.package.sealed_package import verify_package
 from ratchet.registry.fetch_package import fetch_package
@@ -17,10 +24,11 @@ from ratchet.tracking import (
     connect,
     download,
     ensure_experiment,
+    log_metrics,
     register,
 )
+from ratchet.tracking.keys import column_key, config_params, flat, separate_params
 from ratchet.tracking.log_run import log_package
-from ratchet.tracking.runs import flat
 from tests.fitted import Trained, registered
 
 
@@ -92,3 +100,63 @@ def test_a_step_without_a_tracker_raises() -> None:
 
 def test_nested_values_are_flattened() -> None:
     assert flat({"a": {"b": 1, "c": {}}, "d": [1]}) == {"a.b": 1, "a.c": {}, "d": [1]}
+
+
+HOSTILE = ("x" * 500, "a/b", 'he "said"', "two\nlines", "😀", "label", "..", "100 %", "{date}", "")
+
+
+def test_a_column_has_a_short_key_that_depends_on_its_name_alone() -> None:
+    keys = [column_key(name) for name in (*HOSTILE, "age", "Age")]
+    assert len({key.lower() for key in keys}) == len(keys)
+    assert all(re.fullmatch(r"c_[0-9a-f]{10}", key) for key in keys)
+    assert column_key("sepal_width") == "c_6495e61cce"
+
+
+def test_a_run_takes_more_metrics_than_mlflow_takes_in_one_call(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str
+) -> None:
+    run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id
+    log_metrics(client, run, {f"drift.{column_key(str(at))}": float(at) for at in range(1200)})
+    assert len(client.get_run(run).data.metrics) == 1200
+
+
+def mappings_of(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """The keys of a config's model that take a mapping with any keys."""
+    for name, field in section.model_fields.items():
+        todo: list[Any] = [field.annotation]
+        while todo:
+            kind = todo.pop()
+            if get_origin(kind) is dict:
+                yield f"{prefix}{name}"
+            elif isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from mappings_of(kind, f"{prefix}{name}.")
+            else:
+                todo += get_args(kind)
+
+
+@pytest.mark.parametrize("kind", ["training", "continuous_training", "tuning"])
+def test_every_mapping_of_a_config_with_keys_of_a_user_is_one_parameter(kind: str) -> None:
+    # Their keys are names of hyper-parameters, which the estimator or Optuna checks, and keys of the config.
+    checked = {"train.params", "search.space", "search.sampler.params", "search.pruner.params"}
+    for key in set(mappings_of(PIPELINES[kind])) - checked:
+        assert flat({key: {"x": 1}}) == {key: {"x": 1}}
+
+
+def test_names_of_columns_and_labels_are_in_no_parameter_key(iris: Trained) -> None:
+    values = iris.config.model_dump(mode="json")
+    values["dataset"]["columns"] = {name: {"minimum": 0.0} for name in HOSTILE}
+    values["train"]["params"] = {"class_weight": dict.fromkeys(HOSTILE, 2.0)}
+    params = config_params(TrainingConfig.model_validate(values))
+    assert not [key for key in params if not re.fullmatch(r"[a-z_.C]{1,60}", key)]
+    assert params["train.params.class_weight"] == json.dumps(dict.fromkeys(HOSTILE, 2.0))
+
+
+def test_runs_are_compared_with_those_from_before_sections_were_one_parameter(iris: Trained) -> None:
+    values = iris.config.model_dump(mode="json")
+    values["dataset"]["columns"] = {"a.b": {"type": "number"}}
+    values["train"]["params"] = {"C": 1.0, "class_weight": {"0": 1, "1": 5}}
+    before = {key: str(value) for key, value in flat(values, whole=False).items()}
+    assert separate_params(before) == before
+    now = separate_params(config_params(TrainingConfig.model_validate(values)))
+    assert {key: now[key] for key in before if key != "dataset.columns.a.b.type"}.items() <= now.items()
+    assert now["train.params.class_weight.1"] == before["train.params.class_weight.1"] == "5"
