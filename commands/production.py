@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -158,3 +159,5 @@ def _print_change(entry: Entry, as_json: bool) -> None:
     else:
         before = entry.from_version or "none"
         print(f"{entry.model}: version {entry.to_version} went into Production; before, it was {before}")
+    for warning in entry.warnings:
+        print(f"warning: {warning}; write it with python run.py doctor --repair", file=sys.stderr)

@@ -53,7 +53,7 @@ class LazyZenMLStage:
         silence_libraries()
         from steps.model_control_plane import ZenMLStage
 
-        return ZenMLStage()
+        return ZenMLStage(self._settings)
 
 
 def _mirrors(settings: Settings) -> list[Mirror]:

@@ -76,7 +76,7 @@ def ensure_stack(settings: Settings, *, embedded: bool) -> str:
 def _register(client: Any, settings: Settings, name: str) -> None:
     from zenml.enums import StackComponentType as Type
 
-    default = client.get_stack("default").components
+    default = client.get_stack("default", allow_name_prefix_match=False).components
     tracker = _component(client, name, Type.EXPERIMENT_TRACKER, "mlflow", _tracker_configuration(settings))
     components = {
         Type.ORCHESTRATOR: default[Type.ORCHESTRATOR][0].id,

@@ -1,19 +1,24 @@
 """Model versions in ZenML: MLflow's number with a ``v``, the same stage, and the artifacts of the run.
 
-ZenML refuses plain numbers as names of versions, hence the ``v``.
+ZenML refuses plain numbers as names of versions, hence the ``v``. Its client takes a name for a prefix of a name or an
+id where no entity has exactly that name; models are therefore searched by their whole name and then used by their id.
 """
 
 from __future__ import annotations
 
-from zenml import get_step_context, log_metadata
+from contextlib import suppress
+from uuid import UUID
+
+from zenml import log_metadata
 from zenml.client import Client
 from zenml.enums import ModelStages
+from zenml.exceptions import EntityExistsError
 from zenml.model.utils import link_artifact_version_to_model_version
 from zenml.models import ModelVersionResponse
 
-from ratchet.model.evaluation import Evaluation
-from ratchet.registry.promote_challenger import Promotion
-from ratchet.tracking import PackageRef
+from ratchet.registry.model_version import Version, from_mlflow
+from ratchet.settings import Settings
+from ratchet.tracking import connect, reachable, run_record
 
 
 class ZenMLStage:
@@ -21,50 +26,69 @@ class ZenMLStage:
 
     name = "ZenML"
 
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
     def read(self, model: str) -> str | None:
         """Return MLflow's number of the version that ZenML has in production."""
+        found = _find_model(Client(), model)
+        if found is None:
+            return None
         try:
-            name = Client().get_model_version(model, ModelStages.PRODUCTION).name
+            name = Client().get_model_version(found, ModelStages.PRODUCTION).name
         except KeyError:
             return None
         return name.removeprefix("v") if name else None
 
     def write(self, model: str, version: str) -> None:
         """Set the version that ZenML has in production, and archive the previous one."""
-        _version(Client(), model, version).set_stage(ModelStages.PRODUCTION, force=True)
+        self.describe(model, version).set_stage(ModelStages.PRODUCTION, force=True)
+
+    def describe(self, model: str, number: str) -> ModelVersionResponse:
+        """Create ZenML's version ``v<number>`` of a model, with its package, metrics and the artifacts of its run."""
+        version = _version(Client(), model, number)
+        if "mlflow_run_id" not in version.run_metadata:
+            with reachable(self._settings):
+                registered = connect(self._settings).get_model_version(model, number)
+            described = from_mlflow(registered)
+            _link_artifacts(version, described)
+            log_metadata(
+                metadata={
+                    "mlflow_model_version": number,
+                    "mlflow_run_id": described.run_id,
+                    "mlflow_model_uri": registered.source or "",
+                    "package_digest": described.digest,
+                    "metrics": run_record(self._settings, described.run_id).quality,
+                },
+                model_version_id=version.id,
+            )
+        return version
 
 
-def link_version(model: str, promotion: Promotion, package: PackageRef, evaluation: Evaluation) -> None:
-    """Create ZenML's version ``v<number>`` of a model, with its package, metrics and the artifacts of this run."""
-    version = _version(Client(), model, promotion.version)
-    if "mlflow_run_id" not in version.run_metadata:
-        _link_artifacts(version)
-        log_metadata(
-            metadata={
-                "mlflow_model_version": promotion.version,
-                "mlflow_run_id": package.run_id,
-                "mlflow_model_uri": package.uri,
-                "package_digest": package.digest,
-                "metrics": evaluation.metrics,
-            },
-            model_version_id=version.id,
-        )
+def _find_model(client: Client, name: str) -> UUID | None:
+    found = client.list_models(name=f"equals:{name}").items
+    return next((model.id for model in found if model.name == name), None)
 
 
 def _version(client: Client, model: str, number: str) -> ModelVersionResponse:
+    found = _find_model(client, model)
+    if found is None:
+        with suppress(EntityExistsError):  # another process created it meanwhile
+            client.create_model(model, save_models_to_registry=False)
+    known = found or _find_model(client, model) or model
     try:
-        client.get_model(model)
+        return client.get_model_version(known, f"v{number}")
     except KeyError:
-        client.create_model(model, save_models_to_registry=False)
-    try:
-        return client.get_model_version(model, f"v{number}")
-    except KeyError:
-        return client.create_model_version(model, f"v{number}")
+        return client.create_model_version(known, f"v{number}")
 
 
-def _link_artifacts(version: ModelVersionResponse) -> None:
+def _link_artifacts(version: ModelVersionResponse, described: Version) -> None:
     """Link the artifacts of the finished steps to the version, which the model's page then shows."""
-    for step in get_step_context().pipeline_run.steps.values():
+    try:
+        run = Client().get_pipeline_run(UUID(described.lineage.get("zenml_run_id", "")))
+    except (KeyError, ValueError):  # it was trained by another machine, whose ZenML has the artifacts
+        return
+    for step in run.steps.values():
         for artifacts in step.outputs.values():
             for artifact in artifacts:
                 link_artifact_version_to_model_version(artifact, version)

@@ -4,15 +4,17 @@ from typing import Annotated
 
 import pandas as pd
 from zenml import log_metadata, step
+from zenml.metadata.metadata_types import MetadataType
 
 from ratchet import tracking
 from ratchet.config.continuous import AnyTrainingConfig
 from ratchet.model.evaluation import Evaluation
 from ratchet.monitoring.drift.report import DriftReport
+from ratchet.registry.attempt import attempt
 from ratchet.registry.promote_challenger import Promotion, promote_challenger
 from ratchet.settings import load_settings
 from ratchet.tracking.lineage import Lineage
-from steps.model_control_plane import ZenMLStage, link_version
+from steps.model_control_plane import ZenMLStage
 from steps.run_context import in_this_run
 
 
@@ -29,21 +31,23 @@ def promote(
     operation_id: str | None = None,
 ) -> Annotated[Promotion, "promotion"]:
     """Register the challenger, and promote it if it passes the gate."""
-    run = tracking.active_run_id()
+    settings = load_settings()
+    zenml = ZenMLStage(settings)
     result = promote_challenger(
-        load_settings(),
+        settings,
         config,
-        run,
+        tracking.active_run_id(),
         package,
         evaluation,
         holdout_rows,
         in_this_run(lineage),
-        [ZenMLStage()],
+        [zenml],
         n_reference=n_reference,
         operation_id=operation_id,
     )
-    link_version(config.model, result, package, evaluation)
-    log_metadata(
-        metadata={"outcome": result.outcome, "version": result.version, "drift": drift.summary}, infer_artifact=True
-    )
-    return result
+    shown: dict[str, MetadataType] = {"outcome": result.outcome, "version": result.version, "drift": drift.summary}
+    warnings = [
+        *attempt("ZenML's version", lambda: zenml.describe(config.model, result.version)),
+        *attempt("ZenML's metadata", lambda: log_metadata(metadata=shown, infer_artifact=True)),
+    ]
+    return result.model_copy(update={"warnings": (*result.warnings, *warnings)})

@@ -94,6 +94,7 @@ def print_summary(summary: Any) -> None:
             *((f"  {name}", f"{evaluation.metrics[name]:.4f}") for name in others),
             ("model", f"{summary.config.model} version {promotion.version}, stage {promotion.stage}"),
             ("decision", f"{promotion.outcome}: {promotion.reason}"),
+            *(("warning", f"{warning}; write it with python run.py doctor --repair") for warning in promotion.warnings),
             ("in Production", champion),
             ("drift", summary.drift.summary),
             ("steps", ", ".join(_step(step) for step in summary.steps)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ratchet.errors import RatchetError, RegistryError, one_line
+from ratchet.registry import follow_ups
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promotion_ledger import Entry
 from ratchet.store import leases
@@ -50,6 +51,7 @@ def examine(pointer: ProductionPointer) -> list[Finding]:
     """
     state = _read_state(pointer)
     found = [*_unfinished(state), *_stage_faults(pointer, state)]
+    found += _failed_follow_ups(pointer)
     holder = leases.expired(pointer.store, pointer.lease_name)
     if holder:
         found.append(
@@ -93,6 +95,8 @@ def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[
                     actor=actor,
                     token=lease.token,
                 )
+    for entry in pointer.ledger.with_pending():
+        follow_ups.repeat(pointer, entry)
     return found, examine(pointer)
 
 
@@ -110,6 +114,15 @@ def _unfinished(state: _State) -> Iterator[Finding]:
             f"{change} was interrupted, or is under way ({entry.when}, by {entry.actor}); it {effect}",
             "record the outcome in the ledger and update the mirrors",
         )
+
+
+def _failed_follow_ups(pointer: ProductionPointer) -> Iterator[Finding]:
+    for entry in pointer.ledger.with_pending():
+        for name in entry.pending or ():
+            explanation = (
+                f"{name} of version {entry.to_version} was not written after the gate's decision ({entry.when})"
+            )
+            yield Finding("follow_up_failed", explanation, "write it again")
 
 
 def _stage_faults(pointer: ProductionPointer, state: _State) -> Iterator[Finding]:

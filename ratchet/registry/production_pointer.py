@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from typing import Any
 
 from mlflow.exceptions import MlflowException
 
-from ratchet.errors import RegistryError
+from ratchet.errors import RegistryError, StateError, one_line
 from ratchet.registry import stage_and_alias
+from ratchet.registry.attempt import attempt
 from ratchet.registry.model_version import Mirror, Version, from_mlflow
 from ratchet.registry.promotion_ledger import Entry, Kind, Ledger
 from ratchet.settings import Settings
@@ -53,7 +55,7 @@ class ProductionPointer:
     ) -> None:
         self.model = model
         self.mirrors = mirrors
-        self._settings = settings
+        self.settings = settings
         self._verify = verify
         self._lease_ttl = lease_ttl
         self._client = connect(settings)
@@ -61,7 +63,7 @@ class ProductionPointer:
     @cached_property
     def store(self) -> Store:
         """Ratchet's store, opened at first use: a caller that only reads the pointer needs none."""
-        return open_store(self._settings)
+        return open_store(self.settings)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -102,7 +104,7 @@ class ProductionPointer:
         ------
         RegistryError: MLflow is unreachable, or the model has no such version.
         """
-        with reachable(self._settings):
+        with reachable(self.settings):
             try:
                 return from_mlflow(self._client.get_model_version(self.model, version))
             except MlflowException as error:
@@ -113,18 +115,18 @@ class ProductionPointer:
 
     def versions(self) -> list[str]:
         """Return the numbers of all registered versions, newest first."""
-        with reachable(self._settings):
+        with reachable(self.settings):
             found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
         return [str(version.version) for version in found]
 
     def in_production(self) -> list[str]:
         """Return the versions in the stage Production, lowest first: one in a sound registry, none at first."""
-        with reachable(self._settings):
+        with reachable(self.settings):
             return stage_and_alias.in_stage(self._client, self.model)
 
     def with_alias(self) -> list[str]:
         """Return the version that has the alias champion, or an empty list."""
-        with reachable(self._settings):
+        with reachable(self.settings):
             return stage_and_alias.with_alias(self._client, self.model)
 
     def verify(self, version: str) -> None:
@@ -175,7 +177,8 @@ class ProductionPointer:
                     f"{self.model}: expected version {expected or 'none'} in Production, found {found or 'none'};"
                     " another process promoted a version meanwhile"
                 )
-            return self._change(lease, "promote", found, wanted, reason, actor, operation_id, gate)
+            details = {"reason": reason, "actor": actor, "operation_id": operation_id, "gate": gate}
+            return self._change(lease, "promote", found, wanted, **details)
 
     def rollback(self, reason: str, actor: str, *, operation_id: str | None = None) -> Entry:
         """Move the previous version of the ledger back into Production.
@@ -201,9 +204,8 @@ class ProductionPointer:
                 )
             if len(promoted) == 1:
                 raise RegistryError(f"{self.model}: version {found} was the first; there is no version to roll back to")
-            return self._change(
-                lease, "rollback", found, self.get(promoted[-2]), reason, actor, operation_id, gate=None
-            )
+            details = {"reason": reason, "actor": actor, "operation_id": operation_id}
+            return self._change(lease, "rollback", found, self.get(promoted[-2]), **details)
 
     def refuse(
         self, version: str, reason: str, actor: str, gate: list[dict[str, Any]], *, operation_id: str | None = None
@@ -242,18 +244,27 @@ class ProductionPointer:
         self._write_mirrors(entry.to_version)
         return self.ledger.end(entry, "completed")
 
-    def move_to(self, version: str) -> None:
-        """Write the stage, then the alias and the mirrors; call it inside ``leases.fenced``."""
+    def move_to(self, version: str) -> list[str]:
+        """Write the stage, then the alias and the mirrors; call it inside ``leases.fenced``.
+
+        Returns
+        -------
+        The warnings about an alias or a mirror that was not written.
+
+        Raises
+        ------
+        RegistryError: the stage was not written.
+        """
         failpoint("before_stage")
-        with reachable(self._settings):
+        with reachable(self.settings):
             stage_and_alias.set_stage(self._client, self.model, version)
         failpoint("after_stage")
-        self._write_mirrors(version)
+        return self._write_mirrors(version)
 
     @contextmanager
     def _exclusive(self) -> Iterator[leases.Lease]:
         """Hold the lease, after unfinished changes were settled."""
-        with reachable(self._settings), leases.held(self.store, self.lease_name, self._lease_ttl) as lease:
+        with reachable(self.settings), leases.held(self.store, self.lease_name, self._lease_ttl) as lease:
             failpoint("after_lease")
             for entry in self.ledger.unfinished():
                 with leases.fenced(self.store, lease):
@@ -261,41 +272,40 @@ class ProductionPointer:
             yield lease
         failpoint("after_release")
 
-    def _change(
-        self,
-        lease: leases.Lease,
-        kind: Kind,
-        found: str | None,
-        version: Version,
-        reason: str,
-        actor: str,
-        operation_id: str | None,
-        gate: list[dict[str, Any]] | None,
-    ) -> Entry:
+    def _change(self, lease: leases.Lease, kind: Kind, found: str | None, version: Version, **details: Any) -> Entry:
+        """Make a change under a lease: intent, stage, alias and mirrors, end of the entry."""
         self._verify(version)
         failpoint("before_intent")
-        with leases.fenced(self.store, lease):
-            done = self._completed(operation_id, kind, version.version)
-            if done:
-                return done
-            if self._current_number() != found:
-                raise RegistryError(f"{self.model}: the stage was changed by hand meanwhile; nothing was changed here")
-            entry = self.ledger.record(
-                kind,
-                "intended",
-                version,
-                before=found,
-                reason=reason,
-                actor=actor,
-                operation_id=operation_id,
-                gate=gate,
-                token=lease.token,
-            )
-            failpoint("after_intent")
-            self.move_to(version.version)
-            entry = self.ledger.end(entry, "completed")
+        moved: tuple[Entry, list[str]] | None = None
+        try:
+            with leases.fenced(self.store, lease):
+                done = self._completed(details["operation_id"], kind, version.version)
+                if done:
+                    return done
+                if self._current_number() != found:
+                    raise RegistryError(
+                        f"{self.model}: the stage was changed by hand meanwhile; nothing was changed here"
+                    )
+                entry = self.ledger.record(kind, "intended", version, before=found, token=lease.token, **details)
+                failpoint("after_intent")
+                moved = entry, self.move_to(version.version)
+                self.ledger.end(entry, "completed")
+        except StateError as error:
+            if moved is None:
+                raise
+            # The stage has moved: the next operation, or doctor, completes the entry.
+            moved[1].append(f"the end in the ledger was not written: {one_line(error)}")
+            logger.warning("%s version %s: %s", self.model, version.version, moved[1][-1])
         failpoint("after_completion")
-        return entry
+        entry, warnings = moved
+        return replace(self._ended(entry), warnings=tuple(warnings))
+
+    def _ended(self, entry: Entry) -> Entry:
+        """Return a completed entry as it is in the ledger, or as it was before the store failed."""
+        try:
+            return self.ledger.find(entry.operation_id) or entry
+        except StateError:
+            return replace(entry, state="completed")
 
     def _completed(self, operation_id: str | None, kind: Kind, version: str | None = None) -> Entry | None:
         """Return the entry of an operation that was completed before."""
@@ -322,16 +332,15 @@ class ProductionPointer:
             )
         return found[0] if found else None
 
-    def _write_mirrors(self, version: str) -> None:
-        with reachable(self._settings):
-            stage_and_alias.set_alias(self._client, self.model, version)
+    def _write_mirrors(self, version: str) -> list[str]:
+        """Write the alias and the mirrors; one that cannot be written must not undo a promotion, and is a warning."""
+        warnings = attempt("the alias", lambda: stage_and_alias.set_alias(self._client, self.model, version))
         failpoint("after_alias")
         for mirror in self.mirrors:
-            try:
-                mirror.write(self.model, version)
-            except Exception as error:  # an unreachable mirror must not undo a promotion
-                logger.warning("%s was not updated to %s version %s: %s", mirror.name, self.model, version, error)
+            name = f"{mirror.name}'s stage of {self.model} version {version}"
+            warnings += attempt(name, partial(mirror.write, self.model, version))
         failpoint("after_mirrors")
+        return warnings
 
 
 def _require_reason(reason: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -12,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.config import TrainingConfig
 from ratchet.errors import RatchetError
 from ratchet.model.evaluation import Evaluation
-from ratchet.model.package.model_files import export_model
 from ratchet.model.package.sealed_package import Package
 from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.follow_ups import MODEL_RECORD, Decided, write_all
 from ratchet.registry.gates import Check, GateInput, run_checks
 from ratchet.registry.model_version import Mirror, Version
 from ratchet.registry.production_pointer import PRODUCTION, ProductionPointer
@@ -42,6 +41,7 @@ class Promotion(BaseModel):
     champion: the version in Production now; None for none.
     reason: the reason in one line.
     checks: every check of the gate.
+    warnings: what could not be written after the decision; ``doctor --repair`` writes it.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -52,6 +52,7 @@ class Promotion(BaseModel):
     champion: str | None
     reason: str
     checks: tuple[Check, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def promote_challenger(
@@ -81,14 +82,15 @@ def promote_challenger(
     ------
     RegistryError, PackageError, StateError: MLflow, a package or the store cannot be used; nothing changed.
     """
-    client = connect(settings)
+    client, entry = connect(settings), None
     version = str(register(client, config.model, package, lineage.tags()).version)
     pointer = ProductionPointer(settings, config.model, mirrors=mirrors)
     champion = pointer.current()
     challenger = fetch_package(settings, pointer.get(version))
     done = pointer.ledger.find(operation_id) if operation_id else None
+    client.log_dict(run_id, _model_record(evaluation, lineage, package), MODEL_RECORD)
     if done and done.state in ("completed", "refused"):
-        decision = _earlier_decision(pointer, done, champion)
+        decision, entry = earlier_decision(pointer, done), done
     elif champion and champion.version == version:
         reason = f"version {version} is in Production already: nothing changed that shapes the model"
         decision = Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
@@ -97,13 +99,10 @@ def promote_challenger(
         anchor = None if n_reference is None else _anchor(settings, pointer, champion)
         checks = run_checks(GateInput(config, challenger, rival, holdout, evaluation, n_reference, anchor))
         _log_checks(client, run_id, checks)
-        decision = _decide(pointer, version, champion, checks, settings.actor, operation_id)
-    client.log_dict(run_id, decision.model_dump(mode="json"), "gate.json")
-    for key, value in {"model_version": decision.version, "outcome": decision.outcome}.items():
-        client.set_tag(run_id, f"ratchet.{key}", value)
-    record = _model_record(config, evaluation, decision, lineage, package)
-    export_model(settings.models_dir / config.model, challenger.model, challenger.schema, record)
-    return decision
+        decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
+    given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger)
+    warnings = (*decision.warnings, *write_all(given, pointer, entry))
+    return decision.model_copy(update={"warnings": warnings})
 
 
 def _anchor(settings: Settings, pointer: ProductionPointer, champion: Version | None) -> Package | None:
@@ -115,27 +114,21 @@ def _anchor(settings: Settings, pointer: ProductionPointer, champion: Version | 
     return fetch_package(settings, found) if found else None
 
 
-def _model_record(
-    config: TrainingConfig, evaluation: Evaluation, decision: Promotion, lineage: Lineage, package: PackageRef
-) -> dict[str, Any]:
-    """Return the content of ``metrics.json``: metrics, decision and lineage."""
+def _model_record(evaluation: Evaluation, lineage: Lineage, package: PackageRef) -> dict[str, Any]:
+    """Return the metrics and the lineage of a model for ``metrics.json``, to which its decision is added."""
     return {
-        "model": config.model,
-        "version": decision.version,
-        "stage": decision.stage,
-        "outcome": decision.outcome,
         "metrics": evaluation.metrics,
         "primary_metric": evaluation.primary_metric,
         "confidence_interval": [evaluation.low, evaluation.high],
-        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
         "mlflow_run_id": package.run_id,
         "package_digest": package.digest,
         **lineage.model_dump(mode="json"),
     }
 
 
-def _earlier_decision(pointer: ProductionPointer, entry: Entry, champion: Version | None) -> Promotion:
-    """Return the decision of an earlier attempt that was killed after it had decided."""
+def earlier_decision(pointer: ProductionPointer, entry: Entry) -> Promotion:
+    """Return the decision of an earlier attempt that ended after it had decided."""
+    champion = pointer.current()
     return Promotion(
         version=entry.to_version,
         outcome="promoted" if entry.state == "completed" else "refused",
@@ -153,24 +146,34 @@ def _decide(
     checks: tuple[Check, ...],
     actor: str,
     operation_id: str | None,
-) -> Promotion:
+) -> tuple[Promotion, Entry]:
     """Promote the version if every check passed, and record the decision in the ledger either way."""
     before = champion.version if champion else None
     gate = [check.model_dump() for check in checks]
     failed = [check for check in checks if not check.passed]
     reason = "; ".join(f"{check.name}: {check.reason}" for check in failed or checks[:2])
     if failed:
-        pointer.refuse(version, reason, actor, gate, operation_id=operation_id)
+        entry = pointer.refuse(version, reason, actor, gate, operation_id=operation_id)
         stage = pointer.get(version).stage
-        return Promotion(version=version, outcome="refused", stage=stage, champion=before, reason=reason, checks=checks)
+        return Promotion(
+            version=version, outcome="refused", stage=stage, champion=before, reason=reason, checks=checks
+        ), entry
     try:
-        pointer.promote(version, f"{_PASSED}{reason}", actor, expected=before, gate=gate, operation_id=operation_id)
+        entry = pointer.promote(
+            version, f"{_PASSED}{reason}", actor, expected=before, gate=gate, operation_id=operation_id
+        )
     except RatchetError as error:
         pointer.refuse(version, f"the gate passed, but {error}", actor, gate)
         raise
     return Promotion(
-        version=version, outcome="promoted", stage=PRODUCTION, champion=version, reason=reason, checks=checks
-    )
+        version=version,
+        outcome="promoted",
+        stage=PRODUCTION,
+        champion=version,
+        reason=reason,
+        checks=checks,
+        warnings=entry.warnings,
+    ), entry
 
 
 def _log_checks(client: MlflowClient, run_id: str, checks: tuple[Check, ...]) -> None:

@@ -34,6 +34,8 @@ class Entry:
     gate: the gate's checks, each with name, figure, limit and result.
     token: the fencing token of the lease that the change was made under.
     created_at, ended_at: seconds since the epoch.
+    pending: the follow-ups that failed, by name, each with the MLflow run that it belongs to.
+    warnings: what could not be written after this change; only of the operation that has just made it.
     """
 
     id: int
@@ -52,6 +54,8 @@ class Entry:
     token: int
     created_at: float
     ended_at: float | None
+    pending: dict[str, str] | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def when(self) -> str:
@@ -126,6 +130,16 @@ class Ledger:
     def unfinished(self) -> Sequence[Entry]:
         """Return the intents that a crash left neither completed nor abandoned, oldest first."""
         return list(reversed(self._select(promotions.c.state == "intended")))
+
+    def set_pending(self, entry: Entry, pending: dict[str, str]) -> None:
+        """Store the follow-ups of an entry that have to be repeated, in place of those stored before."""
+        with self._store.transaction() as connection:
+            mine = sa.update(promotions).where(promotions.c.id == entry.id)
+            connection.execute(mine.values(pending=pending or None))
+
+    def with_pending(self) -> Sequence[Entry]:
+        """Return the entries with follow-ups that failed, newest first."""
+        return self._select(promotions.c.pending.is_not(None))
 
     def last_completed(self) -> Entry | None:
         """Return the newest completed change."""

@@ -28,6 +28,7 @@ promotions = sa.Table(
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("ended_at", sa.Float),
+    sa.Column("pending", sa.JSON(none_as_null=True)),
     sa.UniqueConstraint("model", "operation_id", name="uq_promotions_model_operation_id"),
     sa.Index("ix_promotions_model_id", "model", "id"),
     sa.Index("ix_promotions_model_state", "model", "state"),
@@ -40,6 +41,8 @@ leases = sa.Table(
     sa.Column("holder", sa.String(256)),
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
+    # Seconds for which it was granted or renewed; NULL in rows of earlier versions.
+    sa.Column("duration", sa.Float),
 )
 
 # One row for each answer, written before the answer is sent. Ids sort by time, so that the primary key finds an id and

@@ -179,7 +179,7 @@ def test_a_killed_run_resumes_and_ends_as_an_undisturbed_one(
     record = json.loads((settings.models_dir / model / "metrics.json").read_text())
     assert (record["version"], record["outcome"]) == (ended.run.version, "promoted")
     assert record["package_digest"] == current.digest
-    assert ZenMLStage().read(model) == ended.run.version
+    assert ZenMLStage(settings).read(model) == ended.run.version
 
 
 def test_a_failed_run_can_be_started_again(settings: Settings, store: Store, tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from ratchet.loop.training_runs import TrainingRuns
-from ratchet.store import database
+from ratchet.registry.promotion_ledger import Ledger
+from ratchet.store import database, leases
 from ratchet.store.database import Store
 
 REASONS = {
@@ -16,17 +17,22 @@ REASONS = {
 }
 
 
-def migrated_to_0003(store: Store) -> None:
-    with store.transaction() as connection:
-        database._upgrade(connection, "0003")
+def store_at(revision: str, url: str, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store with an earlier schema."""
+
+    def migrate(store: Store) -> None:
+        with store.transaction() as connection:
+            database._upgrade(connection, revision)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "_migrate", migrate)
+        return Store(url)
 
 
 def test_the_triggers_of_earlier_runs_are_read_from_their_reasons(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "_migrate", migrated_to_0003)
-        old = Store(store_url)
+    old = store_at("0003", store_url, monkeypatch)
     run = "INSERT INTO training_runs (model, watermark, config_hash, state, reason, attempts, created_at)"
     with old.transaction() as connection:
         for watermark, reason in enumerate(REASONS):
@@ -35,4 +41,21 @@ def test_the_triggers_of_earlier_runs_are_read_from_their_reasons(
     old.engine.dispose()
     new = Store(store_url)
     assert {found.reason: found.triggers for found in TrainingRuns(new, "iris").history(9)} == REASONS
+    new.engine.dispose()
+
+
+def test_entries_and_leases_of_an_earlier_schema_are_read(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = store_at("0004", store_url, monkeypatch)
+    names = "operation_id, model, kind, state, to_version, reason, actor, token, created_at"
+    with old.transaction() as connection:
+        entry = f"INSERT INTO promotions ({names}) VALUES ('o', 'iris', 'promote', 'completed', '1', 'r', 'a', 1, 0)"
+        connection.execute(sa.text(entry))
+        connection.execute(sa.text("INSERT INTO leases VALUES ('task', 'other', 4, 0)"))
+    old.engine.dispose()
+    new = Store(store_url)
+    ledger = Ledger(new, "iris")
+    (found,) = ledger.history()
+    assert (found.to_version, found.pending, ledger.with_pending()) == ("1", None, [])
+    assert leases.expired(new, "task") == "other"
+    assert leases.acquire(new, "task").token == 5
     new.engine.dispose()
