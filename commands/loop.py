@@ -63,7 +63,7 @@ def draw(config: ReportingConfig, request: Request) -> None:
     from pipelines.report_runner import STEPS, run_reporting
 
     if request.dry_run:
-        print_json(config.model_dump(mode="json"))
+        print_json(config.to_plain())
         return
     if not request.verbose:
         silence_libraries()

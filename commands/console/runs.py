@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from pydantic import BaseModel
-
 from commands.console.formats import field_table, wide_console
+from ratchet.config import Section
+from ratchet.config.plain_yaml import write_yaml
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,10 +71,10 @@ def _live_display(names: tuple[str, ...]) -> Iterator[Callable[[str, str], None]
         yield listen
 
 
-def print_plan(config: BaseModel, plan: Any, where: str) -> None:
+def print_plan(config: Section, plan: Any, where: str) -> None:
     """Print the resolved config as YAML, with the plan as its comments."""
     print(f"# {where}, resolved")
-    print(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False), end="")
+    print(write_yaml(config.to_plain(exclude_none=True)), end="")
     print(f"# plan: {' → '.join(plan.steps)}")
     print(f"# estimator: {plan.estimator}")
     print(f"# data version: {plan.data_version}")

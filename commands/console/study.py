@@ -8,10 +8,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import yaml
-
 from commands.console.formats import field_table, wide_console
 from ratchet.config import LOSSES
+from ratchet.config.plain_yaml import write_yaml
 from ratchet.config.tuning import TuningConfig
 from ratchet.experiments.tuning.summary import TrialRecord, best_of
 
@@ -41,11 +40,11 @@ class TrialLines:
 def print_plan(config: TuningConfig, plan: Any, where: str) -> None:
     """Print the resolved config as YAML, and the space and the plan as its comments."""
     print(f"# {where}, resolved")
-    print(yaml.safe_dump(config.model_dump(mode="json", exclude_none=True), sort_keys=False), end="")
+    print(write_yaml(config.to_plain(exclude_none=True)), end="")
     search, compute = config.search, config.compute
     print("# space:")
     for path, parameter in search.space.items():
-        fields = parameter.model_dump(mode="json", exclude_defaults=True)
+        fields = parameter.to_plain(exclude_defaults=True)
         print(f"#   {path}: {', '.join(f'{key} {value}' for key, value in fields.items())}")
     place = f" at {compute.address}" if compute.address else ""
     print("# plan: ingest → tune, then for the best: embed → train → evaluate → drift_check → promote")

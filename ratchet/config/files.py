@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ratchet.config import TrainingConfig
 from ratchet.config.continuous import ContinuousTrainingConfig
+from ratchet.config.plain_yaml import MOST_BYTES, read_yaml
 from ratchet.config.reporting import ReportingConfig
 from ratchet.config.simulation import SimulationConfig
 from ratchet.config.tuning import TuningConfig
@@ -26,30 +25,6 @@ PIPELINES: dict[str, type[Config]] = {
     "reporting": ReportingConfig,
     "simulation": SimulationConfig,
 }
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML that refuses a repeated key, and reads ``1e-3`` as a number and a date as text."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} is given twice", key_node.start_mark
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-_StrictLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in known if not tag.endswith(":timestamp")]
-    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def find_config(name: str, root: Path) -> Path:
@@ -76,11 +51,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Any:
     ConfigError: the file cannot be read, is not a mapping, or has an invalid key; or an override has no ``=``, or a key
         of it belongs to a value that is not a mapping. The message names file and key.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
-    data = _parse_yaml(text, str(path))
+    data = read_yaml(_read_text(path), str(path))
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping of keys, got {type(data).__name__}")
     for override in overrides:
@@ -96,7 +67,7 @@ def parse_config(data: Mapping[str, Any], where: str = "config") -> Any:
     ConfigError: one line with every invalid key and what was expected.
     """
     kind = data.get("pipeline", "training")
-    if kind not in PIPELINES:
+    if not isinstance(kind, str) or kind not in PIPELINES:
         raise ConfigError(f"{where}: unknown pipeline {kind!r}{nearest(str(kind), PIPELINES)}")
     try:
         return PIPELINES[kind].model_validate(data)
@@ -111,25 +82,33 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Config", **schema}
 
 
+def _read_text(path: Path) -> str:
+    try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ConfigError(f"{path}: has {size:,} bytes, expected a config of at most {MOST_BYTES:,}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: cannot be read: {error}: save the file as UTF-8 text") from None
+
+
 def _set(node: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     *parents, last = path.strip().split(".")
     if not equals or not all([*parents, last]):
         raise ConfigError(f"--set {override}: expected key.key=value, such as train.params.C=0.1")
     for key in parents:
-        node = node.setdefault(key, {})
+        node = node.setdefault(_present(node, key), {})
         if not isinstance(node, dict):
             raise ConfigError(f"--set {override}: {key!r} is a value and has no keys")
-    node[last] = _parse_yaml(text, f"--set {override}")
+    node[_present(node, last)] = read_yaml(text, f"--set {override}")
 
 
-def _parse_yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{line}: not valid YAML: {error.problem}") from None
+def _present(node: dict[Any, Any], text: str) -> Any:
+    """Return the key with this text, which can be a number, else the text."""
+    return next((key for key in node if str(key) == text), text)
 
 
 def _keys(location: Sequence[int | str], data: Any) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 
 from ratchet.config.datasets import Dataset
 from ratchet.config.embed import AnyEmbed, Embed
+from ratchet.config.plain_values import AnyValue
 from ratchet.config.section import Section
 from ratchet.config.tasks import CLASSIFICATION_METRICS, LABELLED, LOSSES, METRICS, REGRESSION_METRICS, TaskName
 from ratchet.errors import nearest
@@ -27,7 +28,7 @@ class Train(Section):
     """The estimator, by dotted path, its hyper-parameters, and its initial state."""
 
     estimator: str = Field(pattern=r"^[A-Za-z_][\w]*(\.[A-Za-z_]\w*)+$")
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, AnyValue] = Field(default_factory=dict)
     threshold: Literal["default", "cost"] = Field(
         default="default", description="cost predicts the class of least expected cost, by cross-validation."
     )

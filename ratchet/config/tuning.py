@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from ratchet.config.plain_values import AnyValue
 from ratchet.config.section import Section
 from ratchet.config.training import TrainingConfig
 from ratchet.errors import nearest
@@ -18,7 +19,7 @@ _BATCH = 4
 class Conditional(Section):
     """The keys of every parameter."""
 
-    when: dict[str, Any] = Field(
+    when: dict[str, AnyValue] = Field(
         default_factory=dict,
         description="Other parameters of the space, each with the value or list of values for which this one is used.",
     )
@@ -67,10 +68,10 @@ class FloatRange(_Range):
     """A number from ``low`` to ``high``, both included."""
 
     type: Literal["float"]
-    low: float = Field(allow_inf_nan=False)
-    high: float = Field(allow_inf_nan=False)
+    low: float
+    high: float
     log: bool = Field(default=False, description="Whether the logarithm is sampled uniformly.")
-    step: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    step: float | None = Field(default=None, gt=0)
 
 
 class IntRange(_Range):
@@ -91,7 +92,7 @@ class Choices(Conditional):
     """One of some values."""
 
     type: Literal["categorical"]
-    choices: tuple[Any, ...]
+    choices: tuple[AnyValue, ...]
 
     @field_validator("choices")
     @classmethod
@@ -119,14 +120,14 @@ class Sampler(Section):
     """The sampler of trials, with Optuna's names of its parameters."""
 
     name: Literal["tpe", "random", "qmc", "grid"] = "tpe"
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, AnyValue] = Field(default_factory=dict)
 
 
 class Pruner(Section):
     """The pruner, which ends a trial after some of its folds, with Optuna's names of its parameters."""
 
     name: Literal["median", "percentile", "successive_halving", "hyperband", "none"] = "median"
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, AnyValue] = Field(default_factory=dict)
 
 
 class Search(Section):
@@ -195,7 +196,7 @@ class TuningConfig(TrainingConfig):
 
     def base(self) -> TrainingConfig:
         """Return the config without the search, which is the baseline of the study."""
-        values = self.model_dump(mode="json", exclude={"search", "compute"}, exclude_unset=True)
+        values = self.to_plain(exclude={"search", "compute"}, exclude_unset=True)
         return TrainingConfig.model_validate(values | {"pipeline": "training"})
 
 

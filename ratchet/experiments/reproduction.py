@@ -11,10 +11,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import CLASSIFICATION_METRICS, REGRESSION_METRICS
+from ratchet.config.plain_yaml import write_yaml
 from ratchet.data.dvc_remote import fetch
 from ratchet.data.fingerprint import file_version
 from ratchet.data.located import located, needed_variables
@@ -182,7 +182,7 @@ def _train(
 ) -> tuple[dict[str, Any], Package]:
     """Run the pipeline in an empty home, and return its metrics and its package."""
     path = folder / "reproduce.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(write_yaml(config), encoding="utf-8")
     env = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     env |= scratch_environment(folder) | variables
     command = [sys.executable, str(code / "run.py"), "--config", str(path), "--no-cache", *rows]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from ratchet.config.section import Section
 
 # Sections of a config whose keys are names of columns. In train.params, the values of a parameter can be a mapping too.
 _KEYED_BY_USER = ("dataset.columns", "dataset.window.lags")
@@ -25,9 +25,9 @@ def column_key(name: str) -> str:
     return f"c_{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:10]}"
 
 
-def config_params(config: BaseModel) -> dict[str, str]:
+def config_params(config: Section) -> dict[str, str]:
     """Return a config as parameters with dotted keys; a section whose keys are a user's is one value, in JSON."""
-    values = flat(config.model_dump(mode="json"))
+    values = flat(config.to_plain())
     return {key: json.dumps(value) if _is_whole(key, value) else str(value) for key, value in values.items()}
 
 

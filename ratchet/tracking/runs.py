@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import TrainingConfig
+from ratchet.config.plain_yaml import write_yaml
 from ratchet.errors import RegistryError, one_line
 from ratchet.settings import Settings
 from ratchet.tracking.connection import all_pages, connect
@@ -35,7 +36,7 @@ def log_inputs(
     """Log the inputs of a run: parameters, lineage tags, the config and the data set."""
     params = [Param(key, value[:_LONGEST_PARAM]) for key, value in config_params(config).items()]
     client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
-    client.log_text(run_id, yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), "config.yaml")
+    client.log_text(run_id, write_yaml(config.to_plain()), "config.yaml")
     name = str(getattr(config.dataset, "name", None) or getattr(config.dataset, "path", ""))[-_LONGEST_NAME:]
     dataset = Dataset(name=name, digest=data_version, source_type=config.dataset.source, source=name)
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])

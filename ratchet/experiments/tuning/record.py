@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from ratchet.config import TrainingConfig
+from ratchet.config.plain_yaml import write_yaml
 from ratchet.config.tuning import TuningConfig
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.schema import Schema
@@ -79,9 +79,9 @@ def best_config(config: TuningConfig, summary: StudySummary) -> TrainingConfig:
 
 def as_yaml(config: TrainingConfig, summary: StudySummary) -> str:
     """Return a config as YAML, with a comment that names its trial and study."""
-    values = config.model_dump(mode="json", exclude_unset=True)
+    values = config.to_plain(exclude_unset=True)
     head = (
         f"# Trial {summary.best.number} of the study {summary.study}: {summary.metric} {summary.best.value:.6g},"
         f" the mean of {summary.n_folds} folds of the training rows.\n"
     )
-    return head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return head + write_yaml(values)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ratchet.config.plain_values import to_json
 from ratchet.config.tuning import Choices, FloatRange, IntRange, Parameter, Search
 from ratchet.errors import ConfigError, nearest, one_line
 from ratchet.experiments.tuning.space import Values
@@ -42,7 +43,7 @@ def suggest(trial: Trial, path: str, parameter: Parameter) -> Any:
 
 def to_optuna(value: Any) -> Any:
     """Return a choice in the form that Optuna stores: lists and mappings as JSON."""
-    return value if isinstance(value, _PLAIN) else json.dumps(value)
+    return value if isinstance(value, _PLAIN) else json.dumps(to_json(value))
 
 
 def from_optuna(parameter: Parameter, stored: Any) -> Any:

@@ -42,7 +42,7 @@ def config_with(base: TrainingConfig, values: Mapping[str, Any]) -> TrainingConf
     ------
     ConfigError: the values make an invalid config.
     """
-    data = base.model_dump(mode="json", exclude_unset=True)  # defaults that are written out change the cache's keys
+    data = base.to_plain(exclude_unset=True)  # defaults that are written out change the cache's keys
     if values.get(_ESTIMATOR, base.train.estimator) != base.train.estimator:
         data["train"]["params"] = {}
     for path, value in values.items():
@@ -65,7 +65,7 @@ def values_of(config: TuningConfig) -> tuple[Values | None, str]:
     """
     base = config.base()
     defaults = named_estimator(base.train).get_params(deep=False)
-    own = base.model_dump(mode="json")
+    own = base.to_plain()
     outside: list[str] = []
 
     def pick(path: str, parameter: Parameter) -> Any:

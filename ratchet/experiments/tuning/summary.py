@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from ratchet.config.plain_values import AnyValue
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -30,7 +32,7 @@ class TrialRecord(BaseModel):
     state: State
     value: float | None
     folds: tuple[float, ...] = ()
-    values: dict[str, Any]
+    values: dict[str, AnyValue]
     reason: str = ""
     began: float
     ended: float
