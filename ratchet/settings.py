@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ratchet.errors import ConfigError, StateError, explain
+from ratchet.private_files import create_folder
 
 
 class Settings(BaseSettings):
@@ -121,14 +122,14 @@ def load_settings() -> Settings:
 
 
 def prepare_home(settings: Settings) -> Path:
-    """Create the home folder if it is missing, and check that it is writable.
+    """Create the home folder if it is missing, readable for its owner alone, and check that it is writable.
 
     Raises
     ------
     StateError: the folder cannot be created or written.
     """
     try:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        create_folder(settings.home)
         with tempfile.TemporaryFile(dir=settings.home):
             pass
     except OSError as error:

@@ -15,6 +15,7 @@ from ratchet.data.atomic_write import write_whole
 from ratchet.data.fingerprint import file_version
 from ratchet.data.schema import Schema, check_frame
 from ratchet.errors import DataError, StateError
+from ratchet.private_files import FILE, create_folder
 from ratchet.settings import Settings, prepare_home
 
 # The column with the part of a row; no column of a data set may have this name.
@@ -140,8 +141,8 @@ def write_snapshot(settings: Settings, frame: pd.DataFrame) -> str:
     content = frame.to_parquet(index=False)
     version = hashlib.md5(content, usedforsecurity=False).hexdigest()
     try:
-        folder.mkdir(exist_ok=True)
-        write_whole(snapshot_path(settings, version), lambda path: path.write_bytes(content), mode=0o600)
+        create_folder(folder)
+        write_whole(snapshot_path(settings, version), lambda path: path.write_bytes(content), mode=FILE)
     except OSError as error:
         raise StateError(f"the snapshot of training rows cannot be written to {folder}: {error.strerror}") from None
     return version

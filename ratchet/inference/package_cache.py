@@ -1,10 +1,12 @@
 """Packages cached on this machine: workers download a version once, and restart while the registry is down.
 
-A package is found by its digest. Cached packages are verified on every load.
+A package is found by its digest. Cached packages are verified on every load, with the details that were recorded when
+they were downloaded.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -14,6 +16,7 @@ from typing import Any
 from ratchet.errors import PackageError, RatchetError
 from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.model.package.sealed_package import verify_files
+from ratchet.private_files import create_folder, restrict_tree
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, download, run_record
@@ -22,7 +25,9 @@ from ratchet.tracking.lineage import PREFIX
 # Number of packages that stay in the cache.
 _KEPT = 5
 _DETAILS = "details.json"
+_PACKAGE = "package"
 _LOCK_TIMEOUT = 120.0
+_UNSEALED = ("mlflow_run_id", "lineage", "libraries", "metrics")
 
 
 class PackageCache:
@@ -53,9 +58,9 @@ class PackageCache:
         """
         folder = self._root / digest
         most_rows = self._settings.max_batch_rows
-        details = _read_details(folder)
+        details = _read_details(folder, digest)
         return load_runtime(
-            folder / "package", digest, model=model, version=version, most_rows=most_rows, details=details
+            folder / _PACKAGE, digest, model=model, version=version, most_rows=most_rows, details=details
         )
 
     def _fetch(self, version: Version) -> None:
@@ -64,7 +69,7 @@ class PackageCache:
         prepare_home(self._settings)
         target = self._root / version.digest
         try:
-            self._root.mkdir(exist_ok=True)
+            create_folder(self._root)
             with FileLock(self._root / "download.lock", timeout=_LOCK_TIMEOUT):
                 if not _is_intact(target, version.digest):
                     self._download(version, target)
@@ -80,11 +85,14 @@ class PackageCache:
         try:
             folder = download(connect(self._settings), version.model, version.version, partial)
             verify_files(folder, version.digest)
-            folder.rename(partial / "package")
-            (partial / _DETAILS).write_text(json.dumps(_details(self._settings, version)))
-            shutil.rmtree(target, ignore_errors=True)
-            target.mkdir()
-            for path in (partial / _DETAILS, partial / "package"):
+            folder.rename(partial / _PACKAGE)
+            details = _details(self._settings, version)
+            sealed = {"seal": _seal(details, version.digest), "details": details}
+            (partial / _DETAILS).write_text(json.dumps(sealed))
+            restrict_tree(partial)
+            _remove(target)
+            create_folder(target)
+            for path in (partial / _DETAILS, partial / _PACKAGE):
                 path.rename(target / path.name)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -96,11 +104,17 @@ class PackageCache:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _is_intact(target: Path, digest: str) -> bool:
-    if not target.is_dir():
-        return False
     try:
-        verify_files(target / "package", digest)
+        _read_details(target, digest)
+        verify_files(target / _PACKAGE, digest)
     except PackageError:
         return False
     return True
@@ -118,9 +132,31 @@ def _details(settings: Settings, version: Version) -> dict[str, Any]:
     return {"mlflow_run_id": version.run_id, "lineage": lineage, "libraries": libraries, "metrics": metrics}
 
 
-def _read_details(folder: Path) -> dict[str, Any]:
+def _seal(details: dict[str, Any], digest: str) -> str:
+    """Return the SHA-256 of the details together with the digest of their package."""
+    return hashlib.sha256(f"{digest} {json.dumps(details, sort_keys=True)}".encode()).hexdigest()
+
+
+def _read_details(target: Path, digest: str) -> dict[str, Any]:
+    """Return the details of a cached package.
+
+    Raises
+    ------
+    PackageError: it is not cached, its details are damaged, or something was added.
+    """
+    path = target / _DETAILS
+    if not path.is_file() or path.is_symlink():
+        raise PackageError(f"{path}: missing; the package is not cached, or was damaged")
+    added = sorted({found.name for found in target.iterdir()} - {_DETAILS, _PACKAGE})
+    if added or target.is_symlink():
+        raise PackageError(f"{target / ''.join(added[:1])}: is no part of a cached package, or is a link")
     try:
-        found: dict[str, Any] = json.loads((folder / _DETAILS).read_text())
-    except (OSError, ValueError):
-        return {}
-    return found
+        found: dict[str, Any] = json.loads(path.read_text())
+        if "seal" not in found:  # written by an earlier release
+            return {name: found[name] for name in _UNSEALED}
+        details: dict[str, Any] = found["details"]
+    except (OSError, ValueError, TypeError, KeyError):
+        raise PackageError(f"{path}: cannot be read; the file was damaged") from None
+    if found["seal"] != _seal(details, digest):
+        raise PackageError(f"{path}: differs from its seal; the file was tampered with or damaged")
+    return details

@@ -17,6 +17,7 @@ import orjson
 import uuid_utils
 
 from ratchet.inference.locked_files import create_locked, lock_abandoned
+from ratchet.private_files import create_folder
 from ratchet.store.predictions import Prediction
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class Journal:
 
     def _opened(self) -> int:
         if self._segment is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            create_folder(self._folder)
             self._path = self._folder / f"{uuid_utils.uuid7()}{_SUFFIX}"
             self._segment = create_locked(self._path)
             _sync_folder(self._folder)

@@ -6,6 +6,7 @@ Opening a store applies the migrations in ``migrations/``, which create and chan
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ratchet.errors import ConfigError, StateError, one_line
+from ratchet.private_files import create_file, restrict
 from ratchet.settings import Settings, prepare_home, without_password
 from ratchet.store import sqlite_write_queue
 from ratchet.store.sqlite import write_ahead
@@ -55,6 +57,7 @@ class Store:
         self._timeout = timeout
         self._url = _parsed(url)
         try:
+            self._make_private()
             self._migrate()
         except BaseException:
             self.engine.dispose()
@@ -164,6 +167,16 @@ class Store:
     def failure(self, error: Exception) -> StateError:
         """Return the error for a statement that the database refused."""
         return StateError(f"the store {self.address}: {one_line(error)}; nothing was written")
+
+    def _make_private(self) -> None:
+        """Make the file of SQLite private; SQLite gives its log and its index the mode of the file."""
+        name = self._url.database
+        if not self.is_sqlite or not name or name == ":memory:" or name.startswith("file:"):
+            return
+        with contextlib.suppress(OSError):  # SQLite reports what is wrong with the folder
+            create_file(Path(name))
+            for suffix in ("-wal", "-shm"):
+                restrict(Path(name + suffix))
 
     def _prepare_sqlite(self, connection: Any, _: Any) -> None:
         # None: ``_begin_sqlite`` begins transactions; the driver would begin them at the first write.

@@ -13,6 +13,8 @@ import os
 import time
 from collections.abc import Iterator
 
+from ratchet.private_files import FILE
+
 # Seconds between two attempts to take a lock.
 _POLL = 0.00002
 
@@ -57,7 +59,7 @@ def _locked(lock: int, deadline: float) -> bool:
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[int]:
-    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, FILE)
     try:
         yield descriptor
     finally:

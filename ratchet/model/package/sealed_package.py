@@ -2,7 +2,8 @@
 
 A package is a folder that MLflow can load (``MLmodel``, ``model.skops``), with ``schema.json``, ``profile.json``,
 ``sample.json``, ``golden.json``, ``training_rows.npy``, ``model.onnx`` if the export succeeded, and ``manifest.json``,
-which has the SHA-256 of every other file. The SHA-256 of the manifest is the digest.
+which has the SHA-256 of every other file. The SHA-256 of the manifest is the digest. A folder with anything else in it
+is no package.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import logging
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def write_package(
 
     Parameters
     ----------
-    folder: has to be empty, or not to exist.
+    folder: has to be empty, or not to exist. All that is in it is sealed, also the files that MLflow adds.
     rows: the typed rows that the pipeline was fitted on, features and target.
     seen_before: hashes of further training rows, of a base version or of batches.
 
@@ -167,11 +168,11 @@ def load_pipeline(folder: Path) -> Pipeline:
 
 
 def verify_files(folder: Path, digest: str) -> Manifest:
-    """Check the manifest against the digest, and every file against the manifest.
+    """Check the manifest against the digest, every file against the manifest, and that there is nothing else.
 
     Raises
     ------
-    PackageError: a file is missing or differs; the message has the first one.
+    PackageError: a file is missing, differs, or is not in the manifest; the message has the first one.
     """
     seal = folder / MANIFEST
     if not seal.is_file():
@@ -185,7 +186,17 @@ def verify_files(folder: Path, digest: str) -> Manifest:
             raise PackageError(f"{path}: missing from the package")
         if file_sha256(path) != expected:
             raise PackageError(f"{path}: differs from the manifest; the file was tampered with or damaged")
+    _refuse_unsealed(folder, {MANIFEST, *manifest.files})
     return manifest
+
+
+def _refuse_unsealed(folder: Path, sealed: set[str]) -> None:
+    """Refuse files, folders and links that are not in the seal, and links in place of those that are."""
+    folders = {parent.as_posix() for name in sealed for parent in PurePosixPath(name).parents}
+    for found in (folder, *sorted(folder.rglob("*"))):
+        name = found.relative_to(folder).as_posix()
+        if found.is_symlink() or name not in (folders if found.is_dir() else sealed):
+            raise PackageError(f"{found}: is not in the manifest, or is a link; something was added to the package")
 
 
 def requirements() -> list[str]:

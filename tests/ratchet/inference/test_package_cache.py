@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,8 +108,66 @@ def test_a_cached_package_needs_no_registry(here: Settings, cut_off: Settings, p
 
 
 def test_a_package_that_is_not_cached_is_an_error(here: Settings, published: Version) -> None:
-    with pytest.raises(PackageError, match=r"manifest\.json: missing"):
+    with pytest.raises(PackageError, match=r"details\.json: missing; the package is not cached"):
         PackageCache(here).load_cached(published.model, published.version, published.digest)
+
+
+def changed_details(target: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((target / "details.json").read_text())
+    change(content)
+    (target / "details.json").write_text(json.dumps(content))
+
+
+DETAILS: dict[str, Callable[[Path], object]] = {
+    "another metric": lambda at: changed_details(at, lambda found: found["details"]["metrics"].update(f1_macro=1.0)),
+    "another run": lambda at: changed_details(at, lambda found: found["details"].update(mlflow_run_id="another")),
+    "another seal": lambda at: changed_details(at, lambda found: found.update(seal="")),
+    "no seal": lambda at: changed_details(at, lambda found: found.pop("seal")),
+    "half a file": lambda at: (at / "details.json").write_text('{"seal": '),
+    "no object": lambda at: (at / "details.json").write_text("[]"),
+    "no file": lambda at: (at / "details.json").unlink(),
+    "a link": lambda at: (at / "details.json").rename(at / "x") and (at / "details.json").symlink_to(at / "x"),
+    "a file beside": lambda at: (at / "extra.py").write_text("print()"),
+    "a folder beside": lambda at: (at / "code").mkdir(),
+    "a file in the package": lambda at: (at / "package" / "extra.py").write_text("print()"),
+}
+
+
+@pytest.mark.parametrize("damage", DETAILS)
+def test_details_and_additions_are_checked_as_the_package_is(
+    here: Settings, published: Version, downloads: list[str], damage: str
+) -> None:
+    cache = PackageCache(here)
+    details = cache.load(published).details
+    DETAILS[damage](here.home / "packages" / published.digest)
+    with pytest.raises(PackageError, match=r"details\.json: |is no part of|is not in the manifest"):
+        cache.load_cached(published.model, published.version, published.digest)
+    assert cache.load(published).details == details
+    assert downloads == [published.version] * 2
+    assert cache.load_cached(published.model, published.version, published.digest).details == details
+
+
+def test_a_cache_of_an_earlier_release_is_used(here: Settings, published: Version, downloads: list[str]) -> None:
+    """Earlier releases wrote the details without a seal, in folders that all users can read."""
+    cache, packages = PackageCache(here), here.home / "packages"
+    details = cache.load(published).details
+    target = packages / published.digest
+    (target / "details.json").write_text(json.dumps(details))
+    packages.chmod(0o755)
+    assert cache.load(published).details == details
+    assert cache.load_cached(published.model, published.version, published.digest).details == details
+    assert downloads == [published.version]
+    assert stat.S_IMODE(packages.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("target", ["file", "link"])
+def test_whatever_has_the_name_of_a_package_is_replaced(here: Settings, published: Version, target: str) -> None:
+    packages = here.home / "packages"
+    packages.mkdir(parents=True)
+    place = packages / published.digest
+    place.write_text("") if target == "file" else place.symlink_to("/")
+    assert PackageCache(here).load(published).digest == published.digest
+    assert not place.is_symlink()
 
 
 @pytest.mark.parametrize("damage", ["changed", "missing", "gone"])

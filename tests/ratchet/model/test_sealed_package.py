@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ratchet.model.package.sealed_package import (
     load_package,
     load_pipeline,
     requirements,
+    verify_files,
     verify_package,
     write_package,
 )
@@ -74,6 +77,44 @@ def test_a_missing_file_is_refused_by_name(package: tuple[Path, str]) -> None:
     (folder / "profile.json").unlink()
     with pytest.raises(PackageError, match=r"profile.json: missing from the package"):
         load_package(folder, digest)
+
+
+ADDED: dict[str, Callable[[Path], object]] = {
+    "extra.py": lambda folder: (folder / "extra.py").write_text("print()"),
+    "code": lambda folder: (folder / "code").mkdir(),
+    "code/sklearn.py": lambda folder: ((folder / "code").mkdir(), (folder / "code" / "sklearn.py").write_text("")),
+    ".hidden": lambda folder: (folder / ".hidden").write_text(""),
+    "link": lambda folder: (folder / "link").symlink_to(folder / "schema.json"),
+    "linked": lambda folder: (folder / "linked").symlink_to("/"),
+    "nowhere": lambda folder: (folder / "nowhere").symlink_to("nowhere at all"),
+    "pipe": lambda folder: os.mkfifo(folder / "pipe"),
+    "schema.json": lambda folder: (
+        (folder / "schema.json").rename(folder.parent / "schema.json"),
+        (folder / "schema.json").symlink_to(folder.parent / "schema.json"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_whatever_is_added_to_a_package_is_refused_by_name(package: tuple[Path, str], name: str) -> None:
+    folder, digest = package
+    ADDED[name](folder)
+    for load in (load_package, verify_files):
+        with pytest.raises(PackageError, match=rf"{name.split('/', maxsplit=1)[0]}: is not in the manifest"):
+            load(folder, digest)
+
+
+def test_a_link_to_a_package_is_refused(package: tuple[Path, str], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(package[0])
+    with pytest.raises(PackageError, match="is not in the manifest, or is a link"):
+        load_package(tmp_path / "link", package[1])
+
+
+def test_the_files_that_mlflow_writes_are_sealed(iris_package: tuple[Path, str]) -> None:
+    folder, digest = iris_package
+    sealed = verify_files(folder, digest).files
+    assert {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json"} <= set(sealed)
+    assert {*sealed, "manifest.json"} == {path.relative_to(folder).as_posix() for path in folder.rglob("*")}
 
 
 def test_a_file_changed_with_its_manifest_is_refused(package: tuple[Path, str]) -> None:
