@@ -48,8 +48,9 @@ def zipped(**members: str | bytes) -> bytes:
 
 
 def bikes(rows: int) -> bytes:
-    """hour.csv beside day.csv and Readme.txt; the date and the hour in two columns."""
-    times = pd.date_range("2011-01-01", periods=rows, freq="h")
+    """hour.csv beside day.csv and Readme.txt; the date and the hour in two columns, without some hours of the night."""
+    hours = pd.date_range("2011-01-01", periods=rows + rows // 24, freq="h")
+    times = hours.delete(np.flatnonzero(hours.hour == 4)[3::3])[:rows]
     draw = np.random.default_rng(0)
     casual = draw.integers(0, 30, rows)
     registered = (60 + 50 * np.sin(times.hour / 24 * 2 * np.pi) + draw.normal(0, 5, rows)).astype(int)
@@ -83,8 +84,9 @@ def ratings(rows: int) -> bytes:
 
 
 def temperatures(rows: int) -> bytes:
-    """A row for each five minutes, with a blank between the date and the hour."""
-    times = pd.date_range("2013-12-02 21:15:00", periods=rows, freq="5min").strftime("%Y-%m-%d %H:%M:%S")
+    """A row for each five minutes, with a blank between the date and the hour; one hour is there twice."""
+    times = pd.date_range("2013-12-02 21:15:00", periods=rows - 12, freq="5min").strftime("%Y-%m-%d %H:%M:%S")
+    times = times[:200].append(times[188:])
     return ("timestamp,value\n" + "".join(f"{time},{70 + at % 9}.25\n" for at, time in enumerate(times))).encode()
 
 

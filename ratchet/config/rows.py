@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -32,10 +32,10 @@ class Window(Section):
     """The past values of a series in each row."""
 
     lags: dict[str, tuple[int, ...]] = Field(
-        min_length=1, description="Rows back, by column: {count: [1, 2, 24]} adds count_lag_1, …"
+        min_length=1, description="Steps back, by column: {count: [1, 2, 24]} adds count_lag_1, …"
     )
     horizon: int = Field(
-        default=1, ge=0, description="Rows from the last known one to the predicted one; 0 for the row itself."
+        default=1, ge=0, description="Steps from the last known row to the predicted one; 0 for the row itself."
     )
     known: tuple[str, ...] = Field(
         default=(), description="Columns whose value at the predicted time is known in advance, such as a holiday."
@@ -62,11 +62,48 @@ class BaseDataset(Section):
     )
     costs: Costs | None = Field(default=None, description="Costs of mistakes, for the metric cost.")
     window: Window | None = Field(default=None, description="Past values in each row of a series.")
+    group: str | tuple[str, ...] = Field(
+        default=(), description="The columns that tell the series apart, such as store; a lag is of the same series."
+    )
+    fill: Literal["drop", "ffill"] | None = Field(
+        default=None,
+        description="For a lag at a missing time: drop leaves the row out, ffill takes the newest value before; else error.",
+    )
+    repeated: Literal["first", "last"] | None = Field(
+        default=None, description="The row that is kept of several with one time in one series; else an error."
+    )
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The columns that tell the series apart; none for one series."""
+        return (self.group,) if isinstance(self.group, str) else self.group
+
+    @model_validator(mode="before")
+    @classmethod
+    def _groups_are_categories(cls, data: Any) -> Any:
+        """Declare the columns of ``group`` as categories, since the number of a store is a name."""
+        if not isinstance(data, dict) or not isinstance(data.get("columns", {}), dict):
+            return data
+        group = data.get("group") or ()
+        names = group if isinstance(group, list | tuple) else (group,)
+        declared = {name: {"type": "category"} for name in names if isinstance(name, str)}
+        return {**data, "columns": declared | data.get("columns", {})} if declared else data
 
     @model_validator(mode="after")
     def _window_needs_time(self) -> Self:
         if self.window and not self.time:
             raise ValueError("window: needs 'time', the column that orders the rows")
+        for key in ("group", "fill", "repeated"):
+            if getattr(self, key) and not self.window:
+                raise ValueError(f"{key}: needs 'window', the lags of a series")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_other_columns(self) -> Self:
+        for name in self.groups:
+            if name in (self.time, self.target):
+                key = "time" if name == self.time else "target"
+                raise ValueError(f"group: {name!r} is the {key}; name the column that tells the series apart")
         return self
 
     @model_validator(mode="after")

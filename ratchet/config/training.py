@@ -156,7 +156,7 @@ class TrainingConfig(Section):
         if self.task == "forecasting" and (not self.dataset.time or not self.dataset.window):
             raise ValueError("dataset: forecasting needs 'time', the column that orders the rows, and 'window'")
         if self.task == "forecasting" and self.dataset.window and self.dataset.window.horizon < 1:
-            raise ValueError("dataset.window.horizon: forecasting needs a horizon of 1 row at least")
+            raise ValueError("dataset.window.horizon: forecasting needs a horizon of 1 step at least")
         return self
 
     @model_validator(mode="after")

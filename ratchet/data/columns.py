@@ -70,9 +70,10 @@ def as_time_text(values: pd.Series[Any]) -> pd.Series[Any]:
     ------
     DataError: a value is not a time in ISO 8601.
     """
+    codes, distinct = pd.factorize(values)  # a missing time has the code -1
     try:
-        form = None if pd.api.types.is_datetime64_any_dtype(values) else "ISO8601"
-        times = pd.to_datetime(values, format=form, utc=True)
+        form = None if pd.api.types.is_datetime64_any_dtype(distinct) else "ISO8601"
+        times = pd.to_datetime(pd.Series(distinct), format=form, utc=True)
     except (ValueError, TypeError):
         times = pd.to_datetime(values, format="ISO8601", utc=True, errors="coerce")
         wrong = values[times.isna() & values.notna()]
@@ -80,7 +81,8 @@ def as_time_text(values: pd.Series[Any]) -> pd.Series[Any]:
             f"column {values.name!r}: expected a time in ISO 8601, such as 2026-01-31T18:00:00,"
             f" got {wrong.iloc[0]!r} in row {row_number(wrong.index[0])}"
         ) from None
-    return times.map(_iso, na_action="ignore").astype(object)
+    texts = np.array([*times.map(_iso), np.nan], dtype=object)
+    return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
 
 
 def _iso(time: pd.Timestamp) -> str:

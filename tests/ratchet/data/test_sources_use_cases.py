@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import pytest
 
 from ratchet.config.files import load_config
@@ -30,10 +32,16 @@ def test_a_use_case_reads_its_data_from_a_server(
     config = served(site, path)
     data = load_dataset(config.dataset, config.task)
     assert data.schema.task == config.task
-    window = config.dataset.window
-    lost = max(max(lags) for lags in window.lags.values()) if window else 0
-    assert len(data.frame) == 600 - lost
+    assert len(data.frame) == len(whole(config.dataset)) if config.dataset.window else 600
     assert data.data_version == dataset_version(config.dataset)
+
+
+def whole(dataset: Any) -> set[pd.Timestamp]:
+    """The times of a series for which the file has a row at each lag."""
+    times = set(pd.to_datetime(open_source(dataset).read()[dataset.time]))
+    step = {"http": pd.Timedelta(hours=1), "nab": pd.Timedelta(minutes=5)}[dataset.source]
+    lags = {lag for lags in dataset.window.lags.values() for lag in lags}
+    return {time for time in times if all(time - lag * step in times for lag in lags)}
 
 
 @pytest.mark.parametrize("case", FETCHED)
@@ -54,11 +62,13 @@ def test_a_forecast_has_past_values_alone(site: Site, tmp_path: Path, monkeypatc
     frame = load_dataset(config.dataset, config.task).frame
     assert not {"casual", "registered", "instant", "dteday", "hr"} & set(frame.columns)
     raw = open_source(config.dataset).read()
-    row = frame.iloc[0]
-    assert (row["time"], row["cnt"]) == (raw["time"][168], raw["cnt"][168])
-    assert (row["cnt_lag_1"], row["cnt_lag_168"]) == (raw["cnt"][167], raw["cnt"][0])
-    assert row["temp"] == raw["temp"][167]
-    assert row["workingday"] == raw["workingday"][168]
+    raw.index = pd.DatetimeIndex(pd.to_datetime(raw["time"]))
+    for row in frame.to_dict("records"):
+        time = pd.Timestamp(row["time"])
+        before = {lag: raw.loc[time - pd.Timedelta(hours=lag)] for lag in (1, 24, 168)}
+        assert {lag: row[f"cnt_lag_{lag}"] for lag in before} == {lag: past["cnt"] for lag, past in before.items()}
+        assert row["temp"] == before[1]["temp"]
+        assert (row["cnt"], row["workingday"]) == tuple(raw.loc[time, ["cnt", "workingday"]])
 
 
 def test_relative_paths_become_absolute() -> None:
