@@ -67,7 +67,7 @@ class BaseDataset(Section):
     )
     fill: Literal["drop", "ffill"] | None = Field(
         default=None,
-        description="For a lag at a missing time: drop leaves the row out, ffill takes the newest value before; else error.",
+        description="Of a lag at a missing time: drop leaves its row out, ffill takes the newest value before.",
     )
     repeated: Literal["first", "last"] | None = Field(
         default=None, description="The row that is kept of several with one time in one series; else an error."
