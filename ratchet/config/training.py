@@ -105,7 +105,7 @@ class Promote(Section):
     confidence: float = Field(default=0.95, gt=0.5, lt=1, description="Of the interval of the difference.")
     margin: float = Field(default=0.0, ge=0, description="For not_worse: the accepted loss, in the metric's unit.")
     bootstrap: int = Field(default=2000, ge=100, le=100_000, description="Resamples for the interval.")
-    latency_ms: float = Field(default=100.0, gt=0, description="The longest accepted median for one row.")
+    latency_ms: float = Field(default=100.0, gt=0, description="The most processor time of one row.")
     reference_margin: float | None = Field(
         default=0.1,
         ge=0,
