@@ -43,21 +43,21 @@ def profile_rows(rows: pd.DataFrame, schema: Schema) -> Profile:
 
 
 def profile_model(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> Profile:
-    """Profile the typed rows that a pipeline was fitted on, their embedded features, and out-of-sample predictions."""
+    """Profile the typed rows that a pipeline was fitted on, their embedded features, and out-of-sample predictions.
+
+    Too few rows for a cross-validation have no profile of predictions.
+    """
     from ratchet.model.embedding import embed
 
     embedded = embed(model.named_steps["embed"], rows, schema)
     target = rows[schema.target].to_numpy()
-    predicted = pd.Series(_predict_out_of_sample(model.named_steps["model"], embedded.to_numpy(), target))
-    if schema.labels is None:
-        prediction = _number(PREDICTION, predicted, noise=_NO_SPREAD * float(predicted.abs().max()))
-    else:
-        prediction = _category(PREDICTION, predicted, tuple(str(label) for label in schema.labels))
+    in_order = schema.time is not None
+    predicted = _predict_out_of_sample(model.named_steps["model"], embedded.to_numpy(), target, in_order=in_order)
     noise = _NO_SPREAD * float(np.abs(embedded.to_numpy()).max(initial=0.0))
     return profile_rows(rows, schema).model_copy(
         update={
             "embedded": tuple(_number(str(name), embedded[name], noise=noise) for name in embedded),
-            "predictions": (prediction,),
+            "predictions": () if predicted is None else (_prediction(pd.Series(predicted), schema),),
         }
     )
 
@@ -69,23 +69,33 @@ def sample_rows(n_rows: int, most: int, seed: int = 0) -> npt.NDArray[np.intp]:
     return np.sort(np.random.default_rng(seed).choice(n_rows, most, replace=False))
 
 
-def _predict_out_of_sample(model: BaseEstimator, features: Floats, target: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Predict a seeded sample of the rows by cross-validation.
+def _prediction(predicted: pd.Series[Any], schema: Schema) -> FeatureProfile:
+    if schema.labels is None:
+        return _number(PREDICTION, predicted, noise=_NO_SPREAD * float(predicted.abs().max()))
+    return _category(PREDICTION, predicted, tuple(str(label) for label in schema.labels))
+
+
+def _predict_out_of_sample(
+    model: BaseEstimator, features: Floats, target: npt.NDArray[Any], *, in_order: bool
+) -> npt.NDArray[Any] | None:
+    """Predict a seeded sample of the rows by cross-validation; return None if there are too few rows for it.
 
     An estimator that overfits repeats the target on its own training rows. Its predictions there have more spread than
-    later ones, and as a reference they would show drift without any.
+    later ones, and as a reference they would show drift without any. The same holds for the neighbours of a row in a
+    series, so that the folds of rows in order are blocks.
     """
     from sklearn.base import is_classifier
     from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
 
     chosen = sample_rows(len(target), _MOST_PREDICTED)
-    folds = (StratifiedKFold if is_classifier(model) else KFold)(_FOLDS, shuffle=True, random_state=0)
+    kind = StratifiedKFold if is_classifier(model) else KFold
+    folds = kind(_FOLDS) if in_order else kind(_FOLDS, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return np.asarray(cross_val_predict(model, features[chosen], target[chosen], cv=folds))
         except ValueError:  # too few rows, or too few of a class
-            return np.asarray(model.predict(features[chosen]))
+            return None
 
 
 def _feature(field: Field, values: pd.Series[Any]) -> FeatureProfile:

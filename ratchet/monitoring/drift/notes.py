@@ -26,7 +26,7 @@ def notes_on(counts: Counts, features: Sequence[FeatureProfile]) -> Iterator[str
 
 
 def notes_on_package(package: Package) -> Iterator[str]:
-    """Yield a line with the groups that an older package has no reference for."""
+    """Yield a line with the groups that a package has no reference for, since it is older or had too few rows."""
     parts = {
         "embedded features": package.profile.embedded,
         "predictions": package.profile.predictions,
@@ -34,7 +34,7 @@ def notes_on_package(package: Package) -> Iterator[str]:
     }
     missing = [name for name, recorded in parts.items() if not recorded]
     if missing:
-        yield f"not compared, since the package is older: {', '.join(missing)}"
+        yield f"not compared, since the package is older or had too few training rows: {', '.join(missing)}"
 
 
 def _on_missing(feature: FeatureProfile, column: ColumnCounts, n_rows: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The rows of a report: the newest production rows and the training rows, within a budget of rows."""
+"""The rows of a report: the newest production rows and the training and held-out rows, within a budget of rows."""
 
 from __future__ import annotations
 
@@ -71,10 +71,14 @@ def report_rows(
     current, pairs = (
         [rows[at] for at in sample_rows(len(rows), config.rows, config.seed)[::-1]] for rows in (predicted, scored)
     )
-    train = subject.train.iloc[sample_rows(len(subject.train), config.rows, config.seed)]
-    features = schema.select(train), features_of(current, schema)
+    train, holdout = (
+        schema.select(rows.iloc[sample_rows(len(rows), config.rows, config.seed)])
+        for rows in (subject.train, subject.holdout)
+    )
+    features = train, features_of(current, schema)
     fields, notes = _comparable(schema.features, *features)
-    predictions = subject.model.predict(features[0]), [row.prediction for row in current]
+    # Not of the training rows: a model that overfits repeats their targets, which have more spread than predictions.
+    predictions = subject.model.predict(holdout), [row.prediction for row in current]
     titles = column_titles(schema.feature_names)
     frames = dict(zip(report_job.FEATURES, (_plotted(frame, schema, titles) for frame in features), strict=True))
     for name, values in zip(report_job.PREDICTIONS, predictions, strict=True):

@@ -174,7 +174,8 @@ def test_an_older_package_is_compared_in_the_groups_that_it_has(
     report = judged(package, iris.train, method="ks")
     assert (package.sample, report.embedded, report.predictions, report.domain_auc) == (None, (), (), None)
     assert report.notes == (
-        "not compared, since the package is older: embedded features, predictions, domain classifier",
+        "not compared, since the package is older or had too few training rows:"
+        " embedded features, predictions, domain classifier",
     )
     assert not report.detected
 

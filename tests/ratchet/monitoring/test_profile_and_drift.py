@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import RandomForestRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import Drift
+from ratchet.data.schema import Field, Schema
 from ratchet.model.package.histogram import count
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_model, profile_rows
@@ -74,6 +78,36 @@ def test_regression_predictions_are_profiled_out_of_sample(diabetes: Trained) ->
     unseen = forest.predict(features(diabetes.schema.select(diabetes.holdout))).std()
     assert prediction.std == pytest.approx(unseen, rel=0.15)
     assert forest.predict(embedded).std() > 1.2 * unseen
+
+
+class Neighbours(RegressorMixin, BaseEstimator):  # type: ignore[misc] # scikit-learn is not typed
+    """Predict 1 for a row that comes directly before or after a training row."""
+
+    def fit(self, X: Any, y: Any) -> Neighbours:  # noqa: N803 - scikit-learn's names
+        self.known_ = set(X[:, 0].tolist())
+        return self
+
+    def predict(self, X: Any) -> Any:  # noqa: N803
+        return np.array([float(not self.known_.isdisjoint({at - 1, at + 1})) for at in X[:, 0].tolist()])
+
+
+def test_rows_of_a_series_are_predicted_without_their_neighbours() -> None:
+    rows = pd.DataFrame({"x": np.arange(600.0), "y": 0.0})
+    schema = Schema(features=(Field(name="x", type="number", nullable=False),), target="y")
+    embedder = Pipeline([("encode", SimpleImputer().fit(rows[["x"]]))])
+    model = Pipeline([("embed", embedder), ("model", Neighbours())])
+    (shuffled,) = profile_model(model, rows, schema).predictions
+    (series,) = profile_model(model, rows, schema.model_copy(update={"time": "x"})).predictions
+    assert shuffled.mean is not None
+    assert shuffled.mean > 0.8
+    assert series.mean == pytest.approx(4 / 600), "the rows at the ends of the blocks"
+
+
+def test_too_few_rows_have_no_profile_of_predictions_that_the_model_repeats(iris: Trained) -> None:
+    few = iris.train.groupby("species").head(2)
+    profile = profile_model(iris.model, few, iris.schema)
+    assert profile.predictions == ()
+    assert len(profile.embedded) == 3
 
 
 def test_a_computed_number_is_rounded_before_it_is_counted(iris: Trained) -> None:

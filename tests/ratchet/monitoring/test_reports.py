@@ -8,12 +8,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from commands.web_pages import serve_evidently, serve_mlflow
 from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import ConfigError, RatchetError, StateError
+from ratchet.model.package.sealed_package import load_package
+from ratchet.monitoring.drift.report import compare_window
 from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.record_files import write_records
@@ -22,7 +25,7 @@ from ratchet.monitoring.reports.rows import ReportRows, report_rows
 from ratchet.monitoring.reports.version_rows import VersionRows
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings
-from tests.fitted import Trained, baseline
+from tests.fitted import Trained, baseline, packaged
 
 CONFIG = ReportingConfig(pipeline="reporting")
 
@@ -108,6 +111,45 @@ def test_a_regression_has_its_own_metrics(diabetes: Trained, tmp_path: Path) -> 
     assert panels(tmp_path) >= {"Mean absolute error", "Root mean squared error", "R²", "Share of drifted columns"}
 
 
+@pytest.fixture(scope="session")
+def overfit(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A forest that repeats the noisy targets of its training rows."""
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(1200, 3))
+    rows = pd.DataFrame(x, columns=["a", "b", "c"]).assign(y=x[:, 0] + generator.normal(scale=3.0, size=1200))
+    path = tmp_path_factory.mktemp("overfit") / "rows.csv"
+    rows.to_csv(path, index=False)
+    return baseline(
+        "task=regression",
+        f"dataset={{source: csv, path: {path}, target: y}}",
+        "split.test_size=0.4",
+        "train={estimator: sklearn.ensemble.RandomForestRegressor, params: {n_estimators: 20}}",
+        "evaluate={primary_metric: rmse}",
+    )
+
+
+def test_the_reference_of_the_predictions_are_held_out_rows(overfit: Trained) -> None:
+    config = ReportingConfig(pipeline="reporting", rows=100)
+    rows = prepared(overfit, overfit.holdout, config)
+    reference = rows.frames[report_job.PREDICTIONS[0]][report_job.PREDICTION]
+    predicted = overfit.model.predict(overfit.schema.select(overfit.holdout))
+    assert len(reference) == 100
+    assert set(reference) <= set(predicted.tolist())
+
+
+def test_predictions_of_an_overfit_model_do_not_drift_without_drift(overfit: Trained, tmp_path: Path) -> None:
+    """Of both the report and the drift check; against its training rows the forest drifts by more than 0.2."""
+    generator = np.random.default_rng(1)
+    rows = pd.DataFrame(generator.normal(size=(800, 3)), columns=["a", "b", "c"])
+    new = rows.assign(y=rows["a"] + generator.normal(scale=3.0, size=800))
+    figure = values(drawn(prepared(overfit, new), tmp_path), "ValueDrift", "column")["prediction"]
+    assert figure < 0.1
+    package = load_package(*packaged(overfit, tmp_path / "package"))
+    (prediction,) = compare_window(rows, None, package, overfit.config.drift, "3").predictions
+    assert prediction.figure < 0.1
+    assert not prediction.drifted
+
+
 def panels(folder: Path) -> set[str]:
     (dashboard,) = (folder / report_job.WORKSPACE).glob("*/dashboard.json")
     return {panel["title"] for panel in json.loads(dashboard.read_text())["panels"]}
@@ -159,7 +201,9 @@ def test_more_rows_than_the_budget_are_sampled_with_the_seed(iris: Trained) -> N
         prepared(iris, iris.train, CONFIG.model_copy(update={"rows": 50, "seed": seed})) for seed in (1, 1, 2)
     )
     name = report_job.FEATURES[1]
-    assert {len(frame) for frame in few.frames.values()} == {50}
+    sizes = {name: len(frame) for name, frame in few.frames.items()}
+    assert sizes.pop(report_job.PREDICTIONS[0]) == len(iris.holdout) == 30
+    assert {*sizes.values()} == {50}
     assert few.frames[name].equals(again.frames[name])
     assert not few.frames[name].equals(other.frames[name])
     assert (few.predictions, few.labelled) == (120, 120)
