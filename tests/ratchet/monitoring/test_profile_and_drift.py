@@ -100,7 +100,7 @@ def test_rows_of_a_series_are_predicted_without_their_neighbours() -> None:
     (series,) = profile_model(model, rows, schema.model_copy(update={"time": "x"})).predictions
     assert shuffled.mean is not None
     assert shuffled.mean > 0.8
-    assert series.mean == pytest.approx(4 / 600), "the rows at the ends of the blocks"
+    assert series.mean == pytest.approx(4 / 600, rel=1e-3), "the rows at the ends of the blocks"
 
 
 def test_too_few_rows_have_no_profile_of_predictions_that_the_model_repeats(iris: Trained) -> None:
