@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -41,13 +43,15 @@ def split_by_time(frame: pd.DataFrame, time: str, test_size: float) -> tuple[pd.
     ------
     DataError: a part would be empty.
     """
-    cut = len(frame) - round(len(frame) * test_size)
-    times = frame[time].to_numpy()
-    while 0 < cut < len(frame) and times[cut] == times[cut - 1]:
-        cut += 1
+    cut = whole_times(frame[time].to_numpy(), len(frame) - round(len(frame) * test_size))
     if not 0 < cut < len(frame):
         raise DataError(f"split.test_size {test_size:g} of {len(frame)} rows in the order of {time!r}: a part is empty")
     return frame.iloc[:cut].reset_index(drop=True), frame.iloc[cut:].reset_index(drop=True)
+
+
+def whole_times(times: npt.NDArray[Any], cut: int) -> int:
+    """Return the first position from ``cut`` on that separates no rows of one time; times are in ascending order."""
+    return int(np.searchsorted(times, times[cut - 1], side="right")) if 0 < cut < len(times) else cut
 
 
 def row_hashes(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:

@@ -46,7 +46,14 @@ def resamples(n_rows: int, n_resamples: int, seed: int, block: int = 1) -> Itera
     """
     shares = np.full(n_rows, 1 / n_rows)
     for first_rows in _draws(shares, math.ceil(n_rows / block), n_resamples, seed):
-        yield sum((np.roll(first_rows, shift, axis=1) for shift in range(1, block)), first_rows)
+        yield first_rows if block == 1 else _block_sums(first_rows, block)
+
+
+def _block_sums(first_rows: Floats, block: int) -> Floats:
+    """Return for each row how many blocks it is in, given how many start at each row; exact, since they are counts."""
+    sums = np.cumsum(np.concatenate([first_rows[:, 1 - block :], first_rows], axis=1), axis=1)
+    sums[:, block:] -= sums[:, :-block].copy()
+    return sums[:, block - 1 :]
 
 
 def interval(

@@ -65,7 +65,7 @@ def evaluate_model(model: Any, rows: pd.DataFrame, schema: Schema, config: Evalu
     values = {name: metrics.point(name, scores) for name in metrics.available(scores)}
     if math.isnan(values[primary]):
         raise DataError(f"{primary} is not defined on this holdout of {len(scores)} rows: make it larger")
-    block = block_length(schema, len(scores))
+    block = block_length(schema, rows)
     low, high = interval(primary, scores, config.confidence, config.bootstrap, seed, block)
     return Evaluation(
         metrics={name: value for name, value in values.items() if not math.isnan(value)},

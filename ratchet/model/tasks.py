@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import pandas as pd
 
 from ratchet.config import LABELLED, METRICS, Costs, Split, TaskName
 from ratchet.data.schema import Schema
-from ratchet.data.split import split_by_time, split_rows
+from ratchet.data.split import split_by_time, split_rows, whole_times
 from ratchet.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Task:
     ) -> Iterator[tuple[Positions, Positions]]:
         """Yield positions of training rows to fit on and to validate on; the latter are newer if rows have a time.
 
-        There are ``n_folds`` pairs, at least 2.
+        There are ``n_folds`` pairs, at least 2. Rows of one time stay together.
 
         Raises
         ------
@@ -74,7 +74,10 @@ class Task:
             found, what = len(rows), "rows"
         if found < needed:
             raise DataError(f"{n_folds} folds need {needed} {what}; there are {found}")
-        yield from folds.split(rows, target)
+        for fitted, validated in folds.split(rows, target):
+            yield (
+                (fitted, validated) if schema.time is None else _newer(rows[schema.time].to_numpy(), fitted, validated)
+            )
 
     def prepare(
         self, estimator: BaseEstimator, path: str, schema: Schema | None = None, threshold: str = "default"
@@ -95,6 +98,19 @@ class Task:
         if not (is_classifier(estimator) if self.labelled else is_regressor(estimator)):
             raise ConfigError(f"train.estimator: expected an estimator for the task {self.name}, got {path}")
         return _with_cost_threshold(estimator, path, schema) if threshold == "cost" else estimator
+
+
+def _newer(times: npt.NDArray[Any], fitted: Positions, validated: Positions) -> tuple[Positions, Positions]:
+    """Move both ends of the rows to validate on, so that none of them has the time of a row outside.
+
+    Raises
+    ------
+    DataError: no row is left to validate on.
+    """
+    cut, end = (whole_times(times, at) for at in (len(fitted), int(validated[-1]) + 1))
+    if cut == end:
+        raise DataError(f"a fold has only rows of the time {times[cut - 1]} to validate on: take fewer folds")
+    return np.arange(cut), np.arange(cut, end)
 
 
 def _as_classifier(estimator: BaseEstimator, path: str, schema: Schema | None) -> BaseEstimator:
@@ -132,9 +148,15 @@ def task_of(schema: Schema) -> Task:
     return TASKS[schema.task or ("regression" if schema.labels is None else "classification")]
 
 
-def block_length(schema: Schema, n_rows: int) -> int:
-    """Return how many consecutive rows a bootstrap draws together: 1, or ``dependent_block`` if rows have a time."""
-    return 1 if schema.time is None else dependent_block(n_rows)
+def block_length(schema: Schema, rows: pd.DataFrame) -> int:
+    """Return how many consecutive rows a bootstrap draws together: 1, or those of some times if rows have a time.
+
+    With several series, the rows of one time are alike too, so a block has the rows of ``dependent_block`` times.
+    """
+    if schema.time is None or not len(rows):
+        return 1
+    n_times = rows[schema.time].nunique()
+    return round(dependent_block(n_times) * len(rows) / n_times)
 
 
 def dependent_block(n_rows: int) -> int:

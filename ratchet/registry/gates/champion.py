@@ -42,7 +42,7 @@ def against_champion(given: GateInput) -> Result:
             " train with the champion's seed and split, or bring new data",
         )
     mine, theirs = both_scores(given.challenger, given.champion, rows)
-    block = block_length(given.challenger.schema, len(rows))
+    block = block_length(given.challenger.schema, rows)
     low, high = paired_interval(metric, mine, theirs, promote.confidence, promote.bootstrap, given.config.seed, block)
     if np.isnan(low):
         return Result(False, f"{metric} is not defined on the {len(rows)} rows new to both")

@@ -113,6 +113,22 @@ def test_what_validates_is_newer_than_what_is_fitted_on() -> None:
         assert fitted.max() < validated.min()
 
 
+def test_rows_of_one_time_are_in_one_part_of_a_fold() -> None:
+    stores = pd.concat([hourly(24).assign(store=store) for store in "abcde"], ignore_index=True)
+    config = dataset(time="at", group="store", window={"lags": {"y": [1]}})
+    frame, schema = check_frame(in_order(stores, config), config, "forecasting")
+    times, before = frame["at"].to_numpy(), 0
+    for fitted, validated in TASKS["forecasting"].folds(frame, schema, 4, seed=1):
+        assert set(times[fitted]) & set(times[validated]) == set()
+        assert fitted.tolist() == list(range(validated[0]))
+        assert set(times[: validated[-1] + 1]) & set(times[validated[-1] + 1 :]) == set()
+        assert len(fitted) > before
+        before = len(fitted)
+    same = frame.assign(at=frame["at"].iloc[0])
+    with pytest.raises(DataError, match="to validate on: take fewer folds"):
+        list(TASKS["forecasting"].folds(same, schema, 4, seed=1))
+
+
 def test_without_time_folds_keep_the_shares_of_the_classes() -> None:
     rows = pd.DataFrame({"x": np.arange(30.0), "y": ["a"] * 10 + ["b"] * 20})
     frame, schema = check_frame(rows, dataset(), "classification")
@@ -147,8 +163,26 @@ def test_an_interval_of_errors_that_follow_each_other_is_wider_with_blocks() -> 
 
 
 def test_blocks_are_for_rows_in_the_order_of_time_alone() -> None:
-    assert block_length(Schema(features=(), target="y"), 1000) == 1
-    assert block_length(Schema(features=(), target="y", time="at"), 1000) == 10
+    rows = pd.DataFrame({"at": range(1000)})
+    assert block_length(Schema(features=(), target="y"), rows) == 1
+    assert block_length(Schema(features=(), target="y", time="at"), rows) == 10
+
+
+def test_a_block_of_several_series_has_all_rows_of_its_times() -> None:
+    rows = pd.DataFrame({"at": np.repeat(range(1000), 7)})
+    assert block_length(Schema(features=(), target="y", time="at"), rows) == 10 * 7
+
+
+def test_the_interval_of_many_alike_series_is_that_of_one() -> None:
+    schema = Schema(features=(), target="y", time="at")
+    errors = np.convolve(np.random.default_rng(4).normal(size=600), np.ones(25) / 5, mode="valid")
+    widths = []
+    for copies in (1, 20):
+        alike = np.repeat(errors, copies)
+        block = block_length(schema, pd.DataFrame({"at": np.repeat(range(len(errors)), copies)}))
+        low, high = interval("rmse", RegressionScores(np.zeros(len(alike)), alike), 0.95, 400, 1, block)
+        widths.append(high - low)
+    assert widths[1] == pytest.approx(widths[0], rel=0.2)
 
 
 def test_the_positive_class_is_the_last_unless_the_config_names_another() -> None:
