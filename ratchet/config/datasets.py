@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from ratchet.config.rows import BaseDataset
+from ratchet.config.rows import BaseDataset, Character
 from ratchet.config.section import Section
 
 # Names of a password among the options of a database URL.
@@ -46,9 +46,6 @@ class Timestamp(Section):
     hour: str = Field(description="The column with the hour of the day, 0 to 23.")
 
 
-Separator = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, max_length=1)]
-
-
 class Delimited(Section):
     """The keys of CSV and TSV files."""
 
@@ -70,7 +67,7 @@ class CsvDataset(Delimited, BaseDataset):
 
     source: Literal["csv"]
     path: Path
-    separator: Separator = ","
+    separator: Character = ","
 
 
 class TsvDataset(Delimited, BaseDataset):
@@ -140,7 +137,7 @@ class HttpDataset(Delimited, BaseDataset):
     format: Literal["csv", "tsv", "parquet"] | None = Field(
         default=None, description="Default: the ending of the member or of the URL."
     )
-    separator: Separator = Field(default=",", description="For csv.")
+    separator: Character = Field(default=",", description="For csv.")
 
     @model_validator(mode="after")
     def _format_is_known(self) -> Self:

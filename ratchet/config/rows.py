@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from ratchet.config.section import Section
 
 
+def _as_words(value: Any) -> Any:
+    """Write the numbers of a list as text: YAML reads -999 as a number."""
+    if not isinstance(value, list | tuple):
+        return value
+    return [str(item) if isinstance(item, int | float) and not isinstance(item, bool) else item for item in value]
+
+
+Character = Annotated[str, StringConstraints(strip_whitespace=False, min_length=1, max_length=1)]
+_Word = Annotated[str, StringConstraints(strip_whitespace=False)]
+Missing = Annotated[Literal["pandas"] | tuple[_Word, ...], BeforeValidator(_as_words)]
+Decimal = Literal[".", ","]
+
+
 class Column(Section):
-    """The rule of a column; what is left out is inferred from the data."""
+    """The rule of a column; what is left out is that of the data set, or inferred from the data."""
 
     type: Literal["number", "category", "text", "time"] | None = Field(
         default=None, description="A text is free text, a category one of some values, a time is in ISO 8601."
@@ -18,7 +31,17 @@ class Column(Section):
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str, ...] | None = None
-    nullable: bool = True
+    nullable: bool | None = Field(
+        default=None, description="Whether a value may be missing; None accepts in requests what the data have."
+    )
+    missing: Missing | None = Field(default=None, description="Words for a missing value, besides the empty field.")
+    decimal: Decimal | None = Field(default=None, description="The character before the fraction of a number.")
+    thousands: Character | None = Field(default=None, description="The character between groups of three digits.")
+
+    @model_validator(mode="after")
+    def _separators_differ(self) -> Self:
+        _require_different(self.decimal or ".", self.thousands)
+        return self
 
 
 class Costs(Section):
@@ -50,12 +73,24 @@ class Window(Section):
         return self
 
 
+def _require_different(decimal: str, thousands: str | None) -> None:
+    if thousands == decimal:
+        raise ValueError(f"thousands: {thousands!r} is the decimal character too; set decimal")
+    if thousands is not None and (thousands.isdigit() or thousands in "+-eE"):
+        raise ValueError(f"thousands: {thousands!r} is part of a number; expected a character such as ',' or ' '")
+
+
 class BaseDataset(Section):
     """The keys of every source."""
 
     target: str = Field(min_length=1, description="The column to predict.")
     drop: tuple[str, ...] = Field(default=(), description="Columns to leave out, such as ids of rows.")
     columns: dict[str, Column] = Field(default_factory=dict, description="Rules of the columns.")
+    missing: Missing = Field(
+        default=(), description="Words for a missing value, besides the empty field; pandas: those of pandas.read_csv."
+    )
+    decimal: Decimal = Field(default=".", description="The character before the fraction, in numbers that are text.")
+    thousands: Character | None = Field(default=None, description="The character between groups of three digits.")
     time: str | None = Field(default=None, description="The column of times; the newest rows are held out.")
     positive: str | int | None = Field(
         default=None, description="Of two classes, the one that f1, recall and others measure; default: the last."
@@ -88,6 +123,12 @@ class BaseDataset(Section):
         names = group if isinstance(group, list | tuple) else (group,)
         declared = {name: {"type": "category"} for name in names if isinstance(name, str)}
         return {**data, "columns": declared | data.get("columns", {})} if declared else data
+
+    @model_validator(mode="after")
+    def _separators_differ(self) -> Self:
+        for column in (Column(), *self.columns.values()):
+            _require_different(column.decimal or self.decimal, column.thousands or self.thousands)
+        return self
 
     @model_validator(mode="after")
     def _window_needs_time(self) -> Self:

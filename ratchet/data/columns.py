@@ -8,11 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ratchet.config import LABELLED, Column, TaskName
 from ratchet.errors import DataError, nearest
 
-# A column of text in which more than this share are numbers is a column of numbers with errors.
-_MOSTLY_NUMBERS = 0.5
 # With more classes than this, the target is a number to predict.
 MOST_CLASSES = 1000
 
@@ -36,31 +33,11 @@ def require_value(values: pd.Series[Any]) -> None:
         raise DataError(f"column {str(values.name)!r}: every value is missing; name it in dataset.drop")
 
 
-def typed_values(values: pd.Series[Any], rule: Column) -> pd.Series[Any]:
-    """Return rows of a feature as the model takes them: float64, or text in an object column.
-
-    An open type is inferred. The index is the position of a row in the data set.
-
-    Raises
-    ------
-    DataError: the column, what was expected, and an example row.
-    """
-    if rule.type == "time":
-        return as_time_text(values)
-    if rule.type in ("text", "category"):
-        return _texts(values)
-    if pd.api.types.is_numeric_dtype(values):
-        return _finite(values.astype("float64"))
-    numbers = pd.to_numeric(values, errors="coerce")
-    if rule.type is None and not numbers[values.notna()].notna().mean() > _MOSTLY_NUMBERS:
-        return _texts(values)
-    wrong = values[numbers.isna() & values.notna()]
-    if len(wrong):
-        raise DataError(
-            f"column {values.name!r}: expected a number, got {wrong.iloc[0]!r} in row {row_number(wrong.index[0])}"
-            f" ({len(wrong)} such); correct it, or declare the column as type: category"
-        )
-    return _finite(numbers.astype("float64"))
+def is_boolean(values: pd.Series[Any]) -> bool:
+    """Whether a column has True and False, and perhaps missing values."""
+    if values.dtype == object:
+        return pd.api.types.infer_dtype(values, skipna=True) == "boolean"
+    return pd.api.types.is_bool_dtype(values)
 
 
 def as_time_text(values: pd.Series[Any]) -> pd.Series[Any]:
@@ -89,7 +66,8 @@ def _iso(time: pd.Timestamp) -> str:
     return time.tz_localize(None).isoformat(timespec="microseconds" if time.microsecond else "seconds")
 
 
-def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
+def as_texts(values: pd.Series[Any]) -> pd.Series[Any]:
+    """Return values as text in an object column; a missing value stays missing."""
     if isinstance(values.dtype, pd.StringDtype):
         return values.astype(object)
     if values.dtype == object:
@@ -97,14 +75,6 @@ def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
     codes, distinct = pd.factorize(values)  # a missing value has the code -1
     texts = np.array([*map(as_text, distinct), np.nan], dtype=object)
     return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
-
-
-def _finite(values: pd.Series[Any]) -> pd.Series[Any]:
-    infinite = values.index[np.isinf(values)]
-    if len(infinite):
-        row = row_number(infinite[0])
-        raise DataError(f"column {values.name!r}: expected a finite number, got infinity in row {row}")
-    return values
 
 
 def as_text(value: Any) -> str:
@@ -117,37 +87,6 @@ def as_text(value: Any) -> str:
 def row_number(index: Any) -> int:
     """Return the number of a row below the header, from 1."""
     return int(index) + 1
-
-
-def typed_target(values: pd.Series[Any], task: TaskName) -> pd.Series[Any]:
-    """Return rows of the target: labels as integers or text, numbers to predict as float64.
-
-    Raises
-    ------
-    DataError: a target is missing, or does not fit the task.
-    """
-    missing = values.index[values.isna()]
-    if len(missing):
-        raise DataError(f"target {values.name!r}: is missing in row {row_number(missing[0])} ({len(missing)} such)")
-    if task not in LABELLED:
-        return _target_numbers(values)
-    if pd.api.types.is_float_dtype(values) and not (values % 1 == 0).all():
-        example = values[values % 1 != 0].iloc[0]
-        raise DataError(
-            f"target {values.name!r}: {example:g} is not a class; to predict a number, set task: regression"
-        )
-    is_number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-    return values.astype("int64") if is_number else _texts(values)
-
-
-def _target_numbers(values: pd.Series[Any]) -> pd.Series[Any]:
-    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
-    wrong = numbers.index[~np.isfinite(numbers)]
-    if len(wrong):
-        got, row = values[wrong[0]], row_number(wrong[0])
-        expected = "a number" if numbers.isna()[wrong[0]] else "a finite number"
-        raise DataError(f"target {values.name!r}: expected {expected}, got {got!r} in row {row}")
-    return numbers
 
 
 def classes_of(labels: set[Any], target: str) -> tuple[str | int, ...]:

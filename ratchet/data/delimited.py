@@ -1,4 +1,4 @@
-"""CSV and TSV files: parsed as text by pyarrow, then typed column by column.
+"""CSV and TSV files: parsed as text by pyarrow, then typed column by column by its reader.
 
 The line and the likely cause of an error are determined after a failure, by the module csv, which is slower.
 """
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ratchet.config import Timestamp
+from ratchet.config import BaseDataset, Timestamp
+from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.columns import require_columns
 from ratchet.data.encodings import other_encoding
-from ratchet.data.text_columns import typed_frame
 from ratchet.errors import DataError, one_line
 
 if TYPE_CHECKING:
@@ -31,11 +31,8 @@ _SEPARATORS = {",": '","', ";": '";"', "\t": r'"\t"', "|": '"|"'}
 _SAMPLE = 20
 # The longest row, in bytes.
 _BLOCK = 16 << 20
-# Fields that stand for a missing value, the same as in pandas.read_csv.
-_MISSING = (
-    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"),
-    *("N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
-)
+# The module csv refuses more than 131,072 characters by default.
+_LONGEST_FIELD = _BLOCK
 
 
 @dataclass(frozen=True)
@@ -57,24 +54,36 @@ class Dialect:
 
     def reader(self, content: bytes, separator: str | None = None) -> Any:
         """Return a reader of the rows of UTF-8 text, which counts lines and refuses misplaced quotation marks."""
+        csv.field_size_limit(_LONGEST_FIELD)
         lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
         quoting: Any = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
         return csv.reader(lines, delimiter=separator or self.separator, quoting=quoting, strict=separator is None)
 
 
-def read_delimited(path: Path, dialect: Dialect, timestamp: Timestamp | None = None) -> pd.DataFrame:
-    """Return the rows of a file, typed by ``typed_frame``.
+def read_delimited(path: Path, dialect: Dialect, config: BaseDataset) -> pd.DataFrame:
+    """Return the rows of a file, each column typed by its ``ColumnReader``; an empty field is a missing value.
 
-    Empty fields and the markers of pandas (NA, NaN, null, None and others) are missing values.
+    Parameters
+    ----------
+    config: the rules of the columns. Columns that it drops, and the target, are text where a value is no number.
 
     Raises
     ------
-    DataError: no header, duplicate columns, no rows, a row with another number of fields, another separator, or bytes
-        that are not in the encoding.
+    DataError: no header, duplicate columns, no rows, a row with another number of fields, another separator, bytes
+        that are not in the encoding, or a value that is no number in a column of numbers.
     """
     content = _utf8(path, dialect.encoding)
     header = _header(content, path, dialect)
-    frame = typed_frame(_parse(content, header, path, dialect))
+    timestamp = getattr(config, "timestamp", None)
+    lenient = {*config.drop, config.target, *((timestamp.date, timestamp.hour) if timestamp else ())}
+    table = _parse(content, header, path, dialect)
+    columns = {
+        name: ColumnReader(name, rule_of(config, name)).from_text(table[name], strict=name not in lenient)
+        for name in header
+    }
+    import pyarrow as pa
+
+    frame: pd.DataFrame = pa.table(columns).to_pandas()
     return frame if timestamp is None else _with_time(frame, timestamp)
 
 
@@ -163,7 +172,7 @@ def _parse(content: bytes, header: list[str], path: Path, dialect: Dialect) -> p
                 newlines_in_values=dialect.quotes,
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), null_values=_MISSING, strings_can_be_null=True
+                column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
             ),
         )
     except pa.ArrowInvalid as error:

@@ -8,7 +8,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import LABELLED, Column, Costs, Dataset, TaskName
-from ratchet.data.columns import classes_of, require_columns, require_value, row_number, typed_target, typed_values
+from ratchet.data.column_reader import ColumnReader, rule_of
+from ratchet.data.columns import classes_of, is_boolean, require_columns, require_value, row_number
+from ratchet.data.target_column import typed_target
 from ratchet.errors import DataError, nearest
 
 # The text of a missing category.
@@ -20,9 +22,11 @@ class Field(BaseModel):
 
     Attributes
     ----------
-    nullable: whether a value was missing in the data.
+    nullable: whether a value may be missing: one was in the data, or the config declares it.
+    boolean: whether the values were True and False, which are 1 and 0.
     minimum, maximum, categories: of the data. New rows may have other values, which is drift and not an error.
-    rule: of the config; a row that breaks it is an error.
+    longest: the number of characters of the longest text; None for other types.
+    rule: of the config, with the missing words and the format of numbers; a row that breaks it is an error.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -30,10 +34,18 @@ class Field(BaseModel):
     name: str
     type: Literal["number", "category", "text", "time"]
     nullable: bool
+    boolean: bool = False
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str, ...] | None = None
+    longest: int | None = None
     rule: Column = Column()
+
+    @property
+    def reader(self) -> ColumnReader:
+        """The reader of the column's values."""
+        rule = self.rule.model_copy(update={"type": self.type})
+        return ColumnReader(self.name, rule, self.boolean, self.categories or ())
 
 
 class Schema(BaseModel):
@@ -98,24 +110,30 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
     """
     frame = selected(frame, config)
     features = [column for column in frame.columns if column != config.target]
+    readers = {column: ColumnReader(column, rule_of(config, column)) for column in frame.columns}
     for column in features:
         require_value(frame[column])
-    rules = {column: rule_of(config, column) for column in features}
-    typed = pd.DataFrame({column: typed_values(frame[column], rules[column]) for column in features}, index=frame.index)
+    typed = pd.DataFrame({column: readers[column].from_values(frame[column]) for column in features}, index=frame.index)
+    typed[config.target] = target = typed_target(frame[config.target], task, readers[config.target])
     check_rules(typed, config)
-    typed[config.target] = target = typed_target(frame[config.target], task)
     labels = classes_of(set(target.unique().tolist()), config.target) if task in LABELLED else None
-    fields = tuple(field_of(typed[column], rules[column]) for column in features)
+    fields = tuple(
+        field_of(typed[column], readers[column].rule, boolean=is_boolean(frame[column])) for column in features
+    )
     return typed.reset_index(drop=True), schema_of(fields, labels, config, task)
 
 
-def field_of(values: pd.Series[Any], rule: Column) -> Field:
-    """Return the field of a column with typed values."""
-    common: dict[str, Any] = {"name": str(values.name), "nullable": bool(values.isna().any()), "rule": rule}
+def field_of(values: pd.Series[Any], rule: Column, *, boolean: bool) -> Field:
+    """Return the field of a column with typed values; ``boolean`` is that of the values before."""
+    nullable = rule.nullable is True or bool(values.isna().any())
+    common: dict[str, Any] = {"name": str(values.name), "nullable": nullable, "rule": rule}
     if values.dtype == "float64":
-        return Field(type="number", minimum=float(values.min()), maximum=float(values.max()), **common)
-    if rule.type in ("text", "time"):
-        return Field(type=rule.type, **common)
+        ends = {"minimum": float(values.min()), "maximum": float(values.max())}
+        return Field(type="number", boolean=boolean, **ends, **common)
+    if rule.type == "time":
+        return Field(type="time", **common)
+    if rule.type == "text":
+        return Field(type="text", longest=int(values.str.len().max()), **common)
     return Field(type="category", categories=tuple(sorted(values.dropna().unique().tolist())), **common)
 
 
@@ -156,21 +174,19 @@ def selected(frame: pd.DataFrame, config: Dataset) -> pd.DataFrame:
     return kept
 
 
-def rule_of(config: Dataset, column: str) -> Column:
-    """Return the rule of a column, with the type ``time`` for the column of times."""
-    rule = config.columns.get(column, Column())
-    return rule.model_copy(update={"type": "time"}) if column == config.time else rule
-
-
 def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
-    """Check typed features against the rules of the config; the index is the position of a row in the data set.
+    """Check typed columns against the rules of the config; the index is the position of a row in the data set.
 
     Raises
     ------
     DataError: the column, the rule, and an example row.
     """
     rules = {name: config.columns.get(name, Column()) for name in frame.columns}
-    checked = {name: rule for name, rule in rules.items() if rule != Column(type=rule.type)}
+    checked = {
+        name: rule
+        for name, rule in rules.items()
+        if rule.nullable is False or (rule.minimum, rule.maximum, rule.categories) != (None, None, None)
+    }
     if not checked:
         return
     import pandera.pandas as pa
@@ -180,7 +196,7 @@ def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
     for name, rule in checked.items():
         limits = {key: getattr(rule, key) for key in checks}
         active = [checks[key](limit) for key, limit in limits.items() if limit is not None]
-        columns[name] = pa.Column(nullable=rule.nullable, checks=active)
+        columns[name] = pa.Column(nullable=rule.nullable is not False, checks=active)
     try:
         pa.DataFrameSchema(columns).validate(frame[list(columns)], lazy=True)
     except pa.errors.SchemaErrors as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.config import Column, Dataset
+from ratchet.config import Dataset
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import dvc_remote
 from ratchet.data.atomic_write import write_whole
@@ -149,10 +149,6 @@ def write_snapshot(settings: Settings, frame: pd.DataFrame) -> str:
 
 
 def rules_for(dataset: Dataset, rows: pd.DataFrame) -> Dataset:
-    """Return the ``dataset`` section for the columns of a snapshot; text columns are categories, also of digits."""
+    """Return the ``dataset`` section for the columns of a snapshot, which has no dropped ones."""
     columns = {name: rule for name, rule in dataset.columns.items() if name in rows}
-    for name in rows.columns.drop(dataset.target):
-        rule = columns.get(name, Column())
-        if not pd.api.types.is_numeric_dtype(rows[name]) and name != dataset.time and rule.type not in ("text", "time"):
-            columns[name] = rule.model_copy(update={"type": "category"})
     return dataset.model_copy(update={"drop": (), "columns": columns})

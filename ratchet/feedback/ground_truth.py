@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from ratchet.data.column_reader import Candidates, JsonNumber, category_of
+from ratchet.data.number_text import NumberFormat
 from ratchet.errors import InputError, Problem, nearest
 
 Label = str | int | float
@@ -141,7 +144,8 @@ def _target(feedback: Feedback, predicted: StoredPrediction) -> Label | None:
 
 def _number(target: Label) -> float:
     try:
-        if not isinstance(target, str) and math.isfinite(number := float(target)):
+        number = NumberFormat().parse(target) if isinstance(target, str) else float(target)
+        if number is not None and not isinstance(target, bool) and math.isfinite(number):
             return number
     except OverflowError:
         pass
@@ -150,9 +154,16 @@ def _number(target: Label) -> float:
 
 def _class(target: Label, predicted: StoredPrediction) -> Label:
     labels = predicted.labels or ()
-    # The types have to match too: 1.0 equals 1, but only one of them is the label.
     if type(target) is type(predicted.prediction) and target in labels:
         return target
+    by_name = {str(label): label for label in labels}
+    if isinstance(target, str):
+        if target in by_name:
+            return by_name[target]
+    else:
+        number = target if isinstance(target, bool) else JsonNumber(target)
+        with suppress(ValueError):
+            return by_name[category_of(number, Candidates(tuple(by_name)))]
     hint = nearest(str(target)[:_LONGEST_QUOTE], map(str, labels))
     raise InputError([Problem("target", f"got {_quote(target)}, which is not a class of the model{hint[:500]}")])
 

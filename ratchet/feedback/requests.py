@@ -19,7 +19,7 @@ _LONGEST_PATH = 100
 
 
 def _target(value: Any) -> Label:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    is_number = isinstance(value, int | float) and abs(value) < math.inf  # true and false may name classes
     if not is_number and not isinstance(value, str):
         raise PydanticCustomError("target", "Input should be a class of the model, or a finite number")
     label: Label = value

@@ -46,6 +46,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     held_out = np.concatenate([row_hashes(holdout), row_hashes(newer)])
     parts = dict(zip(PARTS, (train, _without(older, held_out), holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
+    frame = _with_booleans(frame, reference.schema)
     return Snapshot(
         version=write_snapshot(settings, frame),
         watermark=watermark,
@@ -63,6 +64,12 @@ def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
     kind = "float64" if schema.labels is None else "int64" if isinstance(schema.labels[0], int) else object
     columns[schema.target] = pd.Series([row.target for row in rows], dtype=kind)
     return pd.DataFrame(columns)
+
+
+def _with_booleans(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Store True and False as such, so that the next schema has them too."""
+    names = [field.name for field in schema.features if field.boolean and frame[field.name].isin([0, 1, np.nan]).all()]
+    return frame.astype(dict.fromkeys(names, "boolean"))
 
 
 def _without(rows: pd.DataFrame, hashes: npt.NDArray[np.uint64]) -> pd.DataFrame:

@@ -1,15 +1,16 @@
 """Read records from JSON as a schema defines them, and refuse others with the name of the field.
 
 The types come from the package's schema. A value outside the range seen in training is accepted, since that is drift;
-one that breaks a rule of the config is refused.
+one that breaks a rule of the config is refused. A body that is not of these types is read again value by value by the
+columns' readers, which accept the text of the training file for a number, and a JSON number for a category.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypeVar
 
 import numpy as np
 from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
@@ -17,11 +18,13 @@ from pydantic import Field as Constraint
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
+from ratchet.data.column_reader import ColumnReader, JsonNumber
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError, Problem
 
 Value = float | str | None
 Record = dict[str, Value]
+Body = TypeVar("Body")
 
 # The largest number of single precision: ONNX would compute with infinity beyond it.
 LARGEST = float(np.finfo(np.float32).max)
@@ -34,6 +37,7 @@ _EXAMPLE_TIME = "2026-01-31T18:00:00"
 _MOST_PROBLEMS = 20
 _MOST_CATEGORIES = 20
 _LONGEST_PATH = 100
+_NOT_NULLABLE = "no training row lacks it; declare it as nullable: true under dataset.columns, and train again"
 
 
 class RecordReader:
@@ -41,6 +45,7 @@ class RecordReader:
 
     def __init__(self, schema: Schema, most_rows: int = 10_000) -> None:
         self._fields = schema.features
+        self._readers = {field.name: field.reader for field in schema.features}
         record = _closed("Record", {field.name: _annotation(field) for field in schema.features})
         self._one: TypeAdapter[Record] = TypeAdapter(record)
         rows = Annotated[list[record], Constraint(min_length=1, max_length=most_rows)]  # type: ignore[valid-type]
@@ -48,6 +53,7 @@ class RecordReader:
         self._most_rows = most_rows
         self._names = frozenset(schema.feature_names)
         self._has_texts = not schema.numeric
+        self._nullable = {field.name: _is_nullable(field) for field in schema.features}
 
     def read(self, body: bytes) -> Record:
         """Read a record from its JSON: value by feature, in the model's order; a missing value is None or absent.
@@ -59,7 +65,7 @@ class RecordReader:
         try:
             record = self._one.validate_json(body)
         except ValidationError as error:
-            raise _refusal(error) from None
+            return self._reread(self._one, body, error)
         self._check_keys(body, (record,), batch=False)
         return record
 
@@ -73,9 +79,47 @@ class RecordReader:
         try:
             rows = self._many.validate_json(body)["rows"]
         except ValidationError as error:
-            raise _refusal(error) from None
+            return self._reread(self._many, body, error)["rows"]
         self._check_keys(body, rows, batch=True)
         return rows
+
+    def _reread(self, adapter: TypeAdapter[Body], body: bytes, error: ValidationError) -> Body:
+        """Read a body value by value, as the readers of the columns do.
+
+        Raises
+        ------
+        InputError: has each invalid field, with a hint.
+        """
+        if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
+            raise _refusal(error) from None
+        found = json.loads(body, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=JsonNumber)
+        hints: dict[tuple[str | int, ...], str] = {}
+        if adapter is self._one:
+            self._convert(found, (), hints)
+        elif isinstance(found, dict) and isinstance(found.get("rows"), list):
+            for number, row in enumerate(found["rows"]):
+                self._convert(row, ("rows", number), hints)
+        try:
+            read = adapter.validate_python(found)
+        except ValidationError as still:
+            raise _refusal(still, hints) from None
+        _refuse_duplicates(body, self._names if adapter is self._many else frozenset())
+        return read
+
+    def _convert(self, row: Any, place: tuple[str | int, ...], hints: dict[tuple[str | int, ...], str]) -> None:
+        """Replace the values of a row by those that the model takes; keep what cannot be read, with a hint."""
+        if not isinstance(row, dict):
+            return
+        for name, value in row.items():
+            if name not in self._readers:
+                continue
+            try:
+                row[name] = self._readers[name].from_json(value)
+            except ValueError as error:
+                row[name] = float(value) if isinstance(value, JsonNumber) else value
+                hints[(*place, name)] = str(error)
+            if row[name] is None and not self._nullable[name]:
+                hints[(*place, name)] = _NOT_NULLABLE
 
     def json_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a record, with a valid example."""
@@ -130,9 +174,28 @@ def _closed(name: str, fields: dict[str, Any]) -> Any:
     return kind
 
 
+def _is_nullable(field: Field) -> bool:
+    return field.nullable and field.rule.nullable is not False
+
+
 def _annotation(field: Field) -> Any:
     kind = _number(field) if field.type == "number" else _text(field)
-    return NotRequired[kind | None] if field.nullable and field.rule.nullable else kind
+    reader = field.reader
+    if reader.missing_numbers if field.type == "number" else reader.missing_words - {""}:
+        kind = Annotated[kind, AfterValidator(_without_missing(reader))]
+    return NotRequired[kind | None] if _is_nullable(field) else kind
+
+
+def _without_missing(reader: ColumnReader) -> Callable[[Any], Any]:
+    """Return a validator that refuses the words for a missing value, which the reader then replaces."""
+    missing: frozenset[Any] = reader.missing_numbers if reader.rule.type == "number" else reader.missing_words
+
+    def check(value: Any) -> Any:
+        if value in missing:
+            raise PydanticCustomError("missing_word", "Input stands for a missing value")
+        return value
+
+    return check
 
 
 def _number(field: Field) -> Any:
@@ -152,8 +215,17 @@ def _number(field: Field) -> Any:
 
 def _text(field: Field) -> Any:
     examples = [_typical(field)]
+    # The empty text is a missing value; packages from before this rule took it for a text.
+    shortest = None if field.rule.missing is None else 1
     if field.type == "text":
-        limits = Constraint(pattern=_WITHOUT_NUL, max_length=LONGEST_TEXT, description="a free text", examples=examples)
+        longest = max(LONGEST_TEXT, field.longest or 0)
+        limits = Constraint(
+            pattern=_WITHOUT_NUL,
+            min_length=shortest,
+            max_length=longest,
+            description="a free text",
+            examples=examples,
+        )
         return Annotated[str, limits]
     if field.type == "time":
         limits = Constraint(
@@ -168,7 +240,8 @@ def _text(field: Field) -> Any:
     seen = f"seen in training: {', '.join(known[:_MOST_CATEGORIES])}{more}" if known else None
     if field.rule.categories is not None:
         return Annotated[Literal[field.rule.categories], Constraint(description=seen, examples=examples)]
-    return Annotated[str, Constraint(pattern=_WITHOUT_NUL, description=seen, examples=examples)]
+    limits = Constraint(pattern=_WITHOUT_NUL, min_length=shortest, description=seen, examples=examples)
+    return Annotated[str, limits]
 
 
 def _typical(field: Field) -> float | str:
@@ -183,9 +256,12 @@ def _typical(field: Field) -> float | str:
     return rounded if field.minimum <= rounded <= field.maximum else middle
 
 
-def _refusal(error: ValidationError) -> InputError:
-    problems = error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]
-    return InputError([Problem(_path(item["loc"]), item["msg"]) for item in problems])
+def _refusal(error: ValidationError, hints: Mapping[tuple[str | int, ...], str] | None = None) -> InputError:
+    problems = []
+    for item in error.errors(include_url=False, include_input=False)[:_MOST_PROBLEMS]:
+        hint = (hints or {}).get(item["loc"])
+        problems.append(Problem(_path(item["loc"]), f"{item['msg']}: {hint}" if hint else item["msg"]))
+    return InputError(problems)
 
 
 def _path(location: Sequence[Any]) -> str:

@@ -10,10 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ratchet.config import Column, ParquetDataset, TaskName
-from ratchet.data.columns import typed_target, typed_values
+from ratchet.data.arrow_frame import to_frame
+from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.delimited import check_header
 from ratchet.data.fingerprint import file_version
-from ratchet.data.schema import check_rules, rule_of, selected
+from ratchet.data.schema import check_rules, selected
+from ratchet.data.target_column import typed_target
 from ratchet.errors import DataError, one_line
 
 # The largest part, in rows and in cells (16 MB of float64), for any batch. With larger batches, results that depend on
@@ -46,14 +48,17 @@ class BatchedFile:
         index = (stored.pandas_metadata or {}).get("index_columns", ())
         columns = [name for name in stored.names if name not in index]
         self._names = [str(name) for name in selected(pd.DataFrame(columns=columns), config).columns]
-        self._rules = {
-            name: _rule(rule_of(config, name), stored.field(name)) for name in self._names if name != config.target
+        self.rules = {name: rule_of(config, name) for name in self._names}
+        self._readers = {
+            name: ColumnReader(name, rule if name == config.target else _typed_rule(rule, stored.field(name)))
+            for name, rule in self.rules.items()
         }
+        self.booleans = frozenset(name for name in self._names if pa.types.is_boolean(stored.field(name).type))
 
     @property
     def features(self) -> list[str]:
         """The feature columns, in the order of the file."""
-        return list(self._rules)
+        return [name for name in self._names if name != self.config.target]
 
     @property
     def batch_rows(self) -> int:
@@ -73,15 +78,16 @@ class BatchedFile:
         first = 0
         with self._open() as file:
             for table in _tables(file, self._names, rows):
-                frame = table.to_pandas(ignore_metadata=True, split_blocks=True)
+                frame = to_frame(table, ignore_metadata=True, split_blocks=True)
                 frame.index = pd.RangeIndex(first, first + len(frame))
                 first += len(frame)
                 yield self._typed(frame)
 
     def _typed(self, frame: pd.DataFrame) -> pd.DataFrame:
-        typed = pd.DataFrame({name: typed_values(frame[name], rule) for name, rule in self._rules.items()})
+        target, readers = self.config.target, self._readers
+        typed = pd.DataFrame({name: readers[name].from_values(frame[name]) for name in self.features})
+        typed[target] = typed_target(frame[target], self.task, readers[target])
         check_rules(typed, self.config)
-        typed[self.config.target] = typed_target(frame[self.config.target], self.task)
         return typed
 
     @contextmanager
@@ -96,7 +102,7 @@ class BatchedFile:
             raise DataError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
 
 
-def _rule(rule: Column, field: pa.Field) -> Column:
+def _typed_rule(rule: Column, field: pa.Field) -> Column:
     """Return the rule of a column with its type, which is that of the file where the config leaves it open."""
     stored = field.type
     if pa.types.is_nested(stored):

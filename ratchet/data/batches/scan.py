@@ -14,7 +14,7 @@ from ratchet.config import LABELLED, ParquetDataset, Split, TaskName
 from ratchet.data.batches.draws import RowSample, held_out
 from ratchet.data.batches.reader import BatchedFile
 from ratchet.data.columns import MOST_CLASSES, classes_of, require_value
-from ratchet.data.schema import Schema, field_of, rule_of, schema_of
+from ratchet.data.schema import Schema, field_of, schema_of
 from ratchet.errors import DataError
 
 # The most rows of each part in the sample, which profiles, figures, the gate and its bootstrap use.
@@ -72,7 +72,9 @@ def ingest(
     features = [pd.Series(values, name=name) for name, values in seen.items()]
     for feature in features:
         require_value(feature)
-    fields = tuple(field_of(feature, rule_of(config, str(feature.name))) for feature in features)
+    fields = tuple(
+        field_of(feature, file.rules[str(feature.name)], boolean=feature.name in file.booleans) for feature in features
+    )
     classes = classes_of(set(labels[False]) | set(labels[True]), config.target) if task in LABELLED else None
     _require_both_parts(samples, labels, classes, split)
     return Ingested(

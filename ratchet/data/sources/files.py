@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ratchet.config import CsvDataset, HttpDataset, ParquetDataset, TsvDataset
+from ratchet.data.arrow_frame import to_frame
 from ratchet.data.delimited import Dialect, check_header, read_delimited
 from ratchet.data.fetch.archives import member_file
 from ratchet.data.fetch.downloads import Remote, download
@@ -53,17 +54,20 @@ class FileSource:
             return _read_parquet(self.file)
         separator = "\t" if kind == "tsv" else config.separator
         dialect = Dialect(separator, config.encoding, config.names, quotes=kind == "csv")
-        return read_delimited(self.file, dialect, config.timestamp)
+        return read_delimited(self.file, dialect, config)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
     try:
-        frame = pd.read_parquet(path)
+        table = pq.read_table(path)
+        check_header(list(table.column_names), path)
+        frame = to_frame(table)
     except OSError as error:
         raise DataError(f"dataset.path {path}: {error.strerror or error}") from None
     except ValueError as error:  # pyarrow's ArrowInvalid is one too
         raise DataError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
-    check_header([str(column) for column in frame.columns], path)
     if frame.empty:
         raise DataError(f"{path}: has columns but no rows")
     return frame.reset_index(drop=True)  # pandas stores an index, which is not the number of the row

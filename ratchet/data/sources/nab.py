@@ -31,7 +31,7 @@ class NabSource(FrameSource[NabDataset]):
         if target in _COLUMNS:
             raise DataError(f"dataset.target: {target!r} is a column of the series; choose another name")
         path = self._file(self._config.values)
-        frame = read_delimited(path, Dialect(",", "utf-8", (), quotes=True))
+        frame = read_delimited(path, Dialect(",", "utf-8", (), quotes=True), self._config)
         if list(frame.columns) != _COLUMNS:
             raise DataError(f"{path}: expected the columns timestamp and value, got {', '.join(frame.columns)}")
         times = as_time_text(frame["timestamp"])

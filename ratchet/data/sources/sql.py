@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from ratchet.config import SqlDataset
+from ratchet.data.column_reader import rule_of
 from ratchet.data.sources.frame import FrameSource
 from ratchet.errors import ConfigError, DataError, UnavailableError, one_line
 from ratchet.settings import without_password
@@ -37,14 +38,21 @@ class SqlSource(FrameSource[SqlDataset]):
         """
         engine = _engine(self._url())
         try:
-            frame = _select(engine, self._config.query)
+            rows, names = _select(engine, self._config.query)
         finally:
             engine.dispose()
-        duplicated = frame.columns[frame.columns.duplicated()]
-        if len(duplicated):
-            raise DataError(f"dataset.query: returns two columns {duplicated[0]!r}: rename one with AS")
-        if frame.empty:
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise DataError(f"dataset.query: returns two columns {twice!r}: rename one with AS")
+        if not rows:
             raise DataError(f"dataset.query: returns no rows at {_shown(engine)}: {_short(self._config.query)}")
+        frame = pd.DataFrame.from_records(rows, columns=names, coerce_float=True)
+        for place, name in enumerate(names):
+            values = [row[place] for row in rows]
+            if rule_of(self._config, name).type in ("category", "text"):
+                frame[name] = pd.Series(values, dtype=object)
+            elif frame[name].dtype == "float64" and all(value is None or type(value) is int for value in values):
+                frame[name] = pd.array(values, dtype="Int64")  # floats would lose digits
         return frame
 
     def _url(self) -> str:
@@ -90,7 +98,8 @@ def _require_file(database: str | None) -> None:
         raise DataError(f"dataset.url: there is no SQLite file {database}")
 
 
-def _select(engine: Engine, query: str) -> pd.DataFrame:
+def _select(engine: Engine, query: str) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """Return the rows of a query, and the names of their columns."""
     from sqlalchemy.exc import DBAPIError, OperationalError
 
     # Without parameters, a percent sign in the query is a percent sign.
@@ -108,7 +117,7 @@ def _select(engine: Engine, query: str) -> pd.DataFrame:
         if isinstance(error, OperationalError) and not connected:
             raise UnavailableError(f"{_shown(engine)} cannot be reached: {one_line(error.orig)}") from None
         raise DataError(f"dataset.query at {_shown(engine)}: {one_line(error.orig)}: {_short(query)}") from None
-    return pd.DataFrame.from_records([tuple(row) for row in rows], columns=names, coerce_float=True)
+    return [tuple(row) for row in rows], names
 
 
 def _shown(engine: Engine) -> str:

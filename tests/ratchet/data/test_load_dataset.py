@@ -122,9 +122,9 @@ def test_a_broken_rule_is_refused_with_an_example(tmp_path: Path, rule: dict[str
     assert message in str(caught.value)
 
 
-def test_a_number_can_be_declared_a_category(tmp_path: Path) -> None:
+def test_a_number_that_is_declared_a_category_keeps_its_text(tmp_path: Path) -> None:
     data = load(csv(tmp_path, GOOD, columns={"size": Column(type="category")}))
-    assert data.schema.features[0].categories == ("1", "2.5", "3", "4")
+    assert data.schema.features[0].categories == ("1.0", "2.5", "3.0", "4.0")
 
 
 def test_a_category_of_integers_has_the_same_names_with_and_without_a_missing_value(tmp_path: Path) -> None:

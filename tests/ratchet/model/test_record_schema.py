@@ -77,7 +77,7 @@ def test_the_order_of_the_fields_makes_no_difference(reader: RecordReader) -> No
     "text",
     [
         *("NaN", "Infinity", "-Infinity", "1e400", "-1e400", "9" * 400, "1e39", "-1e39", "3.41e38"),
-        *("true", "false", '"1.4"', '"NaN"', '""', "null"),
+        *("true", "false", '"1,4"', '"NaN"', '"inf"', '"1_0"', '"one"', '""', "null"),
         *("[1.4]", "{}", '{"value": 1.4}', "[" * 150 + "]" * 150),
     ],
     ids=lambda text: text[:20],
@@ -185,7 +185,7 @@ def test_a_category_is_text(mixed: Trained, text: str) -> None:
 
 def test_a_number_with_gaps_is_still_a_number(mixed: Trained) -> None:
     reader = RecordReader(mixed.schema)
-    for text in ("NaN", "1e39", "true", '"30"', "[]"):
+    for text in ("NaN", "1e39", "true", '"1e39"', '"thirty"', "[]"):
         assert list(refused(reader, f'{{"age": {text}, "plan": "pro"}}')) == ["age"]
 
 
@@ -217,6 +217,75 @@ def test_a_column_that_may_not_be_empty_is_required_whatever_the_data_had() -> N
     strict = RecordReader(schema_of(Field(name="age", type="number", nullable=True, rule=Column(nullable=False))))
     assert list(refused(strict, "{}")) == ["age"]
     assert list(refused(strict, '{"age": null}')) == ["age"]
+
+
+def coded(*categories: str, **keys: Any) -> RecordReader:
+    """The reader of one category with these values, and of a number."""
+    rule = Column(missing=keys.pop("missing", ()))
+    code = Field(name="code", type="category", categories=categories, rule=rule, **{"nullable": False, **keys})
+    return RecordReader(schema_of(code, Field(name="size", type="number", nullable=False, rule=rule)))
+
+
+@pytest.mark.parametrize(
+    ("categories", "sent", "read"),
+    [
+        (("10001", "94110"), "10001", "10001"),
+        (("02116", "10001"), "2116", "02116"),
+        (("1", "2"), "1.0", "1"),
+        (("1.1", "1.10"), "1.10", "1.10"),
+        (("1.5", "2.5"), "1.5", "1.5"),
+        (("1582218195625938945", "1582218195625938946"), "1582218195625938946", "1582218195625938946"),
+        (("False", "True"), "true", "True"),
+        (("false", "true", "unknown"), "false", "false"),
+    ],
+)
+def test_a_json_number_or_truth_is_the_only_category_with_its_value(
+    categories: tuple[str, ...], sent: str, read: str
+) -> None:
+    reader = coded(*categories)
+    assert reader.read(f'{{"code": {sent}, "size": 1}}'.encode()) == {"code": read, "size": 1.0}
+    assert reader.read_many(f'{{"rows": [{{"code": {sent}, "size": "1"}}]}}'.encode()) == [{"code": read, "size": 1.0}]
+
+
+@pytest.mark.parametrize(
+    ("categories", "sent", "hint"),
+    [
+        (("1.1", "1.10"), "1.1", "it may be '1.1' or '1.10': send the text in quotation marks"),
+        (("1", "01"), "1", "it may be '1' or '01'"),
+        (("02116", "10001"), "2117", 'has this value: send its text in quotation marks, such as "02116"'),
+        (("basic", "pro"), "1", "no known category has this value"),
+        (("basic", "pro"), "true", "no known category has this value"),
+        (("True", "true"), "true", "it may be 'True' or 'true'"),
+        (("basic", "pro"), "null", "declare it as nullable: true under dataset.columns, and train again"),
+        (("basic", "pro"), '""', "declare it as nullable: true"),
+    ],
+)  # fmt: skip
+def test_a_value_that_names_no_category_is_refused_with_a_hint(
+    categories: tuple[str, ...], sent: str, hint: str
+) -> None:
+    assert hint in refused(coded(*categories), f'{{"code": {sent}, "size": 1}}')["code"]
+
+
+def test_words_for_a_missing_value_are_missing_in_a_request_too() -> None:
+    reader = coded("a", "b", nullable=True, missing=("NA", "-999"))
+    for sent in ('"NA"', '"-999"', '""', "null"):
+        assert reader.read(f'{{"code": {sent}, "size": 1}}'.encode())["code"] is None
+    for sent in ("-999", '"-999"', '"NA"', '""', "-999.0"):
+        assert "nullable: true" in refused(reader, f'{{"code": "a", "size": {sent}}}')["size"]
+    assert coded("a", "b").read(b'{"code": "NA", "size": -999}') == {"code": "NA", "size": -999.0}
+
+
+def test_the_text_of_a_number_is_read_as_in_the_file() -> None:
+    rule = Column(decimal=",", thousands=".", missing=())
+    comma = Field(name="price", type="number", nullable=True, rule=rule)
+    truth = Field(name="paid", type="number", nullable=False, boolean=True, rule=Column(missing=()))
+    reader = RecordReader(schema_of(comma, truth))
+    for sent, read in {'"1.023,5"': 1023.5, '" 7"': 7.0, "2.5": 2.5, '""': None}.items():
+        assert reader.read(f'{{"price": {sent}, "paid": true}}'.encode()) == {"price": read, "paid": 1.0}
+    for sent in ('"1.5"', '"1,5 EUR"', '"inf"', '"1e39"', "true"):
+        assert list(refused(reader, f'{{"price": {sent}, "paid": 0}}')) == ["price"]
+    for sent, paid in {'"True"': 1.0, '"false"': 0.0, "false": 0.0, "0": 0.0}.items():
+        assert reader.read(f'{{"price": 1, "paid": {sent}}}'.encode())["paid"] == paid
 
 
 @pytest.mark.parametrize("name", ["iris", "mixed", "diabetes"])
