@@ -15,15 +15,15 @@ def continuous_training(
     config: ContinuousTrainingConfig, lineage: Lineage, snapshot: Snapshot, operation_id: str | None
 ) -> None:
     """Train a challenger on reference and production rows, and promote it if it passes the gate."""
-    train_rows, holdout_rows, schema = ingest_snapshot(config, snapshot)
+    train_rows, holdout_rows, schema, warnings = ingest_snapshot(config, snapshot)
     challenge(
         train_rows,
         holdout_rows,
         schema,
+        warnings,
         config,
         lineage,
         snapshot.reference_train,
         n_reference=snapshot.reference_holdout,
         operation_id=operation_id,
-        label_bias=snapshot.label_bias,
     )

@@ -67,6 +67,7 @@ class RunSummary:
     mlflow_run_id: str
     tracking_uri: str
     exports: Path
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ def summary_of(run: Any, config: TrainingConfig, settings: Settings) -> RunSumma
         mlflow_run_id=mlflow_run_of(steps["evaluate"]),
         tracking_uri=settings.tracking_place,
         exports=settings.models_dir / config.model,
+        warnings=tuple(map(str, steps["ingest"].outputs["data_warnings"][0].load().found)),
     )
 
 

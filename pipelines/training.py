@@ -20,16 +20,17 @@ from steps.train import train
 @pipeline(name="training", execution_mode=ExecutionMode.FAIL_FAST)
 def training(config: TrainingConfig, lineage: Lineage) -> None:
     """Train a challenger, and promote it if it passes the gate."""
-    train_rows, holdout_rows, schema = ingest(
+    train_rows, holdout_rows, schema, warnings = ingest(
         config.dataset, config.split, config.task, config.seed, lineage.data_version
     )
-    challenge(train_rows, holdout_rows, schema, config, lineage)
+    challenge(train_rows, holdout_rows, schema, warnings, config, lineage)
 
 
 def challenge(
     train_rows: Any,
     holdout_rows: Any,
     schema: Any,
+    warnings: Any,
     config: AnyTrainingConfig,
     lineage: Lineage,
     first_new_row: int = 0,
@@ -39,7 +40,7 @@ def challenge(
 
     Parameters
     ----------
-    train_rows, holdout_rows, schema: outputs of an ingest step.
+    train_rows, holdout_rows, schema, warnings: outputs of an ingest step.
     config, lineage: of the run.
     first_new_row: position of the first training row that is checked for drift; those before it are the reference.
     decision: further arguments of ``promote``.
@@ -49,6 +50,6 @@ def challenge(
     model, package = train(
         train_rows, features, batches, embedder, schema, config.train, config.task, config.seed, config.model, base
     )
-    evaluation = evaluate(model, package, holdout_rows, schema, config, lineage)
+    evaluation = evaluate(model, package, holdout_rows, schema, warnings, config, lineage)
     drift = drift_check(train_rows, config.model, config.drift, first_new_row, after="evaluate")
     promote(package, evaluation, drift, holdout_rows, config, lineage, **decision)

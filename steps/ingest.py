@@ -7,6 +7,7 @@ from zenml import step
 
 from ratchet.config import Dataset, Split, TaskName
 from ratchet.data import Schema
+from ratchet.data.suspicion import DataWarnings
 from ratchet.model.train_holdout import load_train_holdout
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.run_context import log_row_counts
@@ -16,9 +17,12 @@ from steps.run_context import log_row_counts
 def ingest(
     dataset: Dataset, split: Split, task: TaskName, seed: int, data_version: str
 ) -> tuple[
-    Annotated[pd.DataFrame, "train_rows"], Annotated[pd.DataFrame, "holdout_rows"], Annotated[Schema, "data_schema"]
+    Annotated[pd.DataFrame, "train_rows"],
+    Annotated[pd.DataFrame, "holdout_rows"],
+    Annotated[Schema, "data_schema"],
+    Annotated[DataWarnings, "data_warnings"],
 ]:
     """Check the data set against its rules, and split it; return samples of one that is read in batches."""
     data = load_train_holdout(dataset, split, task, seed, data_version)
     log_row_counts(data_version, train_rows=data.n_train, holdout_rows=data.n_holdout)
-    return data.train, data.holdout, data.schema
+    return data.train, data.holdout, data.schema, DataWarnings(found=data.warnings)

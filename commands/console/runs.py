@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ from ratchet.config.plain_yaml import write_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# Warnings about a data set on the terminal.
+_MOST_WARNINGS = 10
 _MARKS = {"started": "…", "finished": "✓", "cached": "✓", "failed": "✗"}
 
 
@@ -96,6 +98,7 @@ def print_summary(summary: Any) -> None:
             *(("warning", f"{warning}; write it with python run.py doctor --repair") for warning in promotion.warnings),
             ("in Production", champion),
             ("drift", summary.drift.summary),
+            *(("data warning", line) for line in shown_warnings(summary.warnings)),
             ("steps", ", ".join(_step(step) for step in summary.steps)),
             ("MLflow run", f"{summary.mlflow_run_id} in {summary.tracking_uri}"),
             ("ZenML run", f"{summary.run_name} ({summary.zenml_run_id})"),
@@ -104,6 +107,13 @@ def print_summary(summary: Any) -> None:
         ]
     )
     wide_console().print(table)
+
+
+def shown_warnings(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the first warnings about a data set, and how many more there are."""
+    yield from lines[:_MOST_WARNINGS]
+    if len(lines) > _MOST_WARNINGS:
+        yield f"{len(lines) - _MOST_WARNINGS} more in data_warnings.json of the MLflow run"
 
 
 def print_continuous(ended: Any) -> None:

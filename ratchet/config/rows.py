@@ -107,6 +107,7 @@ class BaseDataset(Section):
     repeated: Literal["first", "last"] | None = Field(
         default=None, description="The row that is kept of several with one time in one series; else an error."
     )
+    strict: bool = Field(default=False, description="Whether warnings about suspicious columns are errors.")
 
     @property
     def groups(self) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ from ratchet.data.sources.nab import NabSource
 from ratchet.data.sources.openml import OpenmlSource
 from ratchet.data.sources.sql import SqlSource
 from ratchet.data.split import row_hashes, split_rows
+from ratchet.data.suspicion import Suspicion
+from ratchet.data.suspicious_columns import require_none, suspicious_columns
 from ratchet.data.windows import in_order
 from ratchet.errors import ConfigError, DataError
 
@@ -65,12 +67,14 @@ SOURCES = {
 class LoadedDataset:
     """A checked data set.
 
-    The frame has features and target, shape (rows, features + 1); numbers are float64, categories are text.
+    The frame has features and target, shape (rows, features + 1); numbers are float64, categories are text. Suspicious
+    columns and rows have warnings.
     """
 
     frame: pd.DataFrame
     schema: Schema
     data_version: str
+    warnings: tuple[Suspicion, ...] = ()
 
 
 def open_source(config: Dataset) -> Source:
@@ -88,7 +92,8 @@ def load_dataset(config: Dataset, task: TaskName, expected_version: str | None =
 
     Raises
     ------
-    DataError: the data break a rule, or have another hash than ``expected_version``.
+    DataError: the data break a rule, have another hash than ``expected_version``, or are suspicious and ``strict`` is
+        set.
     ConfigError: the config sets ``batch_rows``, which ``ratchet.data.batches`` reads.
     """
     if getattr(config, "batch_rows", None) is not None:
@@ -97,5 +102,8 @@ def load_dataset(config: Dataset, task: TaskName, expected_version: str | None =
     version = source.version()
     if expected_version is not None and version != expected_version:
         raise DataError(f"the data changed during the run: planned with {expected_version}, found {version}; run again")
-    frame, schema = check_frame(in_order(source.read(), config), config, task)
-    return LoadedDataset(frame, schema, version)
+    rows = source.read()
+    warnings = suspicious_columns(rows, config, task)
+    frame, schema = check_frame(in_order(rows, config), config, task)
+    require_none(warnings, config)
+    return LoadedDataset(frame, schema, version, warnings)

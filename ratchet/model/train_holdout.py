@@ -27,4 +27,4 @@ def load_train_holdout(
         return ingest(config, split, task, seed, expected_version)
     data = load_dataset(config, task, expected_version)
     train, holdout = TASKS[task].split(data.frame, data.schema, split, seed)
-    return Ingested(train, holdout, len(train), len(holdout), data.schema, data.data_version)
+    return Ingested(train, holdout, len(train), len(holdout), data.schema, data.data_version, data.warnings)

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import TrainingConfig
 from ratchet.data import Schema
+from ratchet.data.suspicion import DataWarnings
 from ratchet.model.embedding import embed
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.profiling import profile_rows
@@ -90,3 +91,10 @@ def log_training_run(
     if evaluation.confusion:
         client.log_figure(run_id, confusion_figure(evaluation), "figures/confusion_matrix.png")
     client.log_dict(run_id, profile_rows(rows, schema).model_dump(mode="json"), "holdout_profile.json")
+
+
+def log_warnings(settings: Settings, run_id: str, warnings: DataWarnings) -> None:
+    """Log the warnings about the data set of a run: their number as a metric, and all of them as a file."""
+    client = connect(settings)
+    log_metrics(client, run_id, {"data.warnings": float(len(warnings.found))})
+    client.log_dict(run_id, warnings.model_dump(mode="json"), "data_warnings.json")

@@ -39,6 +39,7 @@ def summary(outcome: Any = "promoted", version: str = "1") -> Any:
         mlflow_run_id="m",
         tracking_uri="sqlite:///x.db",
         exports=Path("models/iris"),
+        warnings=("column 'a': numbers the rows (0, 1, …): dataset.drop: [a]",),
     )
 
 
@@ -48,8 +49,14 @@ def test_the_summary_has_metrics_version_decision_and_next_command(capsys: pytes
     for part in ("0.9300  (95% interval 0.8000 to 1.0000, 30 held-out rows)", "iris version 1, stage Production"):
         assert part in output
     assert "promoted: because" in output
+    assert "data warning     column 'a': numbers the rows (0, 1, …): dataset.drop: [a]" in output
     assert "ingest cached, train 1.50 s" in output
     assert "python run.py --config variation_svm.yaml" in output
+
+
+def test_more_warnings_than_fit_on_a_terminal_are_counted() -> None:
+    *first, last = runs.shown_warnings([f"column {at}" for at in range(64)])
+    assert (len(first), last) == (10, "54 more in data_warnings.json of the MLflow run")
 
 
 def test_after_the_first_promotion_the_next_command_opens_mlflow(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
+from tests.conftest import ROOT
 from tests.training_runs import config_for, train_in
 
 
@@ -161,6 +162,21 @@ def test_a_file_that_changed_is_read_again(settings: Settings, model: str, tmp_p
     train_in(settings, config)
     frame.iloc[:-1].to_csv(path, index=False)
     assert train_in(settings, config).steps[0].status == "completed"
+
+
+def test_warnings_about_the_data_are_in_the_summary_and_in_mlflow(
+    settings: Settings, client: MlflowClient, model: str
+) -> None:
+    data = f"dataset={{source: csv, path: {ROOT}/tests/cases/numbered.csv, target: animal}}"
+    for _ in range(2):  # the second run takes the rows from the cache
+        summary = train_in(settings, config_for(model, data))
+        (line,) = summary.warnings
+        assert line.endswith('dataset.drop: [""]')
+        run = client.get_run(summary.mlflow_run_id)
+        assert run.data.metrics["data.warnings"] == 1
+        logged = json.loads(mlflow.artifacts.load_text(f"{run.info.artifact_uri}/data_warnings.json"))
+        assert [one["column"] for one in logged["found"]] == [""]
+    assert summary.steps[0].status == "cached"
 
 
 DIGITS = (

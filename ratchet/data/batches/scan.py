@@ -15,6 +15,8 @@ from ratchet.data.batches.draws import RowSample, held_out
 from ratchet.data.batches.reader import BatchedFile
 from ratchet.data.columns import MOST_CLASSES, classes_of, require_value
 from ratchet.data.schema import Schema, field_of, schema_of
+from ratchet.data.suspicion import Suspicion
+from ratchet.data.suspicious_columns import require_none, suspicious_columns
 from ratchet.errors import DataError
 
 # The most rows of each part in the sample, which profiles, figures, the gate and its bootstrap use.
@@ -34,6 +36,7 @@ class Ingested:
     n_train, n_holdout: the number of rows of each part, before sampling.
     schema: of all rows.
     data_version: the MD5 of the file.
+    warnings: about suspicious columns and rows; of a file that is read in batches those of the training sample.
     """
 
     train: pd.DataFrame
@@ -42,6 +45,7 @@ class Ingested:
     n_holdout: int
     schema: Schema
     data_version: str
+    warnings: tuple[Suspicion, ...] = ()
 
 
 def ingest(
@@ -77,13 +81,17 @@ def ingest(
     )
     classes = classes_of(set(labels[False]) | set(labels[True]), config.target) if task in LABELLED else None
     _require_both_parts(samples, labels, classes, split)
+    train = samples[False].take()
+    warnings = suspicious_columns(train, config, task)
+    require_none(warnings, config)
     return Ingested(
-        train=samples[False].take(),
+        train=train,
         holdout=samples[True].take(),
         n_train=samples[False].n_seen,
         n_holdout=samples[True].n_seen,
         schema=schema_of(fields, classes, config, task),
         data_version=file.version,
+        warnings=warnings,
     )
 
 
