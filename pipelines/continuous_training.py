@@ -26,4 +26,5 @@ def continuous_training(
         snapshot.reference_train,
         n_reference=snapshot.reference_holdout,
         operation_id=operation_id,
+        label_bias=snapshot.label_bias,
     )

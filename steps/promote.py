@@ -29,6 +29,7 @@ def promote(
     lineage: Lineage,
     n_reference: int | None = None,
     operation_id: str | None = None,
+    label_bias: str | None = None,
 ) -> Annotated[Promotion, "promotion"]:
     """Register the challenger, and promote it if it passes the gate."""
     settings = load_settings()
@@ -44,6 +45,7 @@ def promote(
         [zenml],
         n_reference=n_reference,
         operation_id=operation_id,
+        label_bias=label_bias,
     )
     shown: dict[str, MetadataType] = {"outcome": result.outcome, "version": result.version, "drift": drift.summary}
     warnings = [

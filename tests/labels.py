@@ -56,7 +56,7 @@ class Stream:
                     "version": version,
                     "features": features,
                     "prediction": label,
-                    "score": None,
+                    "score": share[str(label)] if share else None,
                     "probabilities": share,
                     "latency": 0.001,
                 }
@@ -67,14 +67,23 @@ class Stream:
         return ids
 
     def label(
-        self, ids: Sequence[str], targets: Label | Sequence[Label | None] | None, *, correct: bool | None = None
+        self,
+        ids: Sequence[str],
+        targets: Label | Sequence[Label | None] | None,
+        *,
+        correct: bool | None = None,
+        source: str = "user",
     ) -> list[int]:
         """Say what was right, in this order; a row that was labelled already is corrected. Their numbers."""
         labels = targets if isinstance(targets, list | tuple) else [targets] * len(ids)
         with self.store.transaction() as connection:
-            return [self._say(connection, found, target, correct) for found, target in zip(ids, labels, strict=True)]
+            return [
+                self._say(connection, found, target, correct, source) for found, target in zip(ids, labels, strict=True)
+            ]
 
-    def _say(self, connection: sa.Connection, prediction_id: str, target: Label | None, correct: bool | None) -> int:
+    def _say(
+        self, connection: sa.Connection, prediction_id: str, target: Label | None, correct: bool | None, source: str
+    ) -> int:
         mine = feedback.c.prediction_id == prediction_id
         revision = connection.scalar(sa.select(sa.func.max(feedback.c.revision)).where(mine)) or 0
         new = sa.insert(feedback).values(
@@ -84,7 +93,7 @@ class Stream:
             version=self._version_of[prediction_id],
             target=target,
             correct=correct,
-            source="user",
+            source=source,
             created_at=time.time(),
         )
         seq = int(connection.execute(new.returning(feedback.c.seq)).scalar_one())

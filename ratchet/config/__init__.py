@@ -18,7 +18,7 @@ from ratchet.config.embed import AnyEmbed, Embed, ImageEmbed, RatingsEmbed, Seri
 from ratchet.config.rows import BaseDataset, Column, Costs, Window
 from ratchet.config.section import Section
 from ratchet.config.tasks import CLASSIFICATION_METRICS, LABELLED, LOSSES, METRICS, REGRESSION_METRICS, TaskName
-from ratchet.config.training import Drift, Evaluate, Promote, Split, Train, TrainingConfig, config_hash
+from ratchet.config.training import Drift, Evaluate, Feedback, Promote, Split, Train, TrainingConfig, config_hash
 
 __all__ = [
     "CLASSIFICATION_METRICS",
@@ -35,6 +35,7 @@ __all__ = [
     "Drift",
     "Embed",
     "Evaluate",
+    "Feedback",
     "GeneratedDataset",
     "HttpDataset",
     "ImageEmbed",

@@ -121,6 +121,17 @@ class Promote(Section):
         return self
 
 
+class Feedback(Section):
+    """The labels of predictions."""
+
+    audit_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of predictions, drawn at random, whose answer asks for a label; null: none.",
+    )
+
+
 class TrainingConfig(Section):
     """A training run, from the data to the decision on promotion."""
 
@@ -135,6 +146,7 @@ class TrainingConfig(Section):
     evaluate: Evaluate
     drift: Drift = Drift()
     promote: Promote = Promote()
+    feedback: Feedback = Feedback()
 
     @model_validator(mode="after")
     def _metric_fits_task(self) -> Self:

@@ -32,6 +32,7 @@ class Snapshot(BaseModel):
     watermark: the number of the newest feedback in it; None where it is unknown.
     reference_version: the content hash of the reference data set; None where it is unknown.
     reference_train, production_train, reference_holdout, production_holdout: rows of each part.
+    label_bias: why the held-out production rows are no evidence of quality; None if they are, or if it is not known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -43,6 +44,7 @@ class Snapshot(BaseModel):
     production_train: int
     reference_holdout: int
     production_holdout: int
+    label_bias: str | None = None
 
     @property
     def summary(self) -> str:

@@ -10,6 +10,7 @@ from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import StateError
 from ratchet.loop.heartbeat import beat
+from ratchet.loop.label_evidence import current_label_check
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import TRIGGERS, TriggerInput, TriggerResult, blocking_reason, target_watermark
 from ratchet.registry.fetch_package import fetch_package
@@ -113,6 +114,7 @@ class Decider:
             last=self.runs.last(),
             package=lambda: self._package(champion),
             holdout_metrics=lambda: self._holdout_metrics(champion),
+            label_check=current_label_check(self._pointer.store, self._config),
         )
 
     def _promoted_at(self, champion: Version) -> float:

@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from ratchet.config import LABELLED
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import Schema, load_dataset, row_hashes
 from ratchet.data.snapshots import PART, PARTS, Snapshot, write_snapshot
+from ratchet.feedback.audit_sample import is_audited
 from ratchet.model.tasks import TASKS
+from ratchet.monitoring.label_bias import MOST_LABELS, LabelCheck, check_labels_near
 from ratchet.monitoring.production_rows import LabelledRow, labels_up_to
 from ratchet.settings import Settings
 from ratchet.store.database import Store
@@ -28,6 +31,9 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     held-out row is in no training part, even if production sent it twice, and a production row that equals a training
     row of the reference is not held out.
 
+    If the chance of a label depends on the answer, only rows of the audit sample are held out; other rows as new as
+    these are left out. Rows that are trained on may be labelled by any choice.
+
     Parameters
     ----------
     watermark: the number of the newest feedback to use.
@@ -38,11 +44,16 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     """
     reference = load_dataset(config.dataset, config.task)
     train, holdout = TASKS[config.task].split(reference.frame, reference.schema, config.split, config.seed)
-    production = as_frame(labels_up_to(store, config.model, watermark, config.production.most_rows), reference.schema)
+    labelled = labels_up_to(store, config.model, watermark, config.production.most_rows)
+    production = as_frame(labelled, reference.schema)
     if reference.schema.time is not None:  # a client can send an earlier time after a later one
-        production = production.sort_values(reference.schema.time, kind="stable", ignore_index=True)
+        production = production.sort_values(reference.schema.time, kind="stable")
     newest = len(production) - int(len(production) * config.production.holdout)
-    older, newer = production.iloc[:newest], _without(production.iloc[newest:], row_hashes(train))
+    labels = _check_labels(store, config, labelled, watermark)
+    older, newer = production.iloc[:newest], production.iloc[newest:]
+    if labels.evidence == "audit":
+        newer = newer[[is_audited(labelled[at].prediction_id, labels.audit_share) for at in newer.index]]
+    newer = _without(newer, row_hashes(train))
     held_out = np.concatenate([row_hashes(holdout), row_hashes(newer)])
     parts = dict(zip(PARTS, (train, _without(older, held_out), holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
@@ -52,7 +63,17 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
         watermark=watermark,
         reference_version=reference.data_version,
         **{part: len(rows) for part, rows in parts.items()},
+        label_bias=labels.reason if labels.evidence == "none" else None,
     )
+
+
+def _check_labels(
+    store: Store, config: ContinuousTrainingConfig, labelled: list[LabelledRow], watermark: int
+) -> LabelCheck:
+    """Decide which labels are evidence, by the newest of the rows, in the order of their predictions."""
+    ids = [row.prediction_id for row in labelled[-MOST_LABELS:]]
+    share, classes = config.feedback.audit_share, config.task in LABELLED
+    return check_labels_near(store, config.model, ids, share, classes=classes, up_to=watermark, targets=True)
 
 
 def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:

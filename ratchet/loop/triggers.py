@@ -18,10 +18,13 @@ import pandas as pd
 from ratchet.config.continuous import ContinuousTrainingConfig, Debounce, QualityDrop
 from ratchet.config.cron import next_time
 from ratchet.config.tasks import POSITIVE_METRICS
+from ratchet.feedback.audit_sample import is_audited
 from ratchet.loop.training_runs import TrainingRun
 from ratchet.monitoring import live_quality
 from ratchet.monitoring.drift import report as drift
+from ratchet.monitoring.label_bias import LabelCheck
 from ratchet.monitoring.production_rows import (
+    LabelledRow,
     PredictedRow,
     count_labels,
     first_id,
@@ -49,6 +52,8 @@ _MOST_COUNTED = 1_000_000
 # Windows, and rows in them, that one check judges; the next check continues after them.
 _MOST_WINDOWS = 20
 _MOST_ROWS = 20_000
+# Labels that are read for each one of the audit sample that is expected among them.
+_AUDIT_RESERVE = 4
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ class TriggerInput:
     last: the newest run of continuous training; None for none.
     package: loads the champion's package, once for each version.
     holdout_metrics: reads the champion's metrics on its holdout, once for each version.
+    label_check: which labelled rows are evidence of quality; None if it is not known.
     """
 
     store: Store
@@ -71,11 +77,18 @@ class TriggerInput:
     last: TrainingRun | None
     package: Callable[[], Package]
     holdout_metrics: Callable[[], dict[str, float]]
+    label_check: LabelCheck | None = None
 
     @property
     def model(self) -> str:
         """The registered model's name."""
         return self.config.model
+
+    @property
+    def audit_share(self) -> float | None:
+        """The share of the audit sample, if labelled rows outside it are no evidence of quality; else None."""
+        check = self.label_check
+        return check.audit_share if check and check.evidence == "audit" else None
 
     @property
     def consumed(self) -> int:
@@ -151,7 +164,7 @@ def quality_dropped(given: TriggerInput) -> TriggerResult | None:
     note = windows[0]["report"]["reason"] if windows else ""
     result = _debounced("quality", "dropped", windows, given, limits, note)
     for _ in range(_windows_in_a_check(limits.window)):
-        new = judged_after(given.store, given.model, given.version, after, step)
+        new = _next_evidence(given, after, step)
         if len(new) < step:
             note = note or f"{len(new)} of {step} labels of version {given.version}"
             return _debounced("quality", "dropped", windows, given, limits, note)
@@ -219,9 +232,25 @@ def _judge_drift(given: TriggerInput, rows: list[PredictedRow]) -> str:
     return report.summary
 
 
+def _next_evidence(given: TriggerInput, after: int, step: int) -> list[int]:
+    """Return the numbers of the next labels that are evidence of quality, up to ``step``."""
+    share = given.audit_share
+    most = step if share is None else int(_AUDIT_RESERVE * step / share)
+    new = judged_after(given.store, given.model, given.version, after, most)
+    return [seq for seq, prediction_id in new if share is None or is_audited(prediction_id, share)][:step]
+
+
+def _evidence(given: TriggerInput, window: int, up_to: int) -> list[LabelledRow]:
+    """Return the newest labelled rows that are evidence of quality at a watermark, newest first."""
+    share = given.audit_share
+    most = window if share is None else min(_MOST_ROWS, int(_AUDIT_RESERVE * window / share))
+    rows = labelled_rows(given.store, given.model, given.version, most, up_to=up_to)
+    return [row for row in rows if share is None or is_audited(row.prediction_id, share)][:window]
+
+
 def _judge_quality(given: TriggerInput, limits: QualityDrop, metric: str, up_to: int) -> str:
     """Store the quality of the newest labelled rows at a watermark, if it has a value; return the verdict in words."""
-    rows = labelled_rows(given.store, given.model, given.version, limits.window, up_to=up_to)
+    rows = _evidence(given, limits.window, up_to)
     newest = newest_predictions(given.store, given.model, given.version, limits.window, after=first_id(given.since))
     two_classes = metric in POSITIVE_METRICS or given.config.dataset.positive is not None
     schema = given.package().schema if two_classes else None
@@ -238,6 +267,9 @@ def _judge_quality(given: TriggerInput, limits: QualityDrop, metric: str, up_to:
         schema.costs if schema else None,
         in_order=given.config.dataset.time is not None,
     )
+    if given.label_check and given.label_check.evidence == "none":
+        reason = f"{found.reason}, which is not believed: {given.label_check.reason}"
+        found = found.model_copy(update={"dropped": False, "reason": reason})
     if found.value is not None:
         record_quality(given.store, given.model, found, up_to)
     return found.reason

@@ -58,6 +58,27 @@ class LabelledRow(NamedTuple):
     created_at: float
 
 
+class AskedRow(NamedTuple):
+    """A prediction, and its label if it has one.
+
+    Attributes
+    ----------
+    created_at, labelled_at: seconds since the epoch; ``labelled_at`` is None without a label.
+    score: the probability of the predicted class; None without probabilities.
+    source: the route by which the label came; None without a label.
+    error: 1 for a wrong class, 0 for the right one; for a number the absolute error; None if it is not known.
+    """
+
+    prediction_id: str
+    version: str
+    prediction: Label
+    score: float | None
+    created_at: float
+    labelled_at: float | None
+    source: str | None
+    error: float | None
+
+
 def watermark(store: Store, model: str) -> int:
     """Return the number of a model's newest feedback, or 0."""
     newest = sa.select(feedback.c.seq).where(feedback.c.model == model).order_by(feedback.c.seq.desc()).limit(1)
@@ -70,14 +91,21 @@ def count_labels(store: Store, model: str, after: int, most: int) -> int:
     return _count(store, _new_labels(model, after), most)
 
 
-def judged_after(store: Store, model: str, version: str, after: int, most: int) -> list[int]:
-    """Return the numbers of the first feedback, of any kind, on rows of a version after a watermark, oldest first."""
-    new = sa.select(feedback.c.seq).where(
+def judged_after(store: Store, model: str, version: str, after: int, most: int) -> list[tuple[int, str]]:
+    """Return number and prediction of the first feedback on rows of a version after a watermark, oldest first."""
+    new = sa.select(feedback.c.seq, feedback.c.prediction_id).where(
         feedback.c.model == model,
         feedback.c.version == version,
         feedback.c.seq > after,
         feedback.c.revision == 1,
     )
+    with store.reading() as connection:
+        return [(int(seq), found) for seq, found in connection.execute(new.order_by(feedback.c.seq).limit(most))]
+
+
+def feedback_after(store: Store, model: str, after: int, most: int) -> list[int]:
+    """Return the numbers of the next feedback of any kind after a watermark, oldest first."""
+    new = sa.select(feedback.c.seq).where(feedback.c.model == model, feedback.c.seq > after)
     with store.reading() as connection:
         return [int(seq) for seq in connection.scalars(new.order_by(feedback.c.seq).limit(most))]
 
@@ -113,6 +141,43 @@ def newest_predictions(
 def predictions_after(store: Store, model: str, version: str, after: str, limit: int) -> list[PredictedRow]:
     """Return the rows that a version predicted next after an id, oldest first."""
     return _predicted(store, model, version, after, predictions.c.id, limit)
+
+
+def asked_rows(
+    store: Store, model: str, first: str, last: str, limit: int, *, up_to: int | None = None, targets: bool = False
+) -> list[AskedRow]:
+    """Return the newest predictions between two ids, both included, oldest first, each with its label if it has one.
+
+    Parameters
+    ----------
+    up_to: only feedback up to this watermark counts; None for all.
+    targets: whether only feedback with a target is a label.
+    """
+    table, label = predictions.c, _current(up_to)
+    if targets:
+        label = sa.and_(label, feedback.c.target.is_not(None))
+    columns = (table.id, table.version, table.prediction, table.score, table.created_at)
+    labels = (feedback.c.created_at, feedback.c.source, feedback.c.target, feedback.c.correct)
+    statement = (
+        sa.select(*columns, *labels)
+        .select_from(predictions.outerjoin(feedback, sa.and_(feedback.c.prediction_id == table.id, label)))
+        .where(table.model == model, table.id >= first, table.id <= last)
+        .order_by(table.id.desc())
+        .limit(limit)
+    )
+    with store.reading() as connection:
+        rows = connection.execute(statement).all()
+    return [
+        AskedRow(row[0], row[1], row[2], row[3], row[4], row[5], row[6], _error(row[2], row[7], row[8]))
+        for row in reversed(rows)
+    ]
+
+
+def newest_labelled_ids(store: Store, model: str, limit: int, *, up_to: int | None = None) -> list[str]:
+    """Return the ids of the predictions with the newest feedback, now or at a watermark, in ascending order."""
+    statement = sa.select(feedback.c.prediction_id).where(feedback.c.model == model, _current(up_to))
+    with store.reading() as connection:
+        return sorted(connection.scalars(statement.order_by(feedback.c.seq.desc()).limit(limit)))
 
 
 def first_id(at: float) -> str:
@@ -152,11 +217,31 @@ def _new_labels(model: str, after: int) -> Any:
     return new.where(feedback.c.target.is_not(None), first)
 
 
-def _labelled(store: Store, where: Any, limit: int, up_to: int | None = None) -> list[LabelledRow]:
+def _current(up_to: int | None) -> Any:
+    """Return the condition of feedback that is current, now or at a watermark."""
     current: Any = feedback.c.superseded_by.is_(None)
-    if up_to is not None:
-        current = sa.and_(feedback.c.seq <= up_to, sa.or_(current, feedback.c.superseded_by > up_to))
-    newest = sa.select(feedback).where(where, current).order_by(feedback.c.seq.desc()).limit(limit).subquery("newest")
+    if up_to is None:
+        return current
+    return sa.and_(feedback.c.seq <= up_to, sa.or_(current, feedback.c.superseded_by > up_to))
+
+
+def _error(prediction: Label, target: Label | None, correct: bool | None) -> float | None:
+    """Return 0 for a right class and 1 for a wrong one; for a number the absolute error; None if it is not known."""
+    if correct is not None:
+        return float(not correct)
+    if target is None or isinstance(target, str) or isinstance(prediction, str):
+        return None
+    return abs(float(target) - float(prediction))
+
+
+def _labelled(store: Store, where: Any, limit: int, up_to: int | None = None) -> list[LabelledRow]:
+    newest = (
+        sa.select(feedback)
+        .where(where, _current(up_to))
+        .order_by(feedback.c.seq.desc())
+        .limit(limit)
+        .subquery("newest")
+    )
     table = predictions.c
     statement = (
         sa.select(

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ratchet.store.database import Store
-from ratchet.store.tables import drift_results, quality_results, window_positions
+from ratchet.store.tables import drift_results, label_checks, quality_results, window_positions
 
 if TYPE_CHECKING:  # the service and the status read windows without the libraries that compute them
     from ratchet.monitoring.drift.report import DriftReport
+    from ratchet.monitoring.label_bias import LabelCheck
     from ratchet.monitoring.live_quality import Quality
 
 _QUALITY_COLUMNS = {"version", "n_rows", "metric", "value", "low", "high", "estimate", "dropped"}
@@ -85,6 +86,18 @@ def quality_windows(
 ) -> list[dict[str, Any]]:
     """Return the newest quality windows, newest first; without a version or a metric, those of any."""
     return _newest(store, quality_results, limit, model=model, version=version, metric=metric)
+
+
+def record_label_check(store: Store, model: str, found: LabelCheck, last_seq: int) -> None:
+    """Store whether labels are biased, as of a watermark."""
+    values = {"model": model, "last_seq": last_seq, "biased": found.biased, "report": found.model_dump(mode="json")}
+    with store.transaction() as connection:
+        connection.execute(sa.insert(label_checks).values(**values, created_at=store.now(connection)))
+
+
+def newest_label_check(store: Store, model: str) -> dict[str, Any] | None:
+    """Return the newest result of a model's label check, or None."""
+    return next(iter(_newest(store, label_checks, 1, model=model)), None)
 
 
 def _record_drift(store: Store, model: str, version: str, report: DriftReport, **values: Any) -> bool:

@@ -67,6 +67,7 @@ def promote_challenger(
     *,
     n_reference: int | None = None,
     operation_id: str | None = None,
+    label_bias: str | None = None,
 ) -> Promotion:
     """Register a logged package, run the gate, move the production pointer, and write the files in ``models/``.
 
@@ -77,6 +78,7 @@ def promote_challenger(
     lineage: set as tags on the registered version.
     n_reference: the number of holdout rows, the first ones, that come from the reference; None for all.
     operation_id: the same for every attempt at this decision, so that it is carried out once.
+    label_bias: as for ``GateInput``.
 
     Raises
     ------
@@ -97,7 +99,7 @@ def promote_challenger(
     else:
         rival = fetch_package(settings, champion) if champion else None
         anchor = None if n_reference is None else _anchor(settings, pointer, champion)
-        checks = run_checks(GateInput(config, challenger, rival, holdout, evaluation, n_reference, anchor))
+        checks = run_checks(GateInput(config, challenger, rival, holdout, evaluation, n_reference, anchor, label_bias))
         _log_checks(client, run_id, checks)
         decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
     given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger)

@@ -133,6 +133,19 @@ window_positions = sa.Table(
     sa.Column("last_seq", sa.BigInteger, nullable=False),
 )
 
+# Whether the chance of a label depended on the answer, at a watermark.
+label_checks = sa.Table(
+    "label_checks",
+    metadata,
+    sa.Column("id", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("biased", sa.Boolean, nullable=False),
+    sa.Column("report", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Index("ix_label_checks_model_id", "model", "id"),
+)
+
 # The runs of continuous training: one row for each watermark and config.
 training_runs = sa.Table(
     "training_runs",

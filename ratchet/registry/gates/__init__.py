@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ratchet.errors import RatchetError, one_line
 from ratchet.registry.gates.champion import against_champion, reference_holdout
 from ratchet.registry.gates.contract import Check, GateCheck, GateInput, Result
+from ratchet.registry.gates.labels import unbiased_labels
 from ratchet.registry.gates.package import floor, golden, latency, onnx_parity, signature
 
 __all__ = ["CHECKS", "Check", "GateInput", "run_checks"]
@@ -18,6 +19,7 @@ CHECKS: tuple[GateCheck, ...] = (
     floor,
     against_champion,
     reference_holdout,
+    unbiased_labels,
     signature,
     golden,
     onnx_parity,

@@ -43,6 +43,8 @@ class GateInput:
     holdout: typed rows that the challenger was not fitted on, features and target.
     n_reference: the number of holdout rows, the first ones, that come from the reference data set, where the others
         come from production; None for all.
+    label_bias: why the production rows of the holdout are no evidence, since the chance of their labels depends on the
+        answer; None if they are evidence.
     anchor: the newest version before the champion that was trained on the reference alone; None if the champion was.
     """
 
@@ -53,6 +55,7 @@ class GateInput:
     evaluation: Evaluation
     n_reference: int | None = None
     anchor: Package | None = None
+    label_bias: str | None = None
 
 
 class Result(NamedTuple):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 import time
@@ -24,6 +25,8 @@ from tests.ratchet.inference.test_worker_cutover import Peer, peers
 from tests.waiting import until
 
 Package = tuple[Path, str]
+# As a cache of an earlier release has them, without a seal.
+DETAILS = {"mlflow_run_id": "", "lineage": {}, "libraries": {}, "metrics": {}}
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +99,7 @@ class Scene:
         for version in versions:
             shutil.rmtree(self.folder(version), ignore_errors=True)
             shutil.copytree(self.packages[version][0], self.folder(version) / "package")
+            (self.folder(version) / "details.json").write_text(json.dumps(DETAILS))
 
     def promote(self, version: str | None, steps: int = 1) -> None:
         self.pointer.at = version

@@ -29,6 +29,7 @@ from ratchet.registry.gates.champion import (
     unseen_rows,
 )
 from ratchet.registry.gates.contract import Result
+from ratchet.registry.gates.labels import unbiased_labels
 from ratchet.registry.gates.package import floor, incompatibilities
 from tests.fitted import Trained, baseline
 
@@ -66,6 +67,7 @@ def test_a_first_version_passes_every_check(iris: Trained, package: Package) -> 
         "floor",
         "against_champion",
         "reference_holdout",
+        "unbiased_labels",
         "signature",
         "golden",
         "onnx_parity",
@@ -77,7 +79,7 @@ def test_a_first_version_passes_every_check(iris: Trained, package: Package) -> 
 
 def test_all_checks_run_even_after_one_has_failed(iris: Trained, package: Package, weak: Package) -> None:
     checks = run_checks(given(iris, weak, package, latency_ms=1e-9))
-    assert len(checks) == 7
+    assert len(checks) == 8
     assert {check.name for check in checks if not check.passed} == {
         "floor",
         "against_champion",
@@ -268,6 +270,15 @@ def test_a_challenger_that_is_worse_on_the_reference_fails_reference_holdout(iri
     assert refused.figure < -0.5
     assert "on 30 held-out rows of the reference, 0.9333 by the champion" in refused.reason
     assert refused.reason.endswith("allowed down to -0.1")
+
+
+def test_biased_labels_of_production_refuse_unless_nothing_is_compared(iris: Trained, package: Package) -> None:
+    asked = with_production(iris, package, FLIP)
+    assert unbiased_labels(asked).passed
+    biased = replace(asked, label_bias="labels depend on the answer")
+    assert unbiased_labels(biased) == Result(False, "labels depend on the answer")
+    assert unbiased_labels(replace(biased, champion=None)).passed
+    assert unbiased_labels(replace(with_production(iris, package, FLIP, policy="always"), label_bias="so")).passed
 
 
 def test_small_losses_of_many_runs_do_not_exceed_the_margin_in_all(iris: Trained, package: Package) -> None:
