@@ -42,6 +42,10 @@ class StateError(RatchetError):
     """The home cannot be used: it is read-only or locked by another process."""
 
 
+class RejectedRowError(StateError):
+    """The store refuses a row for what is in it, so that another attempt cannot succeed."""
+
+
 class UnavailableError(RatchetError):
     """A dependency is temporarily unavailable; a later attempt may succeed."""
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypedDict, cast
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
+from ratchet.errors import RejectedRowError
 from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
 from ratchet.store.tables import predictions
@@ -61,7 +62,9 @@ class PredictionWriter:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._errors = (store.engine.dialect.loaded_dbapi.Error, sa.exc.DBAPIError)
+        driver = store.engine.dialect.loaded_dbapi
+        self._rejections = (driver.IntegrityError, driver.DataError, OverflowError, UnicodeError)
+        self._errors = (driver.Error, sa.exc.DBAPIError)
         self._connection: Any = None
 
     @contextmanager
@@ -70,6 +73,7 @@ class PredictionWriter:
 
         Raises
         ------
+        RejectedRowError: the store refuses one of the rows; nothing was written.
         StateError: nothing was written.
         """
         try:
@@ -79,6 +83,9 @@ class PredictionWriter:
                     connection.cursor().execute("BEGIN IMMEDIATE")
                 yield self
                 connection.commit()
+        except self._rejections as error:
+            self.close()
+            raise RejectedRowError(str(self._store.failure(error))) from None
         except self._errors as error:
             self.close()
             raise self._store.failure(error) from None
@@ -98,6 +105,8 @@ class PredictionWriter:
         """Close the connection; the next transaction opens another one."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            with suppress(*self._errors):
+                connection.rollback()  # an error's traceback can keep the connection, and its locks, past its end
             connection.invalidate()
 
     def _opened(self) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ratchet.errors import StateError
+from ratchet.inference.journal_rows import to_line
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, find_prediction, insert_predictions
@@ -290,3 +291,111 @@ def test_a_process_survives_the_limit_of_a_file_size(folder: Path) -> None:
     said, _ = process.communicate(timeout=60)
     assert (said, process.returncode) == ("File too large\n", 0)
     assert replayed(folder) == [prediction(1), prediction(99)]
+
+
+def written(folder: Path, *lines: bytes) -> Path:
+    """Write a segment of a process that has ended."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "0.journal"
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
+
+
+def without(*names: str, **more: Any) -> bytes:
+    """A line of a release whose rows have other columns."""
+    return json.dumps({k: v for k, v in {**prediction(9), **more}.items() if k not in names}).encode()
+
+
+BAD_LINES = {
+    "a truncated line": without()[:-40],
+    "a changed line": to_line(prediction(9)).strip().replace(b"setosa", b"satose"),
+    "a wrong checksum": b"00000000 " + without(),
+    "no JSON": b"{nothing",
+    "no row": b"[1, 2]",
+    "invalid Unicode": without().replace(b"blue", b"bl\xff\xfe"),
+    "an empty line": b"",
+    "a missing column": without("features"),
+    "a missing value": without(prediction=None),
+    "a value of another type": without(created_at="yesterday"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_line_that_cannot_be_read_is_set_aside_and_the_others_are_moved(
+    bad: bytes, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = written(folder, to_line(prediction(1)).strip(), bad, to_line(prediction(2)).strip())
+    journal, rows = Journal(folder), list[Prediction]()
+    assert journal.replay(rows.extend) == 2
+    assert rows == [prediction(1), prediction(2)]
+    assert journal.segments() == []
+    assert path.with_suffix(".bad").read_bytes() == bad + b"\n"
+    assert path.with_suffix(".bad").stat().st_mode & 0o077 == 0
+    assert journal.bad_rows() == 1
+    assert "line 2 cannot be read" in caplog.text
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert replayed(folder) == [], "it is not tried again"
+
+
+def test_a_row_of_an_earlier_or_a_later_schema_is_fitted_to_this_one(folder: Path) -> None:
+    written(folder, without("score", "probabilities"), without(added_later=1))
+    assert replayed(folder) == [prediction(9, score=None, probabilities=None), prediction(9)]
+
+
+def test_lines_without_a_checksum_are_read(folder: Path) -> None:
+    written(folder, json.dumps(prediction(1)).encode())
+    assert replayed(folder) == [prediction(1)]
+
+
+def test_a_row_that_the_store_refuses_is_set_aside_alone(folder: Path, any_store: Store) -> None:
+    with any_store.transaction() as connection:
+        create = "CREATE TRIGGER no_nine BEFORE INSERT ON predictions WHEN NEW.version = '9'"
+        connection.exec_driver_sql(f"{create} BEGIN SELECT RAISE(ABORT, 'version 9 is not allowed'); END")
+    try:
+        journal = Journal(folder)
+        rows = [prediction(number, version="9" if number in (3, 17) else "3") for number in range(20)]
+        journal.append(rows)
+        journal.release()
+        assert journal.replay(lambda some: insert_predictions(any_store, some)) == 18
+        assert (journal.segments(), journal.bad_rows()) == ([], 2)
+        for row in rows:
+            assert find_prediction(any_store, row["id"]) == (None if row["version"] == "9" else row)
+    finally:
+        with any_store.transaction() as connection:
+            connection.exec_driver_sql("DROP TRIGGER no_nine")
+
+
+def test_a_text_that_postgresql_cannot_hold_is_set_aside(folder: Path, store: Store) -> None:
+    journal = Journal(folder)
+    journal.append([prediction(1), prediction(2, model="m" * 300), prediction(3)])
+    journal.release()
+    journal.replay(lambda some: insert_predictions(store, some))
+    assert journal.segments() == []
+    assert find_prediction(store, prediction(3)["id"]) == prediction(3)
+    assert journal.bad_rows() == (0 if store.is_sqlite else 1)
+
+
+def test_rows_are_tried_again_after_their_file_was_renamed(folder: Path) -> None:
+    path = written(folder, without("features"))
+    assert replayed(folder) == []
+    path.with_suffix(".bad").rename(path)
+    path.write_bytes(without() + b"\n")
+    assert replayed(folder) == [prediction(9)]
+    assert Journal(folder).bad_rows() == 0
+
+
+def test_an_unreadable_segment_does_not_keep_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = written(folder, to_line(prediction(1)).strip())
+    journal = Journal(folder)
+    journal.append([prediction(2)])
+    journal.release()
+    read = Path.read_bytes
+
+    def fails_for_one(path: Path) -> bytes:
+        if path == bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fails_for_one)
+    assert replayed(folder) == [prediction(2)]
+    assert journal.segments() == [bad]
