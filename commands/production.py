@@ -159,5 +159,7 @@ def _print_change(entry: Entry, as_json: bool) -> None:
     else:
         before = entry.from_version or "none"
         print(f"{entry.model}: version {entry.to_version} went into Production; before, it was {before}")
+        for reason in entry.skipped:
+            print(f"skipped {reason}")
     for warning in entry.warnings:
         print(f"warning: {warning}; write it with python run.py doctor --repair", file=sys.stderr)

@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ratchet.errors import RatchetError
+from ratchet.inference.spill_journal import Journal
 from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version, labels_waiting
 from ratchet.monitoring.windows import drift_windows, quality_windows
@@ -56,7 +57,7 @@ class LoopCollector(Collector):
 
 
 class DiskCollector(Collector):
-    """Gauges of the free space and the size of the file system that holds the home."""
+    """Gauges of the file system that holds the home, and of the rows that a journal there has set aside."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
@@ -64,13 +65,14 @@ class DiskCollector(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Return the bytes that an unprivileged user can write, and all bytes; nothing if the home is unreadable."""
         try:
-            usage = shutil.disk_usage(self._home)
+            usage, bad = shutil.disk_usage(self._home), Journal(self._home / "journal").bad_rows()
         except OSError as error:
             logger.debug("the metrics of the home are not exported: %s", error)
             return
         for name, text, value in (
             ("ratchet_disk_free_bytes", "Free bytes on the file system of the home.", usage.free),
             ("ratchet_disk_size_bytes", "Size of the file system of the home in bytes.", usage.total),
+            ("ratchet_journal_bad_rows", "Rows of the journal that the store cannot take.", bad),
         ):
             family = GaugeMetricFamily(name, text, labels=["path"])
             family.add_metric(["home"], value)
@@ -156,12 +158,14 @@ def _pointer(store: Store, model: str) -> list[GaugeMetricFamily]:
     entry = ledger.last_completed()
     if entry is not None and entry.to_version.isdigit():
         served.add_metric([model], int(entry.to_version))
+    moved = _gauge("ratchet_production_moved_outside", "1 if the version was moved into Production outside Ratchet.")
+    moved.add_metric([model], float(entry is not None and entry.kind == "moved"))
     took = _gauge("ratchet_label_to_version_seconds", "Time from the newest label to the version trained on it.")
     seconds = label_to_version(store, model)
     if seconds is not None:
         took.add_metric([model], seconds)
     promotions = _counts("ratchet_promotions", "Changes of Production and refused promotions.", model, "kind", kinds)
-    return [promotions, served, took]
+    return [promotions, served, moved, took]
 
 
 def _counts(name: str, help_text: str, model: str, label: str, counts: Mapping[Any, int]) -> GaugeMetricFamily:

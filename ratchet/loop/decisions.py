@@ -22,6 +22,7 @@ from ratchet.tracking import run_record
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
     from ratchet.registry.model_version import Version
+    from ratchet.registry.promotion_ledger import Entry
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,22 @@ class Decider:
         ------
         RegistryError, StateError: MLflow or the store cannot be read; nothing was decided.
         """
+        moved = self._outside_move()
+        decision = self._decide()
+        if moved is None:
+            return decision
+        before = (
+            f"version {moved.to_version} was moved into Production outside Ratchet, in place of {moved.from_version}"
+        )
+        return decision._replace(line=f"{before}: the gate did not check it; {decision.line}")
+
+    def _outside_move(self) -> Entry | None:
+        try:
+            return self._pointer.note_outside_move()
+        except StateError:  # a promotion is under way; the next check finds a move
+            return None
+
+    def _decide(self) -> Decision:
         model = self._config.model
         run = self.runs.unfinished()
         if run is not None:
@@ -76,7 +93,7 @@ class Decider:
             return Decision(f"{model}: run {run.id} (watermark {run.watermark}) {action}: {run.reason}", run)
         champion = self._pointer.current()
         if champion is None:
-            return Decision(f"{model}: no champion yet, so there is nothing to watch: train one first")
+            return Decision(f"{model}: {self._without_champion()}")
         return self._check_triggers(self._input(champion))
 
     def holder(self) -> str | None:
@@ -116,6 +133,12 @@ class Decider:
             holdout_metrics=lambda: self._holdout_metrics(champion),
             label_check=current_label_check(self._pointer.store, self._config),
         )
+
+    def _without_champion(self) -> str:
+        last = self._pointer.ledger.last_completed()
+        if last is None:
+            return "no champion yet, so there is nothing to watch: train one first"
+        return f"nothing is in Production, but the ledger has version {last.to_version}: run python run.py doctor"
 
     def _promoted_at(self, champion: Version) -> float:
         entry = self._pointer.ledger.last_completed()

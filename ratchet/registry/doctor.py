@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ratchet.errors import RatchetError, RegistryError, one_line
+from ratchet.errors import PackageError, RegistryError, one_line
 from ratchet.registry import follow_ups
+from ratchet.registry.loadable_versions import choices_in_words, earlier_versions, first_that_loads, why_not
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promotion_ledger import Entry
 from ratchet.store import leases
@@ -30,12 +31,18 @@ class Finding:
 
 @dataclass(frozen=True)
 class _State:
-    """What MLflow and the ledger hold: stage, alias, versions of the ledger with the newest last, open intents."""
+    """What MLflow and the ledger hold: stage, alias, versions of the ledger with the newest last, open intents.
+
+    Attributes
+    ----------
+    last: the ledger's newest completed entry.
+    """
 
     production: list[str]
     alias: list[str]
     promoted: list[str]
     unfinished: Sequence[Entry]
+    last: Entry | None
 
     @property
     def ledger_version(self) -> str | None:
@@ -85,7 +92,7 @@ def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[
         if version is not None:
             if state.production != [version] or any(_mirror_faults(pointer, state, version)):
                 pointer.move_to(version)
-            if state.ledger_version != version:
+            if state.ledger_version != version or _was_moved(state, version):
                 pointer.ledger.record(
                     "repair",
                     "completed",
@@ -102,7 +109,13 @@ def repair(pointer: ProductionPointer, actor: str) -> tuple[list[Finding], list[
 
 def _read_state(pointer: ProductionPointer) -> _State:
     ledger = pointer.ledger
-    return _State(pointer.in_production(), pointer.with_alias(), ledger.promoted_versions(), ledger.unfinished())
+    return _State(
+        pointer.in_production(),
+        pointer.with_alias(),
+        ledger.promoted_versions(),
+        ledger.unfinished(),
+        ledger.last_completed(),
+    )
 
 
 def _unfinished(state: _State) -> Iterator[Finding]:
@@ -135,11 +148,12 @@ def _stage_faults(pointer: ProductionPointer, state: _State) -> Iterator[Finding
             "keep the version that the ledger or the alias names, and archive the others",
         )
     elif state.promoted:
-        restored = _newest_registered(pointer, state.promoted)
+        restored, choices = _newest_loadable(pointer, state.promoted), earlier_versions(pointer, None)
         yield Finding(
             "none_in_production",
-            f"nothing is in Production, the ledger has version {state.ledger_version}: the stage was changed"
-            " outside Ratchet",
+            f"nothing is in Production, the ledger has version {state.ledger_version}: the stage was changed, or the"
+            f" version deleted, outside Ratchet; {choices_in_words(pointer, choices)}; python run.py rollback takes the"
+            " first of these, python run.py promote another one",
             f"put version {restored} back" if restored else "",
         )
     elif state.alias:
@@ -160,10 +174,20 @@ def _version_faults(pointer: ProductionPointer, state: _State, version: str) -> 
             " changed outside Ratchet",
             f"accept version {version} and record it",
         )
-    try:
-        pointer.verify(version)
-    except RatchetError as error:
-        yield Finding("package_broken", f"version {version} is in Production, but {error}", "")
+    elif _was_moved(state, version):
+        yield Finding(
+            "moved_outside",
+            f"version {version} was moved into Production outside Ratchet ({state.last and state.last.when}): the gate"
+            " did not check it",
+            f"accept version {version}; to return to the version before, run python run.py rollback instead",
+        )
+    broken = why_not(pointer, version)
+    if broken:
+        yield Finding("package_broken", f"version {version} is in Production, but {broken}", "")
+
+
+def _was_moved(state: _State, version: str) -> bool:
+    return state.last is not None and (state.last.kind, state.last.to_version) == ("moved", version)
 
 
 def _mirror_faults(pointer: ProductionPointer, state: _State, version: str) -> Iterator[Finding]:
@@ -187,9 +211,11 @@ def _mirror_faults(pointer: ProductionPointer, state: _State, version: str) -> I
             )
 
 
-def _newest_registered(pointer: ProductionPointer, promoted: list[str]) -> str | None:
-    registered = set(pointer.versions())
-    return next((version for version in reversed(promoted) if version in registered), None)
+def _newest_loadable(pointer: ProductionPointer, promoted: list[str]) -> str | None:
+    try:
+        return first_that_loads(pointer, list(dict.fromkeys(reversed(promoted))))[0]
+    except PackageError:
+        return None
 
 
 def _decide(pointer: ProductionPointer, state: _State) -> str | None:
@@ -197,7 +223,7 @@ def _decide(pointer: ProductionPointer, state: _State) -> str | None:
     if len(state.production) == 1:
         return state.production[0]
     if not state.production:
-        return _newest_registered(pointer, state.promoted)
+        return _newest_loadable(pointer, state.promoted)
     for candidate in (state.ledger_version, *state.alias):
         if candidate in state.production:
             return candidate

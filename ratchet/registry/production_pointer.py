@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from ratchet.errors import RegistryError, StateError, one_line
 from ratchet.registry import stage_and_alias
 from ratchet.registry.attempt import attempt
+from ratchet.registry.loadable_versions import earlier_versions, first_that_loads
 from ratchet.registry.model_version import Mirror, Version, from_mlflow
 from ratchet.registry.promotion_ledger import Entry, Kind, Ledger
 from ratchet.settings import Settings
@@ -175,18 +176,23 @@ class ProductionPointer:
             if expected not in (ANY, found):
                 raise RegistryError(
                     f"{self.model}: expected version {expected or 'none'} in Production, found {found or 'none'};"
-                    " another process promoted a version meanwhile"
+                    f" another process promoted a version meanwhile; see python run.py history, and repeat the command"
+                    f" to compare with version {found or 'none'}"
                 )
+            self._verify(wanted)
             details = {"reason": reason, "actor": actor, "operation_id": operation_id, "gate": gate}
             return self._change(lease, "promote", found, wanted, **details)
 
     def rollback(self, reason: str, actor: str, *, operation_id: str | None = None) -> Entry:
-        """Move the previous version of the ledger back into Production.
+        """Move the newest earlier version of the ledger that loads back into Production.
+
+        Where nothing is in Production, as after its version was deleted in MLflow, any registered version that loads
+        will do, the ledger's versions first.
 
         Raises
         ------
         RegistryError: there is no previous version, or the ledger and MLflow disagree.
-        PackageError: the previous version does not load or does not reproduce its golden predictions; nothing changed.
+        PackageError: no version loads and reproduces its golden predictions; nothing changed.
         StateError: as for ``promote``.
         """
         _require_reason(reason)
@@ -194,18 +200,41 @@ class ProductionPointer:
             done = self._completed(operation_id, "rollback")
             if done:
                 return done
-            found, promoted = self._current_number(), self.ledger.promoted_versions()
-            if found is None:
-                raise RegistryError(f"{self.model}: nothing is in Production, so there is nothing to roll back")
-            if promoted[-1:] != [found]:
-                raise RegistryError(
-                    f"{self.model}: version {found} is in Production, but the ledger has"
-                    f" {promoted[-1] if promoted else 'none'}: the stage was changed by hand; run doctor --repair"
-                )
-            if len(promoted) == 1:
-                raise RegistryError(f"{self.model}: version {found} was the first; there is no version to roll back to")
-            details = {"reason": reason, "actor": actor, "operation_id": operation_id}
-            return self._change(lease, "rollback", found, self.get(promoted[-2]), **details)
+            found = self._current_number()
+            version, skipped = first_that_loads(self, self._rollback_choices(found))
+            noted = "; ".join([reason, *(f"skipped {why}" for why in skipped)])
+            details = {"reason": noted, "actor": actor, "operation_id": operation_id}
+            entry = self._change(lease, "rollback", found, self.get(version), **details)
+            return replace(entry, skipped=tuple(skipped))
+
+    def note_outside_move(self) -> Entry | None:
+        """Record that a version was moved into Production outside Ratchet, as on MLflow's page, and return the entry.
+
+        It is recorded once, and not undone: the stage is the truth, and the service follows it. The alias follows too.
+        Without an earlier entry nothing is recorded: the version may have been promoted before there was a ledger.
+
+        Raises
+        ------
+        RegistryError, StateError: MLflow or the store cannot be read, or another process is changing the pointer.
+        """
+        found, last = self._current_number(), self.ledger.last_completed()
+        if found is None or last is None or found == last.to_version:
+            return None
+        with self._exclusive(wait=0.0) as lease, leases.fenced(self.store, lease):
+            found, last = self._current_number(), self.ledger.last_completed()
+            if found is None or last is None or found == last.to_version:
+                return None  # another process has recorded it, or its own promotion had not ended
+            entry = self.ledger.record(
+                "moved",
+                "completed",
+                self.get(found),
+                before=last.to_version,
+                reason="the stage was changed outside Ratchet, as in MLflow; the gate did not check this version",
+                actor="outside Ratchet",
+                token=lease.token,
+            )
+            self._write_mirrors(found)
+        return entry
 
     def refuse(
         self, version: str, reason: str, actor: str, gate: list[dict[str, Any]], *, operation_id: str | None = None
@@ -261,10 +290,27 @@ class ProductionPointer:
         failpoint("after_stage")
         return self._write_mirrors(version)
 
+    def _rollback_choices(self, found: str | None) -> list[str]:
+        promoted = self.ledger.promoted_versions()
+        if found is None and not promoted:
+            raise RegistryError(f"{self.model}: nothing is in Production, so there is nothing to roll back")
+        if found is not None and promoted[-1:] != [found]:
+            raise RegistryError(
+                f"{self.model}: version {found} is in Production, but the ledger has"
+                f" {promoted[-1] if promoted else 'none'}: the stage was changed by hand; run doctor --repair"
+            )
+        choices = earlier_versions(self, found)
+        if not choices:
+            raise RegistryError(
+                f"{self.model}: version {found or promoted[-1]} was the first; there is no version to roll back to"
+            )
+        return choices
+
     @contextmanager
-    def _exclusive(self) -> Iterator[leases.Lease]:
+    def _exclusive(self, wait: float = leases.WAIT) -> Iterator[leases.Lease]:
         """Hold the lease, after unfinished changes were settled."""
-        with reachable(self.settings), leases.held(self.store, self.lease_name, self._lease_ttl) as lease:
+        held = leases.held(self.store, self.lease_name, self._lease_ttl, wait)
+        with reachable(self.settings), held as lease:
             failpoint("after_lease")
             for entry in self.ledger.unfinished():
                 with leases.fenced(self.store, lease):
@@ -274,7 +320,6 @@ class ProductionPointer:
 
     def _change(self, lease: leases.Lease, kind: Kind, found: str | None, version: Version, **details: Any) -> Entry:
         """Make a change under a lease: intent, stage, alias and mirrors, end of the entry."""
-        self._verify(version)
         failpoint("before_intent")
         moved: tuple[Entry, list[str]] | None = None
         try:

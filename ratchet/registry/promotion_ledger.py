@@ -16,7 +16,8 @@ from ratchet.store.timestamps import iso_utc
 if TYPE_CHECKING:  # the service reads the ledger without MLflow
     from ratchet.registry.model_version import Version
 
-Kind = Literal["promote", "rollback", "repair"]
+# moved: a version was moved into Production outside Ratchet.
+Kind = Literal["promote", "rollback", "repair", "moved"]
 State = Literal["intended", "completed", "abandoned", "refused"]
 
 
@@ -35,7 +36,8 @@ class Entry:
     token: the fencing token of the lease that the change was made under.
     created_at, ended_at: seconds since the epoch.
     pending: the follow-ups that failed, by name, each with the MLflow run that it belongs to.
-    warnings: what could not be written after this change; only of the operation that has just made it.
+    warnings, skipped: what could not be written after this change, and the versions that a rollback skipped, with the
+        reasons; only of the operation that has just made it.
     """
 
     id: int
@@ -56,6 +58,7 @@ class Entry:
     ended_at: float | None
     pending: dict[str, str] | None = None
     warnings: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def when(self) -> str:
@@ -160,8 +163,8 @@ class Ledger:
     def promoted_versions(self) -> list[str]:
         """Return the versions that successive rollbacks restore, oldest first; the last one is in Production.
 
-        A promotion appends a version, a rollback removes the last one. A repair counts as a rollback if it restored
-        the version before the last one, and else as a promotion.
+        A promotion appends a version, a rollback removes those after the one that it restores. A repair, and a move
+        outside Ratchet, count as a rollback if they restored the version before the last one, and else as a promotion.
         """
         done = sa.select(promotions.c.kind, promotions.c.to_version).where(
             self._mine, promotions.c.state == "completed"
@@ -169,7 +172,10 @@ class Ledger:
         promoted: list[str] = []
         with self._store.reading() as connection:
             for kind, version in connection.execute(done.order_by(promotions.c.id)):
-                if kind != "promote" and promoted[-2:-1] == [version]:
+                if kind == "rollback" and version in promoted:
+                    while promoted[-1] != version:
+                        promoted.pop()
+                elif kind != "promote" and promoted[-2:-1] == [version]:
                     promoted.pop()
                 elif promoted[-1:] != [version]:
                     promoted.append(version)

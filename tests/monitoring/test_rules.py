@@ -28,6 +28,8 @@ NAMES = (
     "RatchetWatcherSilent",
     "RatchetDiskFull",
     "RatchetStoreDown",
+    "RatchetJournalBadRows",
+    "RatchetMovedOutside",
     "RatchetTrainingFailed",
 )
 WATCHDOG = "RatchetWatchdog"  # no fault: it always fires, so that its silence is one

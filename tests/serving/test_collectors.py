@@ -65,10 +65,11 @@ def test_an_empty_store_has_counts_of_zero_and_no_other_series(store: Store) -> 
         "ratchet_training_runs",
         "ratchet_training_triggers",
         "ratchet_promotions",
+        "ratchet_production_moved_outside",
     }
     for state in ("promoted", "refused", "unchanged", "failed", "open"):
         assert found[f'ratchet_training_runs{{state="{state}"}}'] == 0
-    for kind in ("promote", "rollback", "repair", "refused"):
+    for kind in ("promote", "rollback", "repair", "moved", "refused"):
         assert found[f'ratchet_promotions{{kind="{kind}"}}'] == 0
 
 
@@ -147,6 +148,12 @@ def test_changes_of_production_are_counted_by_kind_and_the_newest_completed_one_
     assert found["ratchet_production_version{}"] == 1
 
 
+def test_a_move_outside_is_exported_until_the_next_change(store: Store) -> None:
+    for kind, expected in (("promote", 0), ("moved", 1), ("repair", 0), ("moved", 1), ("rollback", 0)):
+        entered(store, kind, "completed", "1")
+        assert series(store)["ratchet_production_moved_outside{}"] == expected
+
+
 def test_the_time_from_the_newest_label_of_a_promoted_run_to_its_promotion_is_exported(store: Store) -> None:
     stream, runs = Stream(store), TrainingRuns(store, "iris")
     *_, mark = stream.label(stream.answer([{"x": 1.0}] * 3, "setosa"), "setosa")
@@ -212,3 +219,14 @@ def test_the_service_exports_them_with_its_own_metrics(service: Service) -> None
     exported = service.request("GET", "/metrics")[2].decode()
     assert "ratchet_labels_waiting{" in exported
     assert "ratchet_requests_total{" in exported
+
+
+def test_rows_that_a_journal_has_set_aside_are_counted(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    registry.register(DiskCollector(tmp_path))
+    name, labels = "ratchet_journal_bad_rows", {"path": "home"}
+    assert registry.get_sample_value(name, labels) == 0
+    (tmp_path / "journal").mkdir()
+    for number in range(2):
+        (tmp_path / "journal" / f"{number}.bad").write_text("a\nb\n")
+    assert registry.get_sample_value(name, labels) == 4

@@ -568,6 +568,26 @@ def test_without_a_trigger_there_is_nothing_to_do(settings: Settings, lived: Str
     assert (decision.run, decision.line) == (None, f"{lived.model} version 1: nothing to do: no trigger is set")
 
 
+@pytest.mark.filterwarnings("ignore:.*deprecated since 2.9.0:FutureWarning")
+def test_a_version_moved_in_mlflow_is_noticed_once_and_watched(settings: Settings, lived: Stream) -> None:
+    client = connect(settings)
+    client.create_model_version(lived.model, (settings.home / "nothing").as_uri(), tags={DIGEST_TAG: "d"})
+    looking = decider(settings, lived)
+    looking.decide()
+    client.transition_model_version_stage(lived.model, "2", "Production", archive_existing_versions=True)
+    line = looking.decide().line
+    assert line.startswith("version 2 was moved into Production outside Ratchet, in place of 1: the gate did not")
+    assert looking.decide().line == f"{lived.model} version 2: nothing to do: no trigger is set"
+    kinds = [entry.kind for entry in ProductionPointer(settings, lived.model).ledger.history()]
+    assert kinds == ["moved", "promote"]
+
+
+def test_a_deleted_champion_is_not_taken_for_a_model_without_one(settings: Settings, lived: Stream) -> None:
+    connect(settings).delete_model_version(lived.model, "1")
+    line = decider(settings, lived).decide().line
+    assert line == f"{lived.model}: nothing is in Production, but the ledger has version 1: run python run.py doctor"
+
+
 def test_a_trigger_that_fires_opens_one_run_with_its_reason(settings: Settings, lived: Stream) -> None:
     looking = decider(settings, lived, every_k_labels=10)
     labels(lived, 7)

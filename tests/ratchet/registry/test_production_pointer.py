@@ -427,3 +427,113 @@ def test_a_package_is_verified_before_its_promotion(
         pointer.promote("2", "r", "a")
     assert production(pointer) == "1"
     assert [f.code for f in examine(pointer)] == ["package_broken"]
+
+
+def loading_only(settings: Settings, pointer: ProductionPointer, *versions: str) -> ProductionPointer:
+    """The same pointer, for which the packages of the other versions are damaged."""
+
+    def verify(version: Version) -> None:
+        if version.version not in versions:
+            raise PackageError("its model.skops is damaged")
+
+    return ProductionPointer(settings, pointer.model, verify, pointer.mirrors)
+
+
+def test_the_doctor_names_the_versions_that_can_be_promoted_after_one_was_deleted_in_mlflow(
+    pointer: ProductionPointer, client: MlflowClient, settings: Settings
+) -> None:
+    pointer.promote("4", "r", "a")
+    client.delete_model_version(pointer.model, "4")
+    some = loading_only(settings, pointer, "1", "2")
+    (finding,) = examine(some)
+    assert (finding.code, finding.repair) == ("none_in_production", "")
+    assert "versions that can be promoted: 2, 1" in finding.explanation
+    assert "version 3 cannot: its model.skops is damaged" in finding.explanation
+    entry = some.rollback("deleted by mistake", "ann")
+    assert (entry.from_version, entry.to_version) == (None, "2")
+    assert len(entry.skipped) == 2
+    assert "skipped version 3: its model.skops is damaged" in pointer.ledger.history(1)[0].reason
+    assert production(pointer) == "2"
+    assert examine(pointer) == []
+
+
+def test_the_doctor_restores_the_newest_version_of_the_ledger_that_loads(
+    pointer: ProductionPointer, client: MlflowClient, settings: Settings
+) -> None:
+    for version in ("1", "3", "2"):
+        pointer.promote(version, "r", "a")
+    client.delete_model_version(pointer.model, "2")
+    some = loading_only(settings, pointer, "1", "4")
+    assert [(f.code, f.repair) for f in examine(some)] == [("none_in_production", "put version 1 back")]
+    assert repair(some, "doc")[1] == []
+    assert production(pointer) == "1"
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+@pytest.mark.parametrize(("loading", "expected"), [("123", "3"), ("12", "2"), ("1", "1"), ("", None)])
+def test_a_rollback_goes_to_the_newest_earlier_version_that_loads(
+    loading: str,
+    expected: str | None,
+    deleted: bool,
+    pointer: ProductionPointer,
+    client: MlflowClient,
+    settings: Settings,
+) -> None:
+    for version in ("1", "2", "3", "4"):
+        pointer.promote(version, "r", "a")
+    if deleted:
+        client.delete_model_version(pointer.model, "4")
+    some = loading_only(settings, pointer, *loading)
+    if expected is None:
+        with pytest.raises(PackageError, match="no version loads; nothing was changed: .*version 3: its model.skops"):
+            some.rollback("worse", "ann")
+        assert pointer.in_production() == ([] if deleted else ["4"])
+        return
+    assert some.rollback("worse", "ann").to_version == expected
+    assert production(pointer) == expected
+    assert pointer.ledger.promoted_versions() == ["1", "2", "3"][: int(expected)]
+
+
+@deprecated
+def test_a_version_moved_in_mlflow_is_recorded_once_and_not_undone(
+    pointer: ProductionPointer, client: MlflowClient
+) -> None:
+    pointer.promote("1", "r", "a")
+    assert pointer.note_outside_move() is None
+    move(pointer, client, "2")
+    entry = pointer.note_outside_move()
+    assert entry is not None
+    assert (entry.kind, entry.state, entry.from_version, entry.to_version) == ("moved", "completed", "1", "2")
+    assert [pointer.note_outside_move() for _ in range(3)] == [None] * 3
+    assert production(pointer) == "2"
+    assert [(f.code, f.repair[:16]) for f in examine(pointer)] == [("moved_outside", "accept version 2")]
+    assert pointer.rollback("moved by hand", "ann").to_version == "1"
+    assert examine(pointer) == []
+
+
+@deprecated
+def test_a_move_back_to_the_version_before_counts_as_a_rollback(
+    pointer: ProductionPointer, client: MlflowClient
+) -> None:
+    for version in ("1", "2"):
+        pointer.promote(version, "r", "a")
+    move(pointer, client, "1")
+    pointer.note_outside_move()
+    assert pointer.ledger.promoted_versions() == ["1"]
+    assert repair(pointer, "doc")[1] == []
+    assert (pointer.ledger.history(1)[0].kind, pointer.ledger.promoted_versions()) == ("repair", ["1"])
+
+
+@deprecated
+def test_a_version_without_a_ledger_is_no_move(pointer: ProductionPointer, client: MlflowClient) -> None:
+    move(pointer, client, "1")
+    assert pointer.note_outside_move() is None
+
+
+@deprecated
+def test_a_change_under_way_is_no_move(pointer: ProductionPointer, client: MlflowClient) -> None:
+    pointer.promote("1", "r", "a")
+    move(pointer, client, "2")
+    with leases.held(pointer.store, pointer.lease_name), pytest.raises(StateError, match="is held by"):
+        pointer.note_outside_move()
+    assert pointer.ledger.history(1)[0].kind == "promote"
