@@ -14,6 +14,7 @@ import pytest
 from ratchet.errors import PackageError, RegistryError, StateError
 from ratchet.inference import package_cache
 from ratchet.inference.package_cache import PackageCache
+from ratchet.registry.fetch_package import fetch_package, production_pointer
 from ratchet.registry.model_version import Version, from_mlflow
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, register
@@ -204,6 +205,26 @@ def test_a_package_whose_digest_is_not_the_registered_one_is_not_cached(here: Se
     with pytest.raises(PackageError, match=r"manifest\.json: differs from the digest recorded at registration"):
         PackageCache(here).load(forged)
     assert kept(here) == set()
+
+
+def test_a_file_that_is_added_in_the_registry_is_neither_cached_nor_loaded(
+    here: Settings, published: Version, mlflow_settings: Settings
+) -> None:
+    model_id = connect(mlflow_settings).get_model_version(published.model, published.version).source.split("/")[-1]
+    place = artifacts.of_model(mlflow_settings, model_id)
+    artifacts.overwrite(place, "extra.py", "print()")
+    try:
+        with pytest.raises(PackageError, match=r"extra\.py: is not in the manifest"):
+            PackageCache(here).load(published)
+        assert kept(here) == set()
+        with pytest.raises(PackageError, match=r"extra\.py: is not in the manifest"):
+            fetch_package(mlflow_settings, published)
+        pointer = production_pointer(mlflow_settings, published.model)
+        with pytest.raises(PackageError, match=r"extra\.py: is not in the manifest"):
+            pointer.promote(published.version, "a test", "tester")
+    finally:
+        place.delete_artifacts("extra.py")
+    assert PackageCache(here).load(published).digest == published.digest
 
 
 def test_a_registry_that_cannot_be_reached_is_an_error(cut_off: Settings, published: Version) -> None:

@@ -183,6 +183,18 @@ def test_a_figure_at_its_limit_counts_as_drift_and_no_limit_always_does() -> Non
     assert [reaches(0.2, limit) for limit in (0.1, 0.2, 0.3, None)] == [True, True, False, True]
 
 
+def test_a_column_and_a_share_at_their_limits_are_drift_in_the_drift_check() -> None:
+    names = ("a", "b", "c", "d")
+    rows = pd.DataFrame(np.random.default_rng(0).normal(size=(6000, 4)), columns=names)
+    schema = Schema(features=tuple(Field(name=name, type="number", nullable=False) for name in names), target="y")
+    shifted, profile = rows.assign(b=rows["b"] + 0.5), profile_rows(rows, schema)
+    figure = compare(shifted, profile, Drift(), "1").figures["b"]
+    at_limit = compare(shifted, profile, Drift(threshold=figure, share=0.25), "1")
+    assert (at_limit.drifted, at_limit.share, at_limit.detected) == (("b",), 0.25, True)
+    above = compare(shifted, profile, Drift(threshold=float(np.nextafter(figure, np.inf)), share=0.25), "1")
+    assert (above.drifted, above.detected) == ((), False)
+
+
 def test_an_absent_feature_is_not_compared_and_noted(iris: Trained) -> None:
     report = compare(iris.train.drop(columns="sepal_width"), profile_rows(iris.train, iris.schema), Drift(), "1")
     assert len(report.figures) == 3

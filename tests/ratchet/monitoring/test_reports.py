@@ -20,7 +20,7 @@ from ratchet.monitoring.drift.report import compare_window
 from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.record_files import write_records
-from ratchet.monitoring.reports.report import _publish, _reason, draw
+from ratchet.monitoring.reports.report import Report, _publish, _read, _reason, draw
 from ratchet.monitoring.reports.rows import ReportRows, report_rows
 from ratchet.monitoring.reports.version_rows import VersionRows
 from ratchet.registry.model_version import Version
@@ -148,6 +148,26 @@ def test_predictions_of_an_overfit_model_do_not_drift_without_drift(overfit: Tra
     (prediction,) = compare_window(rows, None, package, overfit.config.drift, "3").predictions
     assert prediction.figure < 0.1
     assert not prediction.drifted
+
+
+@pytest.mark.slow
+def test_a_figure_at_its_limit_is_drift_on_the_page_and_in_the_list_of_columns(iris: Trained, tmp_path: Path) -> None:
+    """The page is Evidently's own judgement, and the list of drifted columns is Ratchet's."""
+
+    def report(threshold: float, folder: Path) -> tuple[Report, float]:
+        folder.mkdir()
+        drift = CONFIG.drift.model_copy(update={"threshold": threshold, "share": 0.25})
+        rows = prepared(iris, iris.holdout, CONFIG.model_copy(update={"drift": drift}))
+        counted = values(drawn(rows, folder), "DriftedColumnsCount", "threshold")
+        return _read(folder, rows, ""), next(iter(counted.values()))["count"]
+
+    first, _ = report(1e-9, tmp_path / "first")
+    largest = max(first.drift, key=lambda name: first.drift[name])
+    at_limit, page = report(first.drift[largest], tmp_path / "second")
+    assert at_limit.drifted == (largest,)
+    assert page == 1
+    above, page = report(np.nextafter(first.drift[largest], np.inf), tmp_path / "third")
+    assert (above.drifted, page) == ((), 0)
 
 
 def panels(folder: Path) -> set[str]:
