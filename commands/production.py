@@ -86,7 +86,7 @@ def doctor(
     settings, pointer = _open(model)
     found, left = doctor.repair(pointer, settings.actor) if repair else (doctor.examine(pointer),) * 2
     print_json([asdict(f) for f in found]) if as_json else print_findings(found, left, repaired=repair)
-    if left:
+    if any(not finding.is_note for finding in left):
         raise typer.Exit(1)
 
 

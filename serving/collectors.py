@@ -17,6 +17,7 @@ from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version, labels_waiting
 from ratchet.monitoring.windows import drift_windows, quality_windows
 from ratchet.registry.promotion_ledger import Kind, Ledger
+from ratchet.store.clock import newest_valid, store_time
 from ratchet.store.database import Store
 
 logger = logging.getLogger(__name__)
@@ -116,9 +117,10 @@ def _newest_runs(store: Store, model: str) -> list[GaugeMetricFamily]:
     waiting = _gauge("ratchet_labels_waiting", "Labels since the newest training run.")
     waiting.add_metric([model], labels_waiting(store, model, runs[0] if runs else None))
     ended = _gauge("ratchet_training_run_timestamp_seconds", "End of the newest run in this state.", "state")
+    now = store_time(store)
     for state in sorted({run.state for run in runs}):
         newest = next(run for run in runs if run.state == state)
-        ended.add_metric([model, state], newest.changed_at)
+        ended.add_metric([model, state], newest_valid([0.0, newest.changed_at], now) or 0.0)
     return [waiting, ended]
 
 
@@ -141,7 +143,8 @@ def _watcher(store: Store, model: str) -> list[GaugeMetricFamily]:
     )
     beat = last_beat(store, model)
     if beat is not None:
-        checked_at.add_metric([model], beat.at)
+        # A time in the future would hide that the watcher is dead.
+        checked_at.add_metric([model], newest_valid([0.0, beat.at], store_time(store)) or 0.0)
         interval.add_metric([model], beat.interval)
     return [checked_at, interval]
 

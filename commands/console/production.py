@@ -30,7 +30,9 @@ def print_findings(found: list[Any], left: list[Any], *, repaired: bool) -> None
         print("nothing is wrong")
     for finding in found:
         print(f"{finding.code}: {finding.explanation}")
-        if not finding.repair:
+        if finding.is_note:
+            print("  a note: nothing has to be repaired")
+        elif not finding.repair:
             print("  no automatic repair: it has to be fixed by hand")
         elif not repaired:
             print(f"  repair: {finding.repair}")

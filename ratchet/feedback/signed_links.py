@@ -13,7 +13,7 @@ import secrets
 import time
 from pathlib import Path
 
-from itsdangerous import URLSafeTimedSerializer
+from itsdangerous import SignatureExpired, URLSafeTimedSerializer
 
 from ratchet.errors import ConfigError, StateError, UnavailableError
 from ratchet.settings import Settings, prepare_home
@@ -58,13 +58,21 @@ class Links:
     def prediction_id(self, token: str) -> str:
         """Return the prediction that a token names.
 
+        A token that was issued in the future, by a clock that was wrong, counts as issued now.
+
         Raises
         ------
         SignatureExpired: it has expired.
         BadSignature: it was not created with this secret.
         UnavailableError: the secret in the home cannot be read or created.
         """
-        return str(self._serializer().loads(token, max_age=self._settings.link_lifetime))  # type: ignore[arg-type]
+        prediction, issued = self._serializer().loads(token, return_timestamp=True)
+        age = time.time() - issued.timestamp()
+        if age > self._settings.link_lifetime:
+            raise SignatureExpired(
+                f"the link expired {age - self._settings.link_lifetime:.0f} s ago", prediction, issued
+            )
+        return str(prediction)
 
     def _serializer(self) -> URLSafeTimedSerializer:
         self._secret = self._secret or _secret_of_home(self._settings)

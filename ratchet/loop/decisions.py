@@ -17,6 +17,7 @@ from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
+from ratchet.store.clock import clock_difference, rows_from_the_future
 from ratchet.tracking import run_record
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Decider:
         self._packages: dict[str, Package] = {}
         self._metrics: dict[str, dict[str, float]] = {}
         self._beat_error = ""
+        self._clock_findings: list[str] = []
 
     @cached_property
     def runs(self) -> TrainingRuns:
@@ -60,6 +62,17 @@ class Decider:
             if before != self._beat_error:
                 logger.warning("the heartbeat of the watcher of %s was not stored: %s", self._config.model, error)
 
+    def _check_clocks(self) -> None:
+        """Log a clock that is off, once for each finding."""
+        found = rows_from_the_future(self._pointer.store)
+        difference = clock_difference(self._pointer.store)
+        if difference is not None:
+            found.append(f"a store whose clock differs from this machine's by {abs(difference):.0f} s")
+        new = [each for each in found if each not in self._clock_findings]
+        self._clock_findings = found
+        if new:
+            logger.warning("%s: a clock is or was off: found %s", self._config.model, ", ".join(new))
+
     def decide(self) -> Decision:
         """Check all triggers once, and open a run if one fires and nothing blocks it.
 
@@ -67,6 +80,7 @@ class Decider:
         ------
         RegistryError, StateError: MLflow or the store cannot be read; nothing was decided.
         """
+        self._check_clocks()
         moved = self._outside_move()
         decision = self._decide()
         if moved is None:

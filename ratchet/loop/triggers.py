@@ -6,7 +6,6 @@ returns whether it fires. A check judges a limited number of windows, and the ne
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from ratchet.monitoring.production_rows import (
     first_id,
     judged_after,
     labelled_rows,
+    newest_id,
     newest_predictions,
     nth_label,
     predictions_after,
@@ -38,10 +38,12 @@ from ratchet.monitoring.production_rows import (
 from ratchet.monitoring.windows import (
     Position,
     drift_windows,
+    last_judged_prediction,
     quality_windows,
     record_drift_window,
     record_quality,
 )
+from ratchet.store.clock import is_future, newest_valid, store_time
 from ratchet.store.database import Store
 
 if TYPE_CHECKING:
@@ -96,14 +98,24 @@ class TriggerInput:
         return self.last.watermark if self.last else 0
 
     @cached_property
+    def now(self) -> float:
+        """The time by the store's clock, in seconds since the epoch."""
+        return store_time(self.store)
+
+    @cached_property
+    def promoted_at(self) -> float:
+        """The time of the champion's promotion; 0 if it lies in the future, and is void."""
+        return newest_valid([0.0, self.since], self.now) or 0.0
+
+    @cached_property
     def counted_from(self) -> float:
         """The time from which on windows count: the end of the newest run, or the champion's promotion."""
-        return max(self.since, self.last.changed_at if self.last else 0.0)
+        return newest_valid([self.promoted_at, self.last.changed_at if self.last else 0.0], self.now) or 0.0
 
-    @property
+    @cached_property
     def news_from(self) -> float:
         """The time from which on predictions count: the start of the newest run, or the champion's promotion."""
-        return max(self.since, self.last.created_at if self.last else 0.0)
+        return newest_valid([self.promoted_at, self.last.created_at if self.last else 0.0], self.now) or 0.0
 
 
 class TriggerResult(NamedTuple):
@@ -137,7 +149,8 @@ def drift_detected(given: TriggerInput) -> TriggerResult | None:
     if limits is None:
         return None
     windows = drift_windows(given.store, given.model, given.version, limits.n)
-    after = max(windows[0]["last_prediction"] if windows else "", first_id(given.news_from))
+    judged_to = last_judged_prediction(given.store, given.model, given.version, before=newest_id(given.now))
+    after = max(judged_to, first_id(given.news_from))
     result, judged = _debounced("drift", "detected", windows, given, limits, ""), ""
     for _ in range(_windows_in_a_check(limits.window)):
         rows = predictions_after(given.store, given.model, given.version, after, limits.window)
@@ -183,9 +196,12 @@ def cron_due(given: TriggerInput) -> TriggerResult | None:
     expression = given.config.triggers.cron
     if expression is None:
         return None
-    due = next_time(expression, max(given.since, given.last.created_at if given.last else 0.0))
+    newest = newest_valid([given.since, *([given.last.created_at] if given.last else [])], given.now)
+    if newest is None:  # their times were set by a clock that was wrong
+        return TriggerResult(True, f"due, since the newest run and promotion are in the future ({expression})")
+    due = next_time(expression, newest)
     line = f"due at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M} UTC ({expression})"
-    return TriggerResult(due <= time.time(), line)
+    return TriggerResult(due <= given.now, line)
 
 
 # Each by its name in the config; None if the config does not have it.
@@ -200,9 +216,9 @@ TRIGGERS: dict[str, Callable[[TriggerInput], TriggerResult | None]] = {
 def blocking_reason(given: TriggerInput) -> str | None:
     """Return why no run can begin, whatever fires: the cool-down, or too few labels; None if one can."""
     limits = given.config.triggers
-    if given.last and given.last.ended_at:
+    if given.last and given.last.ended_at and not is_future(given.last.ended_at, given.now):
         ends = given.last.ended_at + limits.cooldown
-        if ends > time.time():
+        if ends > given.now:
             return f"cooling down until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M:%S} UTC"
     found = count_labels(given.store, given.model, given.consumed, limits.minimum_labels)
     if found < limits.minimum_labels:
@@ -251,7 +267,9 @@ def _evidence(given: TriggerInput, window: int, up_to: int) -> list[LabelledRow]
 def _judge_quality(given: TriggerInput, limits: QualityDrop, metric: str, up_to: int) -> str:
     """Store the quality of the newest labelled rows at a watermark, if it has a value; return the verdict in words."""
     rows = _evidence(given, limits.window, up_to)
-    newest = newest_predictions(given.store, given.model, given.version, limits.window, after=first_id(given.since))
+    newest = newest_predictions(
+        given.store, given.model, given.version, limits.window, after=first_id(given.promoted_at)
+    )
     two_classes = metric in POSITIVE_METRICS or given.config.dataset.positive is not None
     schema = given.package().schema if two_classes else None
     found = live_quality.measure(
@@ -279,7 +297,11 @@ def _debounced(
     what: str, verdict: str, windows: list[dict[str, Any]], given: TriggerInput, limits: Debounce, note: str
 ) -> TriggerResult:
     """Fire if k of the last n windows, as far as they count, have the verdict."""
-    counted = [window for window in windows if window["created_at"] > given.counted_from]
+    counted = [
+        window
+        for window in windows
+        if window["created_at"] > given.counted_from and not is_future(window["created_at"], given.now)
+    ]
     positive = sum(window[verdict] for window in counted)
     line = f"{what} in {positive} of the last {len(counted)} windows, {limits.k} of {limits.n} are required ({note})"
     return TriggerResult(positive >= limits.k, line)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 
+from ratchet.store.clock import TOLERANCE
 from ratchet.store.database import Store
 from ratchet.store.tables import feedback, predictions
 
@@ -197,7 +198,13 @@ def _predicted(store: Store, model: str, version: str | None, after: str, order:
     if version is not None:
         statement = statement.where(table.version == version)
     with store.reading() as connection:
+        statement = statement.where(table.id < newest_id(store.now(connection)))
         return [PredictedRow(*row) for row in connection.execute(statement.order_by(order).limit(limit))]
+
+
+def newest_id(now: float) -> str:
+    """Return an id above those of all predictions up to now; higher ids are from a clock that was wrong, and void."""
+    return first_id(now + TOLERANCE)
 
 
 def _count(store: Store, rows: Any, most: int) -> int:

@@ -67,6 +67,15 @@ def drift_windows(store: Store, model: str, version: str | None, limit: int) -> 
     return _newest(store, drift_results, limit, model=model, kind="production", version=version)
 
 
+def last_judged_prediction(store: Store, model: str, version: str, *, before: str) -> str:
+    """Return the highest prediction id below another one up to which a version's drift was judged, or an empty text."""
+    table = drift_results.c
+    mine = sa.and_(table.model == model, table.kind == "production", table.version == version)
+    with store.reading() as connection:
+        highest = sa.select(sa.func.max(table.last_prediction)).where(mine, table.last_prediction < before)
+        return connection.scalar(highest) or ""
+
+
 def record_quality(store: Store, model: str, found: Quality, last_seq: int) -> bool:
     """Store the quality on a window of labelled rows that has a value; return whether it was not stored before."""
     with store.transaction() as connection:

@@ -11,6 +11,7 @@ from ratchet.registry.loadable_versions import choices_in_words, earlier_version
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promotion_ledger import Entry
 from ratchet.store import leases
+from ratchet.store.clock import clock_difference, rows_from_the_future
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Finding:
     code: short and stable, for programs.
     explanation: the fault and its cause.
     repair: what ``doctor --repair`` does about it; empty where a user has to decide.
+    is_note: whether nothing is wrong now; it does not change the exit status.
     """
 
     code: str
     explanation: str
     repair: str
+    is_note: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def examine(pointer: ProductionPointer) -> list[Finding]:
     state = _read_state(pointer)
     found = [*_unfinished(state), *_stage_faults(pointer, state)]
     found += _failed_follow_ups(pointer)
+    found += _clock_faults(pointer)
     holder = leases.expired(pointer.store, pointer.lease_name)
     if holder:
         found.append(
@@ -136,6 +140,23 @@ def _failed_follow_ups(pointer: ProductionPointer) -> Iterator[Finding]:
                 f"{name} of version {entry.to_version} was not written after the gate's decision ({entry.when})"
             )
             yield Finding("follow_up_failed", explanation, "write it again")
+
+
+def _clock_faults(pointer: ProductionPointer) -> Iterator[Finding]:
+    difference = clock_difference(pointer.store)
+    if difference is not None:
+        side = "ahead of" if difference > 0 else "behind"
+        explanation = f"the clock of this machine is {abs(difference):.0f} s {side} that of the store: set it right"
+        yield Finding("clock_off", explanation, "")
+    rows = rows_from_the_future(pointer.store)
+    if rows:
+        yield Finding(
+            "rows_from_the_future",
+            f"the store has {', '.join(rows)}, which is in the future: a clock was ahead when they were written, or is"
+            " behind now; check the clocks of all machines; these times are void wherever they are compared",
+            "",
+            is_note=True,
+        )
 
 
 def _stage_faults(pointer: ProductionPointer, state: _State) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ratchet.errors import StateError
+from ratchet.store.clock import is_future
 from ratchet.store.database import Store
 from ratchet.store.tables import leases
 
@@ -130,7 +131,8 @@ def renew(store: Store, lease: Lease, ttl: float) -> bool:
     """Extend a lease to ``ttl`` seconds from now; return False if it was released or taken by another process."""
     with store.transaction() as connection:
         mine = sa.update(leases).where(_granted_as(lease), leases.c.holder.is_not(None))
-        return connection.execute(mine.values(expires_at=store.now(connection) + ttl)).rowcount == 1
+        values = {"expires_at": store.now(connection) + ttl, "duration": ttl}
+        return connection.execute(mine.values(**values)).rowcount == 1
 
 
 def release(store: Store, lease: Lease) -> None:
@@ -162,10 +164,14 @@ def _grant(store: Store, name: str, holder: str, ttl: float) -> Lease | str:
         row = connection.execute(_named(name).with_for_update()).one()
         now = store.now(connection)
         if not _is_free(row, now):
-            left = row.expires_at - now
-            return f"{name} is held by {row.holder} for another {left:.0f} s at most: wait, or end that process"
+            left = min(row.expires_at - now, _duration(row))
+            if _is_here(row.holder):
+                action = "wait, or end that process"
+            else:
+                action = "wait until that process, on another machine or in another container, has ended its task"
+            return f"{name} is held by {row.holder} for another {left:.0f} s at most unless it renews: {action}"
         token = int(row.token) + 1
-        values = {"holder": holder, "token": token, "expires_at": now + ttl}
+        values = {"holder": holder, "token": token, "expires_at": now + ttl, "duration": ttl}
         connection.execute(sa.update(leases).where(leases.c.name == name).values(**values))
         return Lease(name, holder, token)
 
@@ -210,16 +216,27 @@ def _granted_as(lease: Lease) -> sa.ColumnElement[bool]:
 
 
 def _is_free(row: sa.Row[Any], now: float) -> bool:
-    return row.holder is None or row.expires_at <= now or _has_ended(row.holder)
+    # An end further ahead than the lease lasts was set by a clock that was wrong.
+    is_void = is_future(row.expires_at, now + _duration(row))
+    return row.holder is None or row.expires_at <= now or is_void or _has_ended(row.holder)
+
+
+def _duration(row: sa.Row[Any]) -> float:
+    return TTL if row.duration is None else float(row.duration)
+
+
+def _is_here(holder: str) -> bool:
+    """Whether a holder is or was a process of this machine and container."""
+    parts = holder.rsplit(":", 3)
+    return len(parts) == 4 and bool(parts[2]) and parts[2] == _process_namespace()
 
 
 def _has_ended(holder: str) -> bool:
     """Whether a holder was a process of this machine and container that has ended, so that its lease is free."""
-    parts = holder.rsplit(":", 3)
-    if len(parts) < 4 or not parts[2] or parts[2] != _process_namespace():
+    if not _is_here(holder):
         return False
     try:
-        os.kill(int(parts[1]), 0)
+        os.kill(int(holder.rsplit(":", 3)[1]), 0)
     except ProcessLookupError:
         return True
     except PermissionError:

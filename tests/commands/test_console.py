@@ -118,6 +118,6 @@ def test_json_is_json(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_finding_has_its_repair_or_the_result(
     capsys: pytest.CaptureFixture[str], code: str, repaired: bool, expected: str
 ) -> None:
-    finding = SimpleNamespace(code=code, explanation="it differs", repair="set the alias")
+    finding = SimpleNamespace(code=code, explanation="it differs", repair="set the alias", is_note=False)
     production.print_findings([finding], [finding] if code == "left" else [], repaired=repaired)
     assert capsys.readouterr().out == f"{code}: it differs\n{expected}"
