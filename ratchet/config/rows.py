@@ -64,6 +64,11 @@ class Window(Section):
         default=(), description="Columns whose value at the predicted time is known in advance, such as a holiday."
     )
 
+    @property
+    def lag_columns(self) -> dict[str, tuple[str, int]]:
+        """The column and the number of steps back of each new column, such as count_lag_24."""
+        return {f"{name}_lag_{lag}": (name, lag) for name, lags in self.lags.items() for lag in lags}
+
     @model_validator(mode="after")
     def _lags_are_past(self) -> Self:
         for column, lags in self.lags.items():

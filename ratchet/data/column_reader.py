@@ -43,8 +43,12 @@ class JsonNumber(str):
 
 
 def rule_of(config: BaseDataset, column: str) -> Column:
-    """Return the whole rule of a column: its own, else that of the data set, with the type ``time`` for the time."""
-    rule = config.columns.get(column, Column())
+    """Return the whole rule of a column: its own, else that of the data set, with the type ``time`` for the time.
+
+    A lag has the rule of the column that it is of, unless it has its own.
+    """
+    lagged, _ = config.window.lag_columns.get(column, ("", 0)) if config.window else ("", 0)
+    rule = config.columns.get(column) or config.columns.get(lagged) or Column()
     own = {name: value for name in ("missing", "decimal", "thousands") if (value := getattr(rule, name)) is not None}
     common = {"missing": config.missing, "decimal": config.decimal, "thousands": config.thousands}
     typed = {"type": "time"} if column == config.time else {}

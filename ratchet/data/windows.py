@@ -52,7 +52,7 @@ def _with_lags(
     require_columns(frame.columns, config.groups, "group")
     series = divide(frame, codes, moments, config)
     frame = frame.iloc[series.rows]
-    longest_lag = max(window.horizon, *(lag for lags in window.lags.values() for lag in lags))
+    longest_lag = max(lag for _, lag in window.lag_columns.values())
     longest_series = int(np.bincount(series.groups).max())
     if longest_lag >= longest_series:
         which = "longest series" if config.groups else "series"
@@ -74,10 +74,7 @@ def _shifts(frame: pd.DataFrame, config: Dataset, window: Window) -> dict[str, t
     """Return for each column of the result the column that it has its values from, and how many steps back."""
     fixed = {config.time, config.target, *config.groups, *window.known}
     columns = {name: (name, 0 if name in fixed else window.horizon) for name in frame.columns}
-    for name, lags in window.lags.items():
-        for lag in lags:
-            new = f"{name}_lag_{lag}"
-            if new in columns:
-                raise DataError(f"dataset.window: would add a second column {new!r}: rename the existing one")
-            columns[new] = (name, lag)
-    return columns
+    duplicate = next((new for new in window.lag_columns if new in columns), None)
+    if duplicate is not None:
+        raise DataError(f"dataset.window: would add a second column {duplicate!r}: rename the existing one")
+    return columns | window.lag_columns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.config import CsvDataset
+from ratchet.config import CsvDataset, ParquetDataset
 from ratchet.data import LoadedDataset, load_dataset
 from ratchet.data.windows import in_order
 from ratchet.errors import DataError
@@ -142,6 +143,21 @@ def test_columns_that_are_not_known_beforehand_are_shifted_by_time_and_group() -
     frame = in_order(both.sample(frac=1, random_state=2, ignore_index=True), config)
     assert frame["wind"].sort_values().tolist() == ["a0", "a1", "b0", "b1"]
     assert (frame["wind"].str[0] == frame["shop"]).all()
+
+
+def test_a_lag_is_read_by_the_rule_of_its_column(tmp_path: Path) -> None:
+    times = pd.date_range("2026-01-01", periods=8, freq="D")
+    rows = pd.DataFrame({"at": times, "state": [1, 2] * 4, "wind": [3.0, -999.0] * 4, "y": range(8)})
+    rows.to_parquet(tmp_path / "rows.parquet")
+    rules = {"state": {"type": "category"}, "wind": {"missing": [-999]}}
+    window = {"lags": {"state": [1], "wind": [1, 2]}}
+    config = ParquetDataset(
+        source="parquet", path=tmp_path / "rows.parquet", time="at", target="y", columns=rules, window=window
+    )
+    frame = load_dataset(config, "forecasting").frame
+    assert frame["state_lag_1"].tolist() == ["2", "1"] * 3
+    assert frame["wind_lag_1"].isna().tolist() == [True, False] * 3
+    assert frame["wind_lag_2"].dropna().unique().tolist() == [3]
 
 
 def test_several_columns_can_tell_the_series_apart() -> None:
