@@ -57,6 +57,7 @@ class Schema(BaseModel):
     labels: the classes in order; None for a number to predict.
     task: None in packages from before schemas had a task.
     time: the feature that orders the rows; None where there is none.
+    group: the columns that tell several series apart, features or not; empty for one series.
     positive: of two classes, the one that f1, recall and others measure.
     costs: of mistakes, where there are two classes.
     """
@@ -68,6 +69,7 @@ class Schema(BaseModel):
     labels: tuple[str | int, ...] | None = None
     task: TaskName | None = None
     time: str | None = None
+    group: tuple[str, ...] = ()
     positive: str | int | None = None
     costs: Costs | None = None
 
@@ -152,6 +154,7 @@ def schema_of(
         labels=labels,
         task=task,
         time=config.time,
+        group=config.groups,
         positive=_positive(config, labels),
         costs=config.costs,
     )

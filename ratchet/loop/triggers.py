@@ -283,7 +283,8 @@ def _judge_quality(given: TriggerInput, limits: QualityDrop, metric: str, up_to:
         given.config.task,
         schema.positive if schema else None,
         schema.costs if schema else None,
-        in_order=given.config.dataset.time is not None,
+        time=given.config.dataset.time,
+        grouped=bool(given.config.dataset.groups),
     )
     if given.label_check and given.label_check.evidence == "none":
         reason = f"{found.reason}, which is not believed: {given.label_check.reason}"

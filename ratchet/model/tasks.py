@@ -149,20 +149,22 @@ def task_of(schema: Schema) -> Task:
 
 
 def block_length(schema: Schema, rows: pd.DataFrame) -> int:
-    """Return how many consecutive rows a bootstrap draws together: 1, or those of some times if rows have a time.
-
-    With several series, the rows of one time are alike too, so a block has the rows of ``dependent_block`` times.
-    """
-    if schema.time is None or not len(rows):
+    """Return how many consecutive rows a bootstrap draws together: 1, or ``dependent_block`` if rows have a time."""
+    if schema.time is None:
         return 1
-    n_times = rows[schema.time].nunique()
-    return round(dependent_block(n_times) * len(rows) / n_times)
+    return dependent_block(len(rows), rows[schema.time].nunique() if schema.group else len(rows))
 
 
-def dependent_block(n_rows: int) -> int:
-    """Return the cube root of the number of rows, as the bootstrap block of rows in the order of time.
+def dependent_block(n_rows: int, n_times: int) -> int:
+    """Return the number of rows in a bootstrap block of rows in the order of time; half of them at most.
 
-    Neighbouring rows are alike, and drawing single rows would make every interval too narrow. For the order of the
-    length see P. Hall, J. Horowitz and B.-Y. Jing, "On blocking rules for the bootstrap with dependent data", 1995.
+    Neighbouring rows are alike, and drawing single rows would make every interval too narrow. A block has the rows of
+    as many times as the cube root of the number of times. For the order of the length see P. Hall, J. Horowitz and
+    B.-Y. Jing, "On blocking rules for the bootstrap with dependent data", 1995.
+
+    Parameters
+    ----------
+    n_times: distinct times, where several series have rows of one time; else the number of rows.
     """
-    return max(1, math.ceil(math.pow(n_rows, 1 / 3)))
+    times = math.ceil(math.pow(n_times, 1 / 3))
+    return max(1, min(round(times * n_rows / max(1, n_times)), n_rows // 2))

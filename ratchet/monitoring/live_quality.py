@@ -93,7 +93,8 @@ def measure(
     positive: Label | None = None,
     costs: Costs | None = None,
     *,
-    in_order: bool = False,
+    time: str | None = None,
+    grouped: bool = False,
 ) -> Quality:
     """Measure a version on a window, and decide whether its quality dropped.
 
@@ -106,10 +107,13 @@ def measure(
     unlabelled: its newest predictions, for the estimate.
     baseline: the metric on the version's holdout; None if it is unknown.
     positive, costs: as for ``scores_of``.
-    in_order: whether time orders the rows: neighbours are then alike, and the bootstrap draws blocks of them, as on
+    time: the feature that orders the rows: neighbours are then alike, and the bootstrap draws blocks of them, as on
         the holdout.
+    grouped: whether several series have rows of one time.
     """
     estimate = estimated(unlabelled, metric)
+    if time is not None:
+        rows = sorted(rows, key=lambda row: str(row.features.get(time)))
     scores = scores_of(rows, task, positive, costs)
     n_rows = 0 if scores is None else len(scores)
     if scores is None or n_rows < limits.minimum_rows:
@@ -126,7 +130,8 @@ def measure(
     )
     if metric not in figures:
         return found
-    block = dependent_block(n_rows) if in_order else 1
+    n_times = len({row.features.get(time) for row in rows}) if time and grouped else n_rows
+    block = 1 if time is None else dependent_block(n_rows, n_times)
     low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed, block)
     dropped, reason = _verdict(metric, figures[metric], (low, high), baseline, limits.drop, n_rows)
     update = {"value": figures[metric], "low": low, "high": high, "baseline": baseline, "dropped": dropped}

@@ -170,11 +170,13 @@ def test_blocks_are_for_rows_in_the_order_of_time_alone() -> None:
 
 def test_a_block_of_several_series_has_all_rows_of_its_times() -> None:
     rows = pd.DataFrame({"at": np.repeat(range(1000), 7)})
-    assert block_length(Schema(features=(), target="y", time="at"), rows) == 10 * 7
+    assert block_length(Schema(features=(), target="y", time="at", group=("store",)), rows) == 10 * 7
+    assert block_length(Schema(features=(), target="y", time="at"), rows) == 20, "rows of no series are each their own"
+    assert block_length(Schema(features=(), target="y", time="at", group=("store",)), rows[:7]) == 3
 
 
 def test_the_interval_of_many_alike_series_is_that_of_one() -> None:
-    schema = Schema(features=(), target="y", time="at")
+    schema = Schema(features=(), target="y", time="at", group=("store",))
     errors = np.convolve(np.random.default_rng(4).normal(size=600), np.ones(25) / 5, mode="valid")
     widths = []
     for copies in (1, 20):

@@ -351,13 +351,23 @@ def test_without_a_baseline_there_is_no_drop() -> None:
 
 
 def test_rows_ordered_by_time_with_clustered_errors_have_a_wider_interval() -> None:
-    rows = [row(NAMES[0], NAMES[at // 20 % 2 and at // 100 % 2]) for at in range(400)]  # runs of twenty mistakes
+    rows = [
+        row(NAMES[0], NAMES[at // 20 % 2 and at // 100 % 2])._replace(features={"at": f"{at:03}"})
+        for at in range(400)  # runs of twenty mistakes
+    ]
+    shuffled = [rows[at] for at in np.random.default_rng(2).permutation(len(rows))]
     alone, together = (
-        measure(rows, [], "1", "accuracy", QualityDrop(), 0.9, 1, "classification", in_order=in_order)
-        for in_order in (False, True)
+        measure(shuffled, [], "1", "accuracy", QualityDrop(), 0.9, 1, "classification", time=time)
+        for time in (None, "at")
     )
     assert together.value == alone.value
     assert together.high - together.low > 1.5 * (alone.high - alone.low)
+    stores = [each for each in rows for _ in range(5)]
+    one, many = (
+        measure(each, [], "1", "accuracy", QualityDrop(), 0.9, 1, "classification", time="at", grouped=True)
+        for each in (rows, stores)
+    )
+    assert many.high - many.low == pytest.approx(one.high - one.low, rel=0.2), "equal series add nothing"
 
 
 def test_the_seed_fixes_the_interval() -> None:
