@@ -1,10 +1,12 @@
-"""The small data sets of this folder, each trained, packaged, and asked with its own rows; README.md says what is right."""
+"""The small data sets of this folder, each trained by the pipeline, served, and sent its own rows.
+
+README.md says what is right for each file.
+"""
 
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,173 +19,180 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from ratchet.config.training import Drift
+from ratchet.config import Drift, TrainingConfig
 from ratchet.config.files import parse_config
-from ratchet.inference.runtime import Runtime, load_runtime
-from ratchet.model.package.sealed_package import load_package
+from ratchet.data import load_dataset
+from ratchet.errors import DataError
 from ratchet.monitoring.drift.report import compare
-from tests.fitted import Trained, fit, packaged
+from ratchet.registry.fetch_package import reference_package
+from ratchet.settings import Settings
+from tests.serving.running import Service, serving
+from tests.training_runs import train_in
 
 FOLDER = Path(__file__).parent
 LOGISTIC = {"estimator": "sklearn.linear_model.LogisticRegression", "params": {"max_iter": 1000}}
+FOREST = {"estimator": "sklearn.ensemble.RandomForestClassifier", "params": {"n_estimators": 20}}
+RIDGE = {"estimator": "sklearn.linear_model.Ridge"}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A file, its ``dataset`` section, and what is right.
-
-    Attributes
-    ----------
-    categories: by column, as the schema has to have them.
-    labels: the classes.
-    """
+    """A file with its target, and the other keys of its ``dataset`` section and of its training."""
 
     file: str
     target: str
     dataset: Mapping[str, Any] = field(default_factory=dict)
-    categories: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    labels: Sequence[str | int] = ()
+    train: Mapping[str, Any] = field(default_factory=lambda: LOGISTIC)
 
-    def config(self, **changes: Any) -> Any:
-        section = {"source": "csv", "path": str(FOLDER / self.file), "target": self.target, **self.dataset}
+    @property
+    def name(self) -> str:
+        return Path(self.file).stem
+
+    def config(self, **changes: Any) -> TrainingConfig:
         return parse_config(
             {
-                "model": Path(self.file).stem,
-                "dataset": section,
+                "model": f"case_{self.name}",
+                "dataset": {"source": "csv", "path": str(FOLDER / self.file), "target": self.target, **self.dataset},
                 "embed": {"reducer": "none"},
-                "train": LOGISTIC,
+                "train": dict(self.train),
                 "evaluate": {"primary_metric": "accuracy"},
+                "promote": {"latency_ms": 10_000},
                 **changes,
             }
         )
 
     def rows(self) -> list[dict[str, str]]:
-        """The rows of the file as text, without the target and the columns that the config drops."""
-        separator = self.dataset.get("separator", ",")
+        """The rows of the file as text."""
         with (FOLDER / self.file).open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter=separator))
-        left_out = {self.target, *self.dataset.get("drop", ())}
-        return [{name: text for name, text in row.items() if name not in left_out} for row in rows]
+            return list(csv.DictReader(file, delimiter=self.dataset.get("separator", ",")))
 
 
 CASES = [
-    Case(
-        "zips.csv",
-        "claim",
-        {"columns": {"zip": {"type": "category"}}},
-        {"zip": ("00501", "02116", "10001", "94110")},
-        ("no", "yes"),
-    ),
-    Case(
-        "releases.csv",
-        "state",
-        {"columns": {"release": {"type": "category"}}},
-        {"release": ("1.1", "1.10", "1.2", "1.20")},
-        ("fails", "works"),
-    ),
-    Case(
-        "devices.csv",
-        "fault",
-        {"columns": {"device": {"type": "category"}}},
-        {"device": tuple(f"158221819562593894{last}" for last in range(5, 9))},
-        (0, 1),
-    ),
-    Case("countries.csv", "outcome", {}, {"country": ("BW", "NA", "ZA")}, ("buys", "leaves")),
-    Case("disorders.csv", "disorder", {}, {}, ("Apnea", "Insomnia", "None")),
-    Case("names.csv", "buys", {}, {"région": ("north", "south", "à l'est")}, ("no", "yes")),
-    Case("names_reserved.csv", "buys", {}, {"region": ("north", "south", "à l'est")}, ("no", "yes")),
-    Case("names_twins.csv", "y", {}, {"a-b": ("north", "south", "à l'est")}, ("no", "yes")),
-    Case("decimals.csv", "clase", {"separator": ";", "decimal": ","}, {}, ("A", "B")),
-    Case("numbered.csv", "animal", {"drop": [""]}, {}, ("cat", "dog")),
-    Case("survey.csv", "decision", {}, {"q1": ("never", "often", "rarely")}, ("leaves", "stays")),
-    Case("costs.csv", "late", {}, {}, (0, 1)),
+    Case("zips.csv", "claim", {"columns": {"zip": {"type": "category"}}}),
+    Case("releases.csv", "state", {"columns": {"release": {"type": "category"}}}),
+    Case("devices.csv", "fault", {"columns": {"device": {"type": "category"}}}),
+    Case("countries.csv", "outcome"),
+    Case("disorders.csv", "disorder"),
+    Case("names.csv", "buys"),
+    Case("names_reserved.csv", "buys"),
+    Case("names_twins.csv", "y"),
+    Case("decimals.csv", "clase", {"separator": ";", "decimal": ","}),
+    Case("numbered.csv", "animal", {"drop": [""]}),
+    Case("survey.csv", "decision"),
+    Case("costs.csv", "late", train={**LOGISTIC, "params": {"class_weight": {0: 1, 1: 5}}}),
 ]
+STORES = Case("stores.csv", "sales", {"time": "day", "window": {"lags": {"sales": [1, 7]}}}, RIDGE)
+GAPS = Case("gaps.csv", "load", {"time": "hour", "window": {"lags": {"load": [1, 24]}}}, RIDGE)
+FORECAST: dict[str, Any] = {"task": "forecasting", "embed": {"kind": "series"}, "evaluate": {"primary_metric": "mae"}}
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.file)
-def case(request: pytest.FixtureRequest) -> Case:
-    found: Case = request.param
-    return found
+@dataclass(frozen=True)
+class Served:
+    """A case whose model is in Production, and its service."""
+
+    case: Case
+    service: Service
 
 
-@pytest.fixture(scope="module")
-def trained(case: Case) -> Trained:
-    return fit(case.config())
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: case.name)
+def served(
+    request: pytest.FixtureRequest, settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    case: Case = request.param
+    summary = train_in(settings, case.config())
+    assert summary.promotion.outcome == "promoted", summary.promotion.reason
+    with serving(settings, f"case_{case.name}", tmp_path_factory.mktemp("served") / "output") as service:
+        yield Served(case, service)
 
 
-@pytest.fixture(scope="module")
-def package(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    return packaged(trained, tmp_path_factory.mktemp("package") / "model")
+@pytest.mark.slow
+def test_a_file_is_trained_exported_served_and_answered_as_scikit_learn_on_its_text(
+    served: Served, settings: Settings
+) -> None:
+    case = served.case
+    package, _ = reference_package(settings, f"case_{case.name}")
+    assert package is not None
+    assert package.onnx is not None, "exported, and equal to scikit-learn"
+    names = package.schema.feature_names
+    rows = [{name: row[name] for name in names} for row in case.rows()]
+    status, answer = served.service.post("/predict_batch", {"rows": rows})
+    assert status == 200, answer
+    answers = [one["prediction"] for one in answer["predictions"]]
+
+    data = load_dataset(case.config().dataset, "classification")
+    assert answers == package.model.predict(data.schema.select(data.frame)).tolist()
+    truth = [row[case.target] for row in case.rows()]
+    ours = np.mean([str(label) == true for label, true in zip(answers, truth, strict=True)])
+    places = training_rows(case, data.frame)
+    assert ours == pytest.approx(accuracy_of_scikit_learn(case, package.schema, places), abs=0.01)
+
+    report = compare(data.frame.loc[places], package.profile, Drift(), "1")
+    assert max(report.figures.values()) == pytest.approx(0, abs=1e-12)
 
 
-@pytest.fixture(scope="module")
-def runtime(package: tuple[Path, str]) -> Runtime:
-    return load_runtime(*package, model="m", version="1")
-
-
-def test_the_schema_has_the_categories_and_classes_of_the_file(case: Case, trained: Trained) -> None:
-    fields = {column.name: column for column in trained.schema.features}
-    assert {name: fields[name].categories for name in case.categories} == dict(case.categories)
-    assert trained.schema.labels == tuple(case.labels)
-
-
-def test_the_package_has_an_export_whose_predictions_equal_scikit_learns(runtime: Runtime) -> None:
-    assert runtime.engine_name == "onnx"
-
-
-def as_json_numbers(row: Mapping[str, str], runtime: Runtime, decimal: str) -> dict[str, Any]:
-    """A row as a client sends it: numbers for the columns of numbers, and null for an empty field."""
-    numeric = {column.name for column in runtime.schema.features if column.type == "number"}
-    return {
-        name: None if text == "" else float(text.replace(decimal, ".")) if name in numeric else text
-        for name, text in row.items()
-    }
-
-
-def test_each_row_of_the_file_is_answered_as_in_training(case: Case, trained: Trained, runtime: Runtime) -> None:
-    rows = case.rows()
-    frame = pd.concat([trained.train, trained.holdout])
-    as_text = [runtime.reader.read(json.dumps(row).encode()) for row in rows]
-    decimal = case.dataset.get("decimal", ".")
-    as_numbers = [runtime.reader.read(json.dumps(as_json_numbers(row, runtime, decimal)).encode()) for row in rows]
-    assert as_text == as_numbers
-    assert len(frame) == len(rows)
-    answers = [answer.prediction for answer in runtime.predict(as_text)]
-    whole = fit_frame(case)
-    expected = trained.model.predict(trained.schema.select(whole[trained.schema.feature_names])).tolist()
-    assert answers == expected
-
-
-def fit_frame(case: Case) -> pd.DataFrame:
-    """The typed rows in the order of the file."""
-    from ratchet.data import load_dataset
+def training_rows(case: Case, frame: pd.DataFrame) -> pd.Index:
+    """The places of the training rows."""
+    from sklearn.model_selection import train_test_split
 
     config = case.config()
-    return load_dataset(config.dataset, config.task).frame
+    places, _ = train_test_split(
+        frame.index, test_size=config.split.test_size, random_state=config.seed, stratify=frame[case.target]
+    )
+    return pd.Index(places)
 
 
-def test_accuracy_is_that_of_scikit_learn_on_the_text_of_the_file(
-    case: Case, trained: Trained, runtime: Runtime
-) -> None:
-    separator, decimal = case.dataset.get("separator", ","), case.dataset.get("decimal", ".")
-    numbers = [column.name for column in trained.schema.features if column.type == "number"]
-    rows = pd.read_csv(
-        FOLDER / case.file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig"
-    ).rename(columns={"Unnamed: 0": ""})
-    categories = [name for name in trained.schema.feature_names if name not in numbers]
+def accuracy_of_scikit_learn(case: Case, schema: Any, places: pd.Index) -> float:
+    """The accuracy of the same estimator on the file, read as text, with the numbers converted by hand."""
+    rows = pd.DataFrame(case.rows())
+    numbers = [column.name for column in schema.features if column.type == "number"]
     for name in numbers:
-        rows[name] = rows[name].str.replace(decimal, ".").astype(float)
-    steps = [(StandardScaler(), numbers)] if numbers else []
-    steps += [(OneHotEncoder(handle_unknown="ignore"), categories)] if categories else []
-    peer = make_pipeline(make_column_transformer(*steps), LogisticRegression(max_iter=1000))
-    truth = rows[case.target]
-    peer.fit(rows, truth)
-    records = [runtime.reader.read(json.dumps(row).encode()) for row in case.rows()]
-    ours = np.mean([str(a.prediction) == b for a, b in zip(runtime.predict(records), truth, strict=True)])
-    assert ours == pytest.approx(peer.score(rows, truth), abs=0.02)
+        rows[name] = rows[name].str.replace(case.dataset.get("decimal", "."), ".").astype(float)
+    categories = [name for name in schema.feature_names if name not in numbers]
+    columns = make_column_transformer(
+        (StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), categories)
+    )
+    truth = rows[case.target].map({str(label): label for label in schema.labels})
+    peer = make_pipeline(columns, LogisticRegression(**{"max_iter": 1000, **case.train["params"]}))
+    return float(peer.fit(rows.loc[places], truth[places]).score(rows, truth))
 
 
-def test_the_file_has_no_drift_against_itself(trained: Trained, package: tuple[Path, str]) -> None:
-    profile = load_package(*package).profile
-    report = compare(trained.train, profile, Drift(), "1")
-    assert max(report.figures.values()) == pytest.approx(0, abs=1e-12)
+@pytest.mark.slow
+def test_a_forest_is_compared_with_the_champion_on_every_held_out_row_of_the_survey(settings: Settings) -> None:
+    survey = next(case for case in CASES if case.name == "survey")
+    train_in(settings, survey.config(model="case_survey_twice"))
+    summary = train_in(settings, survey.config(model="case_survey_twice", train=FOREST))
+    reason = next(check.reason for check in summary.promotion.checks if check.name == "against_champion")
+    assert f"{summary.evaluation.n_rows} rows" in reason
+
+
+def test_two_stores_in_one_series_are_refused_with_two_rows_of_one_day() -> None:
+    with pytest.raises(DataError, match=r"2025-01-01.*group"):
+        load_dataset(STORES.config(**FORECAST).dataset, "forecasting")
+
+
+def test_lags_are_those_of_the_same_store() -> None:
+    grouped = Case(STORES.file, STORES.target, {**STORES.dataset, "group": "store", "fill": "drop"}, RIDGE)
+    frame = load_dataset(grouped.config(**FORECAST).dataset, "forecasting").frame
+    sales = {(row["store"], pd.Timestamp(row["day"])): float(row["sales"]) for row in STORES.rows()}
+    for row in frame.to_dict("records"):
+        for lag in (1, 7):
+            past = sales[row["store"], pd.Timestamp(row["day"]) - pd.Timedelta(days=lag)]
+            assert row[f"sales_lag_{lag}"] == past
+
+
+def test_a_day_without_rows_is_refused_by_its_hours() -> None:
+    with pytest.raises(DataError, match=r"30.*fill"):
+        load_dataset(GAPS.config(**FORECAST).dataset, "forecasting")
+
+
+@pytest.mark.parametrize("fill", ["drop", "ffill"])
+def test_a_lag_over_a_gap_is_a_value_of_its_hour_or_filled(fill: str) -> None:
+    filled = Case(GAPS.file, GAPS.target, {**GAPS.dataset, "fill": fill}, RIDGE)
+    frame = load_dataset(filled.config(**FORECAST).dataset, "forecasting").frame
+    load = pd.Series({pd.Timestamp(row["hour"]): float(row["load"]) for row in GAPS.rows()})
+    hourly = load.asfreq("h")
+    expected = hourly.ffill() if fill == "ffill" else hourly
+    assert set(frame["hour"].map(pd.Timestamp)) <= set(load.index), "no hour was invented"
+    for row in frame.to_dict("records"):
+        for lag in (1, 24):
+            assert row[f"load_lag_{lag}"] == expected[pd.Timestamp(row["hour"]) - pd.Timedelta(hours=lag)]
