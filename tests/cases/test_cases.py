@@ -26,6 +26,7 @@ from ratchet.errors import DataError
 from ratchet.monitoring.drift.report import compare
 from ratchet.registry.fetch_package import reference_package
 from ratchet.settings import Settings
+from tests.fitted import fit
 from tests.serving.running import Service, serving
 from tests.training_runs import train_in
 
@@ -148,9 +149,7 @@ def accuracy_of_scikit_learn(case: Case, schema: Any, places: pd.Index) -> float
     for name in numbers:
         rows[name] = rows[name].str.replace(case.dataset.get("decimal", "."), ".").astype(float)
     categories = [name for name in schema.feature_names if name not in numbers]
-    columns = make_column_transformer(
-        (StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), categories)
-    )
+    columns = make_column_transformer((StandardScaler(), numbers), (OneHotEncoder(handle_unknown="ignore"), categories))
     truth = rows[case.target].map({str(label): label for label in schema.labels})
     peer = make_pipeline(columns, LogisticRegression(**{"max_iter": 1000, **case.train["params"]}))
     return float(peer.fit(rows.loc[places], truth[places]).score(rows, truth))
@@ -196,3 +195,30 @@ def test_a_lag_over_a_gap_is_a_value_of_its_hour_or_filled(fill: str) -> None:
     for row in frame.to_dict("records"):
         for lag in (1, 24):
             assert row[f"load_lag_{lag}"] == expected[pd.Timestamp(row["hour"]) - pd.Timedelta(hours=lag)]
+
+
+UNDECLARED = [
+    (Case("devices.csv", "fault"), "device", "type: category"),
+    (Case("decimals.csv", "clase", {"separator": ";"}), "larga", 'decimal: ","'),
+    (Case("numbered.csv", "animal"), "", 'drop: [""]'),
+]
+
+
+@pytest.mark.parametrize(("case", "column", "line"), UNDECLARED, ids=lambda value: getattr(value, "name", ""))
+def test_an_undeclared_column_is_warned_of_by_name_with_the_line_for_the_config(
+    case: Case, column: str, line: str
+) -> None:
+    data = load_dataset(case.config().dataset, "classification")
+    warning = next(warning for warning in data.warnings if warning.column == column)
+    assert line in warning.fix
+    strict = Case(case.file, case.target, {**case.dataset, "strict": True})
+    with pytest.raises(DataError, match="strict"):
+        load_dataset(strict.config().dataset, "classification")
+
+
+def test_a_row_number_is_not_learned_once_it_is_dropped() -> None:
+    numbered = next(case for case in CASES if case.name == "numbered")
+    fitted = fit(numbered.config())
+    right = fitted.model.predict(fitted.schema.select(fitted.holdout)) == fitted.holdout["animal"]
+    assert fitted.schema.feature_names == ["a", "b"]
+    assert right.mean() < 0.7
