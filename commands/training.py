@@ -46,5 +46,7 @@ def plan(config: TrainingConfig, request: Request) -> None:
     """Print the plan of a training pipeline."""
     from commands.console.runs import print_plan
     from pipelines.runner import plan_training
+    from ratchet.data.first_rows import check_first_rows
 
-    print_plan(config, plan_training(config), str(request.path))
+    planned = plan_training(config)
+    print_plan(config, planned, str(request.path), check_first_rows(config.dataset, config.task))

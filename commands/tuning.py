@@ -15,9 +15,11 @@ def tune(config: TuningConfig, request: Request) -> None:
     from commands.console.study import TrialLines, print_plan, print_study
     from pipelines import runner
     from pipelines.tuning_runner import STEPS, plan_tuning, run_tuning
+    from ratchet.data.first_rows import check_first_rows
 
     if request.dry_run:
-        print_plan(config, plan_tuning(config, request.settings), str(request.path))
+        planned = plan_tuning(config, request.settings)
+        print_plan(config, planned, str(request.path), check_first_rows(config.dataset, config.task))
         return
     lines = TrialLines(config)
     with live_steps((*STEPS, *runner.STEPS[1:])) as listener:

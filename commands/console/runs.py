@@ -17,6 +17,8 @@ from ratchet.config.plain_yaml import write_yaml
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ratchet.data.first_rows import CheckedRows
+
 # Warnings about a data set on the terminal.
 _MOST_WARNINGS = 10
 _MARKS = {"started": "…", "finished": "✓", "cached": "✓", "failed": "✗"}
@@ -73,13 +75,21 @@ def _live_display(names: tuple[str, ...]) -> Iterator[Callable[[str, str], None]
         yield listen
 
 
-def print_plan(config: Section, plan: Any, where: str) -> None:
+def print_plan(config: Section, plan: Any, where: str, checked: CheckedRows) -> None:
     """Print the resolved config as YAML, with the plan as its comments."""
     print(f"# {where}, resolved")
     print(write_yaml(config.to_plain(exclude_none=True)), end="")
     print(f"# plan: {' → '.join(plan.steps)}")
     print(f"# estimator: {plan.estimator}")
-    print(f"# data version: {plan.data_version}")
+    print_checked(plan.data_version, checked)
+
+
+def print_checked(data_version: str, checked: CheckedRows) -> None:
+    """Print the data version, what was checked of the data, and the warnings, as comments of a plan."""
+    print(f"# data version: {data_version}")
+    print(f"# data: {checked}")
+    for warning in checked.warnings:
+        print(f"# data warning: {warning}")
 
 
 def print_summary(summary: Any) -> None:

@@ -6,13 +6,17 @@ import math
 import statistics
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from commands.console.formats import field_table, wide_console
+from commands.console.runs import print_checked
 from ratchet.config import LOSSES
 from ratchet.config.plain_yaml import write_yaml
 from ratchet.config.tuning import TuningConfig
 from ratchet.experiments.tuning.summary import TrialRecord, best_of
+
+if TYPE_CHECKING:
+    from ratchet.data.first_rows import CheckedRows
 
 
 class TrialLines:
@@ -37,7 +41,7 @@ class TrialLines:
         print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def print_plan(config: TuningConfig, plan: Any, where: str) -> None:
+def print_plan(config: TuningConfig, plan: Any, where: str, checked: CheckedRows) -> None:
     """Print the resolved config as YAML, and the space and the plan as its comments."""
     print(f"# {where}, resolved")
     print(write_yaml(config.to_plain(exclude_none=True)), end="")
@@ -52,7 +56,7 @@ def print_plan(config: TuningConfig, plan: Any, where: str) -> None:
     print(f"# sampler: {search.sampler.name}, pruner: {search.pruner.name}, seed {config.seed}")
     print(f"# baseline: {plan.baseline}")
     print(f"# study: {plan.study} in {plan.storage}")
-    print(f"# data version: {plan.data_version}")
+    print_checked(plan.data_version, checked)
 
 
 def print_study(done: Any) -> None:

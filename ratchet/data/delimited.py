@@ -60,19 +60,20 @@ class Dialect:
         return csv.reader(lines, delimiter=separator or self.separator, quoting=quoting, strict=separator is None)
 
 
-def read_delimited(path: Path, dialect: Dialect, config: BaseDataset) -> pd.DataFrame:
+def read_delimited(path: Path, dialect: Dialect, config: BaseDataset, most: int | None = None) -> pd.DataFrame:
     """Return the rows of a file, each column typed by its ``ColumnReader``; an empty field is a missing value.
 
     Parameters
     ----------
     config: the rules of the columns. Columns that it drops, and the target, are text where a value is no number.
+    most: read the lines in the first bytes alone, so many of them; None reads all.
 
     Raises
     ------
     DataError: no header, duplicate columns, no rows, a row with another number of fields, another separator, bytes
         that are not in the encoding, or a value that is no number in a column of numbers.
     """
-    content = _utf8(path, dialect.encoding)
+    content = _utf8(path, dialect, most)
     header = _header(content, path, dialect)
     timestamp = getattr(config, "timestamp", None)
     lenient = {*config.drop, config.target, *((timestamp.date, timestamp.hour) if timestamp else ())}
@@ -124,10 +125,11 @@ def _with_time(frame: pd.DataFrame, timestamp: Timestamp) -> pd.DataFrame:
     return rest
 
 
-def _utf8(path: Path, encoding: str) -> bytes:
+def _utf8(path: Path, dialect: Dialect, most: int | None) -> bytes:
     """Return the content of a text file in UTF-8 without a byte order mark."""
+    encoding = dialect.encoding
     try:
-        content = path.read_bytes()
+        content = path.read_bytes() if most is None else _first_lines(path, dialect, most)
         other = other_encoding(content, encoding)
         if other is None:
             return content.decode(encoding).encode().removeprefix(codecs.BOM_UTF8)
@@ -136,6 +138,23 @@ def _utf8(path: Path, encoding: str) -> bytes:
     except OSError as error:
         raise DataError(f"dataset.path {path}: {error.strerror}") from None
     raise DataError(f"{path}: not readable as {encoding}, probably {other}: set dataset.encoding")
+
+
+def _first_lines(path: Path, dialect: Dialect, most: int) -> bytes:
+    """Return the lines in the first bytes of a file, up to one that ends outside quotation marks.
+
+    A file in UTF-16 or UTF-32, where a byte of a line's end can be part of a letter, is read whole.
+    """
+    if codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32")):
+        return path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) <= most:
+        return content
+    end = content.rfind(b"\n", 0, most)
+    while dialect.quotes and end >= 0 and content.count(b'"', 0, end) % 2:
+        end = content.rfind(b"\n", 0, end)
+    return content[: end + 1] or path.read_bytes()
 
 
 def _header(content: bytes, path: Path, dialect: Dialect) -> list[str]:

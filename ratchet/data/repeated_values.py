@@ -32,7 +32,7 @@ def determines(values: pd.Series, codes: Codes, target: pd.Series, target_codes:
     """
     n_values = int(codes.max()) + 1
     pairs = len(np.unique(codes.astype(np.int64) * (int(target_codes.max()) + 1) + target_codes))
-    if n_values < 2 or pairs != n_values:
+    if n_values < 2 or not target_codes.any() or pairs != n_values:
         return False
     shared = np.bincount(codes)[codes] > 1
     if labelled:

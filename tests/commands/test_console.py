@@ -9,6 +9,8 @@ import pytest
 
 from commands.console import formats, production, runs
 from ratchet.config.files import load_config
+from ratchet.data.first_rows import CheckedRows
+from ratchet.data.suspicion import Suspicion
 from ratchet.model.evaluation import Evaluation
 from ratchet.monitoring.drift.report import DriftReport
 from ratchet.registry.promote_challenger import Promotion
@@ -96,9 +98,12 @@ def test_a_plan_is_yaml_with_comments(capsys: pytest.CaptureFixture[str]) -> Non
     import yaml
 
     plan = SimpleNamespace(steps=("ingest", "train"), estimator="Ridge()", data_version="abc")
-    runs.print_plan(load_config(BASELINE), plan, "configs/baseline.yaml")
+    warning = Suspicion(column="two\nlines", kind="id", found="f", fix='dataset.drop: ["two\\nlines"]')
+    runs.print_plan(load_config(BASELINE), plan, "configs/baseline.yaml", CheckedRows(150, True, (warning,)))
     output = capsys.readouterr().out
     assert "# plan: ingest → train" in output
+    assert "# data version: abc\n# data: all 150 rows are checked\n" in output
+    assert output.endswith("# data warning: column 'two\\nlines': f: dataset.drop: [\"two\\nlines\"]\n")
     assert yaml.safe_load(output)["train"]["params"] == {"C": 1.0, "max_iter": 500}
 
 

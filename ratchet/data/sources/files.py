@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ from ratchet.data.fetch.archives import member_file
 from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.fingerprint import file_version
 from ratchet.errors import DataError, one_line
+
+# The part of a large file that a check before a run reads.
+_FIRST_BYTES = 8 << 20
+_FIRST_ROWS = 50_000
 
 
 class FileSource:
@@ -48,20 +53,46 @@ class FileSource:
         ------
         DataError: the file cannot be read, is not of its kind, has duplicate columns, or no rows.
         """
-        config: Any = self._config
-        kind = config.kind if isinstance(config, HttpDataset) else config.source
-        if kind == "parquet":
+        if self._kind == "parquet":
             return _read_parquet(self.file)
-        separator = "\t" if kind == "tsv" else config.separator
-        dialect = Dialect(separator, config.encoding, config.names, quotes=kind == "csv")
-        return read_delimited(self.file, dialect, config)
+        return read_delimited(self.file, self._dialect, self._config)
+
+    def read_first(self) -> tuple[pd.DataFrame, bool]:
+        """Return the first rows of a large file, or all of a small one, and whether these are all.
+
+        Raises
+        ------
+        DataError: as for ``read``.
+        """
+        if self._kind == "parquet":
+            rows = _read_parquet(self.file, _FIRST_ROWS)
+            return rows, len(rows) < _FIRST_ROWS
+        rows = read_delimited(self.file, self._dialect, self._config, _FIRST_BYTES)
+        return rows, self.file.stat().st_size <= _FIRST_BYTES
+
+    @property
+    def _kind(self) -> str:
+        config = self._config
+        return config.kind if isinstance(config, HttpDataset) else config.source
+
+    @property
+    def _dialect(self) -> Dialect:
+        config: Any = self._config
+        separator = "\t" if self._kind == "tsv" else config.separator
+        return Dialect(separator, config.encoding, config.names, quotes=self._kind == "csv")
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, most: int | None = None) -> pd.DataFrame:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path)
+        if most is None:
+            table = pq.read_table(path)
+        else:
+            with pq.ParquetFile(path) as file:
+                batches = itertools.islice(file.iter_batches(most), 1)
+                table = pa.Table.from_batches(batches, file.schema_arrow)
         check_header(list(table.column_names), path)
         frame = to_frame(table)
     except OSError as error:
