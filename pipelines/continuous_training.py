@@ -15,12 +15,8 @@ def continuous_training(
     config: ContinuousTrainingConfig, lineage: Lineage, snapshot: Snapshot, operation_id: str | None
 ) -> None:
     """Train a challenger on reference and production rows, and promote it if it passes the gate."""
-    train_rows, holdout_rows, schema, warnings = ingest_snapshot(config, snapshot)
     challenge(
-        train_rows,
-        holdout_rows,
-        schema,
-        warnings,
+        ingest_snapshot(config, snapshot),
         config,
         lineage,
         snapshot.reference_train,

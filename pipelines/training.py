@@ -20,17 +20,12 @@ from steps.train import train
 @pipeline(name="training", execution_mode=ExecutionMode.FAIL_FAST)
 def training(config: TrainingConfig, lineage: Lineage) -> None:
     """Train a challenger, and promote it if it passes the gate."""
-    train_rows, holdout_rows, schema, warnings = ingest(
-        config.dataset, config.split, config.task, config.seed, lineage.data_version
-    )
-    challenge(train_rows, holdout_rows, schema, warnings, config, lineage)
+    rows = ingest(config.dataset, config.split, config.task, config.seed, lineage.data_version)
+    challenge(rows, config, lineage)
 
 
 def challenge(
-    train_rows: Any,
-    holdout_rows: Any,
-    schema: Any,
-    warnings: Any,
+    rows: Any,
     config: AnyTrainingConfig,
     lineage: Lineage,
     first_new_row: int = 0,
@@ -40,16 +35,27 @@ def challenge(
 
     Parameters
     ----------
-    train_rows, holdout_rows, schema, warnings: outputs of an ingest step.
+    rows: the outputs of an ingest step.
     config, lineage: of the run.
     first_new_row: position of the first training row that is checked for drift; those before it are the reference.
     decision: further arguments of ``promote``.
     """
+    train_rows, holdout_rows, schema, train_identities, holdout_identities, warnings = rows
     base, batches = lineage.warm_start, training_batches(config, lineage.data_version)
     embedder, features = embed(train_rows, batches, schema, config.embed, config.seed, config.model, base)
     model, package = train(
-        train_rows, features, batches, embedder, schema, config.train, config.task, config.seed, config.model, base
+        train_rows,
+        features,
+        train_identities,
+        batches,
+        embedder,
+        schema,
+        config.train,
+        config.task,
+        config.seed,
+        config.model,
+        base,
     )
     evaluation = evaluate(model, package, holdout_rows, schema, warnings, config, lineage)
     drift = drift_check(train_rows, config.model, config.drift, first_new_row, after="evaluate")
-    promote(package, evaluation, drift, holdout_rows, config, lineage, **decision)
+    promote(package, evaluation, drift, holdout_rows, holdout_identities, config, lineage, **decision)

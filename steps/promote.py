@@ -8,6 +8,7 @@ from zenml.metadata.metadata_types import MetadataType
 
 from ratchet import tracking
 from ratchet.config.continuous import AnyTrainingConfig
+from ratchet.data.row_identities import RowIdentities
 from ratchet.model.evaluation import Evaluation
 from ratchet.monitoring.drift.report import DriftReport
 from ratchet.registry.attempt import attempt
@@ -25,6 +26,7 @@ def promote(
     evaluation: Evaluation,
     drift: DriftReport,
     holdout_rows: pd.DataFrame,
+    identities: RowIdentities,
     config: AnyTrainingConfig,
     lineage: Lineage,
     n_reference: int | None = None,
@@ -41,6 +43,7 @@ def promote(
         package,
         evaluation,
         holdout_rows,
+        identities,
         in_this_run(lineage),
         [zenml],
         n_reference=n_reference,

@@ -9,6 +9,8 @@ from zenml import step
 
 from ratchet.config import TaskName, Train
 from ratchet.data import Schema
+from ratchet.data.row_identities import RowIdentities
+from ratchet.data.training_rows import TrainingRows
 from ratchet.model import training
 from ratchet.model.batches.partial_fit import fit_model
 from ratchet.model.batches.training_batches import TrainingBatches
@@ -28,6 +30,7 @@ from steps.materializers import SkopsMaterializer
 def train(
     train_rows: pd.DataFrame,
     features: pd.DataFrame,
+    identities: RowIdentities,
     batches: TrainingBatches | None,
     embedder: Pipeline,
     schema: Schema,
@@ -43,9 +46,9 @@ def train(
     estimator = training.build_estimator(config, task, seed, schema)
     begun = time.perf_counter()
     if batches is None:
-        model = warm_start.fit_challenger(estimator, embedder, features, train_rows, schema.target, base)
-        seen = base.training_rows if base else None
+        model = warm_start.fit_challenger(estimator, embedder, features, train_rows, identities, schema.target, base)
     else:
-        model, seen = fit_model(estimator, embedder, schema, batches, config.epochs)
+        model, identities = fit_model(estimator, embedder, schema, batches, config.epochs)
+    fitted = TrainingRows.of(identities, base.training_rows if base else None)
     log_metrics(connect(settings), run, {TRAINING_SECONDS: time.perf_counter() - begun})
-    return model, log_package(settings, run, model_name, model, train_rows, schema, config.estimator, seen)
+    return model, log_package(settings, run, model_name, model, train_rows, schema, config.estimator, fitted)

@@ -17,6 +17,8 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import load_config
 from ratchet.data import Schema, load_dataset
 from ratchet.data.fingerprint import file_sha256
+from ratchet.data.row_identities import RowIdentities, data_source, identify
+from ratchet.data.training_rows import TrainingRows
 from ratchet.model.embedding import embed, fit_embedder
 from ratchet.model.package.sealed_package import MANIFEST, Manifest, write_package
 from ratchet.model.tasks import TASKS
@@ -38,19 +40,23 @@ class Trained:
     train: pd.DataFrame
     holdout: pd.DataFrame
     model: Pipeline
+    train_identities: RowIdentities
+    holdout_identities: RowIdentities
 
 
 def fit(config: TrainingConfig) -> Trained:
     """What the steps ingest, embed and train do, without ZenML."""
     data = load_dataset(config.dataset, config.task)
     target = data.schema.target
-    train, holdout = TASKS[config.task].split(data.frame, data.schema, config.split, config.seed)
+    parts = TASKS[config.task].split_places(data.frame, data.schema, config.split, config.seed)
+    source = data_source(config.dataset, data.data_version)
+    identities = [identify(rows, target, source, rows.index) for rows in parts]
+    train, holdout = (rows.reset_index(drop=True) for rows in parts)
     embedder = fit_embedder(config.embed, data.schema, train, config.seed)
     features = embed(embedder, train, data.schema).to_numpy()
     estimator = build_estimator(config.train, config.task, config.seed, data.schema)
-    return Trained(
-        config, data.schema, train, holdout, fit_model(estimator, embedder, features, train[target].to_numpy())
-    )
+    model = fit_model(estimator, embedder, features, train[target].to_numpy())
+    return Trained(config, data.schema, train, holdout, model, *identities)
 
 
 def baseline(*overrides: str) -> Trained:
@@ -62,7 +68,9 @@ def packaged(trained: Trained, folder: Path) -> tuple[Path, str]:
     """Write a model's package into a folder; the folder and the digest."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        digest, _ = write_package(folder, trained.model, trained.train, trained.schema)
+        digest, _ = write_package(
+            folder, trained.model, trained.train, trained.schema, TrainingRows.of(trained.train_identities)
+        )
     return folder, digest
 
 
@@ -92,7 +100,14 @@ def registered(settings: Settings, name: str, trained: Trained, metrics: dict[st
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         ref = log_package(
-            settings, run, name, trained.model, trained.train, trained.schema, trained.config.train.estimator
+            settings,
+            run,
+            name,
+            trained.model,
+            trained.train,
+            trained.schema,
+            trained.config.train.estimator,
+            TrainingRows.of(trained.train_identities),
         )
     version = str(register(client, name, ref, {}).version)
     ProductionPointer(settings, name).promote(version, "a test", "tester")

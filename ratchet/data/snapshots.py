@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
@@ -13,13 +15,17 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import dvc_remote
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.fingerprint import file_version
+from ratchet.data.row_identities import RowIdentities, contents_of, identify, prediction_ids
 from ratchet.data.schema import Schema, check_frame
 from ratchet.errors import DataError, StateError
 from ratchet.private_files import FILE, create_folder
 from ratchet.settings import Settings, prepare_home
 
-# The column with the part of a row; no column of a data set may have this name.
-PART = "__part__"
+# The columns with the part of a row, and with its identity: the position in the reference data set, or the id of the
+# prediction. No column of a data set may have these names.
+PART, ROW = "__part__", "__row__"
+# The attribute of the frame with the origin of the reference rows.
+_SOURCE = "source"
 PARTS = ("reference_train", "production_train", "reference_holdout", "production_holdout")
 
 
@@ -55,10 +61,18 @@ class Snapshot(BaseModel):
         )
 
 
-def load_snapshot(
-    settings: Settings, config: ContinuousTrainingConfig, version: str
-) -> tuple[pd.DataFrame, pd.DataFrame, Schema]:
-    """Return a snapshot's training rows, its holdout (the reference first, then production), and its schema.
+class LoadedSnapshot(NamedTuple):
+    """The rows of a snapshot; in both parts the reference is first, then production."""
+
+    train: pd.DataFrame
+    holdout: pd.DataFrame
+    schema: Schema
+    train_identities: RowIdentities
+    holdout_identities: RowIdentities
+
+
+def load_snapshot(settings: Settings, config: ContinuousTrainingConfig, version: str) -> LoadedSnapshot:
+    """Return a snapshot's training rows, its holdout, and its schema.
 
     Raises
     ------
@@ -68,11 +82,28 @@ def load_snapshot(
     if file_version(path) != version:
         raise DataError(f"{path}: was changed since it was written: its hash differs from its name")
     frame = pd.read_parquet(path)
-    rows = frame.drop(columns=PART)
+    rows = frame.drop(columns=[PART, ROW], errors="ignore")
     typed, schema = check_frame(rows, rules_for(config.dataset, rows), config.task)
     is_train = frame[PART].isin(PARTS[:2]).to_numpy()
-    train, holdout = typed[is_train].reset_index(drop=True), typed[~is_train].reset_index(drop=True)
-    return train, holdout, schema
+    train, holdout = typed[is_train], typed[~is_train]
+    return LoadedSnapshot(
+        train=train.reset_index(drop=True),
+        holdout=holdout.reset_index(drop=True),
+        schema=schema,
+        train_identities=_identities(frame[is_train], train, schema.target, version),
+        holdout_identities=_identities(frame[~is_train], holdout, schema.target, version),
+    )
+
+
+def _identities(stored: pd.DataFrame, typed: pd.DataFrame, target: str, version: str) -> RowIdentities:
+    """Return the identities of rows; in a snapshot without the column ``ROW``, the place in the snapshot is one."""
+    if ROW not in stored:
+        return identify(typed, target, f"snapshot {version}", stored.index)
+    n_data = int(stored[PART].isin([PARTS[0], PARTS[2]]).sum())
+    positions = stored[ROW].iloc[:n_data].astype(np.int64)
+    reference = identify(typed.iloc[:n_data], target, stored.attrs[_SOURCE], positions)
+    ids = np.concatenate([reference.ids, prediction_ids(stored[ROW].iloc[n_data:].tolist())])
+    return RowIdentities(reference.source, ids, contents_of(typed, target), n_data)
 
 
 def describe_snapshot(settings: Settings, version: str) -> Snapshot:
@@ -132,14 +163,20 @@ def _existing(settings: Settings, version: str) -> Path:
     return path
 
 
-def write_snapshot(settings: Settings, frame: pd.DataFrame) -> str:
-    """Write a snapshot of features, target and ``PART`` to the home; return its hash.
+def write_snapshot(settings: Settings, frame: pd.DataFrame, source: str) -> str:
+    """Write a snapshot to the home; return its hash.
+
+    Parameters
+    ----------
+    frame: features, target, ``PART`` and ``ROW``.
+    source: the origin of the reference rows, as ``ratchet.data.row_identities.data_source`` returns it.
 
     Raises
     ------
     StateError: the home cannot be written.
     """
     folder = prepare_home(settings) / "snapshots"
+    frame.attrs[_SOURCE] = source
     content = frame.to_parquet(index=False)
     version = hashlib.md5(content, usedforsecurity=False).hexdigest()
     try:

@@ -14,7 +14,7 @@ from ratchet.errors import DataError
 def split_rows(
     frame: pd.DataFrame, target: str, test_size: float, seed: int, *, stratify: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split rows into a training part and a holdout.
+    """Split rows into a training part and a holdout, which keep the index of the frame.
 
     Parameters
     ----------
@@ -33,11 +33,13 @@ def split_rows(
         )
     except ValueError as error:
         raise DataError(f"split.test_size {test_size:g} of {len(frame)} rows: {error}") from None
-    return train.reset_index(drop=True), holdout.reset_index(drop=True)
+    return train, holdout
 
 
 def split_by_time(frame: pd.DataFrame, time: str, test_size: float) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Hold out the newest rows of a frame in the order of time; rows of one time stay together, in the training part.
+
+    Both parts keep the index of the frame.
 
     Raises
     ------
@@ -46,7 +48,7 @@ def split_by_time(frame: pd.DataFrame, time: str, test_size: float) -> tuple[pd.
     cut = whole_times(frame[time].to_numpy(), len(frame) - round(len(frame) * test_size))
     if not 0 < cut < len(frame):
         raise DataError(f"split.test_size {test_size:g} of {len(frame)} rows in the order of {time!r}: a part is empty")
-    return frame.iloc[:cut].reset_index(drop=True), frame.iloc[cut:].reset_index(drop=True)
+    return frame.iloc[:cut], frame.iloc[cut:]
 
 
 def whole_times(times: npt.NDArray[Any], cut: int) -> int:
@@ -58,6 +60,6 @@ def row_hashes(frame: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """Return a 64-bit hash of the content of each row, shape (rows,).
 
     The hash depends on the names of the columns and not on their order. Equal rows have equal hashes in every process
-    and version of the data, so a model's training rows are recognised in a later holdout.
+    and version of the data.
     """
     return np.asarray(pd.util.hash_pandas_object(frame[sorted(frame.columns)], index=False), dtype=np.uint64)

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LABELLED
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.data import Schema, load_dataset, row_hashes
-from ratchet.data.snapshots import PART, PARTS, Snapshot, write_snapshot
+from ratchet.data import Schema, load_dataset
+from ratchet.data.row_identities import data_source
+from ratchet.data.snapshots import PART, PARTS, ROW, Snapshot, write_snapshot
 from ratchet.feedback.audit_sample import is_audited
 from ratchet.model.tasks import TASKS
 from ratchet.monitoring.label_bias import MOST_LABELS, LabelCheck, check_labels_near
@@ -28,8 +28,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
 
     The reference is split as in training, so that the champion was not fitted on its holdout. The newest labelled
     production rows are held out too, by their time column if the data set has one, else by the time of prediction. A
-    held-out row is in no training part, even if production sent it twice, and a production row that equals a training
-    row of the reference is not held out.
+    row is identified by its position in the reference, or by the id of its prediction: equal rows are different rows.
 
     If the chance of a label depends on the answer, only rows of the audit sample are held out; other rows as new as
     these are left out. Rows that are trained on may be labelled by any choice.
@@ -43,9 +42,9 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     DataError: the reference, or the rows together, break a rule of the config.
     """
     reference = load_dataset(config.dataset, config.task)
-    train, holdout = TASKS[config.task].split(reference.frame, reference.schema, config.split, config.seed)
+    train, holdout = TASKS[config.task].split_places(reference.frame, reference.schema, config.split, config.seed)
     labelled = labels_up_to(store, config.model, watermark, config.production.most_rows)
-    production = as_frame(labelled, reference.schema)
+    production = as_frame(labelled, reference.schema).assign(**{ROW: [row.prediction_id for row in labelled]})
     if reference.schema.time is not None:  # a client can send an earlier time after a later one
         production = production.sort_values(reference.schema.time, kind="stable")
     newest = len(production) - int(len(production) * config.production.holdout)
@@ -53,13 +52,12 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     older, newer = production.iloc[:newest], production.iloc[newest:]
     if labels.evidence == "audit":
         newer = newer[[is_audited(labelled[at].prediction_id, labels.audit_share) for at in newer.index]]
-    newer = _without(newer, row_hashes(train))
-    held_out = np.concatenate([row_hashes(holdout), row_hashes(newer)])
-    parts = dict(zip(PARTS, (train, _without(older, held_out), holdout, newer), strict=True))
+    train, holdout = (rows.assign(**{ROW: rows.index.astype(str)}) for rows in (train, holdout))
+    parts = dict(zip(PARTS, (train, older, holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
     frame = _with_booleans(frame, reference.schema)
     return Snapshot(
-        version=write_snapshot(settings, frame),
+        version=write_snapshot(settings, frame, data_source(config.dataset, reference.data_version)),
         watermark=watermark,
         reference_version=reference.data_version,
         **{part: len(rows) for part, rows in parts.items()},
@@ -91,7 +89,3 @@ def _with_booleans(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Store True and False as such, so that the next schema has them too."""
     names = [field.name for field in schema.features if field.boolean and frame[field.name].isin([0, 1, np.nan]).all()]
     return frame.astype(dict.fromkeys(names, "boolean"))
-
-
-def _without(rows: pd.DataFrame, hashes: npt.NDArray[np.uint64]) -> pd.DataFrame:
-    return rows[~np.isin(row_hashes(rows), hashes)]

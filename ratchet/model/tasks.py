@@ -46,6 +46,14 @@ class Task:
         ------
         DataError: too few rows, or a class too rare to be in both parts.
         """
+        train, holdout = self.split_places(frame, schema, config, seed)
+        return train.reset_index(drop=True), holdout.reset_index(drop=True)
+
+    def split_places(
+        self, frame: pd.DataFrame, schema: Schema, config: Split, seed: int
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Split rows as ``split`` does; the index of both parts is the position in the frame."""
+        frame = frame.set_axis(pd.RangeIndex(len(frame)))
         if schema.time is not None:
             return split_by_time(frame, schema.time, config.test_size)
         return split_rows(frame, schema.target, config.test_size, seed, stratify=config.stratify and self.labelled)

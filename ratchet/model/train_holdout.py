@@ -5,6 +5,7 @@ from __future__ import annotations
 from ratchet.config import Dataset, ParquetDataset, Split, TaskName
 from ratchet.data import load_dataset
 from ratchet.data.batches import Ingested, ingest
+from ratchet.data.row_identities import data_source, identify
 from ratchet.model.tasks import TASKS
 
 
@@ -26,5 +27,16 @@ def load_train_holdout(
     if isinstance(config, ParquetDataset) and config.batch_rows is not None:
         return ingest(config, split, task, seed, expected_version)
     data = load_dataset(config, task, expected_version)
-    train, holdout = TASKS[task].split(data.frame, data.schema, split, seed)
-    return Ingested(train, holdout, len(train), len(holdout), data.schema, data.data_version, data.warnings)
+    train, holdout = TASKS[task].split_places(data.frame, data.schema, split, seed)
+    source = data_source(config, data.data_version)
+    return Ingested(
+        train=train.reset_index(drop=True),
+        holdout=holdout.reset_index(drop=True),
+        train_identities=identify(train, config.target, source, train.index),
+        holdout_identities=identify(holdout, config.target, source, holdout.index),
+        n_train=len(train),
+        n_holdout=len(holdout),
+        schema=data.schema,
+        data_version=data.data_version,
+        warnings=data.warnings,
+    )

@@ -9,11 +9,13 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import TrainingConfig
+from ratchet.data.row_identities import RowIdentities
 from ratchet.errors import RatchetError
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.sealed_package import Package
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.follow_ups import MODEL_RECORD, Decided, write_all
+from ratchet.registry.former_training_rows import with_identities
 from ratchet.registry.gates import Check, GateInput, run_checks
 from ratchet.registry.model_version import Mirror, Version
 from ratchet.registry.production_pointer import PRODUCTION, ProductionPointer
@@ -62,6 +64,7 @@ def promote_challenger(
     package: PackageRef,
     evaluation: Evaluation,
     holdout: pd.DataFrame,
+    identities: RowIdentities,
     lineage: Lineage,
     mirrors: Sequence[Mirror] = (),
     *,
@@ -74,7 +77,7 @@ def promote_challenger(
     Parameters
     ----------
     run_id: the MLflow run that the gate's figures are logged to.
-    holdout: typed rows that it was not fitted on.
+    holdout, identities: typed rows that it was not fitted on, and their identities.
     lineage: set as tags on the registered version.
     n_reference: the number of holdout rows, the first ones, that come from the reference; None for all.
     operation_id: the same for every attempt at this decision, so that it is carried out once.
@@ -98,8 +101,12 @@ def promote_challenger(
         decision = Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
     else:
         rival = fetch_package(settings, champion) if champion else None
+        if rival and champion:
+            fitted = challenger.training_rows
+            rival = with_identities(settings, rival, champion, fitted, identities, config, lineage)
         anchor = None if n_reference is None else _anchor(settings, pointer, champion)
-        checks = run_checks(GateInput(config, challenger, rival, holdout, evaluation, n_reference, anchor, label_bias))
+        given = GateInput(config, challenger, rival, holdout, identities, evaluation, n_reference, anchor, label_bias)
+        checks = run_checks(given)
         _log_checks(client, run_id, checks)
         decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
     given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger)

@@ -6,7 +6,6 @@ import copy
 import inspect
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator
@@ -14,7 +13,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import TrainingConfig
-from ratchet.data import Schema, row_hashes
+from ratchet.data import Schema
+from ratchet.data.row_identities import RowIdentities
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.model.estimators import CostThresholdSearch
 from ratchet.model.package.sealed_package import Package
@@ -51,6 +51,8 @@ def require_can_continue(estimator: BaseEstimator, name: str) -> None:
 def find_base(settings: Settings, config: TrainingConfig) -> str | None:
     """Return the version to continue from: the champion, if its estimator is of the same class; None for scratch.
 
+    A champion whose package was written before rows had identities is not continued: which rows are new is unknown.
+
     Raises
     ------
     ConfigError: the config requires a warm start of an estimator that has none.
@@ -62,8 +64,9 @@ def find_base(settings: Settings, config: TrainingConfig) -> str | None:
     champion = ProductionPointer(settings, config.model).current()
     if champion is None:
         return None
-    fitted = fetch_package(settings, champion).model.named_steps["model"]
-    return champion.version if type(fitted) is type(estimator) else None
+    package = fetch_package(settings, champion)
+    same = type(package.model.named_steps["model"]) is type(estimator) and package.training_rows.has_identities
+    return champion.version if same else None
 
 
 def load_base(settings: Settings, model: str, version: str | None, schema: Schema) -> Package | None:
@@ -80,6 +83,7 @@ def fit_challenger(
     embedder: Pipeline,
     features: pd.DataFrame,
     rows: pd.DataFrame,
+    identities: RowIdentities,
     target: str,
     base: Package | None,
 ) -> Pipeline:
@@ -93,6 +97,7 @@ def fit_challenger(
     estimator: unfitted, with the config's parameters.
     embedder: fitted; the champion's if there is a base.
     features: the embedder's output, shape (rows, components).
+    rows, identities: the training rows, features and target, and their identities.
     base: the champion's package; None for scratch.
 
     Raises
@@ -111,7 +116,7 @@ def fit_challenger(
         model = fit_model(continued, embedder, inputs, truth)
         continued.set_params(warm_start=estimator.get_params()["warm_start"])
         return model
-    new = ~np.isin(row_hashes(rows), base.training_rows)
+    new = ~base.training_rows.contains(identities, rows)
     if not new.any():
         return Pipeline([("embed", embedder), ("model", continued)])
     return fit_model(continued, embedder, inputs[new], truth[new], "partial_fit")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from mlflow.entities import LoggedModelOutput
 from sklearn.pipeline import Pipeline
@@ -14,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from ratchet.config import TrainingConfig
 from ratchet.data import Schema
 from ratchet.data.suspicion import DataWarnings
+from ratchet.data.training_rows import TrainingRows
 from ratchet.model.embedding import embed
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.profiling import profile_rows
@@ -32,19 +31,19 @@ def log_package(
     rows: pd.DataFrame,
     schema: Schema,
     estimator: str,
-    seen_before: npt.NDArray[np.uint64] | None = None,
+    training_rows: TrainingRows | None = None,
 ) -> PackageRef:
     """Write a model's package to a temporary folder, and log it as the run's logged model.
 
     Parameters
     ----------
-    model, rows, schema, seen_before: as for ``write_package``.
+    model, rows, schema, training_rows: as for ``write_package``.
     estimator: the estimator's dotted path, shown as the logged model's type.
     """
     client = connect(settings)
     with tempfile.TemporaryDirectory(prefix="ratchet-") as scratch:
         folder = Path(scratch) / "package"
-        digest, manifest = write_package(folder, model, rows, schema, seen_before)
+        digest, manifest = write_package(folder, model, rows, schema, training_rows)
         size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         log_metrics(client, run_id, {PACKAGE_BYTES: size})
         experiment = client.get_run(run_id).info.experiment_id

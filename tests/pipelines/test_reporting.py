@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from pipelines.report_runner import NoPredictions, ReportSummary, run_reporting
 from pipelines.runner import RunOptions
 from ratchet.config.reporting import ReportingConfig
-from ratchet.data import row_hashes
+from ratchet.data.row_identities import contents_of
 from ratchet.errors import RegistryError
 from ratchet.monitoring.reports.job import workspace
 from ratchet.monitoring.reports.record_files import export_records
@@ -154,7 +154,7 @@ def test_only_the_worker_process_imports_evidently() -> None:
 def test_the_training_rows_are_those_that_the_package_was_fitted_on(reported: Reported) -> None:
     package = fetch_package(reported.settings, reported.subject.version)
     train, _ = training_rows(reported.settings, reported.subject.version)
-    assert np.array_equal(np.sort(row_hashes(train)), package.training_rows)
+    assert np.array_equal(contents_of(train, package.schema.target), package.training_rows.contents)
 
 
 def test_the_record_files_hold_the_features_of_the_versions_embedder(reported: Reported) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ratchet.config.files import load_config
-from ratchet.data import row_hashes
+from ratchet.data.row_identities import contents_of
 from ratchet.monitoring.reports.version_rows import training_rows
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
@@ -50,8 +50,9 @@ def test_a_file_in_batches_becomes_a_version_that_answers(settings: Settings, mo
     assert (len(rows), len(held)) == (50_000, 50_000)
     assert package.profile.n_rows == 50_000
     assert len(package.training_rows) == pytest.approx(0.8 * N_ROWS, rel=0.01)
-    assert np.isin(row_hashes(rows), package.training_rows).all()
-    assert not np.isin(row_hashes(held), package.training_rows).any()
+    known = package.training_rows.contents
+    assert np.isin(contents_of(rows, package.schema.target), known).all()
+    assert not np.isin(contents_of(held, package.schema.target), known).any()
 
     features = frame.drop(columns="left").dropna().head(20)
     with serving(settings, model, tmp_path / "output") as service:

@@ -136,7 +136,7 @@ def test_it_is_served_and_trained_again_on_feedback(
     summary = run_continuous(continuous(trained), settings, RunOptions("again"))
     assert summary.run.state in ("promoted", "refused"), summary.run.reason
     assert summary.pipeline is not None
-    train, holdout, _ = load_snapshot(settings, continuous(trained), summary.run.snapshot)
+    train, holdout, *_ = load_snapshot(settings, continuous(trained), summary.run.snapshot)
     sent = set(row_hashes(rows).tolist())
     learned = set(row_hashes(train).tolist()) | set(row_hashes(holdout).tolist())
     assert sent <= learned, "the snapshot has the labelled production rows"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from ratchet.data.split import row_hashes
+from ratchet.data.row_identities import mix
 
 Draws = npt.NDArray[np.uint64]
 
@@ -17,10 +16,11 @@ Draws = npt.NDArray[np.uint64]
 def held_out(frame: pd.DataFrame, test_size: float, seed: int) -> npt.NDArray[np.bool_]:
     """Return which rows are in the holdout, shape (rows,).
 
-    The content of a row, features and target, decides: equal rows are in the same part, and a row keeps its part when
-    the file changes.
+    The position in the file, which is the index of the frame, decides: each row is drawn independently of its values,
+    and keeps its part when rows are appended to the file.
     """
-    return _draws(row_hashes(frame), "holdout", seed) < np.uint64(test_size * 2.0**64)
+    positions = frame.index.to_numpy(dtype=np.int64).astype(np.uint64)
+    return mix(positions, f"holdout {seed}") < np.uint64(test_size * 2.0**64)
 
 
 class RowSample:
@@ -43,7 +43,7 @@ class RowSample:
         """Add rows; the index is their position in the stream."""
         self.n_seen += len(rows)
         positions = rows.index.to_numpy(dtype=np.int64)
-        drawn = _draws(positions.astype(np.uint64), "sample", self._seed)
+        drawn = mix(positions.astype(np.uint64), f"sample {self._seed}")
         chosen = np.zeros(self._size + len(rows), dtype=bool)
         chosen[np.argpartition(np.concatenate([self._drawn, drawn]), self._size - 1)[: self._size]] = True
         places, added = np.flatnonzero(~chosen[: self._size]), np.flatnonzero(chosen[self._size :])
@@ -55,24 +55,10 @@ class RowSample:
         self._positions[places], self._drawn[places] = positions[added], drawn[added]
 
     def take(self) -> pd.DataFrame:
-        """Return the sample in the order of the stream, with a fresh index; the sampler is empty afterwards."""
+        """Return the sample in the order of the stream; the index is the position. The sampler is empty afterwards."""
         order = np.argsort(self._positions)[-min(self._size, self.n_seen) :]
         columns = {}
         for name in list(self._columns):  # one column at a time, so that memory has no second copy of all
             values = self._columns.pop(name)[order]
             columns[name] = pd.Series(values, dtype=values.dtype, copy=False)
-        return pd.DataFrame(columns, copy=False)
-
-
-def _draws(values: Draws, purpose: str, seed: int) -> Draws:
-    """Apply the finaliser of SplitMix64 (G. Steele, D. Lea and C. Flood, "Fast splittable pseudorandom number
-    generators", 2014), in which each input bit changes half of the output bits.
-    """
-    salt = hashlib.sha256(f"{purpose} {seed}".encode()).digest()
-    mixed = values + np.uint64(int.from_bytes(salt[:8], "little"))
-    mixed ^= mixed >> np.uint64(30)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
+        return pd.DataFrame(columns, copy=False).set_index(pd.Index(self._positions[order]))

@@ -14,6 +14,7 @@ from ratchet.config import LABELLED, ParquetDataset, Split, TaskName
 from ratchet.data.batches.draws import RowSample, held_out
 from ratchet.data.batches.reader import BatchedFile
 from ratchet.data.columns import MOST_CLASSES, classes_of, require_value
+from ratchet.data.row_identities import RowIdentities, data_source, identify
 from ratchet.data.schema import Schema, field_of, schema_of
 from ratchet.data.suspicion import Suspicion
 from ratchet.data.suspicious_columns import require_none, suspicious_columns
@@ -33,6 +34,7 @@ class Ingested:
     Attributes
     ----------
     train, holdout: typed rows in the order of the file; a seeded sample of a large part.
+    train_identities, holdout_identities: of these rows.
     n_train, n_holdout: the number of rows of each part, before sampling.
     schema: of all rows.
     data_version: the MD5 of the file.
@@ -41,6 +43,8 @@ class Ingested:
 
     train: pd.DataFrame
     holdout: pd.DataFrame
+    train_identities: RowIdentities
+    holdout_identities: RowIdentities
     n_train: int
     n_holdout: int
     schema: Schema
@@ -81,12 +85,14 @@ def ingest(
     )
     classes = classes_of(set(labels[False]) | set(labels[True]), config.target) if task in LABELLED else None
     _require_both_parts(samples, labels, classes, split)
-    train = samples[False].take()
-    warnings = suspicious_columns(train, config, task)
+    source, parts = data_source(config, file.version), {side: sample.take() for side, sample in samples.items()}
+    warnings = suspicious_columns(parts[False], config, task)
     require_none(warnings, config)
     return Ingested(
-        train=train,
-        holdout=samples[True].take(),
+        train=parts[False].reset_index(drop=True),
+        holdout=parts[True].reset_index(drop=True),
+        train_identities=identify(parts[False], config.target, source, parts[False].index),
+        holdout_identities=identify(parts[True], config.target, source, parts[True].index),
         n_train=samples[False].n_seen,
         n_holdout=samples[True].n_seen,
         schema=schema_of(fields, classes, config, task),
@@ -129,6 +135,5 @@ def _require_both_parts(
         for label in classes or ():
             if not labels[side][label]:
                 raise DataError(
-                    f"{where}: the class {label!r} has {labels[not side][label]} rows, and none is in the {name};"
-                    " equal rows are in the same part"
+                    f"{where}: the class {label!r} has {labels[not side][label]} rows, and none is in the {name}"
                 )

@@ -11,13 +11,11 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from ratchet.data.row_identities import RowIdentities, data_source, identify
 from ratchet.data.schema import Schema
-from ratchet.data.split import row_hashes
 from ratchet.errors import ConfigError, TrainingError, one_line
 from ratchet.model.batches.training_batches import TrainingBatches
 from ratchet.model.embedding import embed
-
-Hashes = npt.NDArray[np.uint64]
 
 
 def require_partial_fit(estimator: BaseEstimator, name: str) -> None:
@@ -36,7 +34,7 @@ def require_partial_fit(estimator: BaseEstimator, name: str) -> None:
 
 def fit_model(
     estimator: BaseEstimator, embedder: Pipeline, schema: Schema, batches: TrainingBatches, epochs: int = 1
-) -> tuple[Pipeline, Hashes]:
+) -> tuple[Pipeline, RowIdentities]:
     """Fit an estimator on the training rows of a file, in the order of the file.
 
     Parameters
@@ -49,7 +47,7 @@ def fit_model(
 
     Returns
     -------
-    Embedder and estimator in one pipeline, and the hash of each training row, shape (rows,).
+    Embedder and estimator in one pipeline, and the identities of the training rows, shape (rows,).
 
     Raises
     ------
@@ -57,14 +55,19 @@ def fit_model(
     DataError: the file cannot be read.
     """
     classes = _classes(estimator, schema)
-    hashes: list[Hashes] = []
+    read: list[RowIdentities] = []
     for epoch in range(epochs):
-        for features, target in _full_batches(embedder, schema, batches, hashes if epoch == 0 else []):
+        for features, target in _full_batches(embedder, schema, batches, read if epoch == 0 else []):
             try:
                 estimator.partial_fit(features, target, **classes)
             except (ValueError, TypeError) as error:
                 raise TrainingError(f"{type(estimator).__name__} could not be fitted: {one_line(error)}") from None
-    return Pipeline([("embed", embedder), ("model", estimator)]), np.concatenate(hashes)
+    return Pipeline([("embed", embedder), ("model", estimator)]), _joined(read)
+
+
+def _joined(parts: list[RowIdentities]) -> RowIdentities:
+    ids, contents = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "contents"))
+    return RowIdentities(parts[0].source, ids, contents, len(ids))
 
 
 def _classes(estimator: Any, schema: Schema) -> dict[str, Any]:
@@ -76,17 +79,18 @@ def _classes(estimator: Any, schema: Schema) -> dict[str, Any]:
 
 
 def _full_batches(
-    embedder: Pipeline, schema: Schema, batches: TrainingBatches, hashes: list[Hashes]
+    embedder: Pipeline, schema: Schema, batches: TrainingBatches, read: list[RowIdentities]
 ) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[Any]]]:
-    """Yield embedded features and targets, ``batch_rows`` at once, and append the hashes of the rows to the list.
+    """Yield embedded features and targets, ``batch_rows`` at once, and append the identities of the rows to the list.
 
     The arrays are reused: they hold one batch, and the next one overwrites it.
     """
     size, filled = batches.file.batch_rows, 0
     features: npt.NDArray[np.float64] = np.empty((0, 0))
     target: npt.NDArray[Any] = np.empty(0)
+    source = data_source(batches.dataset, batches.file.version)
     for rows in batches.frames(schema):
-        hashes.append(row_hashes(rows))
+        read.append(identify(rows, schema.target, source, rows.index))
         values, truth = embed(embedder, rows, schema).to_numpy(), rows[schema.target].to_numpy()
         if not len(features):
             features, target = np.empty((size, values.shape[1])), np.empty(size, dtype=truth.dtype)

@@ -15,7 +15,7 @@ from ratchet.data.schema import Schema
 
 
 class TrainingBatches(BaseModel):
-    """The training part of a Parquet file, which ``ingest`` splits by the content of each row.
+    """The training part of a Parquet file, which ``ingest`` splits by the position of each row.
 
     Attributes
     ----------
@@ -44,6 +44,8 @@ class TrainingBatches(BaseModel):
 
     def frames(self, schema: Schema) -> Iterator[pd.DataFrame]:
         """Yield the typed training rows in the order of the file, features and target, at most ``batch_rows`` at once.
+
+        The index is the position in the file.
 
         Parameters
         ----------

@@ -1,9 +1,9 @@
 """The package: a pipeline and its accompanying files, sealed by a digest.
 
 A package is a folder that MLflow can load (``MLmodel``, ``model.skops``), with ``schema.json``, ``profile.json``,
-``sample.json``, ``golden.json``, ``training_rows.npy``, ``model.onnx`` if the export succeeded, and ``manifest.json``,
-which has the SHA-256 of every other file. The SHA-256 of the manifest is the digest. A folder with anything else in it
-is no package.
+``sample.json``, ``golden.json``, ``training_rows.npy``, ``training_rows.json``, ``model.onnx`` if the export succeeded,
+and ``manifest.json``, which has the SHA-256 of every other file. The SHA-256 of the manifest is the digest. A folder
+with anything else in it is no package.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.data import row_hashes
 from ratchet.data.fingerprint import file_sha256
 from ratchet.data.schema import Schema
+from ratchet.data.training_rows import TrainingRows
 from ratchet.errors import PackageError, one_line
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_difference, record_golden
 from ratchet.model.package.onnx import OnnxReport, export_onnx
@@ -59,7 +57,7 @@ class Package:
     ----------
     path: the folder it was loaded from, which may be temporary.
     model: embedder and estimator in one pipeline.
-    training_rows: hashes of the rows that the model was fitted on, sorted, shape (rows,).
+    training_rows: identities of the rows that the model was fitted on.
     onnx: the bytes of the verified export, or None.
     sample: the features of some training rows; None in old packages.
     """
@@ -70,7 +68,7 @@ class Package:
     schema: Schema
     profile: Profile
     golden: Golden
-    training_rows: npt.NDArray[np.uint64]
+    training_rows: TrainingRows
     onnx: bytes | None
     sample: pd.DataFrame | None = None
 
@@ -80,7 +78,7 @@ def write_package(
     model: Pipeline,
     rows: pd.DataFrame,
     schema: Schema,
-    seen_before: npt.NDArray[np.uint64] | None = None,
+    training_rows: TrainingRows | None = None,
 ) -> tuple[str, Manifest]:
     """Write a package, and return its digest and manifest.
 
@@ -88,7 +86,7 @@ def write_package(
     ----------
     folder: has to be empty, or not to exist. All that is in it is sealed, also the files that MLflow adds.
     rows: the typed rows that the pipeline was fitted on, features and target.
-    seen_before: hashes of further training rows, of a base version or of batches.
+    training_rows: identities of all rows that it was fitted on; None for ``rows``, known by their contents.
 
     Raises
     ------
@@ -101,8 +99,7 @@ def write_package(
     _write_json(folder / "profile.json", profile_model(model, rows, schema))
     _write_sample(folder / "sample.json", features)
     _write_json(folder / "golden.json", record_golden(model, rows, schema))
-    seen = row_hashes(rows) if seen_before is None else np.union1d(row_hashes(rows), seen_before)
-    np.save(folder / "training_rows.npy", np.sort(seen))
+    (training_rows or TrainingRows.of_unknown_place(rows, schema.target)).save(folder)
     onnx, report = export_onnx(model, rows, schema)
     if onnx is None:
         logger.info("there is no ONNX export, scikit-learn computes the predictions: %s", report.reason)
@@ -133,7 +130,7 @@ def load_package(folder: Path, digest: str) -> Package:
         schema=schema,
         profile=Profile.model_validate_json((folder / "profile.json").read_text()),
         golden=Golden.model_validate_json((folder / "golden.json").read_text()),
-        training_rows=np.load(folder / "training_rows.npy", allow_pickle=False),
+        training_rows=TrainingRows.load(folder),
         onnx=(folder / "model.onnx").read_bytes() if manifest.onnx.exported else None,
         sample=_read_sample(folder / "sample.json", schema) if "sample.json" in manifest.files else None,
     )

@@ -60,7 +60,7 @@ def training_rows(settings: Settings, version: Version) -> tuple[pd.DataFrame, p
     config = parse_config(found, f"the config of {name}")
     snapshot = version.lineage.get("snapshot")
     if snapshot:
-        train, holdout, _ = load_snapshot(settings, config, snapshot)
+        train, holdout, *_ = load_snapshot(settings, config, snapshot)
         return train, holdout
     data = load_train_holdout(config.dataset, config.split, config.task, config.seed)
     expected = version.lineage.get("data_version", data.data_version)

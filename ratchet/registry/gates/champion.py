@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LOSSES
-from ratchet.data import row_hashes
 from ratchet.data.schema import Schema
 from ratchet.model import metrics
 from ratchet.model.bootstrap import replicates
@@ -32,9 +32,9 @@ def against_champion(given: GateInput) -> Result:
     if _columns(given.champion.schema) != _columns(given.challenger.schema):
         return Result(
             False,
-            "the champion takes other columns, so that the rows it was fitted on cannot be identified; promote by hand",
+            "the champion takes other columns than the holdout has; promote by hand",
         )
-    rows = unseen_rows(given.holdout, given.challenger, given.champion)
+    rows = given.holdout[new_to_both(given, given.champion)]
     if len(rows) < FEWEST_ROWS:
         return Result(
             False,
@@ -71,7 +71,7 @@ def reference_holdout(given: GateInput) -> Result:
         return Result(True, "the config does not check it (reference_margin: null)")
     limit = 0 - margin
     before = _comparable_anchor(given) or given.champion
-    rows = unseen_rows(given.holdout.head(given.n_reference), given.challenger, before)
+    rows = given.holdout[new_to_both(given, before) & (np.arange(len(given.holdout)) < given.n_reference)]
     if len(rows) < FEWEST_ROWS:
         reason = f"{len(rows)} rows of the reference are new to both models, {FEWEST_ROWS} are needed"
         return Result(False, reason, limit=limit)
@@ -88,17 +88,18 @@ def reference_holdout(given: GateInput) -> Result:
     return Result(change >= limit, reason, change, limit)
 
 
-def unseen_rows(holdout: pd.DataFrame, *packages: Package) -> pd.DataFrame:
-    """Return the held-out rows that none of the packages was fitted on.
+def new_to_both(given: GateInput, other: Package) -> npt.NDArray[np.bool_]:
+    """Return which held-out rows neither the challenger nor the other model was fitted on, shape (rows,).
 
-    A package carries the hashes of its training rows, so that a row is recognised across runs, seeds and data
-    versions, as long as the columns are the same; ``against_champion`` refuses to compare models of other columns.
+    Each package has the identities of its training rows. With one data version, split and seed, all rows are new to
+    both. Rows of another data version than the other model's are matched by content; see ``TrainingRows.contains``.
     """
-    hashes = row_hashes(holdout)
-    seen = np.zeros(len(holdout), dtype=bool)
-    for package in packages:
-        seen |= np.isin(hashes, package.training_rows)
-    return holdout[~seen]
+    mine = given.challenger.training_rows
+    others, rows = mine.contents[: mine.n_data], given.identities
+    seen = mine.contains(rows, given.holdout) | other.training_rows.contains(
+        rows, given.holdout, others, given.config.seed
+    )
+    return ~seen
 
 
 def both_scores(challenger: Package, champion: Package, rows: pd.DataFrame) -> tuple[metrics.Scores, metrics.Scores]:

@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import TrainingConfig
+from ratchet.data.row_identities import RowIdentities
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.sealed_package import Package
 
@@ -40,7 +41,7 @@ class GateInput:
     ----------
     challenger: the challenger's package, as loaded from the registry.
     champion: the package in Production; None if there is none.
-    holdout: typed rows that the challenger was not fitted on, features and target.
+    holdout, identities: typed rows that the challenger was not fitted on, features and target, and their identities.
     n_reference: the number of holdout rows, the first ones, that come from the reference data set, where the others
         come from production; None for all.
     label_bias: why the production rows of the holdout are no evidence, since the chance of their labels depends on the
@@ -52,6 +53,7 @@ class GateInput:
     challenger: Package
     champion: Package | None
     holdout: pd.DataFrame
+    identities: RowIdentities
     evaluation: Evaluation
     n_reference: int | None = None
     anchor: Package | None = None

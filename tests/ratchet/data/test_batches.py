@@ -10,11 +10,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import binom
 
 from ratchet.config import ParquetDataset, Split, TaskName
 from ratchet.data import LoadedDataset, dataset_version, load_dataset, row_hashes
 from ratchet.data.batches import BatchedFile, Ingested, ingest, reader, scan
 from ratchet.data.batches.draws import RowSample, held_out
+from ratchet.data.row_identities import contents_of, identify
 from ratchet.errors import DataError
 from ratchet.model.train_holdout import load_train_holdout
 
@@ -128,16 +130,31 @@ def test_parts_do_not_depend_on_batches_or_row_groups(write: Callable[..., Parqu
     assert 0.2 < one.n_holdout / 3000 < 0.3
 
 
-def test_equal_rows_are_in_the_same_part(write: Callable[..., ParquetDataset]) -> None:
-    result = ingested(write(pd.concat([rows(), rows().sample(frac=1, random_state=1)])))
-    train, holdout = row_hashes(result.train), row_hashes(result.holdout)
-    assert len(np.intersect1d(train, holdout)) == 0
-    assert set(pd.Series(train).value_counts()) == {2}
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.3])
+@pytest.mark.parametrize("copies", [1, 50, 3000], ids=["distinct", "50-copies", "all-equal"])
+def test_the_asked_share_of_the_rows_is_held_out_however_often_a_row_occurs(share: float, copies: int) -> None:
+    n_rows = 6000
+    frame = pd.DataFrame({"x": np.arange(n_rows) // copies, "kind": "a"})
+    for seed in range(10):
+        held = held_out(frame, share, seed).sum()
+        assert binom.ppf(0.0001, n_rows, share) <= held <= binom.ppf(0.9999, n_rows, share)
 
 
-def test_a_row_keeps_its_part_when_rows_are_added(write: Callable[..., ParquetDataset]) -> None:
-    before, after = ingested(write(rows())), ingested(write(pd.concat([rows(1000, seed=1), rows()])))
-    assert np.isin(row_hashes(before.holdout), row_hashes(after.holdout)).all()
+def test_identities_are_positions_in_the_file(write: Callable[..., ParquetDataset]) -> None:
+    config = write(pd.concat([rows(), rows()]))
+    result = ingested(config)
+    held = held_out(whole(config).frame, SPLIT.test_size, SEED)
+    places = identify(whole(config).frame, "kind", result.data_version, np.arange(6000))
+    np.testing.assert_array_equal(result.holdout_identities.ids, places.ids[held])
+    np.testing.assert_array_equal(result.train_identities.ids, places.ids[~held])
+    np.testing.assert_array_equal(result.holdout_identities.contents, contents_of(result.holdout, "kind"))
+    assert len(np.unique(places.ids)) == 6000
+
+
+def test_a_row_keeps_its_part_when_rows_are_appended(write: Callable[..., ParquetDataset]) -> None:
+    before, after = ingested(write(rows())), ingested(write(pd.concat([rows(), rows(1000, seed=1)])))
+    n_before = len(before.holdout)
+    pd.testing.assert_frame_equal(before.holdout, after.holdout.head(n_before))
 
 
 def test_another_seed_gives_another_holdout() -> None:

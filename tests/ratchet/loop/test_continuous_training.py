@@ -12,7 +12,7 @@ import pytest
 from pipelines.continuous import ContinuousSummary, run_continuous, run_on_snapshot
 from pipelines.runner import RunOptions
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.data import load_dataset, row_hashes
+from ratchet.data import load_dataset
 from ratchet.data.snapshots import load_snapshot
 from ratchet.errors import DataError
 from ratchet.experiments.reproduction import reproduce
@@ -97,14 +97,12 @@ def test_the_newest_production_rows_are_held_out_and_the_others_trained_on(
     recovered: Recovered, settings: Settings
 ) -> None:
     config, summary, _ = recovered
-    train, holdout, _ = load_snapshot(settings, config, summary.run.snapshot)
+    rows = load_snapshot(settings, config, summary.run.snapshot)
     package, _ = reference_package(settings, config.model)
-    assert set(row_hashes(train)) == set(package.training_rows)
-    assert not set(row_hashes(holdout)) & set(package.training_rows)
+    assert np.array_equal(package.training_rows.ids, rows.train_identities.ids)
+    assert not np.isin(rows.holdout_identities.ids, package.training_rows.ids).any()
     older, newer = LABELS - int(LABELS * config.production.holdout), int(LABELS * config.production.holdout)
-    # A few rows occur twice, and a held-out row is in no training part.
-    assert 120 + 0.95 * older < len(train) <= 120 + older
-    assert 30 + 0.95 * newer < len(holdout) <= 30 + newer
+    assert (len(rows.train), len(rows.holdout)) == (120 + older, 30 + newer)
 
 
 def test_the_lineage_of_the_new_champion_has_snapshot_and_watermark(recovered: Recovered, settings: Settings) -> None:
@@ -241,6 +239,6 @@ def test_a_warm_start_continues_from_the_champion_and_keeps_its_embedder(
     assert version == "2"
     rows = before.schema.select(before.sample)
     assert np.array_equal(before.model["embed"].transform(rows), after.model["embed"].transform(rows))
-    assert set(before.training_rows) < set(after.training_rows)
+    assert set(before.training_rows.ids) < set(after.training_rows.ids)
     found = version_lineage(settings, ProductionPointer(settings, model), "2")
     assert found["data"]["warm_start"] == "1"

@@ -1,8 +1,9 @@
-"""Snapshots: immutable, named by their hash, with no held-out row in a training part."""
+"""Snapshots: immutable, named by their hash, with each row in one part."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,8 @@ import pytest
 
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.config.files import parse_config
-from ratchet.data import row_hashes
-from ratchet.data.snapshots import Snapshot, load_snapshot, snapshot_path
+from ratchet.data.row_identities import contents_of, prediction_ids
+from ratchet.data.snapshots import ROW, Snapshot, load_snapshot, snapshot_path
 from ratchet.errors import DataError, StateError
 from ratchet.loop.snapshots import as_frame, build_snapshot
 from ratchet.model.embedding import embed, fit_embedder
@@ -75,10 +76,6 @@ def labelled(stream: Stream, rows: pd.DataFrame, target: str) -> list[str]:
     return ids
 
 
-def hashes(rows: pd.DataFrame) -> set[int]:
-    return set(row_hashes(rows).tolist())
-
-
 def test_without_labels_a_snapshot_equals_the_reference(take: Callable[..., Loaded], iris: Trained) -> None:
     made, train, holdout = take(loop_of(iris))
     pd.testing.assert_frame_equal(train, iris.train)
@@ -90,7 +87,7 @@ def test_without_labels_a_snapshot_equals_the_reference(take: Callable[..., Load
 
 @pytest.mark.parametrize("kind", ["iris", "mixed"])
 def test_the_reference_part_equals_the_split_of_the_training_pipeline(
-    kind: str, request: pytest.FixtureRequest, take: Callable[..., Loaded], stream: Stream
+    kind: str, request: pytest.FixtureRequest, take: Callable[..., Loaded], stream: Stream, home: Settings
 ) -> None:
     """Bit for bit, through the file too, and with missing values and unseen categories of production after it."""
     trained: Trained = request.getfixturevalue(kind)
@@ -104,7 +101,9 @@ def test_the_reference_part_equals_the_split_of_the_training_pipeline(
     made, train, holdout = take(loop_of(trained, model="iris"))
     pd.testing.assert_frame_equal(train.head(made.reference_train), trained.train)
     pd.testing.assert_frame_equal(holdout.head(made.reference_holdout), trained.holdout)
-    assert np.array_equal(np.sort(row_hashes(train.head(made.reference_train))), package.training_rows)
+    known = load_snapshot(home, loop_of(trained, model="iris"), made.version)
+    assert np.array_equal(known.train_identities.ids[: made.reference_train], package.training_rows.ids)
+    assert known.train_identities.source in package.training_rows.sources
     assert made.production_train > 0
     assert made.production_holdout > 0
 
@@ -189,33 +188,47 @@ def test_the_number_of_held_out_rows_is_rounded_down(
     assert (made.production_train, made.production_holdout) == (n_rows - held, held)
 
 
-def test_a_held_out_row_is_in_no_training_part(take: Callable[..., Loaded], stream: Stream, iris: Trained) -> None:
-    """Production sends rows of both parts of the reference, and some rows twice."""
+def test_equal_rows_of_reference_and_production_are_all_kept(
+    take: Callable[..., Loaded], stream: Stream, iris: Trained, home: Settings
+) -> None:
+    """Production sends rows of both parts of the reference, and some rows twice: each is an observation."""
     flowers, names = new_flowers(20)
-    labelled(stream, iris.holdout.head(5), "species")
-    stream.label(stream.answer(flowers, names), names)
-    labelled(stream, iris.train.head(5), "species")
-    stream.label(stream.answer(flowers[:5], names[:5]), names[:5])
-    made, train, holdout = take(loop_of(iris, production={"holdout": 0.3}))
-    assert hashes(train.iloc[120:]).isdisjoint(hashes(holdout))
-    assert hashes(train).isdisjoint(hashes(holdout.iloc[30:]))
-    assert (made.production_train, made.production_holdout) == (15, 5), "the five that are the reference's to hold out"
+    ids = labelled(stream, iris.holdout.head(5), "species")
+    ids += stream.answer(flowers, names)
+    stream.label(ids[5:], names)
+    ids += labelled(stream, iris.train.head(5), "species")
+    again = stream.answer(flowers[:5], names[:5])
+    stream.label(again, names[:5])
+    config = loop_of(iris, production={"holdout": 0.3})
+    made, train, holdout = take(config)
+    assert (made.production_train, made.production_holdout) == (25, 10)
     pd.testing.assert_frame_equal(train.head(120), iris.train)
     pd.testing.assert_frame_equal(holdout.head(30), iris.holdout)
+    known = load_snapshot(home, config, made.version)
+    expected = prediction_ids(ids + again)
+    assert np.array_equal(known.train_identities.ids[120:], expected[:25])
+    assert np.array_equal(known.holdout_identities.ids[30:], expected[25:])
+    assert (known.train_identities.n_data, known.holdout_identities.n_data) == (120, 30)
+    assert np.array_equal(known.holdout_identities.ids[:30], iris.holdout_identities.ids)
+    assert np.array_equal(known.holdout_identities.contents, contents_of(holdout, "species"))
 
 
-@pytest.mark.parametrize("part", ["holdout", "train"])
-def test_a_reference_row_with_missing_values_is_recognised_in_production(
-    take: Callable[..., Loaded], stream: Stream, mixed: Trained, part: str
+def test_rows_of_a_snapshot_that_was_written_without_identities_are_known_by_their_place_in_it(
+    take: Callable[..., Loaded], stream: Stream, iris: Trained, home: Settings
 ) -> None:
-    rows = getattr(mixed, part)
-    gaps = rows[rows.isna().any(axis="columns")].head(6)
-    assert len(gaps) > 1
-    labelled(stream, gaps, "left")
-    made = take(loop_of(mixed, model="iris", production={"holdout": 0.5}))[0]
-    newer = len(gaps) // 2
-    kept = {"holdout": (0, newer), "train": (len(gaps) - newer, 0)}
-    assert (made.production_train, made.production_holdout) == kept[part]
+    flowers, names = new_flowers(10)
+    stream.label(stream.answer(flowers, names), names)
+    made, train, holdout = take(loop_of(iris))
+    frame = pd.read_parquet(snapshot_path(home, made.version)).drop(columns=ROW)
+    frame.attrs = {}
+    content = frame.to_parquet(index=False)
+    old = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    snapshot_path(home, old).write_bytes(content)
+    found = load_snapshot(home, loop_of(iris), old)
+    pd.testing.assert_frame_equal(found.train, train)
+    pd.testing.assert_frame_equal(found.holdout, holdout)
+    assert found.train_identities.source == f"snapshot {old}"
+    assert len(np.union1d(found.train_identities.ids, found.holdout_identities.ids)) == len(frame)
 
 
 def test_rows_without_a_target_are_left_out(take: Callable[..., Loaded], stream: Stream, iris: Trained) -> None:

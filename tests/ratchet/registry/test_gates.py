@@ -14,7 +14,9 @@ from sklearn.dummy import DummyClassifier
 from ratchet.config import Costs
 from ratchet.config.files import parse_config
 from ratchet.data import row_hashes
+from ratchet.data.row_identities import RowIdentities, identify
 from ratchet.data.schema import Field, Schema
+from ratchet.data.training_rows import TrainingRows
 from ratchet.errors import ConfigError, DataError
 from ratchet.model import metrics
 from ratchet.model.evaluation import Evaluation, evaluate_model
@@ -24,14 +26,16 @@ from ratchet.registry.gates import Check, GateInput, run_checks
 from ratchet.registry.gates.champion import (
     against_champion,
     both_scores,
+    new_to_both,
     paired_interval,
     reference_holdout,
-    unseen_rows,
 )
 from ratchet.registry.gates.contract import Result
 from ratchet.registry.gates.labels import unbiased_labels
 from ratchet.registry.gates.package import floor, incompatibilities
-from tests.fitted import Trained, baseline
+from tests.fitted import Trained, baseline, packaged
+
+CASES = Path(__file__).resolve().parents[2] / "cases"
 
 
 @pytest.fixture
@@ -54,7 +58,7 @@ def weak(package: Package, blind: Any) -> Package:
 def given(iris: Trained, challenger: Package, champion: Package | None, **asked: Any) -> GateInput:
     config = iris.config.model_copy(update={"promote": iris.config.promote.model_copy(update=asked)})
     evaluation = evaluate_model(challenger.model, iris.holdout, iris.schema, config.evaluate, seed=1)
-    return GateInput(config, challenger, champion, iris.holdout, evaluation)
+    return GateInput(config, challenger, champion, iris.holdout, iris.holdout_identities, evaluation)
 
 
 def named(checks: tuple[Check, ...]) -> dict[str, Check]:
@@ -105,7 +109,7 @@ def test_a_score_has_a_floor_and_a_loss_a_ceiling(
     evaluate = iris.config.evaluate.model_copy(update={"primary_metric": metric, "minimum": None, **limit})
     evaluation = Evaluation(metrics={metric: value}, primary_metric=metric, low=0, high=1, confidence=0.95, n_rows=30)
     config = iris.config.model_copy(update={"evaluate": evaluate})
-    check = floor(GateInput(config, package, None, iris.holdout, evaluation))
+    check = floor(GateInput(config, package, None, iris.holdout, iris.holdout_identities, evaluation))
     assert check.passed == passed
 
 
@@ -152,28 +156,63 @@ def test_a_margin_is_valid_only_with_the_policy_not_worse(iris: Trained, promote
         parse_config({**iris.config.model_dump(mode="json"), "promote": promote})
 
 
+def fitted_on(package: Package, *parts: RowIdentities) -> Package:
+    """A package that was fitted on these rows of one data version."""
+    ids, contents = (np.concatenate([getattr(part, name) for part in parts]) for name in ("ids", "contents"))
+    return replace(package, training_rows=TrainingRows.of(RowIdentities(parts[0].source, ids, contents, len(ids))))
+
+
 def test_rows_that_either_was_fitted_on_are_left_out(iris: Trained, package: Package) -> None:
-    mine, theirs = iris.holdout.iloc[:3], iris.holdout.iloc[3:5]
-    challenger = replace(package, training_rows=row_hashes(mine))
-    champion = replace(package, training_rows=row_hashes(theirs))
-    assert unseen_rows(iris.holdout, challenger, champion).index.tolist() == list(range(5, 30))
+    at = np.arange(30)
+    challenger = fitted_on(package, iris.holdout_identities.select(at < 3))
+    champion = fitted_on(package, iris.holdout_identities.select((at >= 3) & (at < 5)))
+    asked = given(iris, challenger, champion)
+    assert np.flatnonzero(new_to_both(asked, champion)).tolist() == list(range(5, 30))
 
 
 def test_a_champion_fitted_on_the_holdout_is_not_compared_on_it(iris: Trained, package: Package) -> None:
-    cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout])))
+    cheat = fitted_on(package, iris.train_identities, iris.holdout_identities)
     check = against(iris, package, cheat)
     assert not check.passed
     assert check.reason.startswith("0 of 30 held-out rows are new to both models, 10 are needed")
 
 
-def test_training_rows_in_the_holdout_of_another_seed_are_left_out(package: Package) -> None:
+def test_training_rows_in_the_holdout_of_another_seed_are_left_out(iris: Trained, package: Package) -> None:
     other = baseline("seed=7")
-    assert len(unseen_rows(other.holdout, package)) < len(other.holdout) / 2
+    asked = replace(
+        given(iris, fitted_on(package, other.train_identities), package),
+        holdout=other.holdout,
+        identities=other.holdout_identities,
+    )
+    shared = np.isin(other.holdout_identities.ids, iris.holdout_identities.ids)
+    assert np.array_equal(new_to_both(asked, package), shared)
+    assert shared.sum() < len(shared) / 2
 
 
-def test_training_rows_are_recognised_after_rows_were_added_to_the_data(iris: Trained, package: Package) -> None:
-    grown = pd.concat([iris.holdout, iris.train.iloc[:40]]).sample(frac=1, random_state=0)
-    assert len(unseen_rows(grown, package)) == len(unseen_rows(iris.holdout, package))
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Package, Package]:
+    """A data set in which each combination of answers occurs many times: a logistic regression, then a forest."""
+    dataset = f"dataset={{source: csv, path: {CASES / 'survey.csv'}, target: decision}}"
+    forest = "train={estimator: sklearn.ensemble.RandomForestClassifier, params: {n_estimators: 20}}"
+    models = [baseline(dataset, "embed.n_components=null", *train) for train in ([], [forest])]
+    packages = [load_package(*packaged(one, tmp_path_factory.mktemp("survey") / "package")) for one in models]
+    return models[1], packages[1], packages[0]
+
+
+def test_a_survey_is_compared_on_all_held_out_rows_of_the_same_split(survey: tuple[Trained, Package, Package]) -> None:
+    trained, challenger, champion = survey
+    check = against(trained, challenger, champion)
+    assert "400 rows new to both" in check.reason
+
+
+def test_a_package_that_was_written_before_rows_had_identities_is_compared(
+    iris: Trained, package: Package, weak: Package
+) -> None:
+    known = pd.concat([iris.train, iris.holdout.head(5)])
+    old = TrainingRows(frozenset(), *[np.empty(0, dtype=np.uint64)] * 2, 0, 0, labelled=row_hashes(known))
+    check = against(iris, package, replace(weak, training_rows=old))
+    assert check.passed
+    assert "25 rows new to both" in check.reason
 
 
 def test_clients_of_the_champion_must_not_be_broken(iris: Trained) -> None:
@@ -198,16 +237,13 @@ def test_models_of_other_columns_are_not_compared(iris: Trained, package: Packag
     assert "the champion takes other columns" in check.reason
 
 
-def test_training_rows_are_recognised_in_another_order_of_columns(iris: Trained, package: Package) -> None:
-    assert len(unseen_rows(iris.train[iris.train.columns[::-1]], package)) == 0
-
-
 def test_an_undefined_metric_fails_the_comparison(iris: Trained, package: Package, weak: Package) -> None:
     asked = given(iris, package, weak)
     evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
     config = asked.config.model_copy(update={"evaluate": evaluate})
-    check = against_champion(replace(asked, config=config, holdout=one_class))
+    identities = iris.holdout_identities.select((iris.holdout["species"] == "setosa").to_numpy())
+    check = against_champion(replace(asked, config=config, holdout=one_class, identities=identities))
     assert (check.passed, check.figure) == (False, None)
     assert "roc_auc is not defined on the 10 rows new to both" in check.reason
 
@@ -254,8 +290,17 @@ def with_production(
     production["species"] = Flipped(package.model, flip).predict(iris.schema.select(production))
     challenger = replace(package, model=Flipped(package.model, flip), onnx=None)
     asked_for = given(iris, package, package, **asked)
-    holdout = pd.concat([iris.holdout, production], ignore_index=True)
-    return replace(asked_for, challenger=challenger, holdout=holdout, n_reference=len(iris.holdout))
+    known, new = iris.holdout_identities, identify(production, "species", "production", np.arange(n_production))
+    identities = RowIdentities(
+        known.source, np.append(known.ids, new.ids), np.append(known.contents, new.contents), len(known)
+    )
+    return replace(
+        asked_for,
+        challenger=challenger,
+        holdout=pd.concat([iris.holdout, production], ignore_index=True),
+        identities=identities,
+        n_reference=len(iris.holdout),
+    )
 
 
 def test_a_challenger_that_is_worse_on_the_reference_fails_reference_holdout(iris: Trained, package: Package) -> None:
@@ -336,7 +381,7 @@ def test_the_reference_check_passes_without_production_data_or_a_margin(
 
 def test_the_reference_check_fails_with_too_few_rows_new_to_both(iris: Trained, package: Package) -> None:
     asked = with_production(iris, package, {})
-    cheat = replace(package, training_rows=row_hashes(pd.concat([iris.train, iris.holdout.head(21)])))
+    cheat = fitted_on(package, iris.train_identities, iris.holdout_identities.select(np.arange(30) < 21))
     check = reference_holdout(replace(asked, champion=cheat))
     assert (check.passed, check.figure) == (False, None)
     assert check.reason == "9 rows of the reference are new to both models, 10 are needed"
@@ -346,7 +391,8 @@ def test_an_undefined_metric_fails_the_reference_check(iris: Trained, package: P
     asked = with_production(iris, package, {})
     evaluate = asked.config.evaluate.model_copy(update={"primary_metric": "roc_auc"})
     one_class = iris.holdout[iris.holdout["species"] == "setosa"]
-    changes = {"holdout": one_class, "n_reference": len(one_class), "challenger": package}
+    identities = iris.holdout_identities.select((iris.holdout["species"] == "setosa").to_numpy())
+    changes = {"holdout": one_class, "identities": identities, "n_reference": len(one_class), "challenger": package}
     config = asked.config.model_copy(update={"evaluate": evaluate})
     check = reference_holdout(replace(asked, config=config, **changes))
     assert (check.passed, check.figure) == (False, None)

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import Pipeline
 
-from ratchet.data import row_hashes
+from ratchet.data.row_identities import RowIdentities, identify
+from ratchet.data.training_rows import TrainingRows
 from ratchet.errors import ConfigError, TrainingError
 from ratchet.model.embedding import embed
 from ratchet.model.package.sealed_package import Package, load_package, write_package
@@ -33,10 +34,20 @@ def trained_by(kind: str, *overrides: str) -> Trained:
     return baseline(f"train={ESTIMATORS[kind]}", *overrides)
 
 
+def identities_of(trained: Trained, rows: pd.DataFrame) -> RowIdentities:
+    """Those of the training rows, and as rows of production those after them or with a shifted feature."""
+    n_data = len(trained.train) if len(rows) >= len(trained.train) else 0
+    new = identify(rows.iloc[n_data:], trained.schema.target, "production", np.arange(len(rows) - n_data))
+    known = trained.train_identities.select(np.full(len(trained.train), bool(n_data)))
+    return RowIdentities(
+        known.source, np.append(known.ids, new.ids), np.append(known.contents, new.contents), len(known)
+    )
+
+
 def package_of(trained: Trained, rows: pd.DataFrame | None = None) -> Package:
     """Return a package with what a warm start reads."""
     rows = trained.train if rows is None else rows
-    seen = np.sort(row_hashes(rows))
+    seen = TrainingRows.of(identities_of(trained, rows))
     nothing: Any = None
     return Package(Path(), "", trained.model, trained.schema, nothing, nothing, seen, None)
 
@@ -47,7 +58,9 @@ def go_on(trained: Trained, rows: pd.DataFrame, base: Package | None) -> Pipelin
     embedder = base.model["embed"] if base else trained.model["embed"]
     estimator = build_estimator(config.train, config.task, config.seed)
     features = embed(embedder, rows, trained.schema)
-    return fit_challenger(estimator, embedder, features, rows, trained.schema.target, base)
+    return fit_challenger(
+        estimator, embedder, features, rows, identities_of(trained, rows), trained.schema.target, base
+    )
 
 
 def moved(trained: Trained, count: int = 40) -> pd.DataFrame:
@@ -194,19 +207,23 @@ def test_the_base_is_the_champion_if_its_estimator_is_of_the_same_class(
 
     base = load_base(mlflow_settings, model_name, version, trained.schema)
     assert base is not None
-    assert np.array_equal(base.training_rows, np.sort(row_hashes(trained.train)))
+    assert np.array_equal(base.training_rows.ids, trained.train_identities.ids)
     fewer = trained.schema.model_copy(update={"features": trained.schema.features[:3]})
     assert load_base(mlflow_settings, model_name, version, fewer) is None, "it takes other columns"
     assert load_base(mlflow_settings, model_name, None, trained.schema) is None
 
 
-def test_a_package_has_the_hashes_of_all_rows_that_it_and_its_base_were_fitted_on(
+def test_a_package_has_the_identities_of_all_rows_that_it_and_its_base_were_fitted_on(
     iris: Trained, tmp_path: Path
 ) -> None:
-    seen = np.sort(row_hashes(iris.holdout))
-    digest, _ = write_package(tmp_path / "second", iris.model, iris.train, iris.schema, seen_before=seen)
+    at = np.arange(120)
+    base = TrainingRows.of(iris.train_identities.select(at >= 20))
+    both = TrainingRows.of(iris.train_identities.select(at < 50), base)
+    digest, _ = write_package(tmp_path / "second", iris.model, iris.train, iris.schema, both)
     rows = load_package(tmp_path / "second", digest).training_rows
-    assert set(rows.tolist()) == set(row_hashes(pd.concat([iris.train, iris.holdout])).tolist())
-    assert np.array_equal(rows, np.unique(rows)), "sorted, and none twice"
+    assert (len(rows), rows.n_new, rows.n_data) == (120, 50, 50), "those of both runs are there once"
+    assert set(rows.ids.tolist()) == set(iris.train_identities.ids.tolist())
+    assert set(rows.contents.tolist()) == set(iris.train_identities.contents.tolist())
     first = load_package(*packaged(iris, tmp_path / "first"))
-    assert set(first.training_rows.tolist()) == set(row_hashes(iris.train).tolist())
+    assert np.array_equal(first.training_rows.ids, iris.train_identities.ids)
+    assert first.training_rows.sources == {iris.train_identities.source}
