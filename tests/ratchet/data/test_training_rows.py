@@ -98,9 +98,9 @@ def test_between_versions_training_rows_and_equal_held_out_rows_are_matched_one_
 def test_between_versions_a_training_row_is_matched_with_any_of_the_equal_rows_of_the_file() -> None:
     """8 of 10 equal rows were fitted: of the 2 that are held out, 1.6 on average."""
     seen = [
-        seen_in(frame_of(["a"] * 2), frame_of(["a"] * 8), frame_of(["a"] * 8), seed=seed).sum() for seed in range(400)
+        seen_in(frame_of(["a"] * 2), frame_of(["a"] * 8), frame_of(["a"] * 8), seed=seed).sum() for seed in range(100)
     ]
-    assert np.mean(seen) == pytest.approx(1.6, abs=0.1)
+    assert np.mean(seen) == pytest.approx(1.6, abs=0.2)
     assert seen_in(frame_of(["a"]), frame_of(["a"]), frame_of(["b"])).all(), "a row that occurs once"
 
 
