@@ -7,8 +7,8 @@ from zenml import step
 
 from ratchet.config import Dataset, Split, TaskName
 from ratchet.data import Schema
-from ratchet.data.suspicion import DataWarnings
 from ratchet.data.row_identities import RowIdentities
+from ratchet.data.suspicion import DataWarnings
 from ratchet.model.train_holdout import load_train_holdout
 from steps.caching import WHEN_NOTHING_CHANGED
 from steps.materializers import IDENTITIES

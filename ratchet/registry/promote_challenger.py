@@ -105,8 +105,8 @@ def promote_challenger(
             fitted = challenger.training_rows
             rival = with_identities(settings, rival, champion, fitted, identities, config, lineage)
         anchor = None if n_reference is None else _anchor(settings, pointer, champion)
-        given = GateInput(config, challenger, rival, holdout, identities, evaluation, n_reference, anchor, label_bias)
-        checks = run_checks(given)
+        asked = GateInput(config, challenger, rival, holdout, identities, evaluation, n_reference, anchor, label_bias)
+        checks = run_checks(asked)
         _log_checks(client, run_id, checks)
         decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
     given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger)
