@@ -108,7 +108,7 @@ def decided(production: Production) -> tuple[Snapshot, dict[str, Check], float]:
     home = Settings(home=folder / "home")
     store = production.stream.store
     snapshot = build_snapshot(home, config, store, watermark(store, config.model))
-    train, holdout, schema = load_snapshot(home, config, snapshot.version)
+    train, holdout, schema, *_ = load_snapshot(home, config, snapshot.version)
     embedder = fit_embedder(config.embed, schema, train, config.seed)
     estimator = build_estimator(config.train, config.task, config.seed, schema)
     model = fit_model(estimator, embedder, embed(embedder, train, schema).to_numpy(), train["kind"].to_numpy())

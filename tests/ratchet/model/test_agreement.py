@@ -106,7 +106,7 @@ def test_every_check_of_a_package_refuses_nan_and_other_numbers(
     diabetes: Trained, package: Package, change: float, *, passes: bool
 ) -> None:
     changed = replace(package, model=Shifted(package.model, change))
-    given = GateInput(diabetes.config, changed, None, diabetes.holdout, None)  # type: ignore[arg-type]
+    given = GateInput(diabetes.config, changed, None, diabetes.holdout, None, None)  # type: ignore[arg-type]
     assert golden(given).passed == passes
     with nullcontext() if passes else pytest.raises(PackageError, match="golden rows: predictions differ by"):
         verify_package(changed)
@@ -119,7 +119,7 @@ def test_parity_refuses_nan(diabetes: Trained, package: Package, change: float) 
     model: Any = Shifted(package.model, change)
     report = check_parity(package.onnx, model, features, diabetes.schema)
     assert not report.exported
-    given = GateInput(diabetes.config, replace(package, model=model), None, diabetes.holdout, None)  # type: ignore[arg-type]
+    given = GateInput(diabetes.config, replace(package, model=model), None, diabetes.holdout, None, None)  # type: ignore[arg-type]
     assert not onnx_parity(given).passed
 
 
@@ -127,7 +127,7 @@ def test_noise_around_zero_passes_every_check(diabetes: Trained, package: Packag
     golden_numbers = [TINY, *package.golden.predictions[1:]]
     noisy = replace(near_zero(package, 2 * TINY), model=Constant(golden_numbers))
     verify_package(noisy)
-    given = GateInput(diabetes.config, noisy, None, diabetes.holdout, None)  # type: ignore[arg-type]
+    given = GateInput(diabetes.config, noisy, None, diabetes.holdout, None, None)  # type: ignore[arg-type]
     assert golden(given).passed
     assert golden(given).figure == 0.0
     (line,) = _differences({}, {}, noisy, replace(noisy, golden=package.golden))

@@ -74,7 +74,7 @@ def asked(iris: Trained, iris_package: tuple[Path, str]) -> GateInput:
     package: Package = replace(load_package(*iris_package), onnx=None)
     promote = iris.config.promote.model_copy(update={"latency_ms": 20.0})
     config = iris.config.model_copy(update={"promote": promote})
-    return GateInput(config, package, None, iris.holdout, None)  # type: ignore[arg-type]
+    return GateInput(config, package, None, iris.holdout, None, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("busy")
