@@ -7,6 +7,7 @@ from typing import Any
 
 import uuid_utils
 
+from ratchet.feedback.audit_sample import is_audited
 from ratchet.inference.runtime import Answer, Runtime
 from ratchet.inference.shapley import explain
 from ratchet.model.record_schema import Record
@@ -30,14 +31,16 @@ class PredictionHandlers:
         answer = runtime.predict((record,))[0]
         row = _row(runtime, record, answer, time.time(), time.perf_counter() - started)
         await self._worker.log.write((row,))
-        return JsonResponse({**_prediction(row), "model": model_version(runtime)})
+        return JsonResponse({**_prediction(row, self._worker.audit_share), "model": model_version(runtime)})
 
     async def predict_batch(self, body: bytes, started: float) -> JsonResponse:
         """Predict many records; returns when all rows are durable."""
         runtime = self._worker.runtime
         rows = await self._worker.compute(_rows, runtime, body, started)
         await self._worker.log.write(rows)
-        return JsonResponse({"predictions": [_prediction(row) for row in rows], "model": model_version(runtime)})
+        share = self._worker.audit_share
+        predictions = [_prediction(row, share) for row in rows]
+        return JsonResponse({"predictions": predictions, "model": model_version(runtime)})
 
     async def explain(self, body: bytes, _: float) -> JsonResponse:
         """Compute the contribution of each feature to the prediction of one record."""
@@ -96,8 +99,10 @@ def _row(runtime: Runtime, record: Record, answer: Answer, now: float, latency: 
     }
 
 
-def _prediction(row: PredictionRow) -> Prediction:
+def _prediction(row: PredictionRow, audit_share: float | None) -> Prediction:
     prediction: Prediction = {"prediction_id": row["id"], "prediction": row["prediction"]}
     if row["probabilities"] is not None:
         prediction["probabilities"] = row["probabilities"]
+    if audit_share and is_audited(row["id"], audit_share):
+        prediction["label_wanted"] = True
     return prediction

@@ -38,6 +38,9 @@ class Prediction(TypedDict):
     prediction_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
     prediction: Label
     probabilities: NotRequired[_Probabilities]
+    label_wanted: NotRequired[
+        Annotated[Literal[True], Field(description="Send the label of this prediction: it is in the audit sample.")]
+    ]
 
 
 class Answer(Prediction):

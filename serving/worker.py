@@ -104,6 +104,11 @@ class Worker:
             return None
 
     @property
+    def audit_share(self) -> float | None:
+        """The share of predictions that a label is asked for; None for none."""
+        return self._follower.audit_share if self._follower else None
+
+    @property
     def is_ready(self) -> bool:
         """Whether requests can be answered."""
         return self._runtime is not None

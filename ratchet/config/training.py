@@ -126,9 +126,9 @@ class Feedback(Section):
 
     audit_share: float | None = Field(
         default=None,
-        gt=0,
+        ge=0,
         le=1,
-        description="Share of predictions, drawn at random, whose answer asks for a label; null: none.",
+        description="Share of predictions, drawn at random, whose answers ask for a label; 0: none; null: not set.",
     )
 
 

@@ -16,6 +16,7 @@ from ratchet.errors import PackageError, RatchetError, RegistryError
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.runtime import Runtime
 from ratchet.inference.worker_cutover import Agreement, ServedVersion, WorkerCutover
+from ratchet.registry.audit_share import audit_share_of
 from ratchet.registry.model_version import Version
 
 if TYPE_CHECKING:
@@ -43,6 +44,10 @@ class PointerFollower:
     on_failure: receives the kind of each failure: ``registry`` (the pointer cannot be read), ``package`` or
         ``unexpected``.
     interval: seconds within which a change of the pointer is followed; it is polled two to three times as often.
+
+    Attributes
+    ----------
+    audit_share: the share of predictions that a label is asked for, as of the last poll; None for none.
     """
 
     def __init__(
@@ -60,6 +65,7 @@ class PointerFollower:
         self._on_cutover = on_cutover
         self._on_failure = on_failure
         self._interval = interval
+        self.audit_share: float | None = None
         self._wanted: Version | None = None
         self._serving: ServedVersion | None = None
         self._staged: Runtime | None = None
@@ -141,6 +147,7 @@ class PointerFollower:
             self._polled = True
         if found != self._wanted:
             self._failures, self._retry_at = 0, 0.0
+        self.audit_share = audit_share_of(found)
         # An empty pointer does not stop the service.
         self._wanted = found or self._wanted
 

@@ -13,6 +13,7 @@ from ratchet.loop.heartbeat import beat
 from ratchet.loop.label_evidence import current_label_check
 from ratchet.loop.training_runs import TrainingRun, TrainingRuns
 from ratchet.loop.triggers import TRIGGERS, TriggerInput, TriggerResult, blocking_reason, target_watermark
+from ratchet.registry.audit_share import set_audit_share
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
@@ -108,6 +109,7 @@ class Decider:
         champion = self._pointer.current()
         if champion is None:
             return Decision(f"{model}: {self._without_champion()}")
+        set_audit_share(self._settings, champion, self._config.feedback.audit_share)
         return self._check_triggers(self._input(champion))
 
     def holder(self) -> str | None:

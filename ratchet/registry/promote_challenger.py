@@ -13,6 +13,7 @@ from ratchet.data.row_identities import RowIdentities
 from ratchet.errors import RatchetError
 from ratchet.model.evaluation import Evaluation
 from ratchet.model.package.sealed_package import Package
+from ratchet.registry.audit_share import set_audit_share
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.follow_ups import MODEL_RECORD, Decided, write_all
 from ratchet.registry.former_training_rows import with_identities
@@ -91,6 +92,8 @@ def promote_challenger(
     version = str(register(client, config.model, package, lineage.tags()).version)
     pointer = ProductionPointer(settings, config.model, mirrors=mirrors)
     champion = pointer.current()
+    if champion:
+        set_audit_share(settings, champion, config.feedback.audit_share)
     challenger = fetch_package(settings, pointer.get(version))
     done = pointer.ledger.find(operation_id) if operation_id else None
     client.log_dict(run_id, _model_record(evaluation, lineage, package), MODEL_RECORD)

@@ -27,6 +27,7 @@ class Lineage(BaseModel):
     snapshot, watermark, reference_data_version: in continuous training, the hash of the snapshot of reference and
         production rows, the newest feedback in it, and the hash of the reference data set.
     warm_start: the version that the fit continued from.
+    audit_share: the share of predictions that the service asks labels for; None if the config has none.
     study, trial: the tuning study and trial number that the config comes from.
     """
 
@@ -44,6 +45,7 @@ class Lineage(BaseModel):
     watermark: int | None = None
     reference_data_version: str | None = None
     warm_start: str | None = None
+    audit_share: float | None = None
     study: str | None = None
     trial: int | None = None
 
@@ -66,6 +68,7 @@ def collect(config: TrainingConfig, data_version: str, folder: Path) -> Lineage:
         data_version=data_version,
         config_hash=config_hash(config),
         seed=config.seed,
+        audit_share=config.feedback.audit_share,
         versions=library_versions(),
     )
 

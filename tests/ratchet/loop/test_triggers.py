@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from ratchet.config import Feedback as FeedbackConfig
 from ratchet.config import config_hash
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.loop import triggers
@@ -38,6 +39,7 @@ from ratchet.monitoring.windows import (
     record_drift_window,
     record_quality,
 )
+from ratchet.registry.audit_share import audit_share_of
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
@@ -602,6 +604,19 @@ def test_a_trigger_that_fires_opens_one_run_with_its_reason(settings: Settings, 
         " every_k_labels: 10 or more new labels"
     )
     assert looking.runs.history(10) == [decision.run]
+
+
+def test_a_check_asks_the_service_for_labels_of_the_audit_sample(settings: Settings, lived: Stream) -> None:
+    def share() -> float | None:
+        return audit_share_of(ProductionPointer(settings, lived.model).current())
+
+    decider(settings, lived).decide()
+    assert share() is None
+    config = only().model_copy(update={"model": lived.model, "feedback": FeedbackConfig(audit_share=0.1)})
+    Decider(config, settings).decide()
+    assert share() == 0.1
+    decider(settings, lived).decide()
+    assert share() == 0.1, "a config without the key leaves it as it is"
 
 
 def test_an_open_run_starts_and_a_killed_one_resumes(settings: Settings, lived: Stream) -> None:
