@@ -15,7 +15,7 @@ from ratchet.errors import RatchetError
 from ratchet.inference.spill_journal import Journal
 from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version, labels_waiting
-from ratchet.monitoring.windows import drift_windows, quality_windows
+from ratchet.monitoring.windows import drift_windows, newest_label_check, quality_windows
 from ratchet.registry.promotion_ledger import Kind, Ledger
 from ratchet.store.clock import newest_valid, store_time
 from ratchet.store.database import Store
@@ -112,6 +112,15 @@ def _quality(store: Store, model: str) -> list[GaugeMetricFamily]:
     return [quality, at, dropped]
 
 
+def _labels(store: Store, model: str) -> list[GaugeMetricFamily]:
+    help_text = "1 if the chance of a label depends on the answer; evidence is the labelled rows that count then."
+    biased = _gauge("ratchet_label_bias", help_text, "evidence")
+    found = newest_label_check(store, model)
+    if found is not None:
+        biased.add_metric([model, found["report"]["evidence"]], float(found["biased"]))
+    return [biased]
+
+
 def _newest_runs(store: Store, model: str) -> list[GaugeMetricFamily]:
     runs = TrainingRuns(store, model).history(_MAX_RUNS)
     waiting = _gauge("ratchet_labels_waiting", "Labels since the newest training run.")
@@ -182,4 +191,4 @@ def _gauge(name: str, help_text: str, *labels: str) -> GaugeMetricFamily:
     return GaugeMetricFamily(name, help_text, labels=["model", *labels])
 
 
-_READERS = (_drift, _quality, _newest_runs, _run_counts, _watcher, _pointer)
+_READERS = (_drift, _quality, _labels, _newest_runs, _run_counts, _watcher, _pointer)

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ratchet.loop.training_runs import TrainingRuns, labels_waiting
-from ratchet.monitoring.windows import drift_windows, quality_windows
+from ratchet.monitoring.windows import drift_windows, newest_label_check, quality_windows
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import run_record
@@ -57,8 +57,18 @@ def _loop_status(store: Store, model: str) -> dict[str, Any]:
     return {
         "labels_waiting": labels_waiting(store, model, run),
         "drift": _window(drift[0], "share", "detected") if drift else None,
+        "labels": _label_check(newest_label_check(store, model)),
         "quality": _window(quality[0], "metric", "value", "low", "high", "estimate", "dropped") if quality else None,
         "run": None if run is None else {name: getattr(run, name) for name in names},
+    }
+
+
+def _label_check(row: dict[str, Any] | None) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    report = row["report"]
+    return {"biased": row["biased"], "when": iso_utc(row["created_at"])} | {
+        name: report[name] for name in ("evidence", "n_rows", "n_labelled", "audit_share", "reason")
     }
 
 

@@ -1,12 +1,12 @@
 """Each alert is made to fire by its fault, on a real service, a real Prometheus and a real Alertmanager.
 
-The rules are the repository's with ``for:`` and windows cut by ``shortened``; thresholds stay as they are. Three faults
+The rules are the repository's with ``for:`` and windows cut by ``shortened``; thresholds stay as they are. Four faults
 are not the real ones, which would take longer than a test may:
 
 - RatchetWatcherSilent: the watcher and its death are real; that five minutes have gone by since is not. Its last look
   is set back in the store.
-- RatchetDrift and RatchetQualityDrop: the verdicts are written by the functions that triggers write them with; no
-  stream of rows has really drifted.
+- RatchetDrift, RatchetQualityDrop and RatchetLabelBias: the verdicts are written by the functions that triggers write
+  them with; no stream of rows has really drifted, and no labels are biased.
 - RatchetTrainingFailed: the run is opened and ended as the pipeline does it; no pipeline runs.
 """
 
@@ -37,7 +37,7 @@ from tests.locks import locked
 from tests.monitoring import prometheus
 from tests.monitoring.prometheus import Alertmanager, Prometheus, alerting, reporting, running, shortened
 from tests.monitoring.webhook import Webhook, receiving
-from tests.monitoring.world import KEY, store_verdict, under_load, until_served
+from tests.monitoring.world import KEY, store_label_check, store_verdict, under_load, until_served
 from tests.serving.conftest import published
 from tests.serving.running import Service, environment, serving
 from tests.serving.test_faults import artifact
@@ -201,6 +201,13 @@ def test_a_fall_of_live_quality_fires_until_another_version_goes_in(watched: Wat
     watched.pointer.promote("4", "better", "test")
     watched.ends("RatchetQualityDrop")
     until_served(watched.service, "4")
+
+
+def test_biased_labels_fire_until_an_audit_sample_counts(watched: Watched) -> None:
+    store_label_check(watched.store, watched.model, "none")
+    watched.fires("RatchetLabelBias", model=watched.model)
+    store_label_check(watched.store, watched.model, "audit")
+    watched.ends("RatchetLabelBias")
 
 
 def test_a_run_that_failed_fires_until_one_succeeds(watched: Watched) -> None:

@@ -25,6 +25,7 @@ NAMES = (
     "RatchetVersionSkew",
     "RatchetDrift",
     "RatchetQualityDrop",
+    "RatchetLabelBias",
     "RatchetWatcherSilent",
     "RatchetDiskFull",
     "RatchetStoreDown",

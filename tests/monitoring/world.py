@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 
 from ratchet.loop.heartbeat import beat
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.label_bias import LabelCheck
 from ratchet.monitoring.live_quality import Quality
 from ratchet.monitoring.production_rows import watermark
-from ratchet.monitoring.windows import record_drift_window, record_quality
+from ratchet.monitoring.windows import record_drift_window, record_label_check, record_quality
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store
@@ -73,6 +75,7 @@ def live(pointer: ProductionPointer, service: Service, store: Store) -> None:
     pointer.rollback("worse on Mondays", "test")
     until_served(service, "1")
     store_verdict(store, pointer.model, "1")
+    store_label_check(store, pointer.model, "all")
     runs = TrainingRuns(store, pointer.model)
     for number, state in enumerate(("refused", "failed"), 1):
         run = runs.open(number, "config", f"cron: due at {number}", triggers=["cron"])
@@ -114,6 +117,12 @@ def store_verdict(store: Store, model: str, version: str, *, drifted: bool = Fal
         reason="a test",
     )
     assert record_quality(store, model, found, time.time_ns() // 1000)
+
+
+def store_label_check(store: Store, model: str, evidence: Literal["all", "audit", "none"]) -> None:
+    """Store the result of a label check, as the watcher does."""
+    check = LabelCheck(evidence=evidence, biased=evidence != "all", n_rows=200, n_labelled=50, reason="a test")
+    record_label_check(store, model, check, 1)
 
 
 def until_served(service: Service, version: str) -> None:

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import sqlalchemy as sa
@@ -18,8 +19,9 @@ from ratchet.loop import triggers
 from ratchet.loop.heartbeat import beat
 from ratchet.loop.training_runs import TRIGGER_NAMES, TrainingRuns
 from ratchet.monitoring.drift.report import DriftReport
+from ratchet.monitoring.label_bias import LabelCheck
 from ratchet.monitoring.live_quality import Quality
-from ratchet.monitoring.windows import record_drift_window, record_quality
+from ratchet.monitoring.windows import record_drift_window, record_label_check, record_quality
 from ratchet.registry.model_version import Version
 from ratchet.registry.promotion_ledger import Entry, Ledger
 from ratchet.settings import Settings
@@ -95,6 +97,15 @@ def test_the_newest_windows_and_runs_are_exported(store: Store) -> None:
     for figure, value in figures.items():
         assert f'figure="{figure}",metric="f1_macro",model="iris",version="3"}} {value}' in exported
     assert 'ratchet_training_run_timestamp_seconds{model="iris",state="refused"}' in exported
+
+
+def test_biased_labels_are_exported_with_the_rows_that_count(store: Store) -> None:
+    results: list[tuple[Literal["all", "audit", "none"], bool]] = [("none", True), ("audit", True), ("all", False)]
+    for evidence, biased in results:
+        check = LabelCheck(evidence=evidence, biased=biased, n_rows=200, n_labelled=50, reason="r")
+        record_label_check(store, "iris", check, 1)
+        found = {name: value for name, value in series(store).items() if "label_bias" in name}
+        assert found == {f'ratchet_label_bias{{evidence="{evidence}"}}': float(biased)}
 
 
 def test_every_trigger_has_a_name() -> None:

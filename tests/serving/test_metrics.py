@@ -22,8 +22,9 @@ KINDS = {
     "counter": "requests errors predictions swaps swap_failures",
     "histogram": "request_seconds prediction_score",
     "gauge": "requests_in_flight log_queue_depth store_down served_version drift_share drift_detected drift_figure"
-    " drift_window_timestamp_seconds live_quality live_quality_timestamp_seconds live_quality_dropped labels_waiting"
-    " training_run_timestamp_seconds training_runs training_triggers watch_timestamp_seconds watch_interval_seconds"
+    " drift_window_timestamp_seconds live_quality live_quality_timestamp_seconds live_quality_dropped label_bias"
+    " labels_waiting training_run_timestamp_seconds training_runs training_triggers watch_timestamp_seconds"
+    " watch_interval_seconds"
     " promotions production_version label_to_version_seconds disk_free_bytes disk_size_bytes",
 }
 

@@ -18,6 +18,7 @@ from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import DataError, RatchetError
 from ratchet.monitoring.drift.log_drift import COLUMN_TABLE, column_table
 from ratchet.monitoring.drift.verdicts import reaches
+from ratchet.monitoring.label_bias import check_newest_labels
 from ratchet.monitoring.production_rows import labelled_rows, newest_predictions
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.job import PREDICTION
@@ -88,7 +89,8 @@ def make_report(settings: Settings, config: ReportingConfig, model: str) -> tupl
         raise DataError(f"{model} version {version.version} has no predictions yet: there is nothing to report on")
     labelled = labelled_rows(pointer.store, model, version.version, MOST_ROWS)
     subject = load_version_rows(settings, version)
-    rows = report_rows(subject, predicted, labelled[: config.window], config)
+    labels = check_newest_labels(pointer.store, model, None, classes=subject.schema.labels is not None)
+    rows = report_rows(subject, predicted, labelled[: config.window], config, labels)
     with tempfile.TemporaryDirectory(dir=prepare_home(settings), prefix=".report-") as scratch:
         folder = Path(scratch)
         rows.write(folder)

@@ -17,6 +17,7 @@ from ratchet.model.evaluation import score_rows
 from ratchet.model.package.histogram import count_words
 from ratchet.model.package.profiling import sample_rows
 from ratchet.model.tasks import task_of
+from ratchet.monitoring.label_bias import LabelCheck
 from ratchet.monitoring.live_quality import defined_metrics, scores_of, truth_of
 from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
 from ratchet.monitoring.reports import job as report_job
@@ -56,7 +57,11 @@ class ReportRows:
 
 
 def report_rows(
-    subject: VersionRows, predicted: Sequence[PredictedRow], labelled: Sequence[LabelledRow], config: ReportingConfig
+    subject: VersionRows,
+    predicted: Sequence[PredictedRow],
+    labelled: Sequence[LabelledRow],
+    config: ReportingConfig,
+    labels: LabelCheck | None = None,
 ) -> ReportRows:
     """Prepare a report.
 
@@ -64,6 +69,7 @@ def report_rows(
     ----------
     predicted: the newest rows that it predicted, newest first; at least one.
     labelled: its rows with feedback, newest first.
+    labels: whether the chance of a label depends on the answer; None if it is not known.
     """
     schema, classes = subject.schema, subject.schema.labels is not None
     task = task_of(schema).name
@@ -102,7 +108,11 @@ def report_rows(
     )
     known = sum(row.target is not None for row in labelled)
     return ReportRows(
-        job, frames, len(predicted), known, notes=(*_label_notes(labelled, scored, classes=classes), *notes)
+        job,
+        frames,
+        len(predicted),
+        known,
+        notes=(*_bias_notes(labels), *_label_notes(labelled, scored, classes=classes), *notes),
     )
 
 
@@ -154,6 +164,13 @@ def _figures(
         return {}
     holdout = defined_metrics(score_rows(subject.model, subject.holdout, subject.schema))
     return {name: (value, holdout.get(name)) for name, value in defined_metrics(scores).items()}
+
+
+def _bias_notes(labels: LabelCheck | None) -> list[str]:
+    """Return the note on biased labels, which make the quality figures wrong."""
+    if labels is None or not labels.biased:
+        return []
+    return [f"the quality on labelled rows is not that on all rows: {labels.reason}"]
 
 
 def _label_notes(labelled: Sequence[LabelledRow], scored: Sequence[LabelledRow], *, classes: bool) -> list[str]:

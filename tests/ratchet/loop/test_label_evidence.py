@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from ratchet.loop.label_evidence import current_label_check
+from ratchet.loop.production_status import _loop_status
 from ratchet.monitoring.windows import newest_label_check
 from ratchet.store.database import Store
 from tests.fitted import loop_config
@@ -46,6 +47,16 @@ def test_labels_are_checked_again_after_fifty_new_ones(stream: Stream) -> None:
     second = current_label_check(stream.store, config)
     assert second is not None
     assert second.n_labelled > first.n_labelled
+
+
+def test_the_status_shows_the_newest_check(stream: Stream) -> None:
+    assert _loop_status(stream.store, "iris")["labels"] is None
+    complaints(stream, 60)
+    found = current_label_check(stream.store, loop_config())
+    assert found is not None
+    shown = _loop_status(stream.store, "iris")["labels"]
+    assert (shown["biased"], shown["evidence"], shown["n_labelled"]) == (True, "none", found.n_labelled)
+    assert shown["reason"].startswith("the chance of a label depends on the answer: labelled rows differ from all rows")
 
 
 def test_another_audit_share_is_a_reason_to_check_again(stream: Stream) -> None:

@@ -17,6 +17,7 @@ from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import ConfigError, RatchetError, StateError
 from ratchet.model.package.sealed_package import load_package
 from ratchet.monitoring.drift.report import compare_window
+from ratchet.monitoring.label_bias import LabelCheck
 from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
 from ratchet.monitoring.reports import job as report_job
 from ratchet.monitoring.reports.record_files import write_records
@@ -95,6 +96,17 @@ def test_the_method_is_the_same_for_every_column(worst: tuple[ReportRows, list[A
     _, metrics = worst
     assert set(values(metrics, "ValueDrift", "method")) == {"psi"}
     assert set(values(metrics, "ValueDrift", "threshold")) == {0.2}
+
+
+def test_biased_labels_are_noted(iris: Trained) -> None:
+    predicted, labelled = answered(iris, iris.holdout)
+    check = LabelCheck(evidence="none", biased=True, n_rows=30, n_labelled=30, reason="labels depend on the answer")
+    notes = report_rows(subject(iris), predicted, labelled, CONFIG, check).notes
+    assert notes[0] == "the quality on labelled rows is not that on all rows: labels depend on the answer"
+    unbiased = check.model_copy(update={"biased": False})
+    assert not any(
+        "all rows" in note for note in report_rows(subject(iris), predicted, labelled, CONFIG, unbiased).notes
+    )
 
 
 def test_a_constant_column_of_numbers_is_noted(iris: Trained) -> None:
