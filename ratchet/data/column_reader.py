@@ -32,6 +32,8 @@ PANDAS_MISSING = (
 )
 # A column of text in which more than this share are numbers is a column of numbers with errors.
 _MOSTLY_NUMBERS = 0.5
+# The first values, which show that a column is text without the time that Arrow takes to fail.
+_SAMPLE = 10
 _TRUTH = {"true": True, "false": False}
 _ANY = Column()
 
@@ -202,7 +204,7 @@ class ColumnReader:
             lowered = pc.utf8_lower(text)
             known = pc.is_in(lowered, pa.array(["true", "false", None]))
             return pc.equal(lowered, "true") if pc.all(known).as_py() else text
-        if self._format.parse(first) is not None:
+        if all(self._format.parse(value) is not None for value in text[:_SAMPLE].drop_null().to_pylist()):
             try:
                 numbers = self._format.cast(text)
             except ValueError:

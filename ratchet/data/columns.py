@@ -68,11 +68,9 @@ def _iso(time: pd.Timestamp) -> str:
 
 def as_texts(values: pd.Series[Any]) -> pd.Series[Any]:
     """Return values as text in an object column; a missing value stays missing."""
-    if isinstance(values.dtype, pd.StringDtype):
-        return values.astype(object)
     if values.dtype == object:
         return values.map(as_text, na_action="ignore").astype(object)
-    codes, distinct = pd.factorize(values)  # a missing value has the code -1
+    codes, distinct = pd.factorize(values)  # a missing value has the code -1; equal texts are one object
     texts = np.array([*map(as_text, distinct), np.nan], dtype=object)
     return pd.Series(texts[codes], index=values.index, name=values.name, dtype=object)
 

@@ -5,34 +5,33 @@ The line and the likely cause of an error are determined after a failure, by the
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
 from ratchet.config import BaseDataset, Timestamp
+from ratchet.data.column_builder import ColumnBuilder
 from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.columns import require_columns
-from ratchet.data.encodings import other_encoding
+from ratchet.data.text_file import TextFile
 from ratchet.errors import DataError, one_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _SEPARATORS = {",": '","', ";": '";"', "\t": r'"\t"', "|": '"|"'}
 # Lines that are compared to find the separator of a file.
 _SAMPLE = 20
-# The longest row, in bytes.
-_BLOCK = 16 << 20
+# Bytes of a file that are parsed at a time. A row may not be longer; the second size is for a file that has such a row.
+_BLOCKS = (1 << 20, 16 << 20)
 # The module csv refuses more than 131,072 characters by default.
-_LONGEST_FIELD = _BLOCK
+_LONGEST_FIELD = _BLOCKS[-1]
 
 
 @dataclass(frozen=True)
@@ -52,16 +51,19 @@ class Dialect:
     names: tuple[str, ...]
     quotes: bool
 
-    def reader(self, content: bytes, separator: str | None = None) -> Any:
-        """Return a reader of the rows of UTF-8 text, which counts lines and refuses misplaced quotation marks."""
+    @contextmanager
+    def reader(self, file: TextFile, separator: str | None = None) -> Iterator[Any]:
+        """Open a reader of the rows of a file, which counts lines and refuses misplaced quotation marks."""
         csv.field_size_limit(_LONGEST_FIELD)
-        lines = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8", newline="")
         quoting: Any = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
-        return csv.reader(lines, delimiter=separator or self.separator, quoting=quoting, strict=separator is None)
+        with io.TextIOWrapper(file.open(), encoding="utf-8", newline="") as lines:
+            yield csv.reader(lines, delimiter=separator or self.separator, quoting=quoting, strict=separator is None)
 
 
 def read_delimited(path: Path, dialect: Dialect, config: BaseDataset, most: int | None = None) -> pd.DataFrame:
     """Return the rows of a file, each column typed by its ``ColumnReader``; an empty field is a missing value.
+
+    The file is read block by block, so that memory holds the text of one block and of columns that are text.
 
     Parameters
     ----------
@@ -73,18 +75,24 @@ def read_delimited(path: Path, dialect: Dialect, config: BaseDataset, most: int 
     DataError: no header, duplicate columns, no rows, a row with another number of fields, another separator, bytes
         that are not in the encoding, or a value that is no number in a column of numbers.
     """
-    content = _utf8(path, dialect, most)
-    header = _header(content, path, dialect)
-    timestamp = getattr(config, "timestamp", None)
-    lenient = {*config.drop, config.target, *((timestamp.date, timestamp.hour) if timestamp else ())}
-    table = _parse(content, header, path, dialect)
-    columns = {
-        name: ColumnReader(name, rule_of(config, name)).from_text(table[name], strict=name not in lenient)
-        for name in header
-    }
     import pyarrow as pa
 
-    frame: pd.DataFrame = pa.table(columns).to_pandas()
+    file = TextFile(path, dialect.encoding, most, quotes=dialect.quotes)
+    header = _header(file, dialect)
+    timestamp = getattr(config, "timestamp", None)
+    lenient = {*config.drop, config.target, *((timestamp.date, timestamp.hour) if timestamp else ())}
+    builders = {
+        name: ColumnBuilder(ColumnReader(name, rule_of(config, name)), strict=name not in lenient) for name in header
+    }
+    _fill(builders, file, header, dialect)
+    mixed = {name: builder.restart() for name, builder in builders.items() if builder.is_mixed}
+    if mixed:
+        _fill(mixed, file, header, dialect)
+    columns = {}
+    for name in header:  # one column at a time, so that memory has no second copy of all
+        columns[name] = builders.pop(name).finish().to_pandas()
+        pa.default_memory_pool().release_unused()
+    frame = pd.DataFrame(columns, copy=False)
     return frame if timestamp is None else _with_time(frame, timestamp)
 
 
@@ -125,49 +133,21 @@ def _with_time(frame: pd.DataFrame, timestamp: Timestamp) -> pd.DataFrame:
     return rest
 
 
-def _utf8(path: Path, dialect: Dialect, most: int | None) -> bytes:
-    """Return the content of a text file in UTF-8 without a byte order mark."""
-    encoding = dialect.encoding
-    try:
-        content = path.read_bytes() if most is None else _first_lines(path, dialect, most)
-        other = other_encoding(content, encoding)
-        if other is None:
-            return content.decode(encoding).encode().removeprefix(codecs.BOM_UTF8)
-    except (UnicodeError, LookupError) as error:
-        raise DataError(f"{path}: not readable as {encoding} ({error}): set dataset.encoding") from None
-    except OSError as error:
-        raise DataError(f"dataset.path {path}: {error.strerror}") from None
-    raise DataError(f"{path}: not readable as {encoding}, probably {other}: set dataset.encoding")
-
-
-def _first_lines(path: Path, dialect: Dialect, most: int) -> bytes:
-    """Return the lines in the first bytes of a file, up to one that ends outside quotation marks.
-
-    A file in UTF-16 or UTF-32, where a byte of a line's end can be part of a letter, is read whole.
-    """
-    if codecs.lookup(dialect.encoding).name.startswith(("utf-16", "utf-32")):
-        return path.read_bytes()
-    with path.open("rb") as file:
-        content = file.read(most + 1)
-    if len(content) <= most:
-        return content
-    end = content.rfind(b"\n", 0, most)
-    while dialect.quotes and end >= 0 and content.count(b'"', 0, end) % 2:
-        end = content.rfind(b"\n", 0, end)
-    return content[: end + 1] or path.read_bytes()
-
-
-def _header(content: bytes, path: Path, dialect: Dialect) -> list[str]:
-    rows = dialect.reader(content)
-    try:
-        first: list[str] = next(filter(None, rows), [])
-    except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: {error}") from None
+def _header(file: TextFile, dialect: Dialect) -> list[str]:
+    path = file.path
+    with dialect.reader(file) as rows:
+        try:
+            first: list[str] = next(filter(None, rows), [])
+        except csv.Error as error:
+            raise DataError(f"{path}, line {rows.line_num}: {error}") from None
+        except UnicodeError:
+            file.refuse_encoding()
+            raise
     header = list(dialect.names) or first
     check_header(header if first else [], path)
     if not dialect.separator.isascii():
         raise DataError(f"dataset.separator: expected an ASCII character, got {dialect.separator!r}")
-    hint = _separator_hint(content, dialect) if len(first) == 1 else ""
+    hint = _separator_hint(file, dialect) if len(first) == 1 else ""
     if hint:
         found = "the first line has one field" if dialect.names else "the header has one column"
         raise DataError(f"{path}: {found}, {first[0]!r}{hint}")
@@ -176,64 +156,106 @@ def _header(content: bytes, path: Path, dialect: Dialect) -> list[str]:
     return header
 
 
-def _parse(content: bytes, header: list[str], path: Path, dialect: Dialect) -> pa.Table:
-    """Return the columns as text, null where a value is missing."""
+def _fill(builders: Mapping[str, ColumnBuilder], file: TextFile, header: list[str], dialect: Dialect) -> None:
+    """Read a file into the builders of some of its columns."""
+    import pyarrow as pa
+
+    try:
+        count = _read_blocks(builders, file, header, dialect, _BLOCKS[0])
+    except pa.ArrowInvalid as error:
+        if "block size" not in str(error):
+            _refuse(file, header, dialect, error)
+        try:
+            for builder in builders.values():
+                builder.restart()
+            count = _read_blocks(builders, file, header, dialect, _BLOCKS[1])
+        except pa.ArrowInvalid as still:
+            _refuse(file, header, dialect, still)
+    if not count:
+        raise DataError(f"{file.path}: has a header but no rows")
+    if dialect.quotes and not _quotes_enclose_fields(file, dialect.separator):
+        _check_rows(file, header, dialect)
+
+
+def _read_blocks(
+    builders: Mapping[str, ColumnBuilder], file: TextFile, header: list[str], dialect: Dialect, size: int
+) -> int:
+    """Return the number of rows."""
     import pyarrow as pa
     from pyarrow import csv as pa_csv
 
-    try:
-        table = pa_csv.read_csv(
-            pa.BufferReader(content),
-            read_options=pa_csv.ReadOptions(column_names=dialect.names, block_size=_BLOCK),
+    count = 0
+    with file.open() as stream:
+        blocks = pa_csv.open_csv(
+            stream,
+            read_options=pa_csv.ReadOptions(column_names=dialect.names, block_size=size, use_threads=False),
             parse_options=pa_csv.ParseOptions(
                 delimiter=dialect.separator,
                 quote_char='"' if dialect.quotes else False,
                 newlines_in_values=dialect.quotes,
             ),
             convert_options=pa_csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.string()), null_values=[""], strings_can_be_null=True
+                column_types=dict.fromkeys(header, pa.string()),
+                include_columns=list(builders),
+                null_values=[""],
+                strings_can_be_null=True,
             ),
         )
-    except pa.ArrowInvalid as error:
-        _check_rows(content, header, path, dialect)
-        raise DataError(f"{path}: {one_line(error)}") from None
-    if not table.num_rows:
-        raise DataError(f"{path}: has a header but no rows")
-    if dialect.quotes and not _quotes_enclose_fields(content, dialect.separator):
-        _check_rows(content, header, path, dialect)
-    return table
+        for block in blocks:
+            count += block.num_rows
+            for name, builder in builders.items():
+                builder.add(block.column(name))
+    return count
 
 
-def _quotes_enclose_fields(content: bytes, separator: str) -> bool:
+def _quotes_enclose_fields(file: TextFile, separator: str) -> bool:
     """Whether each odd quotation mark begins a field, or follows its twin, and each even one ends a field.
 
     pyarrow accepts other marks: inside a field, and without a counterpart, where the rest of the file is one value.
     """
-    if b'"' not in content:
-        return True
-    data = np.frombuffer(b"\n%b\n" % content, dtype=np.uint8)
-    marks = np.flatnonzero(data == ord('"'))
     is_edge = np.isin(np.arange(256), list(b'"\r\n' + separator.encode()))
-    return bool(len(marks) % 2 == 0 and is_edge[data[marks[::2] - 1]].all() and is_edge[data[marks[1::2] + 1]].all())
+    count, before = 0, b"\n"
+    with file.open() as stream:
+        content = stream.read(_BLOCKS[0])
+        while content:
+            after = stream.read(_BLOCKS[0])
+            if b'"' in content:
+                data = np.frombuffer(before + content + (after[:1] or b"\n"), dtype=np.uint8)
+                marks = np.flatnonzero(data[1:-1] == ord('"')) + 1
+                opens, closes = marks[count % 2 :: 2], marks[1 - count % 2 :: 2]
+                if not (is_edge[data[opens - 1]].all() and is_edge[data[closes + 1]].all()):
+                    return False
+                count += len(marks)
+            before, content = content[-1:], after
+    return count % 2 == 0
 
 
-def _check_rows(content: bytes, header: list[str], path: Path, dialect: Dialect) -> None:
+def _refuse(file: TextFile, header: list[str], dialect: Dialect, error: Exception) -> NoReturn:
+    """Raise an error for another encoding, a row with other fields or a misplaced quote, else the parser's own."""
+    file.refuse_encoding()
+    _check_rows(file, header, dialect)
+    raise DataError(f"{file.path}: {one_line(error)}") from None
+
+
+def _check_rows(file: TextFile, header: list[str], dialect: Dialect) -> None:
     """Raise an error for the first row that has another number of fields than the header, or a misplaced quote."""
-    rows = dialect.reader(content)
-    try:
-        for row in filter(None, rows):
-            if len(row) != len(header):
-                expected = f"expected {len(header)} fields, got {len(row)}: {row[:6]}"
-                raise DataError(f"{path}, line {rows.line_num}: {expected}{_separator_hint(content, dialect)}")
-    except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: {error}") from None
+    with dialect.reader(file) as rows:
+        try:
+            for row in filter(None, rows):
+                if len(row) != len(header):
+                    expected = f"expected {len(header)} fields, got {len(row)}: {row[:6]}"
+                    hint = _separator_hint(file, dialect)
+                    raise DataError(f"{file.path}, line {rows.line_num}: {expected}{hint}")
+        except csv.Error as error:
+            raise DataError(f"{file.path}, line {rows.line_num}: {error}") from None
 
 
-def _separator_hint(content: bytes, dialect: Dialect) -> str:
+def _separator_hint(file: TextFile, dialect: Dialect) -> str:
     """Return the hint for a separator that divides the first lines into the same number of fields, two at least."""
     fields = {}
     for separator, shown in _SEPARATORS.items():
-        counts = {len(row) for row in islice(filter(None, dialect.reader(content, separator)), _SAMPLE)}
+        with dialect.reader(file, separator) as rows:
+            counts = {len(row) for row in islice(filter(None, rows), _SAMPLE)}
         if separator != dialect.separator and len(counts) == 1:
             fields[shown] = counts.pop()
     best = max(fields, key=lambda shown: fields[shown], default="")

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 # From here on, a float64 does not hold every integer, and a whole number is more likely an id.
 MOST_DIGITS = 15
 _INFINITY = "inf|infinity"
+# In the text of a number that is no integer: a point, an exponent, infinity.
+_FRACTIONS = (b".", b"e", b"E", b"n", b"N")
 
 
 @dataclass(frozen=True)
@@ -97,24 +100,27 @@ def is_identifier(text: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:
     """
     import pyarrow.compute as pc
 
-    text = pc.ascii_trim_whitespace(text)
     if any(_has_leading_zero(chunk) for chunk in text.chunks):
         return True
     limit = 10**MOST_DIGITS
-    large = pc.or_(pc.greater_equal(numbers, limit), pc.less_equal(numbers, -limit))
-    if not pc.any(large).as_py():
+    ends = pc.min_max(numbers)
+    if ends["max"].as_py() < limit and ends["min"].as_py() > -limit:
         return False
-    pattern = rf"^[+-]?[0-9]{{{MOST_DIGITS + 1},}}$"
+    large = pc.or_(pc.greater_equal(numbers, limit), pc.less_equal(numbers, -limit))
+    pattern = rf"^\s*[+-]?[0-9]{{{MOST_DIGITS + 1},}}\s*$"
     return bool(pc.any(pc.match_substring_regex(text.filter(large), pattern)).as_py())
 
 
 def _cast(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return text as int64 or float64; Arrow takes long to fail, so integers are tried where no text has a fraction."""
     import pyarrow as pa
 
-    try:
-        return text.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return text.cast(pa.float64())
+    if not any(mark in bytes(_characters(chunk)) for chunk in text.chunks for mark in _FRACTIONS):
+        try:
+            return text.cast(pa.int64())
+        except pa.ArrowInvalid:
+            pass
+    return text.cast(pa.float64())
 
 
 def _has_hexadecimal(text: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:
@@ -124,29 +130,41 @@ def _has_hexadecimal(text: pa.ChunkedArray, numbers: pa.ChunkedArray) -> bool:
 
     if pa.types.is_floating(numbers.type):
         return bool(pc.any(pc.is_nan(numbers)).as_py())
-    if not any(_has_leading_zero(chunk, "xX") for chunk in text.chunks):
-        return False
-    return bool(pc.any(pc.match_substring_regex(text, "^[+-]?0x", ignore_case=True)).as_py())
+    return any(mark in bytes(_characters(chunk)) for chunk in text.chunks for mark in (b"x", b"X"))
 
 
-def _has_leading_zero(text: pa.Array, followers: str = "0123456789") -> bool:
-    """Whether a value begins with 0 and one of the characters, after a sign; reads Arrow's buffers."""
+def _has_leading_zero(text: pa.Array) -> bool:
+    """Whether a value begins with 0 and a digit, after a sign."""
+    import pyarrow.compute as pc
+
     text = text.drop_null()
-    if not len(text):
+    data = np.frombuffer(_characters(text), dtype=np.uint8)
+    if not len(data):
         return False
-    _, offsets_buffer, data_buffer = text.buffers()
-    if data_buffer is None or data_buffer.size == 0:
-        return False
-    offsets = np.frombuffer(offsets_buffer, dtype=_offset_type(text))[text.offset : text.offset + len(text) + 1]
-    data = np.append(np.frombuffer(data_buffer, dtype=np.uint8), np.zeros(2, dtype=np.uint8))
-    starts, ends = offsets[:-1], offsets[1:]
-    signed = np.isin(data[starts], np.frombuffer(b"+-", dtype=np.uint8))
-    starts = starts + signed
-    zero = (data[starts] == ord("0")) & (ends - starts > 1)
-    return bool(np.isin(data[starts[zero] + 1], np.frombuffer(followers.encode(), dtype=np.uint8)).any())
+    offsets = _offsets(text) - _offsets(text)[0]
+    starts, last = offsets[:-1], len(data) - 1
+    first = data[np.minimum(starts, last)]
+    if (first <= ord(" ")).any():
+        return _has_leading_zero(pc.ascii_trim_whitespace(text))
+    is_signed = (first == ord("-")) | (first == ord("+"))
+    if is_signed.any():
+        starts = starts + is_signed
+        first = data[np.minimum(starts, last)]
+    starts = starts[(first == ord("0")) & (offsets[1:] - starts > 1)]
+    second = data[starts + 1]
+    return bool(((second >= ord("0")) & (second <= ord("9"))).any())
 
 
-def _offset_type(text: pa.Array) -> type[np.signedinteger]:
-    import pyarrow as pa
+def _offsets(text: pa.Array) -> npt.NDArray[np.int32]:
+    """Return where each value begins in the characters, and the end of the last one."""
+    buffer = text.buffers()[1]
+    return np.frombuffer(buffer, dtype=np.int32)[text.offset : text.offset + len(text) + 1]
 
-    return np.int64 if pa.types.is_large_string(text.type) else np.int32
+
+def _characters(text: pa.Array) -> memoryview:
+    """Return the characters of all values."""
+    buffer = text.buffers()[2]
+    if not len(text) or buffer is None:
+        return memoryview(b"")
+    offsets = _offsets(text)
+    return memoryview(buffer)[offsets[0] : offsets[-1]]

@@ -115,7 +115,8 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
     readers = {column: ColumnReader(column, rule_of(config, column)) for column in frame.columns}
     for column in features:
         require_value(frame[column])
-    typed = pd.DataFrame({column: readers[column].from_values(frame[column]) for column in features}, index=frame.index)
+    columns = {column: readers[column].from_values(frame[column]) for column in features}
+    typed = pd.DataFrame(columns, index=frame.index, copy=False)
     typed[config.target] = target = typed_target(frame[config.target], task, readers[config.target])
     check_rules(typed, config)
     labels = classes_of(set(target.unique().tolist()), config.target) if task in LABELLED else None

@@ -36,7 +36,7 @@ def with_length(value: str) -> bytes:
 
 # A body that is no valid record, and the field that the reply names; the tests of the reader have all cases.
 WRONG_RECORDS: dict[str, tuple[bytes, str]] = {
-    **{value: (with_length(value), "sepal_length") for value in ("NaN", "3e38", '"5.1"', "null")},
+    **{value: (with_length(value), "sepal_length") for value in ("NaN", "3e38", '"5,1"', "null")},
     "a missing field": (json.dumps({k: v for k, v in RECORD.items() if k != "petal_width"}).encode(), "petal_width"),
     "an extra field": (json.dumps({**RECORD, "colour": "blue"}).encode(), "colour"),
     "a repeated field": (RECORD_BODY[:-1] + b', "petal\\u005fwidth": 0.2}', "petal_width"),

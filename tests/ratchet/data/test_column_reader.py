@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchet.config import Column, CsvDataset
+from ratchet.data import delimited
 from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.delimited import Dialect, read_delimited
 from ratchet.data.number_text import NumberFormat
@@ -210,3 +211,39 @@ def test_a_field_may_be_longer_than_131072_characters(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 3: expected 2 fields, got 1"):
         read(tmp_path, f'first,note\n1,"{words}"\n2\n')
     assert len(read(tmp_path, f"{words},note\n1,a\n").columns) == 2
+
+
+@pytest.mark.parametrize("size", [100, 257])
+def test_a_column_has_one_type_in_however_many_blocks_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    rows, columns = 400, {
+        "integer": str,
+        "late_fraction": lambda row: "0.5" if row == 399 else str(row),
+        "late_zero": lambda row: "007" if row == 399 else str(row),
+        "late_id": lambda row: "1582218195625938945" if row == 399 else str(row),
+        "late_text": lambda row: "other" if row >= 150 else str(row),
+        "truth": lambda row: ["True", "false", ""][row % 3],
+        "late_truth": lambda row: "1" if row < 100 else "True",
+        "gaps_first": lambda row: "" if row < 300 else str(row),
+        "only_gaps": lambda row: "",
+        "quoted": lambda row: f'"a ""{row}"""',
+    }  # fmt: skip
+    lines = [",".join(columns), *(",".join(write(row) for write in columns.values()) for row in range(rows))]
+    text = "\n".join(lines) + "\n"
+    whole = read(tmp_path, text)
+    monkeypatch.setattr(delimited, "_BLOCKS", (size, 1 << 20))
+    pd.testing.assert_frame_equal(read(tmp_path, text), whole)
+    for wrong in ('1,"a', '1,"a"b'):
+        with pytest.raises(DataError, match="line 402"):
+            read(tmp_path, f"{text}{wrong}{',' * 8}\n")
+
+
+def test_a_word_among_numbers_is_refused_with_its_row_in_a_later_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delimited, "_BLOCKS", (100, 1 << 20))
+    text = "row,value\n" + "".join(f"{row},{'NA' if row == 299 else row}\n" for row in range(300))
+    for keys in ({}, {"columns": {"value": {"type": "number"}}}):
+        with pytest.raises(DataError, match="expected a number, got 'NA' in row 300"):
+            read(tmp_path, text, **keys)
