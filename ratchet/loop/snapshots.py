@@ -15,6 +15,7 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.data import Schema, load_dataset
 from ratchet.data.row_identities import data_source
 from ratchet.data.snapshots import PART, PARTS, ROW, Snapshot, write_snapshot
+from ratchet.data.split import whole_times
 from ratchet.feedback.audit_sample import is_audited
 from ratchet.model.tasks import TASKS
 from ratchet.monitoring.label_bias import MOST_LABELS, LabelCheck, check_labels_near
@@ -48,6 +49,8 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     if reference.schema.time is not None:  # a client can send an earlier time after a later one
         production = production.sort_values(reference.schema.time, kind="stable")
     newest = len(production) - int(len(production) * config.production.holdout)
+    if reference.schema.group:  # rows of several series with one time are alike
+        newest = whole_times(production[reference.schema.time].map(str).to_numpy(), newest)
     labels = _check_labels(store, config, labelled, watermark)
     older, newer = production.iloc[:newest], production.iloc[newest:]
     if labels.evidence == "audit":

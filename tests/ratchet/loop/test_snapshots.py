@@ -165,6 +165,31 @@ def test_rows_with_a_time_column_are_held_out_by_it(
     assert train["at"].is_monotonic_increasing, "as an estimator with folds in the order of time takes them"
 
 
+def test_rows_of_several_series_with_one_time_are_held_out_together(
+    take: Callable[..., Loaded], tmp_path: Path, any_store: Store
+) -> None:
+    hours = pd.date_range("2026-01-01", periods=40, freq="h")
+    rows = pd.DataFrame({"at": hours.repeat(3), "shop": [1, 2, 3] * 40, "y": np.sin(np.arange(120.0))})
+    rows.to_csv(tmp_path / "shops.csv", index=False)
+    dataset = {
+        "source": "csv", "path": str(tmp_path / "shops.csv"), "target": "y", "time": "at", "group": "shop",
+        "window": {"lags": {"y": [1]}},
+    }  # fmt: skip
+    config: ContinuousTrainingConfig = parse_config({
+        "pipeline": "continuous_training", "model": "shops", "task": "forecasting", "dataset": dataset,
+        "embed": {"kind": "series"}, "train": {"estimator": "sklearn.linear_model.Ridge"},
+        "evaluate": {"primary_metric": "rmse"}, "production": {"holdout": 0.25},
+    })  # fmt: skip
+    later = pd.date_range("2026-02-01", periods=10, freq="h").strftime("%Y-%m-%dT%H:%M:%S")
+    stream = Stream(any_store, "shops")
+    sent = [{"at": at, "shop": shop, "y_lag_1": 0.5} for at in later for shop in "123"]
+    stream.label(stream.answer(sent, 0.0), [0.0] * 30)
+    made, train, holdout = take(config)
+    assert (made.production_train, made.production_holdout) == (24, 6), "23 and 7 would divide an hour"
+    assert set(train["at"]) & set(holdout["at"]) == set()
+    assert train["shop"].unique().tolist() == ["1", "2", "3"], "the number of a shop stays a name"
+
+
 def test_rows_without_a_time_column_are_held_out_by_the_time_of_prediction(
     take: Callable[..., Loaded], stream: Stream, iris: Trained
 ) -> None:
