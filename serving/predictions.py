@@ -29,14 +29,14 @@ class PredictionHandlers:
         runtime = self._worker.runtime
         record = runtime.reader.read(body)
         answer = runtime.predict((record,))[0]
-        row = _row(runtime, record, answer, time.time(), time.perf_counter() - started)
+        row = _row(runtime, record, answer, time.perf_counter() - started, self._worker.log.clock_ahead)
         await self._worker.log.write((row,))
         return JsonResponse({**_prediction(row, self._worker.audit_share), "model": model_version(runtime)})
 
     async def predict_batch(self, body: bytes, started: float) -> JsonResponse:
         """Predict many records; returns when all rows are durable."""
         runtime = self._worker.runtime
-        rows = await self._worker.compute(_rows, runtime, body, started)
+        rows = await self._worker.compute(_rows, runtime, body, started, self._worker.log.clock_ahead)
         await self._worker.log.write(rows)
         share = self._worker.audit_share
         predictions = [_prediction(row, share) for row in rows]
@@ -78,17 +78,21 @@ def model_version(runtime: Runtime) -> ModelVersion:
     return {"name": runtime.model, "version": runtime.version}
 
 
-def _rows(runtime: Runtime, body: bytes, started: float) -> list[PredictionRow]:
+def _rows(runtime: Runtime, body: bytes, started: float, ahead: float) -> list[PredictionRow]:
     records = runtime.reader.read_many(body)
     answers = runtime.predict(records)
-    now, latency = time.time(), time.perf_counter() - started
-    return [_row(runtime, record, answer, now, latency) for record, answer in zip(records, answers, strict=True)]
+    latency = time.perf_counter() - started
+    return [_row(runtime, record, answer, latency, ahead) for record, answer in zip(records, answers, strict=True)]
 
 
-def _row(runtime: Runtime, record: Record, answer: Answer, now: float, latency: float) -> PredictionRow:
+def _row(runtime: Runtime, record: Record, answer: Answer, latency: float, ahead: float) -> PredictionRow:
+    """Return the row of an answer, with its time and id by the store's clock, which this machine's is ahead of."""
+    found = uuid_utils.uuid7()
+    if ahead:  # its first 48 bits are milliseconds; the rest keeps the order of ids within one of them
+        found = uuid_utils.UUID(int=found.int - (int(ahead * 1000) << 80))
     return {
-        "id": str(uuid_utils.uuid7()),
-        "created_at": now,
+        "id": str(found),
+        "created_at": time.time() - ahead,
         "model": runtime.model,
         "version": runtime.version,
         "features": record,

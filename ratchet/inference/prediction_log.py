@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from ratchet.errors import StateError, UnavailableError
 from ratchet.inference.spill_journal import Journal
+from ratchet.store.clock import clock_difference
 from ratchet.store.database import Store
 from ratchet.store.group_commit import Group, GroupCommit
 from ratchet.store.predictions import Prediction, PredictionWriter, insert_predictions
@@ -60,6 +61,8 @@ class PredictionLog:
         self._opening = threading.Lock()
         self._stopped = threading.Event()
         self.store_is_down = False
+        # Seconds that this machine's clock is ahead of the store's; 0 if they agree.
+        self.clock_ahead = 0.0
 
     @property
     def depth(self) -> int:
@@ -126,6 +129,7 @@ class PredictionLog:
         try:
             store = self._opened()
             store.checkpoint()
+            self._compare_clocks(store)
             if self.store_is_down:
                 with store.transaction():
                     pass
@@ -139,6 +143,13 @@ class PredictionLog:
             pass  # logged by the commit that found the store down
         except Exception:
             logger.exception("the journal of predictions could not be replayed; it is kept")
+
+    def _compare_clocks(self, store: Store) -> None:
+        before, self.clock_ahead = self.clock_ahead, clock_difference(store) or 0.0
+        if self.clock_ahead and not before:
+            logger.error(
+                "the clock of this machine is %.0f s ahead of that of the store, whose time is used", self.clock_ahead
+            )
 
     def _opened(self) -> Store:
         with self._opening:

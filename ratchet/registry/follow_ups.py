@@ -34,7 +34,7 @@ class Decided:
     ----------
     run_id: the MLflow run that the gate's figures were logged to.
     decision: the fields of a ``Promotion``.
-    package: the challenger's; None to download it.
+    package, record: the challenger's, and its metrics and lineage; None to download them.
     """
 
     settings: Settings
@@ -42,6 +42,7 @@ class Decided:
     run_id: str
     decision: dict[str, Any]
     package: Package | None = None
+    record: dict[str, Any] | None = None
 
 
 def write_all(given: Decided, pointer: ProductionPointer, entry: Entry | None) -> tuple[str, ...]:
@@ -81,22 +82,27 @@ def _write_run(given: Decided) -> None:
 
 def _write_files(given: Decided) -> None:
     """Write ``model.joblib``, ``schema.json`` and ``metrics.json`` in ``models/``."""
-    import mlflow
-
     from ratchet.model.package.model_files import export_model
     from ratchet.registry.production_pointer import ProductionPointer
 
     version = given.decision["version"]
     pointer = ProductionPointer(given.settings, given.model)
     package = given.package or fetch_package(given.settings, pointer.get(version))
-    uri = connect(given.settings).get_run(given.run_id).info.artifact_uri
     record = {
         "model": given.model,
         **{name: given.decision[name] for name in ("version", "stage", "outcome")},
         "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
-        **mlflow.artifacts.load_dict(f"{uri}/{MODEL_RECORD}"),
+        **(given.record or _logged_record(given)),
     }
     export_model(given.settings.models_dir / given.model, package.model, package.schema, record)
+
+
+def _logged_record(given: Decided) -> dict[str, Any]:
+    import mlflow
+
+    uri = connect(given.settings).get_run(given.run_id).info.artifact_uri
+    record: dict[str, Any] = mlflow.artifacts.load_dict(f"{uri}/{MODEL_RECORD}")
+    return record
 
 
 _FILES = "the files in models/"

@@ -26,7 +26,7 @@ from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import Store, open_store
 from ratchet.store.failpoints import failpoint
-from ratchet.tracking import connect, reachable
+from ratchet.tracking import connect, quoted, reachable
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class ProductionPointer:
     def versions(self) -> list[str]:
         """Return the numbers of all registered versions, newest first."""
         with reachable(self.settings):
-            found = self._client.search_model_versions(f"name = '{self.model}'", order_by=["version_number DESC"])
+            found = self._client.search_model_versions(f"name = {quoted(self.model)}", order_by=["version_number DESC"])
         return [str(version.version) for version in found]
 
     def in_production(self) -> list[str]:
@@ -329,7 +329,8 @@ class ProductionPointer:
                     return done
                 if self._current_number() != found:
                     raise RegistryError(
-                        f"{self.model}: the stage was changed by hand meanwhile; nothing was changed here"
+                        f"{self.model}: the stage was changed by hand meanwhile; nothing was changed here; see"
+                        " python run.py status, and repeat the command"
                     )
                 entry = self.ledger.record(kind, "intended", version, before=found, token=lease.token, **details)
                 failpoint("after_intent")

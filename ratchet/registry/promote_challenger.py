@@ -96,7 +96,8 @@ def promote_challenger(
         set_audit_share(settings, champion, config.feedback.audit_share)
     challenger = fetch_package(settings, pointer.get(version))
     done = pointer.ledger.find(operation_id) if operation_id else None
-    client.log_dict(run_id, _model_record(evaluation, lineage, package), MODEL_RECORD)
+    record = _model_record(evaluation, lineage, package)
+    client.log_dict(run_id, record, MODEL_RECORD)
     if done and done.state in ("completed", "refused"):
         decision, entry = earlier_decision(pointer, done), done
     elif champion and champion.version == version:
@@ -112,7 +113,7 @@ def promote_challenger(
         checks = run_checks(asked)
         _log_checks(client, run_id, checks)
         decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
-    given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger)
+    given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger, record)
     warnings = (*decision.warnings, *write_all(given, pointer, entry))
     return decision.model_copy(update={"warnings": warnings})
 

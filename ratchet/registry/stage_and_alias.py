@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlflow.exceptions import MlflowException
 
-from ratchet.tracking import all_pages
+from ratchet.tracking import all_pages, quoted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -24,7 +24,7 @@ def in_stage(client: MlflowClient, model: str) -> list[str]:
 
     One query returns up to ten thousand versions, so that a change is read whole.
     """
-    found = all_pages(lambda token: client.search_model_versions(f"name = '{model}'", page_token=token))
+    found = all_pages(lambda token: client.search_model_versions(f"name = {quoted(model)}", page_token=token))
     return sorted((str(v.version) for v in found if v.current_stage == PRODUCTION), key=int)
 
 

@@ -1,6 +1,6 @@
 """MLflow: experiments, runs, logged models and registered versions."""
 
-from ratchet.tracking.connection import active_run_id, all_pages, connect, ensure_experiment, reachable
+from ratchet.tracking.connection import active_run_id, all_pages, connect, ensure_experiment, quoted, reachable
 from ratchet.tracking.models import DIGEST_TAG, PackageRef, choose_model, download, register, registered_models
 from ratchet.tracking.runs import (
     PACKAGE_BYTES,
@@ -31,6 +31,7 @@ __all__ = [
     "log_child_run",
     "log_inputs",
     "log_metrics",
+    "quoted",
     "reachable",
     "register",
     "registered_models",

@@ -77,3 +77,8 @@ def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
         page = search(page.token)
         found += page
     return found
+
+
+def quoted(text: str) -> str:
+    """Return a text as a string in a filter of MLflow, which has two kinds of quotation marks and no escapes."""
+    return f'"{text}"' if "'" in text else f"'{text}'"

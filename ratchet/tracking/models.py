@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.errors import ConfigError, RegistryError, one_line
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, reachable
+from ratchet.tracking.connection import all_pages, connect, quoted, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,9 +59,9 @@ def register(client: MlflowClient, model: str, package: PackageRef, tags: Mappin
         raise RegistryError(
             f"the package {package.model_id} of an earlier run's cache is no longer in MLflow: run with --no-cache"
         ) from None
-    if not client.search_registered_models(f"name = '{model}'", max_results=1):
+    if not client.search_registered_models(f"name = {quoted(model)}", max_results=1):
         client.create_registered_model(model)
-    for version in client.search_model_versions(f"name = '{model}' and run_id = '{package.run_id}'"):
+    for version in client.search_model_versions(f"name = {quoted(model)} and run_id = '{package.run_id}'"):
         if version.source == package.uri:
             return version
     return client.create_model_version(

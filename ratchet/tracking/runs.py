@@ -16,7 +16,7 @@ from ratchet.config import TrainingConfig
 from ratchet.config.plain_yaml import write_yaml
 from ratchet.errors import RegistryError, one_line
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect
+from ratchet.tracking.connection import all_pages, connect, quoted
 from ratchet.tracking.keys import config_params
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class ChildRun(BaseModel):
 def child_runs(client: MlflowClient, parent: str, tag: str, value: str) -> dict[str, Any]:
     """Return the child runs of the parent's experiment with a tag's value, by name; the newest of each name."""
     experiment = client.get_run(parent).info.experiment_id
-    which = f"tags.`{tag}` = '{value}' AND tags.`mlflow.parentRunId` LIKE '%'"
+    which = f"tags.`{tag}` = {quoted(value)} AND tags.`mlflow.parentRunId` LIKE '%'"
     found = all_pages(lambda token: client.search_runs([experiment], which, max_results=1000, page_token=token))
     return {run.info.run_name: run for run in reversed(found)}
 

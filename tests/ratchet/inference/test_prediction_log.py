@@ -193,3 +193,16 @@ async def test_stopping_writes_the_waiting_rows(sqlite_file: Path, journal: Jour
     await end
     await asyncio.gather(*writes)
     assert ids(sqlite_file) == ids_of(*range(100))
+
+
+async def test_a_clock_that_differs_from_the_stores_is_measured_and_logged(
+    sqlite_file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = Store.now
+    monkeypatch.setattr(Store, "now", lambda self, connection: real(self, connection) - 3600)
+    log = PredictionLog(lambda: Store(f"sqlite:///{sqlite_file}"), Journal(Path("nowhere")))
+    log.start()
+    await until(lambda: log.clock_ahead)
+    assert log.clock_ahead == pytest.approx(3600, abs=5)
+    assert "s ahead of that of the store" in caplog.text
+    await log.stop()

@@ -537,3 +537,20 @@ def test_a_change_under_way_is_no_move(pointer: ProductionPointer, client: Mlflo
     with leases.held(pointer.store, pointer.lease_name), pytest.raises(StateError, match="is held by"):
         pointer.note_outside_move()
     assert pointer.ledger.history(1)[0].kind == "promote"
+
+
+def test_a_lost_race_says_what_to_do_next(pointer: ProductionPointer) -> None:
+    pointer.promote("1", "r", "a")
+    with pytest.raises(RegistryError, match="history, and repeat the command to compare with version 1"):
+        pointer.promote("2", "r", "a", expected="3")
+
+
+def test_a_name_with_a_quotation_mark_names_one_model(
+    settings: Settings, client: MlflowClient, model_name: str
+) -> None:
+    for name in (f"{model_name}'s", model_name):
+        client.create_registered_model(name)
+        client.create_model_version(name, (settings.home / "nothing").as_uri(), tags={DIGEST_TAG: "d"})
+        pointer = ProductionPointer(settings, name)
+        pointer.promote("1", "r", "a")
+        assert (pointer.versions(), pointer.in_production()) == (["1"], ["1"])

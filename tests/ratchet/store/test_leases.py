@@ -159,3 +159,14 @@ def test_the_lease_of_a_process_that_was_killed_is_free_at_once(store: Store, fe
     assert leases.holder(store, "x") is None
     assert leases.expired(store, "x") is not None
     assert leases.acquire(store, "x", wait=0).token == 2
+
+
+def test_only_a_holder_on_this_machine_is_to_be_ended(store: Store) -> None:
+    with leases.held(store, "x"):
+        with pytest.raises(StateError, match="wait, or end that process"):
+            leases.acquire(store, "x", wait=0.0)
+        with store.transaction() as connection:
+            connection.execute(sa.update(lease_table).values(holder="other:1:0badcafe:1"))
+        with pytest.raises(StateError, match=r"x is held by other:1:.*: wait until that process") as told:
+            leases.acquire(store, "x", wait=0.0)
+    assert "end that process" not in str(told.value)
