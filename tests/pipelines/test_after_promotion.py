@@ -59,12 +59,12 @@ def break_end_of_the_entry(patch: pytest.MonkeyPatch) -> None:
 
 FAULTS = [
     break_alias,
-    break_zenml_stage,
     break_zenml_version,
-    break_zenml_metadata,
-    break_run_record,
     break_files,
-    break_end_of_the_entry,
+    *(
+        pytest.param(fault, marks=pytest.mark.slow)
+        for fault in (break_zenml_stage, break_zenml_metadata, break_run_record, break_end_of_the_entry)
+    ),
 ]
 
 
