@@ -5,6 +5,7 @@ The commands are in ``commands/``. A config names the pipeline that runs it.
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -12,6 +13,7 @@ import typer
 
 from commands import data, dispatch, experiments, loop, production, service
 from commands.options import Verbose
+from ratchet.user_identity import complete_user_environment
 
 app = typer.Typer(
     add_completion=False,
@@ -82,6 +84,10 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run a command; an error that the user can fix is one line and status 2."""
+    complete_user_environment()  # before MLflow is imported, which looks up the user's home
+    for stream in (sys.stdout, sys.stderr):  # a locale may lack the arrows of a plan or a name in the data
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except Exception as error:

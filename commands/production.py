@@ -74,9 +74,15 @@ def status(model: Model = None, as_json: AsJson = False) -> None:
 def doctor(
     model: Model = None,
     repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    machines: Annotated[
+        bool, typer.Option("--machines", help="Compare what all machines on this store have to share.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Find what is wrong with Production, and repair it on request; status 1 where something remains wrong."""
+    if machines:
+        _compare_machines(as_json)
+        return
     from dataclasses import asdict
 
     from commands.console.formats import print_json
@@ -87,6 +93,25 @@ def doctor(
     found, left = doctor.repair(pointer, settings.actor) if repair else (doctor.examine(pointer),) * 2
     print_json([asdict(f) for f in found]) if as_json else print_findings(found, left, repaired=repair)
     if any(not finding.is_note for finding in left):
+        raise typer.Exit(1)
+
+
+def _compare_machines(as_json: bool) -> None:
+    """Print the machines on the store and what differs between them; status 1 where something does."""
+    from dataclasses import asdict
+
+    from commands.console.formats import print_json
+    from commands.console.production import print_machines
+    from ratchet.loop.machines import differences, register
+    from ratchet.settings import load_settings
+
+    found = register(load_settings())
+    differing = differences(found)
+    if as_json:
+        print_json({"machines": [asdict(machine) for machine in found], "differences": differing})
+    else:
+        print_machines(found, differing)
+    if differing:
         raise typer.Exit(1)
 
 
@@ -103,7 +128,9 @@ def lineage(
     from ratchet.store.database import open_store
     from ratchet.store.predictions import find_prediction
 
-    prediction = find_prediction(open_store(load_settings()), version) if len(version) == 36 else None
+    settings = load_settings()
+    is_prediction = len(version) == 36 and (settings.database_url or settings.home.is_dir())
+    prediction = find_prediction(open_store(settings), version) if is_prediction else None
     settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)
     if prediction:
         found = prediction_lineage(settings, pointer, prediction)

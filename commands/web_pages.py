@@ -49,9 +49,17 @@ def serve_mlflow(settings: Settings, host: str, port: int) -> NoReturn:
     Raises
     ------
     ConfigError: the runs are on a server that has these pages itself, or the address is in use or invalid.
+    StateError: there is no run yet.
     """
+    from ratchet.tracking.connection import is_present
+
     if settings.tracking_uri.startswith("http"):
         raise ConfigError(f"the runs are on a server, which has these pages itself: {settings.tracking_place}")
+    if not is_present(settings):
+        raise StateError(
+            f"there is no run in {settings.home.resolve()} yet: train with python run.py --config baseline.yaml, or set"
+            " RATCHET_HOME"
+        )
     _print_url(host, port)
     os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # unused here: seven processes of 240 MB
     where = ["--backend-store-uri", settings.tracking_uri, "--host", host, "--port", str(port)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 import tempfile
@@ -16,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ratchet.errors import ConfigError, StateError, explain
 from ratchet.private_files import create_folder
+from ratchet.user_identity import complete_user_environment, user_name
 
 
 class Settings(BaseSettings):
@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     database_url: str | None = None
     study_url: str | None = None
     store_timeout: float = Field(default=30.0, gt=0)
-    actor: str = Field(default_factory=getpass.getuser)
+    actor: str = Field(default_factory=user_name)
     lock_timeout: float = Field(default=600.0, ge=0)
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -165,6 +165,7 @@ def one_run_at_a_time(settings: Settings) -> Iterator[None]:
 
 def quiet_environment() -> None:
     """Disable the telemetry of libraries and shorten their retries; variables that are set keep their values."""
+    complete_user_environment()
     for name, value in {
         "ZENML_ANALYTICS_OPT_IN": "false",
         "ZENML_ENABLE_REPO_INIT_WARNINGS": "false",

@@ -145,7 +145,7 @@ def _step(step: Any) -> str:
 
 def _next_command(summary: Any) -> str:
     if summary.promotion.outcome == "promoted" and summary.promotion.version == "1":
-        return f"{_python()} run.py --config variation_svm.yaml"
+        return f"{_python()} run.py serve --model {summary.config.model}"
     served = summary.tracking_uri.startswith("http")
     command = f"open {summary.tracking_uri}" if served else f"mlflow ui --backend-store-uri {summary.tracking_uri}"
     return f"{command}   (experiment {summary.config.model})"

@@ -78,7 +78,7 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
     with tempfile.TemporaryDirectory(prefix="ratchet-reproduce-") as scratch:
         folder = Path(scratch)
         snapshot = past["data"].get("snapshot")
-        rows = _bring_snapshot(settings, snapshot, folder, root)
+        rows = _bring_snapshot(settings, snapshot, folder)
         config = past["config"]["content"]
         if "path" in config["dataset"]:
             wanted = None if snapshot else past["data"]["version"]
@@ -133,14 +133,14 @@ def scratch_environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _bring_snapshot(settings: Settings, version: str | None, folder: Path, root: Path) -> tuple[str, ...]:
+def _bring_snapshot(settings: Settings, version: str | None, folder: Path) -> tuple[str, ...]:
     """Copy the rows of continuous training into the empty home, and return the options that select them.
 
     Rows that are not in this home are fetched from the DVC remote, and stay in this home.
     """
     if version is None:
         return ()
-    source = fetch_snapshot(settings, version, root)
+    source = fetch_snapshot(settings, version)
     target = snapshot_path(settings.model_copy(update={"home": folder / "home"}), version)
     target.parent.mkdir(parents=True)
     shutil.copy(source, target)
@@ -226,4 +226,7 @@ def _changes(past: dict[str, Any], record: dict[str, Any], root: Path, *, used: 
 
 
 def _git(root: Path, *words: str) -> int:
-    return subprocess.run(["git", *words], cwd=root, capture_output=True, check=False).returncode  # noqa: S603, S607
+    try:
+        return subprocess.run(["git", *words], cwd=root, capture_output=True, check=False).returncode  # noqa: S603, S607
+    except OSError:  # git is not installed
+        return 127

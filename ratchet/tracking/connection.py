@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -23,6 +24,12 @@ def connect(settings: Settings) -> MlflowClient:
     """
     mlflow.set_tracking_uri(settings.tracking_uri)
     return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
+
+
+def is_present(settings: Settings) -> bool:
+    """Return whether MLflow's store exists, as far as that is known without a connection: a file may be missing."""
+    kind, separator, path = settings.tracking_uri.partition("sqlite:///")
+    return kind != "" or not separator or Path(path.partition("?")[0]).exists()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ratchet.errors import ConfigError, RegistryError, one_line
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, quoted, reachable
+from ratchet.tracking.connection import all_pages, connect, is_present, quoted, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,6 +44,17 @@ class PackageRef(BaseModel):
         return f"models:/{self.model_id}"
 
 
+def is_stored(settings: Settings, package: PackageRef) -> bool:
+    """Return whether MLflow still has the files of a package."""
+    from mlflow.artifacts import list_artifacts
+
+    connect(settings)
+    try:
+        return bool(list_artifacts(artifact_uri=package.uri))
+    except (MlflowException, OSError):
+        return False
+
+
 def register(client: MlflowClient, model: str, package: PackageRef, tags: Mapping[str, str]) -> ModelVersion:
     """Return the registered version of a package.
 
@@ -74,12 +85,14 @@ def register(client: MlflowClient, model: str, package: PackageRef, tags: Mappin
 
 
 def registered_models(settings: Settings) -> list[str]:
-    """Return the names of all registered models, sorted.
+    """Return the names of all registered models, sorted; none where MLflow's store is a file that does not exist.
 
     Raises
     ------
     RegistryError: MLflow is unreachable.
     """
+    if not is_present(settings):  # MLflow would create it
+        return []
     client = connect(settings)
     with reachable(settings):
         found = all_pages(lambda token: client.search_registered_models(page_token=token))
@@ -96,12 +109,21 @@ def choose_model(settings: Settings, model: str | None) -> str:
     """
     known = registered_models(settings)
     if not known:
-        raise RegistryError("no model is registered yet: train one with python run.py --config baseline.yaml")
+        raise RegistryError(
+            f"no model is registered in {_shown(settings)}: train one with python run.py --config baseline.yaml"
+        )
     if model is None and len(known) > 1:
         raise ConfigError(f"several models are registered ({', '.join(known)}): choose one with --model")
     if model is not None and model not in known:
         raise ConfigError(f"there is no model {model!r}; registered are: {', '.join(known)}")
     return model or known[0]
+
+
+def _shown(settings: Settings) -> str:
+    """Return the place of the registry, and what leads to another one."""
+    if settings.mlflow_uri:
+        return f"{settings.tracking_place} (MLFLOW_TRACKING_URI)"
+    return f"{settings.home.resolve()} (set RATCHET_HOME, or run in the project's folder, for another home)"
 
 
 def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:

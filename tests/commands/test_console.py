@@ -53,7 +53,19 @@ def test_the_summary_has_metrics_version_decision_and_next_command(capsys: pytes
     assert "promoted: because" in output
     assert "data warning     column 'a': numbers the rows (0, 1, …): dataset.drop: [a]" in output
     assert "ingest cached, train 1.50 s" in output
-    assert "python run.py --config variation_svm.yaml" in output
+    assert "python run.py serve --model iris" in output
+
+
+def test_the_next_command_names_nothing_but_the_model_that_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    for outcome, version in (("promoted", "1"), ("promoted", "2"), ("refused", "1")):
+        trained = summary(outcome, version)
+        trained.config = load_config(BASELINE, ["model=late"])
+        trained.exports = Path("models/late")
+        runs.print_summary(trained)
+        output = capsys.readouterr().out
+        assert "late" in output.splitlines()[-1]
+        assert "iris" not in output
+        assert "variation" not in output
 
 
 def test_more_warnings_than_fit_on_a_terminal_are_counted() -> None:

@@ -52,6 +52,11 @@ def test_help_needs_no_heavy_library(cli: Cli) -> None:
     assert "HEAVY []" in process.stdout
 
 
+def test_a_locale_without_arrows_is_no_error(cli: Cli) -> None:
+    result = cli("--config", "baseline.yaml", "--dry-run", PYTHONIOENCODING="ascii")
+    assert (result.returncode, "# plan: ingest \\u2192 embed" in result.stdout) == (0, True), result.stderr
+
+
 def test_without_arguments_it_prints_its_usage(here: Cli) -> None:
     assert "Usage" in here().stdout
 

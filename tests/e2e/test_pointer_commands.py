@@ -102,7 +102,7 @@ def test_what_cannot_be_done_is_one_line_and_status_2(shell: Shell, words: list[
 
 
 def test_without_a_model_the_error_shows_how_to_train_one(here: Cli, scratch: Settings) -> None:
-    assert "no model is registered yet" in refused(here("status"))
+    assert "no model is registered in" in refused(here("status"))
 
 
 def test_with_several_models_one_has_to_be_named(shell: Shell, first: object) -> None:
