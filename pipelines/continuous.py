@@ -52,7 +52,7 @@ def run_on_snapshot(
     StateError: another run of this model is in progress.
     """
     plan_training(config)
-    fetch_snapshot(settings, version, ROOT)
+    fetch_snapshot(settings, version)
     store = open_store(settings)
     with leases.held(store, TrainingRuns(store, config.model).lease_name, LEASE, wait=0.0, renewed=True):
         return _train(config, settings, describe_snapshot(settings, version), None, options)
@@ -126,7 +126,7 @@ def _run(
     plan_training(config)
     snapshot = build_snapshot(settings, config, store, run.watermark)
     runs.update(run, snapshot=snapshot.version)
-    push_snapshot(settings, snapshot.version, ROOT)
+    push_snapshot(settings, snapshot.version)
     failpoint("after_snapshot")
     _recover_promotion(settings, config.model)
     summary = _train(config, settings, snapshot, run.operation_id, options)

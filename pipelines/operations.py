@@ -36,8 +36,8 @@ class LazyZenMLStage:
 
     name = "ZenML"
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, *, of_one_home: bool) -> None:
+        self._settings, self.of_one_home = settings, of_one_home
 
     def read(self, model: str) -> str | None:
         """Return the version that ZenML has in production."""
@@ -58,6 +58,7 @@ class LazyZenMLStage:
 
 def _mirrors(settings: Settings) -> list[Mirror]:
     """Return ZenML's stage, unless ZenML is embedded and has run no pipeline."""
-    if use_embedded_store(settings) and not Path(settings.home, "zenml").is_dir():
+    is_embedded = use_embedded_store(settings)
+    if is_embedded and not Path(settings.home, "zenml").is_dir():
         return []
-    return [LazyZenMLStage(settings)]
+    return [LazyZenMLStage(settings, of_one_home=is_embedded and settings.database_url is not None)]

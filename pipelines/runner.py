@@ -11,11 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines import cached_steps
 from pipelines.progress import Listener, step_events
 from pipelines.stack import ROOT, ensure_stack, use_embedded_store
 from pipelines.startup import cached_package_scan
 from ratchet.config import TrainingConfig
 from ratchet.errors import RatchetError
+from ratchet.loop.machines import register_at_start
 from ratchet.settings import Settings, one_run_at_a_time, prepare_home
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ def execute(name: str, start: Callable[[Any], Any], experiment: str, settings: S
     ------
     RatchetError: a step found an error that a user can fix, or a step did not finish.
     """
+    register_at_start(settings, keeps_rows=name == "continuous_training")
     with one_run_at_a_time(settings):
         embedded = use_embedded_store(settings)
         with step_events(options.listener, verbose=options.verbose), cached_package_scan():
@@ -148,13 +151,13 @@ def execute(name: str, start: Callable[[Any], Any], experiment: str, settings: S
             pipeline = getattr(importlib.import_module(f"pipelines.{name}"), name)
             ensure_stack(settings, embedded=embedded)
             ensure_experiment(settings, experiment)
-            run = start(
-                pipeline.with_options(
-                    run_name=f"{_run_label(options.label)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
-                    enable_cache=None if options.cache else False,
-                    settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=experiment)},
-                )
+            configured = pipeline.with_options(
+                run_name=f"{_run_label(options.label)}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}",
+                enable_cache=None if options.cache else False,
+                settings={"experiment_tracker": MLFlowExperimentTrackerSettings(experiment_name=experiment)},
             )
+            with cached_steps.only_with_outputs(settings):
+                run = start(configured)
     failed = [name for name, step in run.steps.items() if step.status.value not in ("completed", "cached")]
     if failed:
         raise RatchetError(f"the pipeline run {run.name} ended with unfinished steps: {', '.join(failed)}")

@@ -22,6 +22,7 @@ from pathlib import Path
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import RatchetError, StateError, one_line
 from ratchet.loop.decisions import Decider
+from ratchet.loop.machines import register_at_start
 from ratchet.loop.training_runs import TrainingRun
 from ratchet.settings import Settings, prepare_home
 
@@ -201,6 +202,7 @@ def watch(
     ------
     RatchetError: the single check failed.
     """
+    register_at_start(settings, keeps_rows=True)
     interval = 0.0 if once else config.triggers.interval
     watcher = Watcher(config, settings, command, report, interval=interval)
     if once:

@@ -97,9 +97,11 @@ def find_model(scratch: str) -> RatchetError | None:
     The name is written to a file, since the registry may be down when a worker restarts.
     """
     from ratchet.data.atomic_write import write_whole
+    from ratchet.loop.machines import register_at_start
     from ratchet.tracking import choose_model
 
     settings = load_settings()
+    register_at_start(settings, serving=True)
     try:
         name = choose_model(settings, settings.serve_model)
     except RatchetError as error:

@@ -25,6 +25,7 @@ class ZenMLStage:
     """ZenML's stage ``production``, a mirror of MLflow's stage."""
 
     name = "ZenML"
+    of_one_home = False
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -42,6 +42,18 @@ def print_findings(found: list[Any], left: list[Any], *, repaired: bool) -> None
         print("repair it with: python run.py doctor --repair")
 
 
+def print_machines(found: list[Any], differing: list[str]) -> None:
+    """Print the homes that use the store, and what they have to share and do not."""
+    if not found:
+        print("the store is in this home, and no other machine uses it: RATCHET_DATABASE_URL is not set")
+    for machine in found:
+        print(f"{machine.name}, registered {machine.when}")
+    for line in differing:
+        print(f"not shared: {line}")
+    if found and not differing:
+        print("nothing differs")
+
+
 def print_reproduction(result: Any) -> None:
     """Print whether the second training gave the same model, what differs, and what has changed since the first."""
     verdict = "identical" if result.identical else "not identical"

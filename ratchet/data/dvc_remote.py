@@ -66,6 +66,17 @@ def require_remote(root: Path, remote: str) -> None:
     _open(root, remote)
 
 
+def address(root: Path, remote: str) -> str:
+    """Return the URL of a remote, without a connection to it.
+
+    Raises
+    ------
+    ConfigError: as ``require_remote``.
+    """
+    found = _open(root, remote)
+    return str(found.files.unstrip_protocol(found.folder))
+
+
 def push(root: Path, remote: str, path: Path, version: str) -> bool:
     """Store a file on a remote under its MD5; return whether it was sent, False where the remote has it.
 

@@ -21,6 +21,7 @@ from ratchet.errors import DataError, StateError
 from ratchet.private_files import FILE, create_folder
 from ratchet.settings import Settings, prepare_home
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 # The columns with the part of a row, and with its identity: the position in the reference data set, or the id of the
 # prediction. No column of a data set may have these names.
 PART, ROW = "__part__", "__row__"
@@ -76,9 +77,10 @@ def load_snapshot(settings: Settings, config: ContinuousTrainingConfig, version:
 
     Raises
     ------
-    DataError: there is no such snapshot, it was changed, or its rows break a rule.
+    ConfigError, StateError: as ``fetch_snapshot``.
+    DataError: neither the home nor the remote has it, it was changed, or its rows break a rule.
     """
-    path = _existing(settings, version)
+    path = fetch_snapshot(settings, version)
     if file_version(path) != version:
         raise DataError(f"{path}: was changed since it was written: its hash differs from its name")
     frame = pd.read_parquet(path)
@@ -111,15 +113,15 @@ def describe_snapshot(settings: Settings, version: str) -> Snapshot:
 
     Raises
     ------
-    DataError: there is no such snapshot in this home.
+    ConfigError, DataError, StateError: as ``fetch_snapshot``.
     """
-    counts = pd.read_parquet(_existing(settings, version), columns=[PART])[PART].value_counts()
+    counts = pd.read_parquet(fetch_snapshot(settings, version), columns=[PART])[PART].value_counts()
     parts = {part: int(counts.get(part, 0)) for part in PARTS}
     return Snapshot(version=version, watermark=None, reference_version=None, **parts)
 
 
-def push_snapshot(settings: Settings, version: str, root: Path) -> None:
-    """Push a snapshot to the DVC remote of ``RATCHET_DVC_REMOTE``, if one is set; the checkout ``root`` configures it.
+def push_snapshot(settings: Settings, version: str) -> None:
+    """Push a snapshot to the DVC remote of ``RATCHET_DVC_REMOTE``, if one is set; ``CHECKOUT`` configures it.
 
     Raises
     ------
@@ -127,11 +129,13 @@ def push_snapshot(settings: Settings, version: str, root: Path) -> None:
     StateError: the remote is unreachable or refuses.
     """
     if settings.dvc_remote:
-        dvc_remote.push(root, settings.dvc_remote, snapshot_path(settings, version), version)
+        dvc_remote.push(CHECKOUT, settings.dvc_remote, snapshot_path(settings, version), version)
 
 
-def fetch_snapshot(settings: Settings, version: str, root: Path) -> Path:
+def fetch_snapshot(settings: Settings, version: str) -> Path:
     """Return the path of a snapshot in this home; fetch it from the DVC remote where it is missing.
+
+    Everything that reads a snapshot calls it, since another machine may have written the snapshot.
 
     Raises
     ------
@@ -147,20 +151,13 @@ def fetch_snapshot(settings: Settings, version: str, root: Path) -> Path:
             f"the snapshot {version} of training rows is not in this home ({path}); set RATCHET_DVC_REMOTE to the DVC"
             " remote that has it"
         )
-    dvc_remote.fetch(root, settings.dvc_remote, version, path)
+    dvc_remote.fetch(CHECKOUT, settings.dvc_remote, version, path)
     return path
 
 
 def snapshot_path(settings: Settings, version: str) -> Path:
     """Return the path of a snapshot, which may be missing."""
     return settings.home / "snapshots" / f"{version}.parquet"
-
-
-def _existing(settings: Settings, version: str) -> Path:
-    path = snapshot_path(settings, version)
-    if not path.exists():
-        raise DataError(f"{path}: there is no such snapshot in this home")
-    return path
 
 
 def write_snapshot(settings: Settings, frame: pd.DataFrame, source: str) -> str:

@@ -229,6 +229,7 @@ def _mirror_faults(pointer: ProductionPointer, state: _State, version: str) -> I
                 "mirror_differs",
                 f"{mirror.name} shows version {shown or 'none'}, but version {version} is in Production",
                 f"set {mirror.name} to version {version}",
+                is_note=mirror.of_one_home,
             )
 
 

@@ -42,6 +42,8 @@ class Mirror(Protocol):
     """Another system that shows which version is in Production, such as ZenML's model stages."""
 
     name: str
+    # Whether it is in a home that shares its store with others: their promotions do not change it.
+    of_one_home: bool
 
     def read(self, model: str) -> str | None:
         """Return the version that the system shows, or None."""

@@ -178,3 +178,14 @@ heartbeats = sa.Table(
     sa.Column("looked_at", sa.Float, nullable=False),
     sa.Column("interval", sa.Float, nullable=False),
 )
+
+# The homes that use this store, with fingerprints of what they have to share.
+machines = sa.Table(
+    "machines",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("host", sa.String(256), nullable=False),
+    sa.Column("home", sa.Text, nullable=False),
+    sa.Column("shared", sa.JSON, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+)

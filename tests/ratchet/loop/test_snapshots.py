@@ -369,7 +369,7 @@ def test_a_changed_snapshot_raises(take: Callable[..., Loaded], home: Settings, 
 
 
 def test_a_missing_snapshot_raises(home: Settings, iris: Trained) -> None:
-    with pytest.raises(DataError, match=r"abc\.parquet: there is no such snapshot in this home"):
+    with pytest.raises(DataError, match=r"the snapshot abc .* is not in this home .*abc\.parquet"):
         load_snapshot(home, loop_of(iris), "abc")
 
 

@@ -45,6 +45,7 @@ class FileMirror:
     """A mirror that processes share: one file for each model."""
 
     name = "file"
+    of_one_home = False
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -26,6 +26,7 @@ class Display:
     """A mirror that can be broken."""
 
     name = "display"
+    of_one_home = False
 
     def __init__(self) -> None:
         self.shown: dict[str, str] = {}
@@ -288,6 +289,18 @@ def test_a_sound_pointer_has_no_findings(pointer: ProductionPointer) -> None:
     assert repair(pointer, "doc") == ([], [])
     pointer.promote("1", "r", "a")
     assert examine(pointer) == []
+
+
+def test_a_mirror_of_one_home_that_lags_another_machines_promotion_is_a_note(
+    pointer: ProductionPointer, display: Display
+) -> None:
+    pointer.promote("1", "r", "a")
+    display.shown[pointer.model] = "2"
+    assert [(f.code, f.is_note) for f in examine(pointer)] == [("mirror_differs", False)]
+    display.of_one_home = True
+    assert [(f.code, f.is_note) for f in examine(pointer)] == [("mirror_differs", True)]
+    assert repair(pointer, "doc")[1] == []
+    assert display.shown[pointer.model] == "1"
 
 
 def move(pointer: ProductionPointer, client: MlflowClient, version: str, *, archive: bool = True) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 
+from ratchet.loop.machines import register
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry.promotion_ledger import Ledger
+from ratchet.settings import Settings
 from ratchet.store import database, leases
 from ratchet.store.database import Store
 
@@ -59,3 +63,10 @@ def test_entries_and_leases_of_an_earlier_schema_are_read(store_url: str, monkey
     assert leases.expired(new, "task") == "other"
     assert leases.acquire(new, "task").token == 5
     new.engine.dispose()
+
+
+def test_a_store_of_an_earlier_schema_takes_homes_that_register(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store_at("0007", store_url, monkeypatch).engine.dispose()
+    assert len(register(Settings(home=tmp_path / "home", database_url=store_url))) == 1
