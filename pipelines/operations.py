@@ -61,4 +61,4 @@ def _mirrors(settings: Settings) -> list[Mirror]:
     is_embedded = use_embedded_store(settings)
     if is_embedded and not Path(settings.home, "zenml").is_dir():
         return []
-    return [LazyZenMLStage(settings, of_one_home=is_embedded and settings.database_url is not None)]
+    return [LazyZenMLStage(settings, of_one_home=is_embedded and bool(settings.database_url))]

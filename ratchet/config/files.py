@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from ratchet.config import TrainingConfig
 from ratchet.config.continuous import ContinuousTrainingConfig
-from ratchet.config.plain_yaml import MOST_BYTES, read_yaml
+from ratchet.config.plain_yaml import MOST_BYTES, MOST_LEVELS, read_yaml
 from ratchet.config.reporting import ReportingConfig
 from ratchet.config.simulation import SimulationConfig
 from ratchet.config.tuning import TuningConfig
@@ -97,8 +97,8 @@ def _read_text(path: Path) -> str:
 def _set(node: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     *parents, last = path.strip().split(".")
-    if not equals or not all([*parents, last]):
-        raise ConfigError(f"--set {override}: expected key.key=value, such as train.params.C=0.1")
+    if not equals or not all([*parents, last]) or len(parents) > MOST_LEVELS:
+        raise ConfigError(f"--set {override[:80]}: expected key.key=value, such as train.params.C=0.1")
     for key in parents:
         node = node.setdefault(_present(node, key), {})
         if not isinstance(node, dict):

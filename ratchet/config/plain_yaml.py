@@ -17,7 +17,7 @@ from ratchet.errors import ConfigError
 # each alias counted as often as it is used, and levels of nesting.
 MOST_BYTES = 2**20
 _MOST_VALUES = 100_000
-_MOST_LEVELS = 100
+MOST_LEVELS = 100
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
@@ -39,8 +39,8 @@ class _StrictLoader(yaml.SafeLoader):
         is_alias = self.check_event(yaml.AliasEvent)
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._level += 1
-        if self._level > _MOST_LEVELS:
-            raise _refusal(f"nested more than {_MOST_LEVELS} levels deep", mark)
+        if self._level > MOST_LEVELS:
+            raise _refusal(f"nested more than {MOST_LEVELS} levels deep", mark)
         node = super().compose_node(parent, index)
         self._level -= 1
         if is_alias and id(node) not in self._sizes:
@@ -81,9 +81,9 @@ class _StrictLoader(yaml.SafeLoader):
         children = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
         size = 1 + sum(self._sizes[id(child)] for child in children)
         level = 1 + max((self._levels[id(child)] for child in children), default=0)
-        if size > _MOST_VALUES or level > _MOST_LEVELS:
+        if size > _MOST_VALUES or level > MOST_LEVELS:
             raise _refusal(
-                f"more than {_MOST_VALUES:,} values or {_MOST_LEVELS} levels, with each alias counted where it is used",
+                f"more than {_MOST_VALUES:,} values or {MOST_LEVELS} levels, with each alias counted where it is used",
                 node.start_mark,
             )
         self._sizes[id(node)], self._levels[id(node)] = size, level

@@ -80,7 +80,7 @@ def register(settings: Settings, *, serving: bool = False) -> list[Machine]:
     ------
     StateError: the store or the home cannot be written.
     """
-    if settings.database_url is None:
+    if not settings.database_url:
         return []
     store, here = open_store(settings, min(settings.store_timeout, _PATIENCE)), _id_of(settings)
     own = fingerprints(settings, serving=serving)

@@ -67,6 +67,11 @@ def test_an_override_changes_one_place_of_a_repeated_value(tmp_path: Path) -> No
     assert load_config(path, ["train.params.b.x=2"]).train.params == {"a": {"x": 1}, "b": {"x": 2}}
 
 
+def test_an_override_of_thousands_of_keys_is_refused_in_one_line() -> None:
+    with pytest.raises(ConfigError, match=r"^--set train\.params\.a\.a.{0,80}: expected key\.key=value"):
+        load_config(BASELINE, [f"train.params{'.a' * 5000}=1"])
+
+
 def test_an_override_finds_a_key_that_is_a_number() -> None:
     config = load_config(BASELINE, ["train.params.class_weight={0: 1, 1: 5}", "train.params.class_weight.1=2"])
     assert config.train.params["class_weight"] == {0: 1, 1: 2}
