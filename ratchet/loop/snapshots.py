@@ -54,7 +54,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     labels = _check_labels(store, config, labelled, watermark)
     older, newer = production.iloc[:newest], production.iloc[newest:]
     if labels.evidence == "audit":
-        newer = newer[[is_audited(labelled[at].prediction_id, labels.audit_share) for at in newer.index]]
+        newer = newer[newer[ROW].map(lambda found: is_audited(found, labels.audit_share)).astype(bool)]
     train, holdout = (rows.assign(**{ROW: rows.index.astype(str)}) for rows in (train, holdout))
     parts = dict(zip(PARTS, (train, older, holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)

@@ -108,11 +108,12 @@ def decided(production: Production) -> tuple[Snapshot, dict[str, Check], float]:
     home = Settings(home=folder / "home")
     store = production.stream.store
     snapshot = build_snapshot(home, config, store, watermark(store, config.model))
-    train, holdout, schema, *_ = load_snapshot(home, config, snapshot.version)
+    loaded = load_snapshot(home, config, snapshot.version)
+    train, holdout, schema, *identities = loaded
     embedder = fit_embedder(config.embed, schema, train, config.seed)
     estimator = build_estimator(config.train, config.task, config.seed, schema)
     model = fit_model(estimator, embedder, embed(embedder, train, schema).to_numpy(), train["kind"].to_numpy())
-    trained = Trained(config, schema, train, holdout, model)
+    trained = Trained(config, schema, train, holdout, model, *identities)
     challenger = load_package(*packaged(trained, folder / "challenger"))
     evaluation = evaluate_model(model, holdout, schema, config.evaluate, seed=1)
     given = GateInput(
@@ -120,6 +121,7 @@ def decided(production: Production) -> tuple[Snapshot, dict[str, Check], float]:
         challenger,
         production.champion,
         holdout,
+        loaded.holdout_identities,
         evaluation,
         snapshot.reference_holdout,
         label_bias=snapshot.label_bias,
