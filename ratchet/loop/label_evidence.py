@@ -5,7 +5,7 @@ from __future__ import annotations
 from ratchet.config import LABELLED
 from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.monitoring.label_bias import LabelCheck, check_newest_labels
-from ratchet.monitoring.production_rows import feedback_after
+from ratchet.monitoring.production_rows import feedback_after, watermark
 from ratchet.monitoring.windows import newest_label_check, record_label_check
 from ratchet.store.database import Store
 
@@ -22,5 +22,5 @@ def current_label_check(store: Store, config: ContinuousTrainingConfig) -> Label
     if len(new) < _STEP and (found is None or found.audit_share == share):
         return found
     made = check_newest_labels(store, config.model, share, classes=config.task in LABELLED)
-    record_label_check(store, config.model, made, new[-1] if new else row["last_seq"] if row else 0)
+    record_label_check(store, config.model, made, watermark(store, config.model))
     return made

@@ -49,6 +49,15 @@ def test_labels_are_checked_again_after_fifty_new_ones(stream: Stream) -> None:
     assert second.n_labelled > first.n_labelled
 
 
+def test_a_backlog_of_feedback_is_checked_once(stream: Stream) -> None:
+    complaints(stream, 180)
+    first = current_label_check(stream.store, loop_config())
+    row = newest_label_check(stream.store, "iris")
+    assert row is not None
+    assert current_label_check(stream.store, loop_config()) == first
+    assert newest_label_check(stream.store, "iris") == row
+
+
 def test_the_status_shows_the_newest_check(stream: Stream) -> None:
     assert _loop_status(stream.store, "iris")["labels"] is None
     complaints(stream, 60)
