@@ -24,6 +24,7 @@ class Field(BaseModel):
     ----------
     nullable: whether a value may be missing: one was in the data, or the config declares it.
     boolean: whether the values were True and False, which are 1 and 0.
+    integer: whether the values were integers, and none was missing.
     minimum, maximum, categories: of the data. New rows may have other values, which is drift and not an error.
     longest: the number of characters of the longest text; None for other types.
     rule: of the config, with the missing words and the format of numbers; a row that breaks it is an error.
@@ -35,6 +36,7 @@ class Field(BaseModel):
     type: Literal["number", "category", "text", "time"]
     nullable: bool
     boolean: bool = False
+    integer: bool = False
     minimum: float | None = None
     maximum: float | None = None
     categories: tuple[str, ...] | None = None
@@ -121,18 +123,25 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
     check_rules(typed, config)
     labels = classes_of(set(target.unique().tolist()), config.target) if task in LABELLED else None
     fields = tuple(
-        field_of(typed[column], readers[column].rule, boolean=is_boolean(frame[column])) for column in features
+        field_of(
+            typed[column],
+            readers[column].rule,
+            boolean=is_boolean(frame[column]),
+            integer=pd.api.types.is_integer_dtype(frame[column]),
+        )
+        for column in features
     )
     return typed.reset_index(drop=True), schema_of(fields, labels, config, task)
 
 
-def field_of(values: pd.Series[Any], rule: Column, *, boolean: bool) -> Field:
-    """Return the field of a column with typed values; ``boolean`` is that of the values before."""
+def field_of(values: pd.Series[Any], rule: Column, *, boolean: bool, integer: bool) -> Field:
+    """Return the field of a column with typed values; ``boolean`` and ``integer`` are of the values before."""
     nullable = rule.nullable is True or bool(values.isna().any())
     common: dict[str, Any] = {"name": str(values.name), "nullable": nullable, "rule": rule}
     if values.dtype == "float64":
         ends = {"minimum": float(values.min()), "maximum": float(values.max())}
-        return Field(type="number", boolean=boolean, **ends, **common)
+        is_whole = integer and not bool(values.isna().any())
+        return Field(type="number", boolean=boolean, integer=is_whole, **ends, **common)
     if rule.type == "time":
         return Field(type="time", **common)
     if rule.type == "text":

@@ -58,7 +58,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     train, holdout = (rows.assign(**{ROW: rows.index.astype(str)}) for rows in (train, holdout))
     parts = dict(zip(PARTS, (train, older, holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
-    frame = _with_booleans(frame, reference.schema)
+    frame = _with_types(frame, reference.schema)
     return Snapshot(
         version=write_snapshot(settings, frame, data_source(config.dataset, reference.data_version)),
         watermark=watermark,
@@ -88,7 +88,12 @@ def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _with_booleans(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
-    """Store True and False as such, so that the next schema has them too."""
-    names = [field.name for field in schema.features if field.boolean and frame[field.name].isin([0, 1, np.nan]).all()]
-    return frame.astype(dict.fromkeys(names, "boolean"))
+def _with_types(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+    """Store True and False and integers as such, so that the next schema has them too."""
+    types = {}
+    for field in schema.features:
+        if field.boolean and frame[field.name].isin([0, 1, np.nan]).all():
+            types[field.name] = "boolean"
+        elif field.integer and (frame[field.name] % 1 == 0).all() and frame[field.name].abs().max() < 2**53:
+            types[field.name] = "int64"
+    return frame.astype(types)

@@ -54,6 +54,7 @@ class BatchedFile:
             for name, rule in self.rules.items()
         }
         self.booleans = frozenset(name for name in self._names if pa.types.is_boolean(stored.field(name).type))
+        self.integers = frozenset(name for name in self._names if pa.types.is_integer(stored.field(name).type))
 
     @property
     def features(self) -> list[str]:

@@ -81,7 +81,13 @@ def ingest(
     for feature in features:
         require_value(feature)
     fields = tuple(
-        field_of(feature, file.rules[str(feature.name)], boolean=feature.name in file.booleans) for feature in features
+        field_of(
+            feature,
+            file.rules[str(feature.name)],
+            boolean=feature.name in file.booleans,
+            integer=feature.name in file.integers,
+        )
+        for feature in features
     )
     classes = classes_of(set(labels[False]) | set(labels[True]), config.target) if task in LABELLED else None
     _require_both_parts(samples, labels, classes, split)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from ratchet.data.schema import Schema
 from ratchet.data.training_rows import TrainingRows
 from ratchet.errors import PackageError, one_line
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_difference, record_golden
+from ratchet.model.package.mlflow_model import save_mlflow_model
 from ratchet.model.package.onnx import OnnxReport, export_onnx
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_model, sample_rows
@@ -37,7 +37,6 @@ MANIFEST = "manifest.json"
 _TRUST_LIST = "ratchet/model/package/trusted_types.py"
 # Training rows in the package, for the domain classifier of drift.
 SAMPLE_ROWS = 500
-_REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 
 
 class Manifest(BaseModel):
@@ -94,7 +93,7 @@ def write_package(
     """
     features = schema.select(rows)
     _refuse_untrusted(model)
-    _save_mlflow_model(folder, model, features)
+    save_mlflow_model(folder, model, features, schema)
     _write_json(folder / "schema.json", schema)
     _write_json(folder / "profile.json", profile_model(model, rows, schema))
     _write_sample(folder / "sample.json", features)
@@ -196,11 +195,6 @@ def _refuse_unsealed(folder: Path, sealed: set[str]) -> None:
             raise PackageError(f"{found}: is not in the manifest, or is a link; something was added to the package")
 
 
-def requirements() -> list[str]:
-    """Return the exact pip requirements for loading a package."""
-    return [f"{name}=={metadata.version(name)}" for name in _REQUIREMENTS]
-
-
 def _refuse_untrusted(model: Any) -> None:
     import skops.io
 
@@ -210,23 +204,6 @@ def _refuse_untrusted(model: Any) -> None:
             f"the model holds {', '.join(unknown)}, which {_TRUST_LIST} does not list:"
             " review the type and add it there, or choose another estimator"
         )
-
-
-def _save_mlflow_model(folder: Path, model: Pipeline, features: pd.DataFrame) -> None:
-    """Write a pipeline in MLflow's format, with the signature of the features."""
-    import mlflow.sklearn
-    from mlflow.models import infer_signature
-
-    mlflow.sklearn.save_model(
-        model,
-        str(folder),
-        serialization_format="skops",
-        skops_trusted_types=list(TRUSTED_TYPES),
-        signature=infer_signature(features, model.predict(features.head(5))),
-        input_example=features.head(3),
-        # MLflow would take ten seconds to infer them, and guess.
-        pip_requirements=requirements(),
-    )
 
 
 def _write_json(path: Path, value: BaseModel) -> None:

@@ -26,7 +26,7 @@ from ratchet.model.training import build_estimator, fit_model
 from ratchet.monitoring.production_rows import labels_up_to, watermark
 from ratchet.settings import Settings
 from ratchet.store.database import Store
-from tests.fitted import Trained
+from tests.fitted import Trained, baseline
 from tests.labels import Stream, records
 
 Loaded = tuple[Snapshot, pd.DataFrame, pd.DataFrame]
@@ -74,6 +74,22 @@ def labelled(stream: Stream, rows: pd.DataFrame, target: str) -> list[str]:
     ids = stream.answer(records(rows.drop(columns=target)), rows[target].tolist())
     stream.label(ids, rows[target].tolist())
     return ids
+
+
+def test_integers_and_booleans_of_the_reference_stay_such_in_the_next_schema(
+    home: Settings, any_store: Store, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame({"n": draw.integers(0, 9, 90), "flag": draw.random(90) < 0.5, "size": draw.normal(size=90)})
+    frame.assign(kind=draw.choice(["a", "b"], 90)).to_csv(tmp_path / "data.csv", index=False)
+    config = loop_of(baseline(f"dataset={{source: csv, path: {tmp_path}/data.csv, target: kind}}"))
+    made = build_snapshot(home, config, any_store, 0)
+    schema = load_snapshot(home, config, made.version).schema
+    assert [(one.name, one.integer, one.boolean) for one in schema.features] == [
+        ("n", True, False),
+        ("flag", False, True),
+        ("size", False, False),
+    ]
 
 
 def test_without_labels_a_snapshot_equals_the_reference(take: Callable[..., Loaded], iris: Trained) -> None:

@@ -16,11 +16,11 @@ from sklearn.preprocessing import FunctionTransformer
 from ratchet.data.fingerprint import file_sha256
 from ratchet.errors import PackageError
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_difference, record_golden
+from ratchet.model.package.mlflow_model import requirements
 from ratchet.model.package.onnx import check_parity, export_onnx, onnx_inputs, open_session
 from ratchet.model.package.sealed_package import (
     load_package,
     load_pipeline,
-    requirements,
     verify_files,
     verify_package,
     write_package,
