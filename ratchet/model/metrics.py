@@ -227,6 +227,13 @@ def point(name: str, scores: Scores) -> float:
     return float(score(name, scores, np.ones((1, len(scores))))[0])
 
 
+def n_different(name: str, one: Scores, other: Scores) -> int:
+    """Return the number of rows on which two models differ in what a metric reads of their predictions."""
+    if isinstance(one, ClassificationScores) and isinstance(other, ClassificationScores) and name not in OF_COUNTS:
+        return int((_probabilities(one) != _probabilities(other)).any(axis=1).sum())
+    return int((one.predicted != other.predicted).sum())
+
+
 def available(scores: Scores) -> Sequence[str]:
     """Return the names of the metrics that can be computed from these scores."""
     if isinstance(scores, RegressionScores):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
@@ -18,6 +19,7 @@ from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.follow_ups import MODEL_RECORD, Decided, write_all
 from ratchet.registry.former_training_rows import with_identities
 from ratchet.registry.gates import Check, GateInput, run_checks
+from ratchet.registry.holdout_trials import tried_on_holdout
 from ratchet.registry.model_version import Mirror, Version
 from ratchet.registry.production_pointer import PRODUCTION, ProductionPointer
 from ratchet.tracking import PackageRef, connect, log_metrics, register
@@ -110,7 +112,7 @@ def promote_challenger(
             rival = with_identities(settings, rival, champion, fitted, identities, config, lineage)
         anchor = None if n_reference is None else _anchor(settings, pointer, champion)
         asked = GateInput(config, challenger, rival, holdout, identities, evaluation, n_reference, anchor, label_bias)
-        checks = run_checks(asked)
+        checks = run_checks(replace(asked, tried=tried_on_holdout(pointer.store, asked)))
         _log_checks(client, run_id, checks)
         decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
     given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger, record)
@@ -192,4 +194,6 @@ def _decide(
 def _log_checks(client: MlflowClient, run_id: str, checks: tuple[Check, ...]) -> None:
     # Logged before the promotion, so that the figures exist even if it fails.
     figures = {f"gate.{c.name}.figure": c.figure for c in checks if c.figure is not None}
+    figures |= {f"gate.{c.name}.tried": float(c.tried) for c in checks if c.tried is not None}
+    figures |= {f"gate.{c.name}.level": c.level for c in checks if c.level is not None}
     log_metrics(client, run_id, figures | {f"gate.{c.name}.passed": float(c.passed) for c in checks})

@@ -189,3 +189,19 @@ machines = sa.Table(
     sa.Column("shared", sa.JSON, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
 )
+
+# The challengers that were compared with a champion, with sketches of the held-out rows; see
+# ``ratchet.registry.holdout_trials``.
+holdout_trials = sa.Table(
+    "holdout_trials",
+    metadata,
+    sa.Column("id", _Counter, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("trial", sa.String(64), nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("ids", sa.LargeBinary, nullable=False),
+    sa.Column("contents", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.UniqueConstraint("model", "trial", name="uq_holdout_trials_trial"),
+    sa.Index("ix_holdout_trials_model_id", "model", "id"),
+)

@@ -2,57 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LOSSES
+from ratchet.data.row_identities import RowIdentities
 from ratchet.data.schema import Schema
 from ratchet.model import metrics
-from ratchet.model.bootstrap import replicates
 from ratchet.model.evaluation import score_rows
 from ratchet.model.package.sealed_package import Package
 from ratchet.model.tasks import block_length
+from ratchet.registry.gates.alpha_spending import level_of
 from ratchet.registry.gates.contract import GateInput, Result
+from ratchet.registry.gates.paired_interval import paired_interval
 
 # Two models are not compared on fewer rows.
 FEWEST_ROWS = 10
+_FIRST = "there is no champion yet"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The held-out rows that neither model was fitted on."""
+
+    rows: pd.DataFrame
+    identities: RowIdentities
 
 
 def against_champion(given: GateInput) -> Result:
     """Check the paired bootstrap interval of the difference to the champion, on rows that neither was fitted on.
 
-    The whole interval has to lie above 0 (better) or above minus the margin (not worse).
+    The whole interval has to lie above 0 (better) or above minus the margin (not worse). Its level depends on how many
+    challengers were tried on these rows; see ``level_of``.
     """
-    promote, metric = given.config.promote, given.config.evaluate.primary_metric
-    if given.champion is None:
-        return Result(True, "there is no champion yet")
-    if promote.policy == "always":
-        return Result(True, "the policy is always")
-    if _columns(given.champion.schema) != _columns(given.challenger.schema):
-        return Result(
-            False,
-            "the champion takes other columns than the holdout has; promote by hand",
-        )
-    rows = given.holdout[new_to_both(given, given.champion)]
-    if len(rows) < FEWEST_ROWS:
-        return Result(
-            False,
-            f"{len(rows)} of {len(given.holdout)} held-out rows are new to both models, {FEWEST_ROWS} are needed:"
-            " train with the champion's seed and split, or bring new data",
-        )
+    evidence = evidence_of(given)
+    if isinstance(evidence, Result) or given.champion is None:
+        return evidence if isinstance(evidence, Result) else Result(True, _FIRST)
+    promote, metric, rows = given.config.promote, given.config.evaluate.primary_metric, evidence.rows
     mine, theirs = both_scores(given.challenger, given.champion, rows)
     block = block_length(given.challenger.schema, rows)
-    low, high = paired_interval(metric, mine, theirs, promote.confidence, promote.bootstrap, given.config.seed, block)
+    total = (1 - promote.confidence) / 2
+    level = level_of(given.tried, total)
+    limit = -promote.margin if promote.policy == "not_worse" else 0.0
+    low, high = paired_interval(metric, mine, theirs, level, promote.bootstrap, given.config.seed, block, limit)
     if np.isnan(low):
         return Result(False, f"{metric} is not defined on the {len(rows)} rows new to both")
-    limit = -promote.margin if promote.policy == "not_worse" else 0.0
+    passed = low > limit
     reason = (
         f"{metric} {metrics.point(metric, mine):.4f}, the champion's {metrics.point(metric, theirs):.4f}:"
-        f" better by {low:+.4f} to {high:+.4f} ({promote.confidence:.0%} interval, {len(rows)} rows new to both),"
-        f" needed above {limit:g}"
+        f" better by {low:+.4f} to {high:+.4f} (level {level:.2g} of {total:.2g}, challenger {given.tried} on"
+        f" {len(rows)} rows new to both), needed above {limit:g}"
     )
-    return Result(low > limit, reason, low, limit)
+    if given.tried > 1 and not passed:
+        reason += f"; fresh held-out rows restore the level {level_of(1, total):.2g}"
+    return Result(passed, reason, low, limit, given.tried, level)
+
+
+def evidence_of(given: GateInput) -> Evidence | Result:
+    """Return the rows to compare challenger and champion on, or the result of the check without a comparison."""
+    if given.champion is None:
+        return Result(True, _FIRST)
+    if given.config.promote.policy == "always":
+        return Result(True, "the policy is always")
+    if _columns(given.champion.schema) != _columns(given.challenger.schema):
+        return Result(False, "the champion takes other columns than the holdout has; promote by hand")
+    new = new_to_both(given, given.champion)
+    if new.sum() < FEWEST_ROWS:
+        return Result(
+            False,
+            f"{new.sum()} of {len(new)} held-out rows are new to both models, {FEWEST_ROWS} are needed:"
+            " train with the champion's seed and split, or bring new data",
+        )
+    return Evidence(given.holdout[new], given.identities.select(new))
 
 
 def reference_holdout(given: GateInput) -> Result:
@@ -111,40 +135,6 @@ def both_scores(challenger: Package, champion: Package, rows: pd.DataFrame) -> t
     update = {"labels": ours.labels, "target": ours.target, "positive": ours.positive, "costs": ours.costs}
     theirs = champion.schema.model_copy(update=update)
     return score_rows(challenger.model, rows, ours), score_rows(champion.model, rows, theirs)
-
-
-def paired_interval(
-    name: str,
-    mine: metrics.Scores,
-    theirs: metrics.Scores,
-    confidence: float,
-    n_resamples: int,
-    seed: int,
-    block: int = 1,
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of how much better one model is than another on the same rows.
-
-    Each resample draws rows, and both models are scored on the same draw, so that the difficulty of a row cancels out
-    (Efron & Tibshirani 1993, chapter 13; Koehn 2004 for the paired form).
-
-    Parameters
-    ----------
-    confidence: such as 0.95, two-sided.
-    block: rows that are drawn together, as for ``ratchet.model.bootstrap.resamples``.
-
-    Returns
-    -------
-    The ends of the interval, in the metric's unit; positive is better, for a loss too. NaN if the metric is defined on
-    no resample.
-    """
-    sign = -1.0 if name in LOSSES else 1.0
-    drawn = replicates(name, [mine, theirs], n_resamples, seed, block)
-    differences = sign * (drawn[0] - drawn[1])
-    if np.isnan(differences).all():
-        return float("nan"), float("nan")
-    tail = (1 - confidence) / 2
-    low, high = np.nanquantile(differences, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _comparable_anchor(given: GateInput) -> Package | None:

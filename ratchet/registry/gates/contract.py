@@ -22,6 +22,8 @@ class Check(BaseModel):
     ----------
     figure: the measured value; None if nothing was measured.
     limit: the limit of the figure; None if there is none.
+    tried: the number of challengers that were tried on the same rows, with this one; None if it does not matter.
+    level: the level of a test, which depends on that number; None if there is no test.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -31,6 +33,8 @@ class Check(BaseModel):
     limit: float | None
     passed: bool
     reason: str
+    tried: int | None = None
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class GateInput:
         come from production; None for all.
     label_bias: why the production rows of the holdout are no evidence, since the chance of their labels depends on the
         answer; None if they are evidence.
+    tried: the number of challengers that were tried on the rows new to both, with this one.
     anchor: the newest version before the champion that was trained on the reference alone; None if the champion was.
     """
 
@@ -58,6 +63,7 @@ class GateInput:
     n_reference: int | None = None
     anchor: Package | None = None
     label_bias: str | None = None
+    tried: int = 1
 
 
 class Result(NamedTuple):
@@ -67,6 +73,8 @@ class Result(NamedTuple):
     reason: str
     figure: float | None = None
     limit: float | None = None
+    tried: int | None = None
+    level: float | None = None
 
 
 # One requirement on a challenger; the function's name is the check's name.
