@@ -206,3 +206,17 @@ async def test_a_clock_that_differs_from_the_stores_is_measured_and_logged(
     assert log.clock_ahead == pytest.approx(3600, abs=5)
     assert "s ahead of that of the store" in caplog.text
     await log.stop()
+
+
+async def test_a_row_that_cannot_be_read_does_not_keep_the_journal_pending(sqlite_file: Path, journal: Journal) -> None:
+    rows = [prediction(number) for number in range(3)]
+    journal.append(rows)
+    journal.release()
+    (segment,) = journal.segments()
+    segment.write_bytes(segment.read_bytes() + b"an older schema\n")
+    log = PredictionLog(lambda: Store(f"sqlite:///{sqlite_file}"), journal)
+    log.start()
+    await until(lambda: not journal.segments())  # from then on an unknown prediction is 404 and no longer 503
+    assert ids(sqlite_file) == {row["id"] for row in rows}
+    assert journal.bad_rows() == 1
+    await log.stop()
