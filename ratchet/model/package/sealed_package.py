@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
+# The name and number of a version, which MLflow writes into its folder when it loads the version by its name.
+_OF_MLFLOW = "registered_model_meta"
 _TRUST_LIST = "ratchet/model/package/trusted_types.py"
 # Training rows in the package, for the domain classifier of drift.
 SAMPLE_ROWS = 500
@@ -182,7 +184,7 @@ def verify_files(folder: Path, digest: str) -> Manifest:
             raise PackageError(f"{path}: missing from the package")
         if file_sha256(path) != expected:
             raise PackageError(f"{path}: differs from the manifest; the file was tampered with or damaged")
-    _refuse_unsealed(folder, {MANIFEST, *manifest.files})
+    _refuse_unsealed(folder, {MANIFEST, _OF_MLFLOW, *manifest.files})
     return manifest
 
 

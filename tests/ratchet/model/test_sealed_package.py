@@ -94,6 +94,12 @@ ADDED: dict[str, Callable[[Path], object]] = {
 }
 
 
+def test_what_mlflow_adds_when_it_loads_a_version_by_name_is_accepted(package: tuple[Path, str]) -> None:
+    folder, digest = package
+    (folder / "registered_model_meta").write_text("model_name: iris\nmodel_version: '1'\n")
+    load_package(folder, digest)
+
+
 @pytest.mark.parametrize("name", ADDED)
 def test_whatever_is_added_to_a_package_is_refused_by_name(package: tuple[Path, str], name: str) -> None:
     folder, digest = package
