@@ -1,8 +1,11 @@
-"""Whether a Parquet file larger than memory is ingested and embedded in the memory of two batches, in linear time.
+"""Cost of ingest and embed: of a Parquet file larger than memory, and of a CSV file compared with pandas.
 
-Run as ``.venv/bin/python benchmarks/ingest.py [--rounds N]``. A file of 5,000,000 x 20 (19 normal numbers and a class,
-in 20 row groups), and the first half and quarter of it. Every side is a process of its own that times itself,
-imports left out, and tells its peak memory by the kernel's account:
+Run as ``.venv/bin/python benchmarks/ingest.py [--rounds N]``, or with ``--csv`` for the second part alone, which keeps
+the figures of the first.
+
+The first part checks that a Parquet file larger than memory needs the memory of two batches, in linear time. A file of
+5,000,000 x 20 (19 normal numbers and a class, in 20 row groups), and the first half and quarter of it. Every side is a
+process of its own that times itself, and tells its peak memory by the kernel's account:
 
 - **ours**: ``ratchet.data.batches``, ingest (types, ranges, rules, split, samples) and embed (impute, scale, PCA);
 - **pandas + scikit-learn**: the file read whole, split and fitted, with the same kinds of steps;
@@ -10,6 +13,10 @@ imports left out, and tells its peak memory by the kernel's account:
 
 The constant in "two batches plus a constant" is the peak of the same process on a file of 1,000 rows. What is above it
 hardly depends on the batch: ingest and embed look at 16,384 rows at a time.
+
+The second part reads a CSV of 1,000,000 x 20 (16 numbers, 3 categories and a class), splits it, and encodes the
+training rows: **ours** as the steps ingest and embed do, and **pandas + scikit-learn** with ``read_csv``,
+``train_test_split`` and the same encoder.
 """
 
 from __future__ import annotations
@@ -26,9 +33,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from measure import ROOT, Command, Target, Timing, describe_machine, in_turn, rounds_asked_for, write_result
+from measure import RESULTS, ROOT, Command, Target, Timing, describe_machine, in_turn, rounds_asked_for, write_result
 from rich.console import Console
 from rich.table import Table
 from table import targets_table
@@ -46,27 +54,93 @@ FREE_BYTES = 4e9
 SAME_MEANS = 0.01
 
 PANDAS = "pandas + scikit-learn"
+CSV_ROWS = 1_000_000
+CSV_NUMBERS, CSV_CATEGORIES = 16, 3
+CSV_OURS, CSV_PANDAS = "CSV, ours", f"CSV, {PANDAS}"
+# Limits of the ratios to pandas + scikit-learn, by figure.
+CSV_LIMITS = {"processor": 2.0, "peak_mb": 1.2}
 
 
 def main() -> None:
     """Measure, write the result, and print it."""
+    only_csv = "--csv" in sys.argv
+    sys.argv = [word for word in sys.argv if word != "--csv"]
     rounds = rounds_asked_for(__doc__)
     with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as folder:
         scratch = Path(folder)
         if shutil.disk_usage(scratch).free < FREE_BYTES:
             sys.exit(f"{scratch}: {FREE_BYTES / 1e9:g} GB of free space are needed")
-        for size in (TINY, *SIZES):
-            _write_rows(scratch / f"{size}.parquet", size)
-        outcomes = _outcomes(in_turn(_sides(scratch), rounds, scratch))
-    _refuse_other_means(outcomes)
-    targets = _targets(outcomes)
-    figures = {name: {key: outcome[key] for key in ("seconds", "peak_mb")} for name, outcome in outcomes.items()}
+        parquet, targets = ({}, []) if only_csv else _measure_parquet(scratch, rounds)
+        csv, csv_targets = _measure_csv(scratch, rounds)
+    outcomes, targets = parquet | csv, [*targets, *csv_targets]
+    figures = {
+        name: {key: outcome[key] for key in ("seconds", "processor", "peak_mb")} for name, outcome in outcomes.items()
+    }
     batch_mb = {f"{rows:,} rows": rows * ROW_BYTES / 1e6 for rows in BATCHES}
+    kept = _kept(figures) if only_csv else {"targets": [], "sides": {}}
     path = write_result(
-        "ingest", describe_machine(), rounds, targets, columns=len(FEATURES) + 1, batch_mb=batch_mb, sides=figures
+        "ingest",
+        describe_machine(),
+        rounds,
+        [*(_target(target) for target in kept["targets"]), *targets],
+        columns=len(FEATURES) + 1,
+        batch_mb=batch_mb,
+        sides=kept["sides"] | figures,
     )
     _print(outcomes, targets)
     print(f"written: {path.relative_to(ROOT)}")
+
+
+def _measure_parquet(scratch: Path, rounds: int) -> tuple[dict[str, dict[str, Any]], list[Target]]:
+    for size in (TINY, *SIZES):
+        _write_rows(scratch / f"{size}.parquet", size)
+    outcomes = _outcomes(in_turn(_sides(scratch), rounds, scratch))
+    _refuse_other_means(outcomes)
+    return outcomes, _targets(outcomes)
+
+
+def _measure_csv(scratch: Path, rounds: int) -> tuple[dict[str, dict[str, Any]], list[Target]]:
+    path, own = scratch / "rows.csv", {**os.environ, "PYTHONPATH": str(ROOT)}
+    _write_csv(path)
+    scripts = {CSV_OURS: "csv_ours.py", CSV_PANDAS: "csv_pandas.py"}
+    sides = [Command(name, (sys.executable, str(SIDES / file), str(path)), own) for name, file in scripts.items()]
+    outcomes = _outcomes(in_turn(sides, rounds, scratch))
+    gap = np.abs(np.array(outcomes[CSV_OURS]["means"]) - np.array(outcomes[CSV_PANDAS]["means"])).max()
+    if not gap < SAME_MEANS:
+        raise RuntimeError(f"CSV: the means differ by {gap:g} from those of pandas")
+    what = {"processor": "processor time", "peak_mb": "peak memory"}
+    targets = [
+        Target(
+            f"{CSV_ROWS:,} x 20 of CSV: {what[key]} / {PANDAS}",
+            outcomes[CSV_OURS][key] / outcomes[CSV_PANDAS][key],
+            limit,
+            "at_most",
+            "×",
+        )
+        for key, limit in CSV_LIMITS.items()
+    ]
+    return outcomes, targets
+
+
+def _write_csv(path: Path) -> None:
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        generator.normal(size=(CSV_ROWS, CSV_NUMBERS)), columns=[f"x{place}" for place in range(CSV_NUMBERS)]
+    )
+    for place in range(CSV_CATEGORIES):
+        frame[f"c{place}"] = generator.choice(["north", "south", "east", "west"], CSV_ROWS)
+    frame.assign(y=(frame["x0"] + frame["x1"] > 0).astype(int)).to_csv(path, index=False)
+
+
+def _kept(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the targets and sides of the stored result that are not of the CSV."""
+    stored = json.loads((RESULTS / "ingest.json").read_text())
+    targets = [target for target in stored["targets"] if "of CSV" not in target["name"]]
+    return {"targets": targets, "sides": {name: side for name, side in stored["sides"].items() if name not in figures}}
+
+
+def _target(stored: Mapping[str, Any]) -> Target:
+    return Target(**{key: value for key, value in stored.items() if key != "met"})
 
 
 def _write_rows(path: Path, n_rows: int) -> None:
@@ -109,7 +183,10 @@ def _outcomes(timings: Mapping[str, Timing]) -> dict[str, dict[str, Any]]:
     outcomes = {}
     for name, timing in timings.items():
         rounds = [json.loads(output.strip().splitlines()[-1]) for output in timing.outputs]
-        medians = {key: round(statistics.median(line[key] for line in rounds), 4) for key in ("seconds", "peak_mb")}
+        medians = {
+            key: round(statistics.median(line[key] for line in rounds), 4)
+            for key in ("seconds", "processor", "peak_mb")
+        }
         outcomes[name] = medians | {"means": rounds[0]["means"]}
     return outcomes
 
@@ -151,10 +228,10 @@ def _targets(outcomes: Mapping[str, Mapping[str, Any]]) -> list[Target]:
 
 def _print(outcomes: Mapping[str, Mapping[str, Any]], targets: Sequence[Target]) -> None:
     table = Table("side", title="Medians")
-    for heading in ("seconds", "peak MB"):
+    for heading in ("seconds", "processor", "peak MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, outcome in outcomes.items():
-        table.add_row(name, f"{outcome['seconds']:.2f}", f"{outcome['peak_mb']:.0f}")
+        table.add_row(name, f"{outcome['seconds']:.2f}", f"{outcome['processor']:.2f}", f"{outcome['peak_mb']:.0f}")
     console = Console(highlight=False)
     console.print(table)
     console.print(targets_table([{"script": "ingest", "targets": [target.as_dict() for target in targets]}]))

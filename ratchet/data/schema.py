@@ -93,7 +93,7 @@ class Schema(BaseModel):
                 columns[field.name] = values.astype("float64")
             else:
                 columns[field.name] = values.astype(object).where(values.notna(), MISSING)
-        return pd.DataFrame(columns, index=rows.index)
+        return pd.DataFrame(columns, index=rows.index, copy=False)
 
     @property
     def numeric(self) -> bool:

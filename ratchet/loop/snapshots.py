@@ -58,7 +58,7 @@ def build_snapshot(settings: Settings, config: ContinuousTrainingConfig, store: 
     train, holdout = (rows.assign(**{ROW: rows.index.astype(str)}) for rows in (train, holdout))
     parts = dict(zip(PARTS, (train, older, holdout, newer), strict=True))
     frame = pd.concat([rows.assign(**{PART: part}) for part, rows in parts.items()], ignore_index=True)
-    frame = _with_types(frame, reference.schema)
+    frame = with_types(frame, reference.schema)
     return Snapshot(
         version=write_snapshot(settings, frame, data_source(config.dataset, reference.data_version)),
         watermark=watermark,
@@ -88,7 +88,7 @@ def as_frame(rows: list[LabelledRow], schema: Schema) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _with_types(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
+def with_types(frame: pd.DataFrame, schema: Schema) -> pd.DataFrame:
     """Store True and False and integers as such, so that the next schema has them too."""
     types = {}
     for field in schema.features:

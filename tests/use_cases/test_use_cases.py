@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,16 @@ from pipelines.runner import RunOptions
 from ratchet.config import TrainingConfig
 from ratchet.config.files import load_config, parse_config
 from ratchet.data import load_dataset
+from ratchet.data.fingerprint import canonical_csv
 from ratchet.data.schema import MISSING, Schema
 from ratchet.data.snapshots import load_snapshot
 from ratchet.data.split import row_hashes
 from ratchet.model.tasks import TASKS
+from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from tests.originals import FETCHED, served
+from tests.row_texts import Row, as_numbers, as_strings, text_rows
 from tests.serving.running import Service, serving
 from tests.training_runs import CONFIGS, train_in
 from tests.web_server import Site
@@ -142,6 +145,22 @@ def test_it_is_served_and_trained_again_on_feedback(
     assert sent <= learned, "the snapshot has the labelled production rows"
     drift = summary.pipeline.drift
     assert drift.reference is not None
+
+
+@pytest.mark.parametrize("write", [as_strings, as_numbers])
+def test_the_text_of_a_row_gets_the_prediction_of_the_training_frames_row(
+    trained: TrainingConfig, service: Service, settings: Settings, write: Callable[[Row, Schema], str]
+) -> None:
+    data = load_dataset(trained.dataset, trained.task)
+    rows = data.frame.head(ROWS)
+    version = ProductionPointer(settings, trained.model).get(str(service.get("/model")["version"]))
+    package = fetch_package(settings, version)
+    expected = package.model.predict(package.schema.select(rows)).tolist()
+    body = f'{{"rows": [{", ".join(write(row, data.schema) for row in text_rows(canonical_csv(rows)))}]}}'
+    status, answer = service.post("/predict_batch", body.encode())
+    assert status == 200, answer
+    found = [row["prediction"] for row in answer["predictions"]]
+    assert found == (expected if data.schema.labels else pytest.approx(expected, rel=1e-4))
 
 
 def test_a_record_without_a_field_is_refused_by_its_name(trained: TrainingConfig, service: Service) -> None:

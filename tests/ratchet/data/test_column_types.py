@@ -19,7 +19,7 @@ from ratchet.data.snapshots import rules_for
 from ratchet.errors import ConfigError, InputError
 from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.inference.shapley import explain
-from ratchet.loop.snapshots import as_frame
+from ratchet.loop.snapshots import as_frame, with_types
 from ratchet.model.embedding import embed
 from ratchet.model.package.sealed_package import Package, load_package, verify_package
 from ratchet.model.record_schema import LONGEST_TEXT, RecordReader, canonical_time
@@ -287,3 +287,25 @@ def test_a_time_has_no_new_category_and_no_shift(forecast: tuple[Trained, Packag
         simulated(forecast[0], {"kind": "new_category", "at": 1, "column": "hour", "category": "x"})
     with pytest.raises(ConfigError, match="'hour' holds times, and only numbers can move"):
         simulated(forecast[0], {"kind": "mean_shift", "at": 1, "columns": {"hour": 1.0}})
+
+
+def test_true_and_false_are_booleans_in_the_schema_of_a_snapshot_too(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("paid,y\n" + "".join(f"{bool(n % 3)},{'ab'[n % 2]}\n" for n in range(30)) + ",a\n")
+    config = TrainingConfig.model_validate(
+        {
+            "model": "m",
+            "dataset": {"source": "csv", "path": str(path), "target": "y"},
+            "train": {"estimator": "sklearn.linear_model.LogisticRegression"},
+            "evaluate": {"primary_metric": "accuracy"},
+        }
+    )
+    data = load_dataset(config.dataset, config.task)
+    assert data.schema.features[0].boolean
+    assert RecordReader(data.schema).read(b'{"paid": true}') == {"paid": 1.0}
+    stored = with_types(data.frame, data.schema)
+    stored.to_parquet(tmp_path / "snapshot.parquet")
+    again = pd.read_parquet(tmp_path / "snapshot.parquet")
+    typed, schema = check_frame(again, rules_for(config.dataset, again), config.task)
+    pd.testing.assert_frame_equal(typed, data.frame)
+    assert schema == data.schema

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ratchet.config import Column, CsvDataset, ParquetDataset, Timestamp, TsvDataset
 from ratchet.data import dataset_version, load_dataset, open_source
+from ratchet.data.batches import BatchedFile
 from ratchet.errors import DataError
 
 ROWS = "size,kind,note\n" + "".join(f"{number},{'ab'[number % 2]},nö{number}\n" for number in range(30))
@@ -145,3 +148,35 @@ def test_a_date_and_an_hour_become_one_time(tmp_path: Path) -> None:
 )
 def test_an_invalid_date_or_hour_is_refused_with_its_row(tmp_path: Path, text: str, message: str) -> None:
     assert message in refusal(csv(tmp_path, text, timestamp=STAMP))
+
+
+IDS = [2**53 + 1, None, 1582218195625938946, 1]
+
+
+@pytest.mark.parametrize("batch_rows", [None, 100])
+def test_whole_numbers_of_parquet_that_are_a_category_keep_their_digits_with_gaps(
+    tmp_path: Path, batch_rows: int | None
+) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"id": pa.array(IDS * 50), "size": range(200), "kind": ["a", "b"] * 100}), path)
+    config = ParquetDataset(source="parquet", path=path, target="kind", columns={"id": Column(type="category")})
+    if batch_rows is None:
+        found = load_dataset(config, "classification").frame["id"]
+    else:
+        batched = config.model_copy(update={"batch_rows": batch_rows})
+        found = pd.concat(BatchedFile(batched, "classification").parts())["id"]
+    assert found.fillna("").tolist() == ["" if number is None else str(number) for number in IDS * 50]
+
+
+@pytest.mark.parametrize("batch_rows", [None, 100])
+def test_the_text_of_parquet_stays_text_and_its_missing_words_are_missing(
+    tmp_path: Path, batch_rows: int | None
+) -> None:
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"code": ["02116", "1", "NA", ""] * 50, "kind": ["a", "b"] * 100}), path)
+    config = ParquetDataset(source="parquet", path=path, target="kind", missing=("NA",), batch_rows=batch_rows)
+    if batch_rows is None:
+        found = load_dataset(config, "classification").frame["code"]
+    else:
+        found = pd.concat(BatchedFile(config, "classification").parts())["code"]
+    assert found.fillna("missing").tolist() == ["02116", "1", "missing", "missing"] * 50

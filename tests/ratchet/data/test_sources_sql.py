@@ -135,3 +135,16 @@ def test_a_url_that_sqlalchemy_cannot_open_is_refused(url: str) -> None:
 def test_a_config_with_a_password_or_with_two_places_is_refused(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SqlDataset(source="sql", query=QUERY, target="kind", **keys)
+
+
+def test_whole_numbers_and_decimals_that_are_a_category_keep_their_digits(url: str) -> None:
+    query = (
+        "SELECT 1582218195625938946 AS id, 1 AS count, 'a' AS kind"
+        " UNION ALL SELECT 1582218195625938945, 2, 'b' UNION ALL SELECT NULL, NULL, 'a' ORDER BY 2"
+    )
+    columns = {"id": {"type": "category"}, "count": {"type": "category"}}
+    frame = load_dataset(dataset(url, query, columns=columns), "classification").frame
+    assert set(frame["id"].fillna("").tolist()) == {"1582218195625938946", "1582218195625938945", ""}
+    assert set(frame["count"].fillna("").tolist()) == {"1", "2", ""}
+    undeclared = read(dataset(url, query))
+    assert undeclared["id"].dropna().tolist() != undeclared["id"].dropna().astype(float).astype(int).tolist()

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from ratchet.monitoring.drift.report import compare
 from tests.conftest import ROOT
 from tests.fitted import CONFIGS, Trained, fit
 from tests.originals import FETCHED, served
+from tests.row_texts import Row, as_numbers, as_strings, text_rows
 from tests.web_server import Site, serving
 
 CASES = ROOT / "tests" / "cases"
@@ -44,9 +41,6 @@ DECLARED: dict[str, dict[str, Any]] = {
 }
 BUNDLED = ("iris", "breast_cancer", "digits", "diabetes", "wine", "fraud", "churn")
 ROWS = 200
-# What JSON takes for a number.
-_JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?")
-Row = dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -69,27 +63,6 @@ def config_of(case: str) -> TrainingConfig:
             "evaluate": {"primary_metric": "accuracy" if task == "classification" else "rmse"},
         }
     )
-
-
-def text_rows(content: bytes, separator: str = ",") -> list[Row]:
-    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator))
-
-
-def as_strings(row: Row, schema: Schema) -> str:
-    return json.dumps({name: row[name] for name in schema.feature_names})
-
-
-def as_numbers(row: Row, schema: Schema) -> str:
-    """Write a number's own text as a JSON number, and an empty field as null."""
-    values = []
-    for field in schema.features:
-        text = row[field.name]
-        plain = text.replace(field.rule.decimal or ".", ".") if field.type == "number" else text
-        is_number = _JSON_NUMBER.fullmatch(plain) and field.type != "text"
-        twins = sum(float(known) == float(plain) for known in field.categories or ()) if is_number else 0
-        value = plain if is_number and twins < 2 else json.dumps(text or None)
-        values.append(f"{json.dumps(field.name)}: {value}")
-    return f"{{{', '.join(values)}}}"
 
 
 def assert_rows_get_their_predictions(trained: Trained, data: LoadedDataset, rows: Sequence[Row]) -> None:
