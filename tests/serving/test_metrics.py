@@ -24,8 +24,8 @@ KINDS = {
     "gauge": "requests_in_flight log_queue_depth store_down served_version drift_share drift_detected drift_figure"
     " drift_window_timestamp_seconds live_quality live_quality_timestamp_seconds live_quality_dropped label_bias"
     " labels_waiting training_run_timestamp_seconds training_runs training_triggers watch_timestamp_seconds"
-    " watch_interval_seconds"
-    " promotions production_version label_to_version_seconds disk_free_bytes disk_size_bytes",
+    " watch_interval_seconds promotions production_version production_moved_outside label_to_version_seconds"
+    " disk_free_bytes disk_size_bytes journal_bad_rows",
 }
 
 
