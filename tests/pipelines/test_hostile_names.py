@@ -137,7 +137,7 @@ def test_a_report_is_drawn_with_the_names_of_the_columns(trained: Trained) -> No
     rows: list[Any] = [
         {
             **common,
-            "id": f"h{at:035d}",
+            "id": f"{1000 + at:036d}",
             "features": features.iloc[at].to_dict(),
             "prediction": predicted[at],
             "score": None,
@@ -148,7 +148,7 @@ def test_a_report_is_drawn_with_the_names_of_the_columns(trained: Trained) -> No
     ]
     insert_predictions(store, rows)
     labels: dict[str, Any] = {"revision": 1, "correct": None, "source": "api"}
-    truths = [{**common, **labels, "prediction_id": f"h{at:035d}", "target": LABELS[at % 2]} for at in range(60)]
+    truths = [{**common, **labels, "prediction_id": f"{1000 + at:036d}", "target": LABELS[at % 2]} for at in range(60)]
     with store.transaction() as connection:
         connection.execute(sa.insert(feedback), truths)
     config = ReportingConfig(pipeline="reporting", model=MODEL)
