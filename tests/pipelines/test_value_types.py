@@ -38,7 +38,6 @@ def test_weights_of_classes_train_and_are_recorded_as_they_were_given(
 ) -> None:
     config = load_config(config_file(tmp_path, COSTS, model, {"class_weight": weights}))
     summary = train_in(settings, config)
-    assert summary.evaluation.primary > 0.5
     weighted = run_record(settings, summary.mlflow_run_id)
     assert weighted.config is not None
     assert same(weighted.config["train"]["params"]["class_weight"], weights)
