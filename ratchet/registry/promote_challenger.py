@@ -106,18 +106,26 @@ def promote_challenger(
         reason = f"version {version} is in Production already: nothing changed that shapes the model"
         decision = Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
     else:
-        rival = fetch_package(settings, champion) if champion else None
-        if rival and champion:
-            fitted = challenger.training_rows
-            rival = with_identities(settings, rival, champion, fitted, identities, config, lineage)
-        anchor = None if n_reference is None else _anchor(settings, pointer, champion)
-        asked = GateInput(config, challenger, rival, holdout, identities, evaluation, n_reference, anchor, label_bias)
-        checks = run_checks(replace(asked, tried=tried_on_holdout(pointer.store, asked)))
+        asked = GateInput(config, challenger, None, holdout, identities, evaluation, n_reference, None, label_bias)
+        checks = _run_gate(settings, pointer, champion, asked, lineage)
         _log_checks(client, run_id, checks)
         decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
     given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger, record)
     warnings = (*decision.warnings, *write_all(given, pointer, entry))
     return decision.model_copy(update={"warnings": warnings})
+
+
+def _run_gate(
+    settings: Settings, pointer: ProductionPointer, champion: Version | None, asked: GateInput, lineage: Lineage
+) -> tuple[Check, ...]:
+    """Run the checks of a challenger against the champion, and count it among those tried on its holdout."""
+    if champion:
+        fitted, config = asked.challenger.training_rows, asked.config
+        rival = fetch_package(settings, champion)
+        rival = with_identities(settings, rival, champion, fitted, asked.identities, config, lineage)
+        anchor = None if asked.n_reference is None else _anchor(settings, pointer, champion)
+        asked = replace(asked, champion=rival, anchor=anchor)
+    return run_checks(replace(asked, tried=tried_on_holdout(pointer.store, asked)))
 
 
 def _anchor(settings: Settings, pointer: ProductionPointer, champion: Version | None) -> Package | None:
