@@ -52,5 +52,5 @@ def _split_alike(settings: Settings, version: Version, config: TrainingConfig, l
 
 
 def _of_the_split(config: dict[str, Any]) -> tuple[Any, ...]:
-    dataset = config["dataset"]
-    return config["seed"], config["split"], *(dataset.get(key) for key in sorted(ORDER))
+    dataset = config["dataset"]  # a record of an earlier release lacks the keys that are newer: they had no value
+    return config["seed"], config["split"], *(dataset.get(key) or None for key in sorted(ORDER))

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ratchet.config.plain_yaml import write_yaml
 from ratchet.data import row_hashes
 from ratchet.data.training_rows import TrainingRows
 from ratchet.model.package.sealed_package import load_package
@@ -28,7 +29,12 @@ def test_rows_of_the_same_version_split_and_seed_are_known_by_their_place(
 ) -> None:
     client = connect(mlflow_settings)
     run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id
-    log_inputs(client, run, iris.config.model_copy(update={"seed": seed}), {}, "v1")
+    config = iris.config.model_copy(update={"seed": seed})
+    log_inputs(client, run, config, {}, "v1")
+    recorded = config.to_plain()
+    for newer in ("group", "fill"):
+        recorded["dataset"].pop(newer, None)
+    client.log_text(run, write_yaml(recorded), "config.yaml")
     version = Version(model_name, "1", run, "digest", "Production", {"ratchet.data_version": "v1"})
     package = load_package(*iris_package)
     labelled = row_hashes(iris.train)
