@@ -112,7 +112,7 @@ class ColumnReader:
         if self.rule.type == "time":
             return as_time_text(values)
         if self.rule.type in ("text", "category"):
-            return as_texts(values)
+            return values
         if pd.api.types.is_numeric_dtype(values):
             return self._finite(values.astype("float64"))
         kind = pd.api.types.infer_dtype(values, skipna=True)
@@ -122,15 +122,27 @@ class ColumnReader:
         return self._as_numbers(values)
 
     def known(self, values: pd.Series[Any]) -> pd.Series[Any]:
-        """Replace the missing words and numbers of a column by a missing value."""
+        """Replace the missing words and numbers of a column by a missing value; categories and texts become text."""
+        if self.rule.type in ("text", "category"):
+            values = as_texts(values)
         if pd.api.types.is_numeric_dtype(values):
-            numbers = self.missing_numbers if self.rule.type in (None, "number") else frozenset()
+            numbers = self.missing_numbers if self.rule.type != "time" else frozenset()
             return values.mask(values.isin(list(numbers))) if numbers else values
         if isinstance(values.dtype, pd.CategoricalDtype):
             return values.cat.remove_categories([text for text in values.cat.categories if text in self.missing_words])
         if isinstance(values.dtype, pd.StringDtype) or values.dtype == object:
             return values.mask(values.isin(list(self.missing_words)), np.nan)
         return values
+
+    def numbers(self, values: pd.Series[Any]) -> pd.Series[Any]:
+        """Return numbers, or text in the column's format, as float64; NaN where a value is missing or no number."""
+        if pd.api.types.is_numeric_dtype(values):
+            return values.astype("float64")
+        is_text = values.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
+        numbers = pd.to_numeric(values.mask(is_text), errors="coerce").astype("float64")
+        parsed = [self._format.parse(text) for text in values[is_text]]
+        numbers[is_text] = np.array([np.nan if number is None else number for number in parsed], dtype=np.float64)
+        return numbers
 
     def from_json(self, value: Any) -> float | str | None:
         """Return a value of a JSON text, whose numbers are ``JsonNumber``, as a record has it; None where missing.
@@ -181,6 +193,9 @@ class ColumnReader:
         return pc.if_else(is_missing, pa.scalar(None, text.type), text)
 
     def _numbers(self, text: pa.ChunkedArray) -> pa.ChunkedArray:
+        truth = _as_truth(text)
+        if truth is not None:
+            return truth
         try:
             return self._without_missing_numbers(self._format.cast(text))
         except ValueError:
@@ -196,14 +211,9 @@ class ColumnReader:
         return pc.if_else(is_missing, pa.scalar(None, numbers.type), numbers)
 
     def _inferred(self, text: pa.ChunkedArray, *, strict: bool) -> pa.ChunkedArray:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        first = text[pc.index(text.is_valid(), True).as_py()].as_py()
-        if first.lower() in _TRUTH:
-            lowered = pc.utf8_lower(text)
-            known = pc.is_in(lowered, pa.array(["true", "false", None]))
-            return pc.equal(lowered, "true") if pc.all(known).as_py() else text
+        truth = _as_truth(text)
+        if truth is not None:
+            return truth
         if all(self._format.parse(value) is not None for value in text[:_SAMPLE].drop_null().to_pylist()):
             try:
                 numbers = self._format.cast(text)
@@ -230,10 +240,7 @@ class ColumnReader:
 
     def _as_numbers(self, values: pd.Series[Any]) -> pd.Series[Any]:
         """Return text, or Python's numbers, as float64."""
-        is_text = values.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
-        numbers = pd.to_numeric(values.mask(is_text), errors="coerce").astype("float64")
-        parsed = [self._format.parse(text) for text in values[is_text]]
-        numbers[is_text] = np.array([np.nan if number is None else number for number in parsed], dtype=np.float64)
+        numbers = self.numbers(values)
         if (numbers.isna() & values.notna()).any():
             if self.rule.type is None and not numbers[values.notna()].notna().mean() > _MOSTLY_NUMBERS:
                 return as_texts(values)
@@ -282,6 +289,19 @@ class ColumnReader:
             return str(as_time_text(pd.Series([value], name=self.name, dtype=object)).iloc[0])
         except DataError:
             raise ValueError from None
+
+
+def _as_truth(text: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return a column that has only True and False as booleans, in any case of letters; None for another column."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    first = text[pc.index(text.is_valid(), True).as_py()].as_py()
+    if first.lower() not in _TRUTH:
+        return None
+    lowered = pc.utf8_lower(text)
+    known = pc.is_in(lowered, pa.array(["true", "false", None]))
+    return pc.equal(lowered, "true") if pc.all(known).as_py() else None
 
 
 def _advice(example: Any) -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from ratchet.config import LABELLED, Column, Dataset, TaskName
+from ratchet.config.datasets import Delimited
 from ratchet.data.repeated_values import Codes, determines, repeated_rows
 from ratchet.data.suspicion import Kind, Suspicion, drop_line, examples, quoted, typed_line
 from ratchet.data.text_shapes import are_codes, date_shape, number_shape
@@ -102,18 +103,23 @@ def _number_formats(findings: dict[Any, _Finding], frame: pd.DataFrame, config: 
     """Return the lines for columns with a decimal comma, which is that of the whole data set where no column differs.
 
     A comma before three digits in each number can be either; it is decimal where another column has a decimal comma, or
-    where the fields of the file are separated by semicolons, as they are then.
+    where the fields of the file are separated by semicolons, as they are then. A text of a typed source is only read as
+    a number where its column is declared one.
     """
     rules = {name: one.rule for name, one in findings.items() if one.kind == "number-like text" and one.rule}
     if getattr(config, "separator", ",") != ";" and not any("decimal" in rule for rule in rules.values()):
         return {}
     names = [name for name, rule in rules.items() if "decimal" in rule or rule.get("thousands") == ","]
-    if any(pd.api.types.is_float_dtype(kind) for kind in frame.dtypes):
+    if not _is_delimited(config) or any(pd.api.types.is_float_dtype(kind) for kind in frame.dtypes):
         commas = {name: {key: text for key, text in rules[name].items() if text != ","} for name in names}
         return {name: typed_line(str(name), config, **rule, decimal=",") for name, rule in commas.items()}
     groups = {rules[name].get("thousands", ",") for name in names} - {","}
     line = f'dataset: {{decimal: ",", thousands: "{groups.pop()}"}}' if len(groups) == 1 else 'dataset.decimal: ","'
     return dict.fromkeys(names, line)
+
+
+def _is_delimited(config: Dataset) -> bool:
+    return isinstance(config, Delimited) and getattr(config, "kind", config.source) != "parquet"
 
 
 def _suspicion(values: Values, finding: _Finding, config: Dataset, fix: str | None = None) -> Suspicion:

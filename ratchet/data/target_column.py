@@ -27,7 +27,7 @@ def typed_target(values: pd.Series[Any], task: TaskName, reader: ColumnReader) -
     if len(missing):
         raise DataError(f"target {values.name!r}: is missing in row {row_number(missing[0])} ({len(missing)} such)")
     if task not in LABELLED:
-        return _target_numbers(values)
+        return _target_numbers(values, reader)
     if reader.rule.type is not None:
         if reader.rule.type != "number":
             return as_texts(values)
@@ -41,8 +41,8 @@ def typed_target(values: pd.Series[Any], task: TaskName, reader: ColumnReader) -
     return values.astype("int64") if is_number else as_texts(values)
 
 
-def _target_numbers(values: pd.Series[Any]) -> pd.Series[Any]:
-    numbers = pd.to_numeric(values, errors="coerce").astype("float64")
+def _target_numbers(values: pd.Series[Any], reader: ColumnReader) -> pd.Series[Any]:
+    numbers = reader.numbers(values)
     wrong = numbers.index[~np.isfinite(numbers)]
     if len(wrong):
         got, row = values[wrong[0]], row_number(wrong[0])

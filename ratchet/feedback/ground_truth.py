@@ -95,10 +95,7 @@ def label_from_text(text: str, predicted: StoredPrediction) -> Label:
     InputError: it is neither a class of the model nor, for a regression, a finite number.
     """
     if predicted.labels is None:
-        try:
-            return _number(float(text))
-        except ValueError:
-            return _number(text)
+        return _number(text)
     by_name = {str(label): label for label in predicted.labels}
     return by_name[text] if text in by_name else _class(text, predicted)
 

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratchet.config import Column, CsvDataset
-from ratchet.data import delimited
+from ratchet.config import Column, CsvDataset, ParquetDataset
+from ratchet.data import delimited, load_dataset
 from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.delimited import Dialect, read_delimited
 from ratchet.data.number_text import NumberFormat
@@ -140,6 +140,7 @@ def test_declared_columns_keep_their_text_whatever_it_looks_like(tmp_path: Path)
         ({"missing": [-999]}, ["-999", "1"], [None, 1]),
         ({"columns": {"value": {"type": "number"}}}, ["007", "+8", " 9"], [7, 8, 9]),
         ({"columns": {"value": {"decimal": ","}}}, ["1,5", "2,5"], [1.5, 2.5]),
+        ({"columns": {"value": {"type": "number"}}}, ["True", "false"], [1, 0]),
     ],
 )
 def test_numbers_are_read_in_the_declared_format(
@@ -188,6 +189,37 @@ def test_a_word_among_numbers_is_refused_with_what_to_do(
 def test_a_dropped_column_and_the_target_may_have_words_among_numbers(tmp_path: Path) -> None:
     frame = read(tmp_path, "id,y\n1,1\n2,2\nx,other\n", drop=("id",))
     assert frame.to_dict("list") == {"id": ["1", "2", "x"], "y": ["1", "2", "other"]}
+
+
+@pytest.mark.parametrize(
+    "values", [[-999, 2, 7], [-999.0, 2.0, 7.0], ["-999", "2", "7"], pd.Series([-999, 2, 7], dtype="Int64")]
+)
+def test_a_missing_number_of_a_declared_category_is_missing_in_every_source_and_in_requests(values: Any) -> None:
+    reader = ColumnReader("code", Column(type="category", missing=("-999",)))
+    assert reader.from_values(pd.Series(values)).fillna("").tolist() == ["", "2", "7"]
+    assert reader.from_json("-999") is None
+
+
+@pytest.mark.parametrize("texts", [["0,5", "1,5"], ["00,5", "01,5"], ["1.000,5", "1.001,5"]])
+@pytest.mark.parametrize("kind", [None, "number"])
+def test_a_number_to_predict_is_read_in_the_declared_format_in_every_source(
+    tmp_path: Path, texts: list[str], kind: Any
+) -> None:
+    columns = {"y": {"type": kind}}
+    keys: Any = {"target": "y", "decimal": ",", "thousands": ".", "columns": columns}
+    rows = pd.DataFrame({"x": [0.25, 1.25], "y": texts})
+    rows.to_csv(tmp_path / "data.csv", sep=";", index=False)
+    rows.to_parquet(tmp_path / "data.parquet")
+    csv = CsvDataset(
+        source="csv",
+        path=tmp_path / "data.csv",
+        separator=";",
+        **{**keys, "columns": columns | {"x": {"decimal": ".", "thousands": ","}}},
+    )
+    parquet = ParquetDataset(source="parquet", path=tmp_path / "data.parquet", **keys)
+    expected = [float(text.replace(".", "").replace(",", ".")) for text in texts]
+    for config in (csv, parquet):
+        assert load_dataset(config, "regression").frame["y"].tolist() == expected
 
 
 FORMATS = [NumberFormat(), NumberFormat(","), NumberFormat(".", ","), NumberFormat(",", ".")]

@@ -130,6 +130,18 @@ def test_each_kind_has_one_warning_whose_line_in_the_config_ends_it(name: str, t
         found_in(dataset(tmp_path / "data.csv", strict=True))
 
 
+@pytest.mark.parametrize(
+    "texts", [[f"{at},5" for at in range(ROWS)], [f"{at * 997:_},5".replace("_", ".") for at in range(ROWS)]]
+)
+def test_the_line_for_a_decimal_comma_in_a_typed_source_declares_the_column(texts: list[str], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": texts, "y": DRAW.choice(["a", "b"], ROWS)})
+    frame.to_parquet(tmp_path / "data.parquet")
+    config = dataset(tmp_path / "data.parquet", source="parquet")
+    (warning,) = found_in(config)
+    data = load_dataset(fixed(config, warning.fix), "classification")
+    assert (data.warnings, data.schema.features[0].type) == ((), "number")
+
+
 def test_what_a_config_says_of_a_column_stays_in_the_line() -> None:
     config = dataset(Path("x.csv"), columns={"a": {"minimum": 0.5, "nullable": False}}, drop=["b"])
     frame = pd.DataFrame({"a": [f"{at},5" for at in range(ROWS)], "c": range(ROWS), "y": DRAW.choice([0, 1], ROWS)})
