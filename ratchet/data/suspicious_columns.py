@@ -73,11 +73,15 @@ def suspicious_columns(frame: pd.DataFrame, config: Dataset, task: TaskName) -> 
     if len(frame) < FEWEST_ROWS or config.target not in frame.columns:
         return tuple(found.values())
     codes = {name: _codes(sample[name]) for name in [*features, config.target]}
+    repeated = repeated_rows(frame, codes)
+    if repeated is not None:  # in a repeated row, each value would have the same target
+        once = ~pd.DataFrame(codes).duplicated().to_numpy()
+        sample, codes = sample[once], {name: values[once] for name, values in codes.items()}
     truth = sample[config.target], codes[config.target]
     for name in features:
         if name not in found and determines(sample[name], codes[name], *truth, labelled=task in LABELLED):
             found[name] = _suspicion(frame[name], _leak(sample[name], config.target), config)
-    return (*(found[name] for name in features if name in found), *_of_rows(repeated_rows(frame, codes)))
+    return (*(found[name] for name in features if name in found), *_of_rows(repeated))
 
 
 def require_none(found: Sequence[Suspicion], config: Dataset) -> None:

@@ -63,6 +63,9 @@ def number_shape(texts: Sequence[str]) -> NumberShape | None:
     fractions = {m["fraction"][0] for m in found if m["fraction"]}
     if "," in fractions or (groups == {","} and "." not in fractions and not _is_grouped(texts)):
         return NumberShape(",", next(iter(groups - {","}), None), unit)
+    if groups == {"."}:  # one point is a decimal point
+        is_grouped = any(m["digits"].count(".") > 1 for m in found)
+        return NumberShape(",", ".", unit) if is_grouped else NumberShape(".", None, unit)
     return NumberShape(".", next(iter(groups), None), unit)
 
 

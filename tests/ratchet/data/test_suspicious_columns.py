@@ -130,16 +130,23 @@ def test_each_kind_has_one_warning_whose_line_in_the_config_ends_it(name: str, t
         found_in(dataset(tmp_path / "data.csv", strict=True))
 
 
-@pytest.mark.parametrize(
-    "texts", [[f"{at},5" for at in range(ROWS)], [f"{at * 997:_},5".replace("_", ".") for at in range(ROWS)]]
-)
-def test_the_line_for_a_decimal_comma_in_a_typed_source_declares_the_column(texts: list[str], tmp_path: Path) -> None:
-    frame = pd.DataFrame({"a": texts, "y": DRAW.choice(["a", "b"], ROWS)})
+TEXTS = {
+    "comma": [f"{at},5" for at in range(ROWS)],
+    "points and a comma": [f"{at * 997:_},5".replace("_", ".") for at in range(ROWS)],
+    "points": [f"{at * 9973:_}".replace("_", ".") for at in range(ROWS)],
+    "one point": [f"0.{at:03d}" for at in range(ROWS)],
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_the_line_for_numbers_as_text_in_a_typed_source_reads_the_numbers(name: str, tmp_path: Path) -> None:
+    values = [text if name == "one point" else text.replace(".", "").replace(",", ".") for text in TEXTS[name]]
+    frame = pd.DataFrame({"a": TEXTS[name], "y": DRAW.choice(["a", "b"], ROWS)})
     frame.to_parquet(tmp_path / "data.parquet")
     config = dataset(tmp_path / "data.parquet", source="parquet")
     (warning,) = found_in(config)
     data = load_dataset(fixed(config, warning.fix), "classification")
-    assert (data.warnings, data.schema.features[0].type) == ((), "number")
+    assert data.frame["a"].tolist() == list(map(float, values))
 
 
 def test_what_a_config_says_of_a_column_stays_in_the_line() -> None:
@@ -197,6 +204,7 @@ def test_rows_that_are_in_the_data_twice_have_a_warning(n_rows: int) -> None:
     frame = rows_of(n_rows)
     assert kinds(pd.concat([frame, frame.head(n_rows // 5)], ignore_index=True)) == {None: "repeated rows"}
     assert kinds(pd.concat([frame, frame.head(n_rows // 500)], ignore_index=True)) == {}
+    assert kinds(pd.concat([frame, frame], ignore_index=True)) == {None: "repeated rows"}, "no value has two rows"
 
 
 def test_rows_of_a_few_categories_are_equal_by_chance() -> None:
