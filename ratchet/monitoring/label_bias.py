@@ -3,8 +3,8 @@
 A metric on labelled rows estimates the metric on all rows only if the labels are missing at random (Rubin 1976). Labels
 that users send for wrong answers alone make a good model look bad, and a model that repeats its mistakes less look
 better than it is. The comparison finds such a selection as far as it shows in the prediction, in its score, or in how
-often sources agree with the model. A selection among rows of equal prediction and score leaves no trace in the rows;
-only an audit sample (``ratchet.feedback.audit_sample``) protects from it.
+often sources agree with the model. A selection among rows of equal prediction and score leaves no trace in these rows;
+it shows in the errors of an audit sample (``ratchet.feedback.audit_sample``), compared with those of all labelled rows.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ratchet.feedback.audit_sample import is_audited
 from ratchet.monitoring.production_rows import AskedRow, asked_rows, newest_labelled_ids
 from ratchet.store.database import Store
 
-Aspect = Literal["prediction", "score", "source", "version", "time"]
+Aspect = Literal["prediction", "score", "source", "error", "version", "time"]
 # Those that decide; a label can depend on version and time without depending on the answer.
-DECISIVE: tuple[Aspect, ...] = ("prediction", "score", "source")
+DECISIVE: tuple[Aspect, ...] = ("prediction", "score", "source", "error")
 # The level over all comparisons, held by Holm's rule.
 LEVEL = 0.01
 # The effect from which a difference counts: the share of rows by which labelled rows misrepresent all rows.
@@ -107,7 +107,7 @@ def check_labels(rows: Sequence[AskedRow], audit_share: float | None, *, classes
     if n_labelled < FEWEST_ROWS:
         reason = f"too few rows: {n_labelled} of {len(rows)} predictions have a label, {FEWEST_ROWS} are needed"
         return LabelCheck(evidence="all", biased=False, reason=reason, **size)
-    comparisons = compare(rows, classes=classes)
+    comparisons = compare(rows, classes=classes, audit_share=audit_share)
     found = describe(comparisons, len(rows), n_labelled)
     if not _is_biased(comparisons):
         return LabelCheck(evidence="all", biased=False, comparisons=comparisons, reason=found, **size)
@@ -149,8 +149,11 @@ def check_newest_labels(store: Store, model: str, audit_share: float | None, *, 
     return check_labels_near(store, model, usual, audit_share, classes=classes)
 
 
-def compare(rows: Sequence[AskedRow], *, classes: bool) -> tuple[Comparison, ...]:
-    """Compare labelled rows with all rows in every aspect that both sides have enough rows for."""
+def compare(rows: Sequence[AskedRow], *, classes: bool, audit_share: float | None = None) -> tuple[Comparison, ...]:
+    """Compare labelled rows with all rows in every aspect that both sides have enough rows for.
+
+    The errors of all labelled rows are compared with those of the audit sample, if there is one.
+    """
     labelled = np.array([row.labelled_at is not None for row in rows])
     blocks = _blocks(rows)
     found: dict[Aspect, tuple[float, float] | None] = {}
@@ -163,6 +166,7 @@ def compare(rows: Sequence[AskedRow], *, classes: bool) -> tuple[Comparison, ...
     if all(row.score is not None for row in rows):
         found["score"] = compare_numbers(labelled, np.array([row.score for row in rows], dtype=float), blocks)
     found["source"] = _compare_sources(rows, blocks)
+    found["error"] = _compare_errors(rows, blocks, audit_share)
     ripe = _ripe(rows)
     whole = np.zeros(int(ripe.sum()), dtype=np.int64)
     versions = [row.version for row, kept in zip(rows, ripe, strict=True) if kept]
@@ -313,6 +317,14 @@ def _compare_sources(rows: Sequence[AskedRow], blocks: Integers) -> tuple[float,
         return None
     usual = names[np.argmax(counts)]
     group = np.array([rows[at].source == usual for at in known])
+    errors = np.array([rows[at].error for at in known], dtype=float)
+    return compare_numbers(group, errors, blocks[known])
+
+
+def _compare_errors(rows: Sequence[AskedRow], blocks: Integers, share: float | None) -> tuple[float, float] | None:
+    """Compare the errors of the labelled rows of the audit sample with those of all labelled rows."""
+    known = [at for at, row in enumerate(rows) if row.error is not None]
+    group = np.array([is_audited(rows[at].prediction_id, share) for at in known], dtype=bool)
     errors = np.array([rows[at].error for at in known], dtype=float)
     return compare_numbers(group, errors, blocks[known])
 

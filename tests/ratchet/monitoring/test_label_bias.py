@@ -217,6 +217,40 @@ def test_the_audit_sample_counts_if_nearly_all_of_it_has_a_label() -> None:
     assert small.evidence == "none"
 
 
+def _without_scores(rows: list[AskedRow], audit_share: float, outside: Callable[[AskedRow], bool]) -> list[AskedRow]:
+    """Return rows of a model without scores, whose labels are those of the audit sample and of chosen rows."""
+    return [
+        row._replace(score=None)
+        if is_audited(row.prediction_id, audit_share) or outside(row)
+        else row._replace(score=None, labelled_at=None, source=None, error=None)
+        for row in rows
+    ]
+
+
+def test_complaints_that_only_errors_show_are_found_by_an_audit_sample() -> None:
+    rows = asked(1, 2000, lambda classes, scores, wrong: np.ones(len(classes)))
+    complaints = _without_scores(rows, 0.1, lambda row: row.error == 1)
+    check = check_labels(complaints, 0.1, classes=True)
+    assert differing(check) == {"error"}
+    assert (check.evidence, check.biased) == ("audit", True)
+    assert not biased(complaints).biased, "without the sample nothing shows them"
+    generator = np.random.default_rng(1)
+    at_random = check_labels(_without_scores(rows, 0.1, lambda row: generator.random() < 0.3), 0.1, classes=True)
+    assert (at_random.evidence, at_random.biased) == ("all", False)
+
+
+def test_labels_for_large_errors_of_numbers_are_found_by_an_audit_sample() -> None:
+    generator = np.random.default_rng(2)
+    errors = np.abs(generator.normal(size=2000))
+    rows = [
+        AskedRow(f"{at:036d}", "1", float(value), None, float(at), at + 1.0, "user", float(errors[at]))
+        for at, value in enumerate(generator.normal(size=2000))
+    ]
+    check = check_labels(_without_scores(rows, 0.1, lambda row: (row.error or 0.0) > 1.5), 0.1, classes=False)
+    assert differing(check) == {"error"}
+    assert check.evidence == "audit"
+
+
 def test_an_audit_sample_is_random_nested_and_known_from_the_id() -> None:
     ids = [f"01a1fcb8-6a25-715a-ad2f-{at:012x}" for at in range(20_000)]
     tenth = {found for found in ids if is_audited(found, 0.1)}
