@@ -47,14 +47,18 @@ class JsonNumber(str):
 def rule_of(config: BaseDataset, column: str) -> Column:
     """Return the whole rule of a column: its own, else that of the data set, with the type ``time`` for the time.
 
-    A lag has the rule of the column that it is of, unless it has its own.
+    A feature with bounds is a number, and one with allowed categories is a category. A lag has the rule of its
+    column, unless it has its own.
     """
     lagged, _ = config.window.lag_columns.get(column, ("", 0)) if config.window else ("", 0)
     rule = config.columns.get(column) or config.columns.get(lagged) or Column()
     own = {name: value for name in ("missing", "decimal", "thousands") if (value := getattr(rule, name)) is not None}
     common = {"missing": config.missing, "decimal": config.decimal, "thousands": config.thousands}
-    typed = {"type": "time"} if column == config.time else {}
-    return rule.model_copy(update=common | own | typed)
+    kind = "time" if column == config.time else rule.type
+    if kind is None and column != config.target:
+        has_bounds = (rule.minimum, rule.maximum) != (None, None)
+        kind = "number" if has_bounds else None if rule.categories is None else "category"
+    return rule.model_copy(update=common | own | {"type": kind})
 
 
 @dataclass(frozen=True)

@@ -202,6 +202,9 @@ def check_rules(frame: pd.DataFrame, config: Dataset) -> None:
     }
     if not checked:
         return
+    for name, rule in checked.items():
+        if (rule.minimum, rule.maximum) != (None, None) and not pd.api.types.is_numeric_dtype(frame[name]):
+            raise DataError(f"column {name!r}: minimum and maximum need numbers, got text: remove them, or its type")
     import pandera.pandas as pa
 
     checks: dict[str, Any] = {"minimum": pa.Check.ge, "maximum": pa.Check.le, "categories": pa.Check.isin}

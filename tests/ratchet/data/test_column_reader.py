@@ -222,6 +222,34 @@ def test_a_number_to_predict_is_read_in_the_declared_format_in_every_source(
         assert load_dataset(config, "regression").frame["y"].tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("texts", "rule", "values"),
+    [
+        (["007", "012"], {"minimum": 3}, [7, 12]),
+        (["007", "012"], {"maximum": 12}, [7, 12]),
+        (["True", "False"], {"minimum": 0}, [1, 0]),
+        (["0", "1"], {"categories": ["0", "1"]}, ["0", "1"]),
+        (["True", "False"], {"categories": ["True", "False"]}, ["True", "False"]),
+    ],
+)
+def test_a_column_with_bounds_is_a_number_and_one_with_categories_a_category(
+    tmp_path: Path, texts: list[str], rule: dict[str, Any], values: list[Any]
+) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("a,y\n" + "".join(f"{text},{at}\n" for at, text in enumerate(texts)))
+    config = CsvDataset(source="csv", path=path, target="y", columns={"a": Column(**rule)})
+    assert load_dataset(config, "regression").frame["a"].tolist() == values
+
+
+@pytest.mark.parametrize("column", ["a", "y"])
+def test_bounds_of_text_are_refused_in_one_line(tmp_path: Path, column: str) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("a,y\nred,no\nblue,yes\n")
+    config = CsvDataset(source="csv", path=path, target="y", columns={column: Column(type="category", minimum=0)})
+    with pytest.raises(DataError, match=f"column '{column}': minimum and maximum need numbers, got text"):
+        load_dataset(config, "classification")
+
+
 FORMATS = [NumberFormat(), NumberFormat(","), NumberFormat(".", ","), NumberFormat(",", ".")]
 
 
