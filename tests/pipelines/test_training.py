@@ -309,15 +309,6 @@ def test_an_error_of_the_config_is_raised_before_anything_is_written(tmp_path: P
     assert [path.name for path in home.iterdir()] == []
 
 
-def test_a_cached_package_that_mlflow_lacks_is_refused(settings: Settings, client: MlflowClient, model: str) -> None:
-    one = train_in(settings, config_for(model, "evaluate.minimum=0.99"))
-    client.delete_model_version(model, one.promotion.version)
-    (logged,) = client.search_logged_models([client.get_experiment_by_name(model).experiment_id])
-    client.delete_logged_model(logged.model_id)
-    with pytest.raises(RegistryError, match="run with --no-cache"):
-        train_in(settings, config_for(model, "evaluate.minimum=0.99"))
-
-
 def test_a_plan_has_steps_estimator_and_data_version() -> None:
     plan = plan_training(config_for("m"))
     assert plan.steps == STEPS

@@ -49,7 +49,7 @@ def test_all_that_a_home_has_of_rows_is_private_under_a_permissive_umask(tmp_pat
     version = ProductionPointer(settings, "m_private").current()
     assert version is not None
     PackageCache(settings).load(version)
-    write_snapshot(settings, iris.train)
+    write_snapshot(settings, iris.train, "source")
     Journal(home / "journal").append([prediction(1)])
     store = open_store(settings)
     with store.transaction():
@@ -70,11 +70,11 @@ def test_a_home_of_an_earlier_release_becomes_private_when_it_is_opened(tmp_path
     home = tmp_path / "home"
     settings = Settings(home=home, models_dir=home / "models")
     open_store(settings).engine.dispose()
-    write_snapshot(settings, iris.train)
+    write_snapshot(settings, iris.train, "source")
     for path in (home, home / "ratchet.db", home / "snapshots"):
         path.chmod(0o777 if path.is_dir() else 0o666)
     store = open_store(settings)
-    write_snapshot(settings, iris.train)
+    write_snapshot(settings, iris.train, "source")
     assert [permissions(path) for path in (home, home / "ratchet.db", home / "snapshots")] == [0o700, 0o600, 0o700]
     store.engine.dispose()
 

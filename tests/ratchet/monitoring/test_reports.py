@@ -318,6 +318,7 @@ def test_evidentlys_pages_require_a_report_and_a_free_port(tmp_path: Path) -> No
     with pytest.raises(StateError, match="draw one with python run.py report"):
         serve_evidently(settings, "127.0.0.1", 0)
     (tmp_path / "evidently").mkdir()
+    (tmp_path / "mlflow.db").touch()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         for serve in (serve_evidently, serve_mlflow):
