@@ -121,20 +121,23 @@ def _run_gate(
     """Run the checks of a challenger against the champion, and count it among those tried on its holdout."""
     if champion:
         fitted, config = asked.challenger.training_rows, asked.config
-        rival = fetch_package(settings, champion)
-        rival = with_identities(settings, rival, champion, fitted, asked.identities, config, lineage)
-        anchor = None if asked.n_reference is None else _anchor(settings, pointer, champion)
-        asked = replace(asked, champion=rival, anchor=anchor)
+
+        def fetched(version: Version) -> Package:
+            package = fetch_package(settings, version)
+            return with_identities(settings, package, version, fitted, asked.identities, config, lineage)
+
+        anchor = None if asked.n_reference is None else anchor_of(pointer, champion)
+        asked = replace(asked, champion=fetched(champion), anchor=fetched(anchor) if anchor else None)
     return run_checks(replace(asked, tried=tried_on_holdout(pointer.store, asked)))
 
 
-def _anchor(settings: Settings, pointer: ProductionPointer, champion: Version | None) -> Package | None:
+def anchor_of(pointer: ProductionPointer, champion: Version) -> Version | None:
     """Return the newest promoted version that was trained on the reference alone, if the champion was not."""
-    if champion is None or "snapshot" not in champion.lineage:
+    if "snapshot" not in champion.lineage:
         return None
-    promoted = (pointer.get(number) for number in reversed(pointer.ledger.promoted_versions()))
-    found = next((version for version in promoted if "snapshot" not in version.lineage), None)
-    return fetch_package(settings, found) if found else None
+    registered = set(pointer.versions())  # a version of the ledger may have been deleted in MLflow
+    promoted = (pointer.get(found) for found in reversed(pointer.ledger.promoted_versions()) if found in registered)
+    return next((version for version in promoted if "snapshot" not in version.lineage), None)
 
 
 def _model_record(evaluation: Evaluation, lineage: Lineage, package: PackageRef) -> dict[str, Any]:
