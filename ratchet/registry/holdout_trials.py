@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import sqlalchemy as sa
 
-from ratchet.data.row_identities import Hashes, RowIdentities
+from ratchet.data.row_identities import Hashes, RowIdentities, mix
 from ratchet.registry.gates.champion import evidence_of
 from ratchet.registry.gates.contract import GateInput, Result
 from ratchet.store.database import Store
@@ -32,7 +32,8 @@ class Sketch:
     ----------
     source: as in ``RowIdentities``.
     ids: of the rows.
-    contents: of the rows whose content no other row has; none if these are the minority.
+    contents: of the rows with the number of times that their content occurred before, so that equal rows count by
+        multiplicity. An earlier release stored rows of unique content alone, or none where they were the minority.
     """
 
     source: str
@@ -42,11 +43,7 @@ class Sketch:
     @classmethod
     def of(cls, rows: RowIdentities) -> Sketch:
         """Return the sketch of some rows."""
-        contents, counts = np.unique(rows.contents, return_counts=True)
-        single = contents[counts == 1]
-        return cls(
-            rows.source, np.sort(rows.ids)[:_SKETCH], single[:_SKETCH] if 2 * len(single) >= len(rows) else single[:0]
-        )
+        return cls(rows.source, np.sort(rows.ids)[:_SKETCH], np.sort(_numbered(rows.contents))[:_SKETCH])
 
     def shared_with(self, earlier: Sketch) -> float:
         """Return the estimated share of these rows that are in another trial, too."""
@@ -80,8 +77,8 @@ class HoldoutTrials:
         """Record a trial before it is made; return its number among the trials on the same holdout, from 1.
 
         A holdout is the same if at least half of the rows were in the other trial. Rows are recognised by their
-        identity, and between data versions by content, if most contents occur once. A trial of equal rows and equal
-        ``decisive`` has one number however often it is made, since its outcome is the same.
+        identity, and between data versions by content, where equal rows count by multiplicity. A trial of equal rows
+        and equal ``decisive`` has one number however often it is made, since its outcome is the same.
 
         Parameters
         ----------
@@ -105,6 +102,16 @@ class HoldoutTrials:
             earlier = connection.execute(columns.order_by(table.id.desc()).limit(_MOST)).all()
         sketches = (Sketch(source, _hashes(ids), _hashes(contents)) for source, ids, contents in earlier)
         return 1 + sum(sketch.shared_with(other) >= _SHARED for other in sketches)
+
+
+def _numbered(contents: Hashes) -> Hashes:
+    """Return a hash for each row, of its content and of how many equal rows precede it.
+
+    The first row of a content keeps the hash of the content, so that sketches of earlier releases still compare.
+    """
+    ordered = np.sort(contents)
+    before = (np.arange(len(ordered)) - np.searchsorted(ordered, ordered)).astype(np.uint64)
+    return np.where(before == 0, ordered, mix(ordered ^ mix(before, "number"), "occurrence"))
 
 
 def _hashes(stored: bytes) -> Hashes:

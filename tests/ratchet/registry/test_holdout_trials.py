@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from ratchet.data.row_identities import RowIdentities, mix, prediction_ids
+from ratchet.data.row_identities import RowIdentities, identify, mix, prediction_ids
 from ratchet.model.evaluation import evaluate_model
 from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.registry.gates import GateInput
@@ -59,11 +60,54 @@ def test_a_holdout_is_the_same_if_half_of_its_rows_were_tried_on(
     assert trials.enter(evidence, "second") == number
 
 
-def test_contents_that_repeat_identify_no_row_of_another_version(any_store: Store) -> None:
+def survey(n_rows: int) -> pd.DataFrame:
+    """Return the first rows of a survey of four questions, in which few contents occur many times."""
+    generator = np.random.default_rng(1)
+    answers = {f"q{at}": generator.choice(list("abcd")[: 2 + at % 3], 4000) for at in range(4)}
+    return pd.DataFrame(answers).assign(bought=generator.choice(["yes", "no"], 4000)).iloc[:n_rows]
+
+
+@pytest.mark.parametrize("first", [survey(3000), survey(3000).drop_duplicates()], ids=["repeated", "unique"])
+def test_a_row_appended_to_a_survey_restores_no_level(any_store: Store, first: pd.DataFrame) -> None:
+    grown = pd.concat([first, survey(3001).iloc[-1:]])
+    trials = HoldoutTrials(any_store, "survey")
+    versions = [identify(rows, "bought", source, range(len(rows))) for rows, source in ((first, "v1"), (grown, "v2"))]
+    numbers = [trials.enter(rows, f"{name} {at}") for at, rows in enumerate(versions) for name in "ab"]
+    assert numbers == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("evidence", "number"),
+    [
+        (rows(0, 4000, "v2", contents=50), 2),
+        (rows(0, 9000, "v2", contents=50), 1),
+        (rows(0, 1000, "v2", contents=50), 2),
+        (rows(60, 4060, "v2", contents=5000), 1),
+    ],
+    ids=["as-many-of-each", "twice-as-many-of-each", "a-part-of-each", "mostly-others"],
+)
+def test_equal_rows_of_another_version_count_by_multiplicity(
+    any_store: Store, evidence: RowIdentities, number: int
+) -> None:
     trials = HoldoutTrials(any_store, "iris")
     trials.enter(rows(0, 4000, contents=50), "first")
-    assert trials.enter(rows(0, 4000, "v2", contents=50), "second") == 1
-    assert trials.enter(rows(0, 4000, contents=50), "third") == 2, "in one version places do"
+    assert trials.enter(evidence, "second") == number
+
+
+@pytest.mark.parametrize(("repeated", "number"), [(0, 2), (300, 2), (900, 1)], ids=["none", "some", "most"])
+def test_sketches_of_an_earlier_release_still_count(any_store: Store, repeated: int, number: int) -> None:
+    """They have the contents that occur once, and none where these were the minority."""
+    given, pairs = rows(0, 1000), np.arange(1000, dtype=np.uint64)
+    pairs[:repeated] //= np.uint64(2)
+    contents, counts = np.unique(mix(pairs, "x"), return_counts=True)
+    single = contents[counts == 1]
+    stored = {"contents": single[:256].tobytes() if len(single) >= 500 else b"", "ids": np.sort(given.ids).tobytes()}
+    with any_store.transaction() as connection:
+        connection.execute(
+            sa.insert(holdout_trials).values(model="iris", trial="old", source="v1", created_at=1.0, **stored)
+        )
+    same = RowIdentities("v2", mix(given.ids, "v2"), mix(pairs, "x"), 1000)
+    assert HoldoutTrials(any_store, "iris").enter(same, "new") == number
 
 
 def test_fresh_rows_of_production_restore_the_level(any_store: Store) -> None:
