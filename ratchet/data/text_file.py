@@ -11,8 +11,8 @@ from typing import BinaryIO
 from ratchet.data.encodings import other_encoding
 from ratchet.errors import DataError
 
-# Bytes that show whether a file is UTF-16.
-_HEAD = 1000
+# Bytes of a file that are searched at once.
+_BLOCK = 1 << 20
 
 
 class TextFile:
@@ -48,35 +48,39 @@ class TextFile:
 
         Raises
         ------
-        DataError: it has another one, which the message names.
+        DataError: it has another one, which the message names, or it has a null character.
         """
         try:
             content = self._content()
             other = other_encoding(content, self.encoding)
             if other is None:
-                content.decode(self.encoding)
+                self._refuse_null(content.decode(self.encoding))
                 return
         except (UnicodeError, LookupError) as error:
             raise DataError(f"{self.path}: not readable as {self.encoding} ({error}): set dataset.encoding") from None
         raise DataError(f"{self.path}: not readable as {self.encoding}, probably {other}: set dataset.encoding")
 
+    def _refuse_null(self, text: str) -> None:
+        place = text.find("\0")
+        if place >= 0:
+            line = text.count("\n", 0, place) + 1
+            raise DataError(f"{self.path}: expected text, got the control character '\\x00' in line {line}: remove it")
+
     @cached_property
     def _is_utf8(self) -> bool:
-        """Whether the config names UTF-8 and the first bytes are not of UTF-16."""
+        """Whether the config names UTF-8, and the content has neither the mark of UTF-16 nor a zero byte."""
         try:
             with self.path.open("rb") as stream:
-                head = stream.read(_HEAD)
-            named = codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
+                if codecs.lookup(self.encoding).name not in ("utf-8", "utf-8-sig") or self.most is not None:
+                    return False
+                if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                    return False
+                stream.seek(0)
+                return not any(b"\0" in block for block in iter(lambda: stream.read(_BLOCK), b""))
         except OSError as error:
             raise DataError(f"dataset.path {self.path}: {error.strerror}") from None
         except LookupError:
             return False
-        return (
-            self.most is None
-            and named
-            and b"\0" not in head
-            and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        )
 
     @cached_property
     def _transcoded(self) -> bytes:

@@ -71,6 +71,15 @@ def test_a_wrong_encoding_is_refused_with_the_right_one(tmp_path: Path, encoding
     assert len(read(CsvDataset(source="csv", path=path, target="kind", encoding=looks))) == 30
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("line", [2, 900])
+def test_a_null_character_is_refused_with_its_line(tmp_path: Path, encoding: str, line: int) -> None:
+    lines = ["size,kind", *["1.5,a", "2.5,b"] * 500]
+    lines[line - 1] = "1.5,a\0"
+    config = csv(tmp_path, "\n".join(lines), encoding=encoding)
+    assert refusal(config).endswith(f": expected text, got the control character '\\x00' in line {line}: remove it")
+
+
 def test_bytes_without_an_encoding_and_unknown_encodings_are_refused(tmp_path: Path) -> None:
     assert "set dataset.encoding" in refusal(csv(tmp_path, ROWS, encoding="utf-7-and-a-half"))
 
