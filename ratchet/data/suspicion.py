@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Column, Dataset
+from ratchet.data.column_reader import ColumnReader, rule_of
 
 Kind = Literal[
     "row number",
@@ -64,8 +65,11 @@ def drop_line(name: str, config: Dataset) -> str:
     return f"dataset.drop: [{', '.join(map(_yaml, [*config.drop, name]))}]"
 
 
-def typed_line(name: str, config: Dataset, **rule: str) -> str:
-    """Return the line that declares a column, with what the config says of it already."""
+def typed_line(name: str, config: Dataset, **rule: str | list[str]) -> str:
+    """Return the line that declares a column, with what the config says of it already, and its missing words."""
+    if "missing" in rule:
+        known = ColumnReader(name, rule_of(config, name)).missing_words - {""}
+        rule |= {"missing": [*sorted(known), *rule["missing"]]}
     declared = config.columns.get(name, Column()).model_dump(mode="json", exclude_unset=True)
     keys = ", ".join(f"{key}: {_yaml(value)}" for key, value in (declared | rule).items())
     return f"dataset.columns: {{{_yaml(name)}: {{{keys}}}}}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,10 @@ import pandas as pd
 
 from ratchet.config import LABELLED, Column, Dataset, TaskName
 from ratchet.config.datasets import Delimited
+from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.repeated_values import Codes, determines, repeated_rows
 from ratchet.data.suspicion import Kind, Suspicion, drop_line, examples, quoted, typed_line
-from ratchet.data.text_shapes import are_codes, date_shape, number_shape
+from ratchet.data.text_shapes import are_codes, date_shape, number_shape, word_among_numbers
 from ratchet.errors import DataError
 
 # Rows that the rules look at.
@@ -50,7 +51,7 @@ class _Finding:
 
     kind: Kind
     text: str
-    rule: dict[str, str] = field(default_factory=dict)
+    rule: Mapping[str, str | list[str]] = field(default_factory=dict)
 
 
 # A rule takes all values of a column, and those sampled ones that are not missing.
@@ -67,7 +68,7 @@ def suspicious_columns(frame: pd.DataFrame, config: Dataset, task: TaskName) -> 
     features = [name for name in frame.columns if str(name) not in unused]
     sample = frame.iloc[_positions(len(frame))]
     is_open = {name: config.columns.get(str(name), Column()).type is None for name in features}
-    findings = {name: _of_column(frame[name], sample[name].dropna()) for name in features if is_open[name]}
+    findings = {name: _of_column(frame[name], _known(sample[name], config)) for name in features if is_open[name]}
     fixes = _number_formats({name: one for name, one in findings.items() if one}, frame, config)
     found = {name: _suspicion(frame[name], one, config, fixes.get(name)) for name, one in findings.items() if one}
     if len(frame) < FEWEST_ROWS or config.target not in frame.columns:
@@ -95,6 +96,12 @@ def _positions(n_rows: int) -> npt.NDArray[np.intp]:
     if n_rows <= SAMPLE:
         return np.arange(n_rows)
     return np.sort(np.random.default_rng(0).choice(n_rows, SAMPLE, replace=False))
+
+
+def _known(values: Values, config: Dataset) -> Values:
+    """Return the values that are neither missing nor a missing word of the config."""
+    name = str(values.name)
+    return ColumnReader(name, rule_of(config, name)).known(values).dropna()
 
 
 def _codes(values: Values) -> Codes:
@@ -206,15 +213,20 @@ def _times(_: Values, __: Values) -> _Finding:
     return _Finding("date-like text", "has times, and is not declared as a time", {"type": "time"})
 
 
-def _numbers_as_text(_: Values, known: Values) -> _Finding | None:
-    number = number_shape(_forms(known))
+def _numbers_as_text(values: Values, known: Values) -> _Finding | None:
+    texts = _forms(known)
+    word = word_among_numbers(texts)
+    number = number_shape([text for text in texts if text != word])
     if number is None:
         return None
-    found = "has numbers as text, each of which is read as a category"
+    found = f"has numbers{f' and {quoted(word)}' if word else ''} as text, each of which is read as a category"
     if number.unit:
+        if number.unit.isalpha() and not _has_many(values, known):  # names such as 3G and 4G
+            return None
         advice = f"write the numbers without {quoted(number.unit)} into the data, or leave the column out"
         return _Finding("number-like text", f"{found}; {advice}")
-    rule = {"type": "number"} | ({} if number.decimal == "." else {"decimal": ","})
+    rule: dict[str, str | list[str]] = {"missing": [word]} if word else {}
+    rule |= {"type": "number"} | ({} if number.decimal == "." else {"decimal": ","})
     return _Finding("number-like text", found, rule | ({"thousands": number.thousands} if number.thousands else {}))
 
 
@@ -222,10 +234,15 @@ def _different_texts(values: Values, known: Values) -> _Finding | None:
     are_sentences = np.mean([len(text.split()) for text in _forms(known)]) >= _WORDS
     if not are_sentences and _are_different(values, known):
         return _Finding("id", "has another text in each row")
-    if known.nunique() <= max(_FEW, _MANY * len(known)) or values.nunique() <= max(_FEW, _MANY * len(values)):
+    if not _has_many(values, known):
         return None
     found = f"has {values.nunique():,} categories in {len(values):,} rows"
     return _Finding("many categories", found, {"type": "text"} if are_sentences else {})
+
+
+def _has_many(values: Values, known: Values) -> bool:
+    """Whether a column of text has more different values than categories have."""
+    return all(part.nunique() > max(_FEW, _MANY * len(part)) for part in (known, values))
 
 
 def _forms(known: Values) -> list[str]:

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ratchet.data.column_reader import PANDAS_MISSING
+
 # The share of texts that have a form.
 _MOST = 0.9
+# So many different numbers can be categories.
+_FEW = 10
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}\S*)?$")
 _OTHER_DATE = re.compile(
     r"(\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{4}[./]\d{1,2}[./]\d{1,2}|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4})"
@@ -67,6 +71,19 @@ def number_shape(texts: Sequence[str]) -> NumberShape | None:
         is_grouped = any(m["digits"].count(".") > 1 for m in found)
         return NumberShape(",", ".", unit) if is_grouped else NumberShape(".", None, unit)
     return NumberShape(".", next(iter(groups), None), unit)
+
+
+def word_among_numbers(texts: Sequence[str]) -> str | None:
+    """Return the only one of different texts that is no number, such as ``?``; None where there is none or another.
+
+    A word of letters among a few numbers, such as ``none`` among 1 and 2, is a category, and so are digits of a code.
+    """
+    words = [text for text in texts if not _NUMBER.match(text.strip())]
+    numbers = [text for text in texts if text not in words[:1]]
+    if len(words) != 1 or not numbers or are_codes(numbers):
+        return None
+    is_category = any(map(str.isalnum, words[0])) and len(numbers) <= _FEW and words[0] not in PANDAS_MISSING
+    return None if is_category else words[0]
 
 
 def _is_grouped(texts: Sequence[str]) -> bool:

@@ -91,6 +91,9 @@ COLUMNS: dict[str, tuple[Any, str, bool]] = {
     "both": ([f"{at * 997:,}.5" for at in range(ROWS)], "number-like text", True),
     "european": ([f"{at * 997:_},5".replace("_", ".") for at in range(ROWS)], "number-like text", True),
     "dollars": ([f"${at * 997:,.2f}" for at in range(ROWS)], "number-like text", False),
+    "weight": ([f"{at} kg" for at in range(ROWS)], "number-like text", False),
+    "unknown": (["?" if at % 3 else str(at) for at in range(ROWS)], "number-like text", True),
+    "NA": (["NA" if at % 4 else str(at % 3) for at in range(ROWS)], "number-like text", True),
     "percent": ([f"{at % 100} %" for at in range(ROWS)], "number-like text", False),
     "ISO day": (DAYS("%Y-%m-%d"), "date-like text", True),
     "ISO time": (DAYS("%Y-%m-%dT%H:%M:%S"), "date-like text", True),
@@ -128,6 +131,35 @@ def test_each_kind_has_one_warning_whose_line_in_the_config_ends_it(name: str, t
     assert (name in data.schema.feature_names) == is_kept
     with pytest.raises(DataError, match=r"^dataset\.strict: column "):
         found_in(dataset(tmp_path / "data.csv", strict=True))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["3G", "4G", "5G"], ["10cm", "20cm"], ["none", "none", "1", "2"], ["?", "02116", "00501"], ["1.5", "a", "?", "?"]],
+    ids=repr,
+)
+def test_few_categories_with_digits_have_no_warning(values: list[str]) -> None:
+    frame = pd.DataFrame({"a": DRAW.choice(values, ROWS), "y": DRAW.choice(["a", "b"], ROWS)})
+    warnings = suspicious_columns(frame, dataset(Path("x.csv")), "classification")
+    assert [one for one in warnings if one.column] == []
+
+
+@pytest.mark.parametrize("share", [0.05, 0.7])
+@pytest.mark.parametrize("missing", [[], ["-"]])
+def test_a_word_among_numbers_is_named_as_missing(share: float, missing: list[str], tmp_path: Path) -> None:
+    numbers = pd.Series(DRAW.integers(0, 50, ROWS) / 10)
+    frame = pd.DataFrame(
+        {"a": numbers.astype(str).mask(DRAW.random(ROWS) < share, "?"), "y": DRAW.choice([0, 1], ROWS)}
+    )
+    frame.loc[0, "a"] = (missing or ["?"])[0]
+    frame.to_parquet(tmp_path / "data.parquet")
+    config = dataset(tmp_path / "data.parquet", source="parquet", missing=missing)
+    (warning,) = (one for one in found_in(config) if one.column)
+    listed = ", ".join(f'"{word}"' for word in [*missing, "?"])
+    assert warning.fix == f"dataset.columns: {{a: {{missing: [{listed}], type: number}}}}"
+    data = load_dataset(fixed(config, warning.fix), "classification")
+    read = data.frame["a"].to_numpy()
+    assert np.array_equal(read, pd.to_numeric(frame["a"], errors="coerce").to_numpy(), equal_nan=True)
 
 
 TEXTS = {
