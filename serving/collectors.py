@@ -113,11 +113,12 @@ def _quality(store: Store, model: str) -> list[GaugeMetricFamily]:
 
 
 def _labels(store: Store, model: str) -> list[GaugeMetricFamily]:
-    help_text = "1 if the chance of a label depends on the answer; evidence is the labelled rows that count then."
+    help_text = "1 if labels depend on the answer or none counts; evidence is the labelled rows that count."
     biased = _gauge("ratchet_label_bias", help_text, "evidence")
     found = newest_label_check(store, model)
     if found is not None:
-        biased.add_metric([model, found["report"]["evidence"]], float(found["biased"]))
+        evidence = found["report"]["evidence"]
+        biased.add_metric([model, evidence], float(found["biased"] or evidence == "none"))
     return [biased]
 
 

@@ -94,7 +94,8 @@ def check_labels(rows: Sequence[AskedRow], audit_share: float | None, *, classes
 
     All of them are unless the labels are biased. Then it is those of the audit sample, if nearly all of the sample has
     a label and the sample itself is not biased; each of its rows has the same chance of a label, so that no weights
-    are needed. Without such a sample none is.
+    are needed. Without such a sample none is. The same holds for unbiased labels of predictions without a score, if an
+    audit share is set: a selection of wrong answers may show in no comparison.
 
     Parameters
     ----------
@@ -104,17 +105,19 @@ def check_labels(rows: Sequence[AskedRow], audit_share: float | None, *, classes
     """
     n_labelled = sum(row.labelled_at is not None for row in rows)
     size = {"n_rows": len(rows), "n_labelled": n_labelled, "audit_share": audit_share}
-    if n_labelled < FEWEST_ROWS:
-        reason = f"too few rows: {n_labelled} of {len(rows)} predictions have a label, {FEWEST_ROWS} are needed"
-        return LabelCheck(evidence="all", biased=False, reason=reason, **size)
-    comparisons = compare(rows, classes=classes, audit_share=audit_share)
+    enough = n_labelled >= FEWEST_ROWS
+    comparisons = compare(rows, classes=classes, audit_share=audit_share) if enough else ()
     found = describe(comparisons, len(rows), n_labelled)
-    if not _is_biased(comparisons):
+    if not enough:
+        found = f"too few rows: {n_labelled} of {len(rows)} predictions have a label, {FEWEST_ROWS} are needed"
+    biased = _is_biased(comparisons)
+    needs_sample = audit_share and n_labelled and any(row.score is None for row in rows)
+    if not biased and not needs_sample:
         return LabelCheck(evidence="all", biased=False, comparisons=comparisons, reason=found, **size)
     usable, of_sample = _judge_sample(rows, audit_share, classes=classes)
     evidence: Literal["audit", "none"] = "audit" if usable else "none"
-    reason = f"{found}; {of_sample}"
-    return LabelCheck(evidence=evidence, biased=True, comparisons=comparisons, reason=reason, **size)
+    reason = f"{found}; {of_sample}" if biased else f"{found}; without scores only the audit sample counts: {of_sample}"
+    return LabelCheck(evidence=evidence, biased=biased, comparisons=comparisons, reason=reason, **size)
 
 
 def check_labels_near(
@@ -344,19 +347,17 @@ def _is_biased(comparisons: Sequence[Comparison]) -> bool:
 
 def _judge_sample(rows: Sequence[AskedRow], share: float | None, *, classes: bool) -> tuple[bool, str]:
     """Return whether the audit sample is complete and unbiased, and the reason."""
+    ask = "send a label for each answer with label_wanted"
     if not share:
-        return False, "set feedback.audit_share, and send a label for each answer with label_wanted"
+        return False, f"set feedback.audit_share, and {ask}"
     sample = [row for row in rows if is_audited(row.prediction_id, share)]
     labelled = [row for row in sample if row.labelled_at is not None]
     if len(labelled) < FEWEST_ROWS:
-        return False, f"{len(labelled)} rows of the audit sample have a label, {FEWEST_ROWS} are needed"
+        return False, f"{len(labelled)} rows of the audit sample have a label, {FEWEST_ROWS} are needed: {ask}"
     ripe = [row for row, is_ripe in zip(sample, _ripe(sample), strict=True) if is_ripe]
     answered = sum(row.labelled_at is not None for row in ripe) / max(1, len(ripe))
     if answered < LEAST_AUDITED:
-        return False, (
-            f"{answered:.0%} of the audit sample have a label, {LEAST_AUDITED:.0%} are needed: send a label for each"
-            " answer with label_wanted"
-        )
+        return False, f"{answered:.0%} of the audit sample have a label, {LEAST_AUDITED:.0%} are needed: {ask}"
     if _is_biased(compare(sample, classes=classes)):
         return False, "the labels of the audit sample depend on the answer too"
     return True, f"the {len(labelled)} labelled rows of the audit sample count"

@@ -100,12 +100,19 @@ def test_the_newest_windows_and_runs_are_exported(store: Store) -> None:
 
 
 def test_biased_labels_are_exported_with_the_rows_that_count(store: Store) -> None:
-    results: list[tuple[Literal["all", "audit", "none"], bool]] = [("none", True), ("audit", True), ("all", False)]
-    for evidence, biased in results:
+    """The value is 1 too while no row counts without a bias that was found."""
+    results: list[tuple[Literal["all", "audit", "none"], bool, float]] = [
+        ("none", True, 1.0),
+        ("none", False, 1.0),
+        ("audit", True, 1.0),
+        ("audit", False, 0.0),
+        ("all", False, 0.0),
+    ]
+    for evidence, biased, value in results:
         check = LabelCheck(evidence=evidence, biased=biased, n_rows=200, n_labelled=50, reason="r")
         record_label_check(store, "iris", check, 1)
         found = {name: value for name, value in series(store).items() if "label_bias" in name}
-        assert found == {f'ratchet_label_bias{{evidence="{evidence}"}}': float(biased)}
+        assert found == {f'ratchet_label_bias{{evidence="{evidence}"}}': value}
 
 
 def test_every_trigger_has_a_name() -> None:

@@ -91,14 +91,14 @@ def config_of(folder: Path, **sections: Any) -> ContinuousTrainingConfig:
     return config
 
 
-def produced(folder: Path, store: Store, *, changed: bool = False, **sections: Any) -> Production:
+def produced(folder: Path, store: Store, *, changed: bool = False, scored: bool = True, **sections: Any) -> Production:
     config = config_of(folder, **sections)
     champion = load_package(*packaged(fit(config), folder / "champion"))
     rows, truth = drawn(2, 3000, changed=changed)
     answers = champion.model.predict(rows)
     shares = [dict(zip("abc", row, strict=True)) for row in champion.model.predict_proba(rows).tolist()]
     stream = Stream(store)
-    ids = stream.answer(records(rows), answers.tolist(), probabilities=shares, at=AT)
+    ids = stream.answer(records(rows), answers.tolist(), probabilities=shares if scored else None, at=AT)
     return Production(config, champion, stream, ids, answers, truth, folder, changed)
 
 
@@ -178,6 +178,24 @@ def test_an_audit_sample_without_labels_is_not_believed(tmp_path: Path, any_stor
     refused = checks["unbiased_labels"]
     assert not refused.passed
     assert "of the audit sample have a label, 80% are needed" in refused.reason
+
+
+def test_without_scores_labels_are_not_believed_before_the_audit_sample_has_them(
+    tmp_path: Path, any_store: Store
+) -> None:
+    """Wrong answers in the proportions of the predicted classes leave no trace; clients ignore ``label_wanted``."""
+    production = produced(tmp_path, any_store, scored=False, feedback={"audit_share": SHARE})
+    kept = np.zeros(3000, dtype=bool)
+    for name in NAMES:
+        answered = production.answers == name
+        kept[np.flatnonzero(production.wrong & answered)[: int(0.04 * answered.sum())]] = True
+    production.label(kept)
+    _, checks, _ = decided(production)
+    refused = checks["unbiased_labels"]
+    assert not refused.passed
+    assert "no selection of labels by the answer was found" in refused.reason
+    assert "without scores only the audit sample counts" in refused.reason
+    assert "label_wanted" in refused.reason
 
 
 def test_labels_for_a_random_part_of_the_rows_count_as_before(tmp_path: Path, any_store: Store) -> None:

@@ -236,7 +236,28 @@ def test_complaints_that_only_errors_show_are_found_by_an_audit_sample() -> None
     assert not biased(complaints).biased, "without the sample nothing shows them"
     generator = np.random.default_rng(1)
     at_random = check_labels(_without_scores(rows, 0.1, lambda row: generator.random() < 0.3), 0.1, classes=True)
-    assert (at_random.evidence, at_random.biased) == ("all", False)
+    assert (at_random.evidence, at_random.biased) == ("audit", False)
+
+
+def test_without_scores_only_a_complete_audit_sample_is_evidence() -> None:
+    """Clients ignore ``label_wanted``; the labels of wrong answers in the sample are all that it has."""
+    rows = asked(1, 2000, lambda classes, scores, wrong: np.ones(len(classes)))
+    complaints = [row if row.error else row._replace(labelled_at=None, source=None, error=None) for row in rows]
+    answers = np.random.default_rng(2).choice(["class 0", "class 1"], 2000).tolist()
+    hidden = [row._replace(score=None, prediction=said) for row, said in zip(complaints, answers, strict=True)]
+    numbers = [row._replace(prediction=float(at % 7)) for at, row in enumerate(hidden)]
+    for scoreless, classes in ((hidden, True), (numbers, False)):
+        check = check_labels(scoreless, 0.1, classes=classes)
+        assert (check.evidence, check.biased) == ("none", False)
+        assert "no selection of labels by the answer was found; " in check.reason
+        assert check.reason.endswith("80% are needed: send a label for each answer with label_wanted")
+        few = check_labels(scoreless[:30], 0.1, classes=classes)
+        assert (few.evidence, "label_wanted" in few.reason) == ("none", True)
+        assert check_labels(scoreless, None, classes=classes).evidence == "all", "no sample is configured"
+        assert check_labels(scoreless, 0.0, classes=classes).evidence == "all"
+    assert check_labels([], 0.1, classes=True).evidence == "all"
+    scored = asked(1, 2000, share(0.3))
+    assert check_labels(scored, 0.1, classes=True).evidence == "all", "a selection shows in the scores"
 
 
 def test_labels_for_large_errors_of_numbers_are_found_by_an_audit_sample() -> None:
