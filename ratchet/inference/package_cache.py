@@ -1,7 +1,8 @@
 """Packages cached on this machine: workers download a version once, and restart while the registry is down.
 
-A package is found by its digest. Cached packages are verified on every load, with the details that were recorded when
-they were downloaded.
+A package is found by its digest, and verified with it on every load. The details of its run, which were recorded at the
+download, have a checksum without a key: it finds damage, and not a deliberate change by a user who can write the home.
+The service shows the details, and makes no prediction with them.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class PackageCache:
             verify_files(folder, version.digest)
             folder.rename(partial / _PACKAGE)
             details = _details(self._settings, version)
-            sealed = {"seal": _seal(details, version.digest), "details": details}
+            sealed = {"seal": _checksum(details, version.digest), "details": details}
             (partial / _DETAILS).write_text(json.dumps(sealed))
             restrict_tree(partial)
             _remove(target)
@@ -132,7 +133,7 @@ def _details(settings: Settings, version: Version) -> dict[str, Any]:
     return {"mlflow_run_id": version.run_id, "lineage": lineage, "libraries": libraries, "metrics": metrics}
 
 
-def _seal(details: dict[str, Any], digest: str) -> str:
+def _checksum(details: dict[str, Any], digest: str) -> str:
     """Return the SHA-256 of the details together with the digest of their package."""
     return hashlib.sha256(f"{digest} {json.dumps(details, sort_keys=True)}".encode()).hexdigest()
 
@@ -157,6 +158,6 @@ def _read_details(target: Path, digest: str) -> dict[str, Any]:
         details: dict[str, Any] = found["details"]
     except (OSError, ValueError, TypeError, KeyError):
         raise PackageError(f"{path}: cannot be read; the file was damaged") from None
-    if found["seal"] != _seal(details, digest):
-        raise PackageError(f"{path}: differs from its seal; the file was tampered with or damaged")
+    if found["seal"] != _checksum(details, digest):
+        raise PackageError(f"{path}: differs from its checksum; the file was damaged")
     return details
