@@ -8,13 +8,11 @@ import pandas as pd
 
 from ratchet.config import Dataset, TaskName
 from ratchet.data import open_source
-from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.columns import require_columns
-from ratchet.data.schema import check_frame, check_rules, selected
+from ratchet.data.schema import check_frame, check_rules, selected, typed_columns
 from ratchet.data.sources.files import FileSource
 from ratchet.data.suspicion import Suspicion
 from ratchet.data.suspicious_columns import require_none, suspicious_columns
-from ratchet.data.target_column import typed_target
 from ratchet.data.windows import in_order
 
 
@@ -67,7 +65,4 @@ def _check_values(rows: pd.DataFrame, config: Dataset, task: TaskName) -> None:
     if config.window is not None:
         require_columns(rows.columns, [*config.window.lags, *config.window.known], "window")
         require_columns(rows.columns, config.groups, "group")
-    readers = {str(column): ColumnReader(str(column), rule_of(config, str(column))) for column in kept.columns}
-    typed = pd.DataFrame({name: readers[name].from_values(kept[name]) for name in readers if name != config.target})
-    typed_target(kept[config.target], task, readers[config.target])
-    check_rules(typed, config)
+    check_rules(typed_columns(kept, config, task), config)

@@ -114,24 +114,37 @@ def check_frame(frame: pd.DataFrame, config: Dataset, task: TaskName) -> tuple[p
     """
     frame = selected(frame, config)
     features = [column for column in frame.columns if column != config.target]
-    readers = {column: ColumnReader(column, rule_of(config, column)) for column in frame.columns}
     for column in features:
         require_value(frame[column])
-    columns = {column: readers[column].from_values(frame[column]) for column in features}
-    typed = pd.DataFrame(columns, index=frame.index, copy=False)
-    typed[config.target] = target = typed_target(frame[config.target], task, readers[config.target])
+    typed = typed_columns(frame, config, task)
     check_rules(typed, config)
-    labels = classes_of(set(target.unique().tolist()), config.target) if task in LABELLED else None
+    labels = classes_of(set(typed[config.target].unique().tolist()), config.target) if task in LABELLED else None
     fields = tuple(
         field_of(
             typed[column],
-            readers[column].rule,
+            rule_of(config, column),
             boolean=is_boolean(frame[column]),
             integer=pd.api.types.is_integer_dtype(frame[column]),
         )
         for column in features
     )
     return typed.reset_index(drop=True), schema_of(fields, labels, config, task)
+
+
+def typed_columns(frame: pd.DataFrame, config: Dataset, task: TaskName) -> pd.DataFrame:
+    """Return the features in their order, then the target, each in the type that its rule gives.
+
+    Raises
+    ------
+    DataError: the column, what was expected, and an example row.
+    """
+    readers = {column: ColumnReader(column, rule_of(config, column)) for column in frame.columns}
+    columns = {
+        column: readers[column].from_values(frame[column]) for column in frame.columns if column != config.target
+    }
+    typed = pd.DataFrame(columns, index=frame.index, copy=False)
+    typed[config.target] = typed_target(frame[config.target], task, readers[config.target])
+    return typed
 
 
 def field_of(values: pd.Series[Any], rule: Column, *, boolean: bool, integer: bool) -> Field:

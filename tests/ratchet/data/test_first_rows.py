@@ -53,6 +53,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "lags": ({"time": "day", "window": {"lags": {"sise": [1]}}}, "utf-8", "dataset.window: there is no column 'sise'"),
     "value": ({"columns": {"words": {"type": "number"}}}, "utf-8", "column 'words': expected a number, got"),
     "bound": ({"columns": {"size": {"minimum": 1}}}, "utf-8", "column 'size': breaks the rule"),
+    "target's rule": ({"columns": {"kind": {"categories": ["9"]}}}, "utf-8", "column 'kind': breaks the rule"),
     "separator": ({"separator": ";"}, "utf-8", 'set dataset.separator, probably to ","'),
 }
 
