@@ -119,23 +119,13 @@ def measure(
     if scores is None or n_rows < limits.minimum_rows:
         reason = f"{n_rows} labelled rows, {limits.minimum_rows} are needed"
         return Quality(version=version, metric=metric, n_rows=n_rows, estimate=estimate, reason=reason)
-    figures = defined_metrics(scores)
-    found = Quality(
-        version=version,
-        metric=metric,
-        n_rows=n_rows,
-        metrics=figures,
-        estimate=estimate,
-        reason=f"{metric} is not defined on this window of {n_rows} rows",
-    )
+    reason, figures = f"{metric} is not defined on this window of {n_rows} rows", defined_metrics(scores)
+    found = Quality(version=version, metric=metric, n_rows=n_rows, metrics=figures, estimate=estimate, reason=reason)
     if metric not in figures:
         return found
     n_times = len({row.features.get(time) for row in rows}) if time and grouped else n_rows
     block = 1 if time is None else dependent_block(n_rows, n_times)
-    low, high = interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed, block)
-    dropped, reason = _verdict(metric, figures[metric], (low, high), baseline, limits.drop, n_rows)
-    update = {"value": figures[metric], "low": low, "high": high, "baseline": baseline, "dropped": dropped}
-    return found.model_copy(update=update | {"reason": reason})
+    return _compared(found, interval(metric, scores, _CONFIDENCE, _RESAMPLES, seed, block), baseline, limits.drop)
 
 
 def defined_metrics(scores: metrics.Scores) -> dict[str, float]:
@@ -210,6 +200,14 @@ def estimated(rows: Sequence[PredictedRow], metric: str) -> float | None:
     predicted = np.array([place[str(row.prediction)] for row in rows], dtype=np.int64)
     value = metrics.point(metric, ExpectedScores(predicted, predicted, shares, len(names)))
     return None if math.isnan(value) else value
+
+
+def _compared(found: Quality, ends: tuple[float, float], baseline: float | None, drop: float) -> Quality:
+    """Return figures with the interval of the metric and the verdict against the baseline."""
+    value = found.metrics[found.metric]
+    dropped, reason = _verdict(found.metric, value, ends, baseline, drop, found.n_rows)
+    update = {"value": value, "low": ends[0], "high": ends[1], "baseline": baseline, "dropped": dropped}
+    return found.model_copy(update=update | {"reason": reason})
 
 
 def _verdict(

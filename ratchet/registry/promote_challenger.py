@@ -90,29 +90,39 @@ def promote_challenger(
     ------
     RegistryError, PackageError, StateError: MLflow, a package or the store cannot be used; nothing changed.
     """
-    client, entry = connect(settings), None
+    client = connect(settings)
     version = str(register(client, config.model, package, lineage.tags()).version)
     pointer = ProductionPointer(settings, config.model, mirrors=mirrors)
     champion = pointer.current()
     if champion:
         set_audit_share(settings, champion, config.feedback.audit_share)
     challenger = fetch_package(settings, pointer.get(version))
-    done = pointer.ledger.find(operation_id) if operation_id else None
+    decided = _decided(pointer, version, champion, operation_id)
     record = _model_record(evaluation, lineage, package)
     client.log_dict(run_id, record, MODEL_RECORD)
-    if done and done.state in ("completed", "refused"):
-        decision, entry = earlier_decision(pointer, done), done
-    elif champion and champion.version == version:
-        reason = f"version {version} is in Production already: nothing changed that shapes the model"
-        decision = Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
-    else:
+    if decided is None:
         asked = GateInput(config, challenger, None, holdout, identities, evaluation, n_reference, None, label_bias)
         checks = _run_gate(settings, pointer, champion, asked, lineage)
         _log_checks(client, run_id, checks)
-        decision, entry = _decide(pointer, version, champion, checks, settings.actor, operation_id)
+        decided = _decide(pointer, version, champion, checks, settings.actor, operation_id)
+    decision, entry = decided
     given = Decided(settings, config.model, run_id, decision.model_dump(mode="json"), challenger, record)
     warnings = (*decision.warnings, *write_all(given, pointer, entry))
     return decision.model_copy(update={"warnings": warnings})
+
+
+def _decided(
+    pointer: ProductionPointer, version: str, champion: Version | None, operation_id: str | None
+) -> tuple[Promotion, Entry | None] | None:
+    """Return the decision of an earlier attempt, or that the version is the champion; None if the gate decides."""
+    done = pointer.ledger.find(operation_id) if operation_id else None
+    if done and done.state in ("completed", "refused"):
+        return earlier_decision(pointer, done), done
+    if champion and champion.version == version:
+        reason = f"version {version} is in Production already: nothing changed that shapes the model"
+        decision = Promotion(version=version, outcome="unchanged", stage=PRODUCTION, champion=version, reason=reason)
+        return decision, None
+    return None
 
 
 def _run_gate(

@@ -15,7 +15,7 @@ from ratchet.data.batches.draws import RowSample, held_out
 from ratchet.data.batches.reader import BatchedFile
 from ratchet.data.columns import MOST_CLASSES, classes_of, require_value
 from ratchet.data.row_identities import RowIdentities, data_source, identify
-from ratchet.data.schema import Schema, field_of, schema_of
+from ratchet.data.schema import Field, Schema, field_of, schema_of
 from ratchet.data.suspicion import Suspicion
 from ratchet.data.suspicious_columns import require_none, suspicious_columns
 from ratchet.errors import DataError
@@ -77,18 +77,7 @@ def ingest(
             sample.add(part)
             if task in LABELLED:
                 _count_labels(labels[side], part[config.target])
-    features = [pd.Series(values, name=name) for name, values in seen.items()]
-    for feature in features:
-        require_value(feature)
-    fields = tuple(
-        field_of(
-            feature,
-            file.rules[str(feature.name)],
-            boolean=feature.name in file.booleans,
-            integer=feature.name in file.integers,
-        )
-        for feature in features
-    )
+    fields = _fields(file, seen)
     classes = classes_of(set(labels[False]) | set(labels[True]), config.target) if task in LABELLED else None
     _require_both_parts(samples, labels, classes, split)
     source, parts = data_source(config, file.version), {side: sample.take() for side, sample in samples.items()}
@@ -119,6 +108,22 @@ def _distinct(name: str, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
             " or declare it as type: number if it has numbers"
         )
     return distinct
+
+
+def _fields(file: BatchedFile, seen: dict[str, npt.NDArray[Any]]) -> tuple[Field, ...]:
+    """Return the fields of the features, by the values of each that its field depends on."""
+    features = [pd.Series(values, name=name) for name, values in seen.items()]
+    for feature in features:
+        require_value(feature)
+    return tuple(
+        field_of(
+            feature,
+            file.rules[str(feature.name)],
+            boolean=feature.name in file.booleans,
+            integer=feature.name in file.integers,
+        )
+        for feature in features
+    )
 
 
 def _count_labels(counts: Counter[Any], values: pd.Series[Any]) -> None:

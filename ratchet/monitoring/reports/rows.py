@@ -86,15 +86,7 @@ def report_rows(
     # Not of the training rows: a model that overfits repeats their targets, which have more spread than predictions.
     predictions = subject.model.predict(holdout), [row.prediction for row in current]
     titles = column_titles(schema.feature_names)
-    frames = dict(zip(report_job.FEATURES, (_plotted(frame, schema, titles) for frame in features), strict=True))
-    for name, values in zip(report_job.PREDICTIONS, predictions, strict=True):
-        frames[name] = pd.DataFrame({PREDICTION: _values(values, classes=classes)})
-    frames[report_job.LABELLED] = pd.DataFrame(
-        {
-            TARGET: _values([row.target for row in pairs], classes=classes),
-            PREDICTION: _values([row.prediction for row in pairs], classes=classes),
-        }
-    )
+    frames = _frames(features, predictions, pairs, schema, titles)
     job = Job(
         model=subject.version.model,
         version=subject.version.version,
@@ -107,13 +99,8 @@ def report_rows(
         classes=classes,
     )
     known = sum(row.target is not None for row in labelled)
-    return ReportRows(
-        job,
-        frames,
-        len(predicted),
-        known,
-        notes=(*_bias_notes(labels), *_label_notes(labelled, scored, classes=classes), *notes),
-    )
+    all_notes = (*_bias_notes(labels), *_label_notes(labelled, scored, classes=classes), *notes)
+    return ReportRows(job, frames, len(predicted), known, all_notes)
 
 
 def _comparable(
@@ -148,6 +135,27 @@ def _plotted(features: pd.DataFrame, schema: Schema, titles: dict[str, str]) -> 
     """Return the columns of the report: a text as its number of words, and no time."""
     texts = {f.name: count_words(features[f.name]) for f in schema.features if f.type == "text"}
     return features.assign(**texts)[[f.name for f in schema.features if f.type != "time"]].rename(columns=titles)
+
+
+def _frames(
+    features: tuple[pd.DataFrame, pd.DataFrame],
+    predictions: tuple[Any, Any],
+    pairs: Sequence[LabelledRow],
+    schema: Schema,
+    titles: dict[str, str],
+) -> dict[str, pd.DataFrame]:
+    """Return features and predictions of both sides, and labelled rows with their predictions, by file name."""
+    classes = schema.labels is not None
+    frames = dict(zip(report_job.FEATURES, (_plotted(frame, schema, titles) for frame in features), strict=True))
+    for name, values in zip(report_job.PREDICTIONS, predictions, strict=True):
+        frames[name] = pd.DataFrame({PREDICTION: _values(values, classes=classes)})
+    frames[report_job.LABELLED] = pd.DataFrame(
+        {
+            TARGET: _values([row.target for row in pairs], classes=classes),
+            PREDICTION: _values([row.prediction for row in pairs], classes=classes),
+        }
+    )
+    return frames
 
 
 def _values(values: Any, *, classes: bool) -> list[str] | list[float]:
