@@ -11,9 +11,9 @@ import pandas as pd
 import sqlalchemy as sa
 
 from ratchet.model.record_schema import Record
-from ratchet.monitoring.production_rows import Label, first_id
+from ratchet.monitoring.production_rows import Label
 from ratchet.store.database import Store
-from ratchet.store.predictions import insert_predictions
+from ratchet.store.predictions import first_id, insert_predictions
 from ratchet.store.tables import feedback
 
 Shares = dict[str, float]

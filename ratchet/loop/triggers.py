@@ -26,13 +26,12 @@ from ratchet.monitoring.production_rows import (
     LabelledRow,
     PredictedRow,
     count_labels,
-    first_id,
     judged_after,
     labelled_rows,
-    newest_id,
+    late_between,
     newest_predictions,
     nth_label,
-    predictions_after,
+    predictions_between,
     watermark,
 )
 from ratchet.monitoring.windows import (
@@ -45,6 +44,7 @@ from ratchet.monitoring.windows import (
 )
 from ratchet.store.clock import is_future, newest_valid, store_time
 from ratchet.store.database import Store
+from ratchet.store.predictions import SETTLED_AFTER, first_id
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
@@ -144,20 +144,26 @@ def every_k_labels(given: TriggerInput) -> TriggerResult | None:
 
 
 def drift_detected(given: TriggerInput) -> TriggerResult | None:
-    """Compare each full window of production rows since the last one with the training rows; it needs no labels."""
+    """Compare each full window of production rows since the last one with the training rows; it needs no labels.
+
+    Each row is in one window: the rows of a window are the oldest of those after the last window and of the late ones.
+    """
     limits = given.config.triggers.drift
     if limits is None:
         return None
     windows = drift_windows(given.store, given.model, given.version, limits.n)
-    judged_to = last_judged_prediction(given.store, given.model, given.version, before=newest_id(given.now))
-    after = max(judged_to, first_id(given.news_from))
+    since, settled = first_id(given.news_from), first_id(given.now - SETTLED_AFTER)
+    after = max(since, last_judged_prediction(given.store, given.model, given.version, before=settled))
     result, judged = _debounced("drift", "detected", windows, given, limits, ""), ""
     for _ in range(_windows_in_a_check(limits.window)):
-        rows = predictions_after(given.store, given.model, given.version, after, limits.window)
+        # In this order: a row that is inserted between the two queries is late, or not settled.
+        next_rows = predictions_between(given.store, given.model, given.version, after, settled, limits.window)
+        late = late_between(given.store, given.model, given.version, since, settled, limits.window)
+        rows = _oldest([*next_rows, *late], limits.window)
         if len(rows) < limits.window:
             progress = f"{len(rows)} of {limits.window} rows to the next window"
             return _debounced("drift", "detected", windows, given, limits, judged or progress)
-        judged, after = _judge_drift(given, rows), rows[-1].prediction_id
+        judged, after = _judge_drift(given, rows, late), max(after, rows[-1].prediction_id)
         windows = drift_windows(given.store, given.model, given.version, limits.n)
         result = _debounced("drift", "detected", windows, given, limits, judged)
         if result.fires:
@@ -240,11 +246,19 @@ def _windows_in_a_check(window: int) -> int:
     return max(1, min(_MOST_WINDOWS, _MOST_ROWS // window))
 
 
-def _judge_drift(given: TriggerInput, rows: list[PredictedRow]) -> str:
-    """Store the verdict on a window, oldest row first; return its summary."""
+def _oldest(rows: list[PredictedRow], most: int) -> list[PredictedRow]:
+    """Return the oldest of some rows, each once, oldest first."""
+    by_id = {row.prediction_id: row for row in rows}
+    return [by_id[prediction_id] for prediction_id in sorted(by_id)[:most]]
+
+
+def _judge_drift(given: TriggerInput, rows: list[PredictedRow], late: list[PredictedRow]) -> str:
+    """Store the verdict on a window, oldest row first, some of which are late; return its summary."""
     features, answers = pd.DataFrame.from_records([row.features for row in rows]), [row.prediction for row in rows]
     report = drift.compare_window(features, answers, given.package(), given.config.drift, given.version)
-    record_drift_window(given.store, given.model, given.version, report, rows[0].prediction_id, rows[-1].prediction_id)
+    first, last = rows[0].prediction_id, rows[-1].prediction_id
+    judged = [row.prediction_id for row in late if row.prediction_id <= last]
+    record_drift_window(given.store, given.model, given.version, report, first, last, judged)
     return report.summary
 
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from ratchet.store.clock import TOLERANCE
 from ratchet.store.database import Store
-from ratchet.store.tables import feedback, predictions
+from ratchet.store.predictions import first_id
+from ratchet.store.tables import feedback, late_predictions, predictions
 
 if TYPE_CHECKING:
     from ratchet.model.record_schema import Record
@@ -139,9 +140,21 @@ def newest_predictions(
     return _predicted(store, model, version, after or "", predictions.c.id.desc(), limit)
 
 
-def predictions_after(store: Store, model: str, version: str, after: str, limit: int) -> list[PredictedRow]:
-    """Return the rows that a version predicted next after an id, oldest first."""
-    return _predicted(store, model, version, after, predictions.c.id, limit)
+def predictions_between(
+    store: Store, model: str, version: str, after: str, before: str, limit: int
+) -> list[PredictedRow]:
+    """Return the rows that a version predicted next after an id and before another one, oldest first."""
+    return _predicted(store, model, version, after, predictions.c.id, limit, predictions.c.id < before)
+
+
+def late_between(store: Store, model: str, version: str, after: str, before: str, limit: int) -> list[PredictedRow]:
+    """Return the rows between two ids that were inserted late and are in no drift window yet, oldest first."""
+    table = late_predictions.c
+    late = sa.select(table.id).where(
+        table.model == model, table.version == version, table.id > after, table.id < before
+    )
+    listed = predictions.c.id.in_(late.order_by(table.id).limit(limit))
+    return _predicted(store, model, version, after, predictions.c.id, limit, listed)
 
 
 def asked_rows(
@@ -181,19 +194,12 @@ def newest_labelled_ids(store: Store, model: str, limit: int, *, up_to: int | No
         return sorted(connection.scalars(statement.order_by(feedback.c.seq.desc()).limit(limit)))
 
 
-def first_id(at: float) -> str:
-    """Return an id below those of all predictions from an instant on, in seconds since the epoch.
-
-    Ids are UUIDs of version 7 (RFC 9562, section 5.7).
-    """
-    milliseconds = f"{int(at * 1000):012x}"
-    return f"{milliseconds[:8]}-{milliseconds[8:]}"
-
-
-def _predicted(store: Store, model: str, version: str | None, after: str, order: Any, limit: int) -> list[PredictedRow]:
+def _predicted(
+    store: Store, model: str, version: str | None, after: str, order: Any, limit: int, *further: sa.ColumnElement[bool]
+) -> list[PredictedRow]:
     table = predictions.c
     statement = sa.select(table.id, table.version, table.features, table.prediction, table.probabilities).where(
-        table.model == model, table.id > after
+        table.model == model, table.id > after, *further
     )
     if version is not None:
         statement = statement.where(table.version == version)

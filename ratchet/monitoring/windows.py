@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from ratchet.store.database import Store
-from ratchet.store.tables import drift_results, label_checks, quality_results, window_positions
+from ratchet.store.tables import drift_results, label_checks, late_predictions, quality_results, window_positions
 
 if TYPE_CHECKING:  # the service and the status read windows without the libraries that compute them
     from ratchet.monitoring.drift.report import DriftReport
@@ -51,15 +52,39 @@ class Position:
         return table.model == self.model, table.version == self.version, table.name == self.name
 
 
-def record_drift_window(store: Store, model: str, version: str, report: DriftReport, first: str, last: str) -> bool:
-    """Store the verdict on the production rows from one prediction id to another; return whether it is a new one."""
-    return _record_drift(store, model, version, report, kind="production", first_prediction=first, last_prediction=last)
+def record_drift_window(
+    store: Store, model: str, version: str, report: DriftReport, first: str, last: str, late: Sequence[str] = ()
+) -> bool:
+    """Store the verdict on the production rows from one prediction id to another; return whether it is a new one.
+
+    Parameters
+    ----------
+    late: the ids of the window's rows that were inserted late; no other window includes them.
+    """
+    table = late_predictions.c
+    listed = sa.delete(late_predictions).where(
+        table.model == model, table.version == version, table.id == sa.bindparam("judged")
+    )
+    with store.transaction() as connection:
+        if late:
+            connection.execute(listed, [{"judged": prediction_id} for prediction_id in late])
+        return _record_drift(
+            store,
+            connection,
+            model,
+            version,
+            report,
+            kind="production",
+            first_prediction=first,
+            last_prediction=last,
+        )
 
 
 def record_drift_of_training(store: Store, model: str, report: DriftReport, run_id: str) -> None:
     """Store the drift of a training run's rows against the champion; nothing is stored without a champion."""
     if report.reference is not None:
-        _record_drift(store, model, report.reference, report, kind="training", run_id=run_id)
+        with store.transaction() as connection:
+            _record_drift(store, connection, model, report.reference, report, kind="training", run_id=run_id)
 
 
 def drift_windows(store: Store, model: str, version: str | None, limit: int) -> list[dict[str, Any]]:
@@ -109,20 +134,21 @@ def newest_label_check(store: Store, model: str) -> dict[str, Any] | None:
     return next(iter(_newest(store, label_checks, 1, model=model)), None)
 
 
-def _record_drift(store: Store, model: str, version: str, report: DriftReport, **values: Any) -> bool:
-    with store.transaction() as connection:
-        return store.insert_new(
-            connection,
-            drift_results,
-            model=model,
-            version=version,
-            n_rows=report.n_rows,
-            detected=report.detected,
-            share=report.share,
-            report=report.model_dump(mode="json"),
-            created_at=store.now(connection),
-            **values,
-        )
+def _record_drift(
+    store: Store, connection: sa.Connection, model: str, version: str, report: DriftReport, **values: Any
+) -> bool:
+    return store.insert_new(
+        connection,
+        drift_results,
+        model=model,
+        version=version,
+        n_rows=report.n_rows,
+        detected=report.detected,
+        share=report.share,
+        report=report.model_dump(mode="json"),
+        created_at=store.now(connection),
+        **values,
+    )
 
 
 def _newest(store: Store, table: sa.Table, limit: int, **values: str | None) -> list[dict[str, Any]]:

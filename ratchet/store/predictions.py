@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, TypedDict, cast
@@ -13,14 +14,29 @@ from sqlalchemy.dialects import sqlite
 from ratchet.errors import RejectedRowError
 from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
-from ratchet.store.tables import predictions
+from ratchet.store.tables import late_predictions, predictions
 
+# Seconds after which drift windows include a row, so that rows of several workers are judged in the order of their ids.
+SETTLED_AFTER = 5.0
+# Seconds after which a row is inserted late. The difference is the time that a transaction has to commit.
+LATE_AFTER = 2.0
 # A row that is in the table already is left as it is.
 _SQLITE = str(sqlite.insert(predictions).on_conflict_do_nothing().compile(dialect=sqlite.dialect(paramstyle="qmark")))
+_SQLITE_LATE = str(
+    sqlite.insert(late_predictions).on_conflict_do_nothing().compile(dialect=sqlite.dialect(paramstyle="qmark"))
+)
 _NAMES = ", ".join(predictions.columns.keys())
+# The same as ``first_id``, by the server's clock.
+_POSTGRESQL_LATE_ID = (
+    f"overlay(lpad(to_hex(((extract(epoch FROM clock_timestamp()) - {LATE_AFTER}) * 1000)::bigint), 12, '0')"
+    " PLACING '-' FROM 9 FOR 0)"
+)
 _POSTGRESQL = (
-    f"INSERT INTO predictions ({_NAMES})"  # noqa: S608
-    f" SELECT {_NAMES} FROM json_populate_recordset(NULL::predictions, %s) ON CONFLICT DO NOTHING"
+    f"WITH added AS (INSERT INTO predictions ({_NAMES})"  # noqa: S608
+    f" SELECT {_NAMES} FROM json_populate_recordset(NULL::predictions, %s)"
+    " ON CONFLICT DO NOTHING RETURNING model, version, id)"
+    " INSERT INTO late_predictions (model, version, id)"
+    f" SELECT model, version, id FROM added WHERE id < (SELECT {_POSTGRESQL_LATE_ID}) ON CONFLICT DO NOTHING"
 )
 
 
@@ -94,10 +110,12 @@ class PredictionWriter:
             raise
 
     def insert(self, rows: Sequence[Prediction]) -> None:
-        """Insert rows, except those whose id is in the table."""
+        """Insert rows, except those whose id is in the table, and note which of the new rows are late."""
         cursor = self._opened().cursor()
         if self._store.is_sqlite:
-            cursor.executemany(_SQLITE, map(_as_sqlite, rows))
+            late_id = first_id(time.time() - LATE_AFTER)
+            _insert_late(cursor, [row for row in rows if row["id"] < late_id])
+            cursor.executemany(_SQLITE, [_as_sqlite(row) for row in rows if row["id"] >= late_id])
         else:
             cursor.execute(_POSTGRESQL, (orjson.dumps(rows).decode(),))
 
@@ -135,6 +153,23 @@ def find_prediction(store: Store, prediction_id: str) -> Prediction | None:
         found = connection.execute(sa.select(predictions).where(predictions.c.id == prediction_id))
         row = found.mappings().one_or_none()
         return None if row is None else cast(Prediction, dict(row))
+
+
+def first_id(at: float) -> str:
+    """Return an id below those of all predictions from an instant on, in seconds since the epoch.
+
+    Ids are UUIDs of version 7 (RFC 9562, section 5.7).
+    """
+    milliseconds = f"{int(at * 1000):012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}"
+
+
+def _insert_late(cursor: Any, rows: Sequence[Prediction]) -> None:
+    """Insert late rows into a file of SQLite, and note those that are new."""
+    for row in rows:
+        cursor.execute(_SQLITE, _as_sqlite(row))
+        if cursor.rowcount == 1:
+            cursor.execute(_SQLITE_LATE, (row["model"], row["version"], row["id"]))
 
 
 def _as_sqlite(row: Prediction) -> tuple[Any, ...]:

@@ -62,6 +62,15 @@ predictions = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# Predictions that were inserted late, such as from a journal, and are in no drift window yet.
+late_predictions = sa.Table(
+    "late_predictions",
+    metadata,
+    sa.Column("model", sa.String(256), primary_key=True),
+    sa.Column("version", sa.String(16), primary_key=True),
+    sa.Column("id", sa.String(36), primary_key=True),
+)
+
 # Feedback on predictions. Rows are added and never changed, except for ``superseded_by``, so that the labels that were
 # current at a watermark can be read again. ``seq`` follows the order of commits.
 feedback = sa.Table(

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from ratchet.inference.runtime import Answer
-from ratchet.monitoring.production_rows import first_id
+from ratchet.store.predictions import first_id
 from serving.predictions import _row
 
 

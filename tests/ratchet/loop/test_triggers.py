@@ -43,6 +43,7 @@ from ratchet.registry.audit_share import audit_share_of
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store import leases
+from ratchet.store.clock import TOLERANCE
 from ratchet.store.database import Store
 from ratchet.store.tables import drift_results, quality_results
 from ratchet.tracking import DIGEST_TAG, connect
@@ -56,6 +57,11 @@ FLOWER = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_w
 @pytest.fixture
 def stream(store: Store) -> Stream:
     return Stream(store)
+
+
+@pytest.fixture(autouse=True)
+def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "SETTLED_AFTER", -TOLERANCE)
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from ratchet.feedback.signed_links import Links
+from ratchet.loop import triggers
 from ratchet.loop.decisions import Decider
 from ratchet.loop.heartbeat import beat
 from ratchet.loop.training_runs import TrainingRuns
@@ -36,6 +37,11 @@ WINDOW = 60
 CONFIG = loop_config(
     f"triggers={{cooldown: 300, minimum_labels: 5, cron: '* * * * *', drift: {{window: {WINDOW}, k: 1, n: 3}}}}"
 )
+
+
+@pytest.fixture(autouse=True)
+def _settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triggers, "SETTLED_AFTER", -TOLERANCE)
 
 
 @pytest.fixture
@@ -210,6 +216,7 @@ CLOCKS = {
     "ratchet/registry/follow_ups.py": "the time in metrics.json, which is shown",
     "ratchet/store/clock.py": "the comparison with the store's clock",
     "ratchet/store/database.py": "the store's clock on SQLite",
+    "ratchet/store/predictions.py": "the store's clock on SQLite",
     "ratchet/tracking/runs.py": "the time of a metric in MLflow, which is shown",
     "pipelines/runner.py": "the name of a run",
     "pipelines/watch.py": "the time before a line, which is shown",

@@ -13,6 +13,7 @@ import uuid_utils
 
 from ratchet.monitoring import production_rows
 from ratchet.store.database import Store
+from ratchet.store.predictions import first_id
 from tests.labels import Stream, statements
 
 ROW = {"x": 1.5}
@@ -167,7 +168,7 @@ def test_labels_and_features_keep_their_values_and_types(stream: Stream, predict
 def test_a_time_divides_the_ids_of_predictions() -> None:
     made = str(uuid_utils.uuid7())
     now = time.time()
-    assert production_rows.first_id(now - 60) < made < production_rows.first_id(now + 60)
+    assert first_id(now - 60) < made < first_id(now + 60)
 
 
 QUESTIONS: dict[str, Callable[[Store], Any]] = {
@@ -179,7 +180,8 @@ QUESTIONS: dict[str, Callable[[Store], Any]] = {
     "labelled ids up to": lambda store: production_rows.newest_labelled_ids(store, "iris", 5, up_to=9),
     "asked": lambda store: production_rows.asked_rows(store, "iris", "a", "b", 5),
     "asked up to": lambda store: production_rows.asked_rows(store, "iris", "a", "b", 5, up_to=9, targets=True),
-    "next predictions": lambda store: production_rows.predictions_after(store, "iris", "1", "", 5),
+    "next predictions": lambda store: production_rows.predictions_between(store, "iris", "1", "", "f", 5),
+    "late predictions": lambda store: production_rows.late_between(store, "iris", "1", "", "f", 5),
     "nth": lambda store: production_rows.nth_label(store, "iris", 0, 2),
     "labelled": lambda store: production_rows.labelled_rows(store, "iris", "1", 5),
     "up to": lambda store: production_rows.labels_up_to(store, "iris", 7, 5),

@@ -13,6 +13,9 @@ from ratchet.registry.promotion_ledger import Ledger
 from ratchet.settings import Settings
 from ratchet.store import database, leases
 from ratchet.store.database import Store
+from ratchet.store.predictions import insert_predictions
+from ratchet.store.tables import late_predictions
+from tests.store_rows import prediction
 
 REASONS = {
     "every_k_labels: 200 new labels and more": "every_k_labels",
@@ -62,6 +65,15 @@ def test_entries_and_leases_of_an_earlier_schema_are_read(store_url: str, monkey
     assert (found.to_version, found.pending, ledger.with_pending()) == ("1", None, [])
     assert leases.expired(new, "task") == "other"
     assert leases.acquire(new, "task").token == 5
+    new.engine.dispose()
+
+
+def test_a_store_of_an_earlier_schema_notes_late_predictions(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_at("0009", store_url, monkeypatch).engine.dispose()
+    new = Store(store_url)
+    insert_predictions(new, [prediction(1)])
+    with new.reading() as connection:
+        assert connection.scalars(sa.select(late_predictions.c.id)).all() == [prediction(1)["id"]]
     new.engine.dispose()
 
 
