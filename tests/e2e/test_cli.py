@@ -116,7 +116,7 @@ def test_on_a_terminal_the_steps_are_live_and_the_result_is_printed_after_them(h
 @pytest.mark.slow
 def test_two_runs_at_once_both_end_well(cli: Cli, home: dict[str, str]) -> None:
     command = [sys.executable, "run.py", "--no-cache", "--set", "model=twins", "--config"]
-    env = {**os.environ, **home}
+    env = {**of_no_home(), **home}
     runs = [
         subprocess.Popen([*command, name], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for name in ("baseline.yaml", "variation_svm.yaml")
