@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import orjson
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 
 from ratchet.errors import RejectedRowError
-from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
 from ratchet.store.tables import late_predictions, predictions
+
+if TYPE_CHECKING:
+    from ratchet.model.record_schema import Record
 
 # Seconds after which drift windows include a row, so that rows of several workers are judged in the order of their ids.
 SETTLED_AFTER = 5.0
