@@ -68,6 +68,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 def test_a_model_whose_name_begins_another_models_is_trained(settings: Settings, model: str) -> None:
     from zenml.client import Client
 

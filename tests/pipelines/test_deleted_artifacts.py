@@ -26,7 +26,14 @@ def cached(summary: RunSummary) -> set[str]:
     return {step.name for step in summary.steps if step.status == "cached"}
 
 
-@pytest.mark.parametrize("deleted", [STEPS[:4], ("train",), ("ingest",)], ids=["all", "train", "ingest"])
+@pytest.mark.parametrize(
+    "deleted",
+    [
+        pytest.param(STEPS[:4], id="all", marks=pytest.mark.slow),
+        pytest.param(("train",), id="train", marks=pytest.mark.slow),
+        pytest.param(("ingest",), id="ingest"),
+    ],
+)
 def test_steps_without_outputs_run_again_and_the_others_are_cached(
     deleted: tuple[str, ...], settings: Settings, model: str
 ) -> None:
@@ -44,6 +51,7 @@ def test_steps_without_outputs_run_again_and_the_others_are_cached(
     assert cached(train_in(settings, config)) == before
 
 
+@pytest.mark.slow
 def test_a_package_that_was_deleted_from_mlflow_is_made_again(settings: Settings, model: str) -> None:
     train_in(settings, config_for(model))
     config = config_for(model, name="variation_svm")

@@ -32,7 +32,14 @@ def config_file(folder: Path, data: Path, model: str, params: dict[str, Any], ta
     return path
 
 
-@pytest.mark.parametrize("weights", [{0: 1, 1: 5}, {False: 1, True: 5}, {0.0: 1, 1.0: 5}], ids=repr)
+@pytest.mark.parametrize(
+    "weights",
+    [
+        pytest.param({0: 1, 1: 5}, id="integers"),
+        pytest.param({False: 1, True: 5}, id="booleans", marks=pytest.mark.slow),
+        pytest.param({0.0: 1, 1.0: 5}, id="floats", marks=pytest.mark.slow),
+    ],
+)
 def test_weights_of_classes_train_and_are_recorded_as_they_were_given(
     weights: dict[Any, int], settings: Settings, model: str, tmp_path: Path
 ) -> None:
