@@ -59,11 +59,16 @@ def break_end_of_the_entry(patch: pytest.MonkeyPatch) -> None:
 
 FAULTS = [
     break_alias,
-    break_zenml_version,
-    break_files,
     *(
         pytest.param(fault, marks=pytest.mark.slow)
-        for fault in (break_zenml_stage, break_zenml_metadata, break_run_record, break_end_of_the_entry)
+        for fault in (
+            break_zenml_version,
+            break_files,
+            break_zenml_stage,
+            break_zenml_metadata,
+            break_run_record,
+            break_end_of_the_entry,
+        )
     ),
 ]
 
@@ -103,6 +108,7 @@ def test_a_fault_after_a_promotion_is_a_warning_that_the_doctor_repairs(
     assert (record["version"], record["metrics"]) == ("1", run.evaluation.metrics)
 
 
+@pytest.mark.slow
 def test_zenmls_version_of_a_repaired_promotion_has_its_metadata_and_artifacts(
     settings: Settings, model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,6 +126,7 @@ def test_two_runs_of_one_config_are_the_same_to_the_last_bit(
     assert golden(settings, one, tmp_path / "1") == golden(settings, two, tmp_path / "2")
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_model(settings: Settings, client: MlflowClient, model: str, tmp_path: Path) -> None:
     one, two = (train_in(settings, config_for(model, f"seed={seed}")) for seed in (1, 2))
     assert golden(settings, one, tmp_path / "1") != golden(settings, two, tmp_path / "2")

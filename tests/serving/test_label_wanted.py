@@ -22,6 +22,7 @@ def batch(service: Service) -> list[dict[str, Any]]:
     return answers
 
 
+@pytest.mark.slow
 def test_answers_ask_for_the_labels_of_the_audit_sample(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
 ) -> None:
