@@ -217,6 +217,7 @@ def _text(field: Field) -> Any:
     examples = [_typical(field)]
     # The empty text is a missing value; packages from before this rule took it for a text.
     shortest = None if field.rule.missing is None else 1
+    documented = _of_any_length if _is_nullable(field) else None
     if field.type == "text":
         longest = max(LONGEST_TEXT, field.longest or 0)
         limits = Constraint(
@@ -225,6 +226,7 @@ def _text(field: Field) -> Any:
             max_length=longest,
             description="a free text",
             examples=examples,
+            json_schema_extra=documented,
         )
         return Annotated[str, limits]
     if field.type == "time":
@@ -240,8 +242,19 @@ def _text(field: Field) -> Any:
     seen = f"seen in training: {', '.join(known[:_MOST_CATEGORIES])}{more}" if known else None
     if field.rule.categories is not None:
         return Annotated[Literal[field.rule.categories], Constraint(description=seen, examples=examples)]
-    limits = Constraint(pattern=_WITHOUT_NUL, min_length=shortest, description=seen, examples=examples)
+    limits = Constraint(
+        pattern=_WITHOUT_NUL,
+        min_length=shortest,
+        description=seen,
+        examples=examples,
+        json_schema_extra=documented,
+    )
     return Annotated[str, limits]
+
+
+def _of_any_length(schema: dict[str, Any]) -> None:
+    """Document that the empty text is accepted, as a missing value."""
+    schema.pop("minLength", None)
 
 
 def _typical(field: Field) -> float | str:

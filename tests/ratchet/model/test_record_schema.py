@@ -361,3 +361,16 @@ def escaped(text: str) -> str:
     """A JSON string in which every character is an escape."""
     units = text.encode("utf-16-be")
     return '"' + "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2)) + '"'
+
+
+@pytest.mark.parametrize("nullable", [True, False])
+def test_the_empty_text_is_documented_where_it_is_a_missing_value(nullable: bool) -> None:
+    plan = Field(name="plan", type="category", nullable=nullable, categories=("a", "b"), rule=Column(missing=()))
+    reader = RecordReader(Schema(features=(plan,), target="y", labels=("no", "yes")))
+    documented = json.dumps(reader.json_schema())
+    assert ("minLength" in documented) is not nullable
+    if nullable:
+        assert reader.read(b'{"plan": ""}') == {"plan": None}
+    else:
+        with pytest.raises(InputError):
+            reader.read(b'{"plan": ""}')
