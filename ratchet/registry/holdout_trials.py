@@ -19,7 +19,7 @@ from ratchet.store.tables import holdout_trials
 _SKETCH = 256
 # Trials with at least this share of the rows of a new one count as trials on the same holdout.
 _SHARED = 0.5
-# Trials before the newest so many are not compared.
+# The number of newest trials that are compared.
 _MOST = 2000
 
 
