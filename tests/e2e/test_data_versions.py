@@ -189,6 +189,7 @@ def test_a_remote_that_is_not_configured_is_refused_before_a_run_opens(settings:
     assert TrainingRuns(open_store(settings), "remote_is_unknown").history(1) == []
 
 
+@pytest.mark.slow
 def test_the_commands_write_the_data_and_score_the_export(cli: Cli, tmp_path: Path) -> None:
     place = {"RATCHET_DATA_DIR": str(tmp_path), "RATCHET_MODELS_DIR": str(tmp_path)}
     wrote = cli("data", "--config", "baseline.yaml", **place)

@@ -179,6 +179,7 @@ def test_without_a_champion_there_is_no_report(settings: Settings, model: str) -
         run_reporting(config, settings, RunOptions("test"))
 
 
+@pytest.mark.slow
 def test_evidentlys_pages_have_a_point_in_every_panel_and_the_report(reported: Reported) -> None:
     with pages() as url:
         (project,) = [found for found in ask(f"{url}/api/projects/") if found["name"] == MODEL]

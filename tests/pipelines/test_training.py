@@ -154,6 +154,7 @@ def test_steps_with_other_parameters_are_not_taken_from_the_cache(settings: Sett
     assert [step.status for step in gate.steps][:3] == ["cached"] * 3, "the floor does not shape the model"
 
 
+@pytest.mark.slow
 def test_a_file_that_changed_is_read_again(settings: Settings, model: str, tmp_path: Path) -> None:
     from sklearn.datasets import load_iris
 
@@ -241,6 +242,7 @@ def test_a_model_below_the_floor_is_not_promoted(settings: Settings, model: str)
     assert ProductionPointer(settings, model).current() is None
 
 
+@pytest.mark.slow
 def test_a_challenger_that_lacks_a_feature_of_the_champion_is_refused(settings: Settings, model: str) -> None:
     train_in(settings, config_for(model))
     dropped = config_for(model, "dataset.drop=[sepal_length]")
@@ -249,6 +251,7 @@ def test_a_challenger_that_lacks_a_feature_of_the_champion_is_refused(settings: 
     assert "against_champion: the champion takes other columns" in summary.promotion.reason
 
 
+@pytest.mark.slow
 def test_a_regression_runs_the_same_way(settings: Settings, model: str) -> None:
     config = config_for(
         model,

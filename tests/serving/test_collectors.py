@@ -234,6 +234,7 @@ def test_a_missing_home_has_no_metrics(tmp_path: Path) -> None:
 
 
 def test_the_service_exports_them_with_its_own_metrics(service: Service) -> None:
+    assert service.request("GET", "/model")[0] == 200
     exported = service.request("GET", "/metrics")[2].decode()
     assert "ratchet_labels_waiting{" in exported
     assert "ratchet_requests_total{" in exported

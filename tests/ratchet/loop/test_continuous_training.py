@@ -218,6 +218,7 @@ def test_a_challenger_trained_on_wrong_labels_is_refused_by_the_named_check(
     assert check in str(summary.run.outcome)
 
 
+@pytest.mark.slow
 def test_a_warm_start_continues_from_the_champion_and_keeps_its_embedder(
     settings: Settings, store: Store, tmp_path: Path
 ) -> None:
