@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from ratchet.feedback.feedback_log import Outcome
 from ratchet.feedback.table import Recorded
 from ratchet.inference.prediction_log import Rows
+from ratchet.store.prediction_batches import PredictionBatch, column_values, row_id
+from ratchet.store.predictions import Prediction
 from ratchet.store.timestamps import iso_utc
 
 
@@ -40,7 +42,10 @@ class EventLog:
             sys.stdout.buffer.write(b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines))
             sys.stdout.buffer.flush()
 
-    def _prediction(self, rows: Rows) -> dict[str, Any]:
+    def _prediction(self, entries: Rows) -> dict[str, Any]:
+        if isinstance(entries[0], PredictionBatch):
+            return self._batch(entries[0])
+        rows = cast(Sequence[Prediction], entries)
         row = rows[0]
         line: dict[str, Any] = {
             "time": _timestamp(row["created_at"]),
@@ -55,6 +60,22 @@ class EventLog:
             line |= {"last_prediction_id": rows[-1]["id"], "count": len(rows)}
         if self._include_features:
             line["features"] = row["features"] if len(rows) == 1 else [each["features"] for each in rows]
+        return line
+
+    def _batch(self, batch: PredictionBatch) -> dict[str, Any]:
+        line: dict[str, Any] = {
+            "time": _timestamp(batch.created_at),
+            "level": "info",
+            "event": "predictions",
+            "prediction_id": row_id(batch.id, 0),
+            "model": batch.model,
+            "version": batch.version,
+            "latency_ms": round(batch.latency * 1000, 3),
+            "last_prediction_id": row_id(batch.id, batch.n_rows - 1),
+            "count": batch.n_rows,
+        }
+        if self._include_features:
+            line["features"] = column_values(batch.table().column("features"))
         return line
 
     @staticmethod

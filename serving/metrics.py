@@ -14,7 +14,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Metric, generate_latest
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -23,6 +26,7 @@ from prometheus_client.registry import Collector
 from ratchet.feedback.feedback_log import Outcome
 from ratchet.feedback.table import ContradictionError, Recorded
 from ratchet.inference.prediction_log import Rows
+from ratchet.store.prediction_batches import PredictionBatch, column_values
 from serving.latency_window import LatencyWindow
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -55,6 +59,14 @@ class _BatchHistogram:
             pending = self._pending[label] = [0] * len(self._parts)
         pending[bisect_left(self._bounds, value)] += 1
         pending[-1] += value
+
+    def observe_all(self, label: str, values: npt.NDArray[np.floating[Any]]) -> None:
+        """Add many observations."""
+        pending = self._pending.setdefault(label, [0] * len(self._parts))
+        counts = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._bounds) + 1)
+        for part, count in enumerate(counts.tolist()):
+            pending[part] += count
+        pending[-1] += float(values.sum(dtype=np.float64))
 
     def flush(self) -> None:
         """Add the pending observations to the counter."""
@@ -146,6 +158,9 @@ class Metrics:
         with self._lock:
             for rows in requests:
                 for row in rows:
+                    if isinstance(row, PredictionBatch):
+                        self._count_batch(row)
+                        continue
                     self._predictions[row["model"], row["version"], self._class(row["prediction"])] += 1
                     if row["score"] is not None:
                         _scores.observe(row["model"], row["score"])
@@ -173,6 +188,14 @@ class Metrics:
                 _feedback.labels(*outcome).inc(count)
             self._feedback.clear()
             _scores.flush()
+
+    def _count_batch(self, batch: PredictionBatch) -> None:
+        table = batch.table()
+        counted = table.column("prediction").value_counts()
+        for prediction, count in zip(column_values(counted.field(0)), counted.field(1).to_pylist(), strict=True):
+            self._predictions[batch.model, batch.version, self._class(prediction)] += count
+        if "score" in table.column_names:
+            _scores.observe_all(batch.model, table.column("score").to_numpy())
 
     def _class(self, prediction: str | int | float) -> str:
         if isinstance(prediction, float):

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from ratchet.feedback.ground_truth import Feedback
 from ratchet.feedback.table import Result, ServedModel, feedback_transaction, record_feedback
 from ratchet.store.database import Store
+from ratchet.store.prediction_batches import PredictionBatch, to_array, to_struct
 from ratchet.store.predictions import Prediction
 from ratchet.store.tables import metadata
 
@@ -28,6 +29,24 @@ def prediction(number: int, **changes: Any) -> Prediction:
         "latency": 0.002,
     }
     return row | changes
+
+
+def batch_of(rows: Sequence[Prediction], number: int = 1, **changes: Any) -> PredictionBatch:
+    """A batch with the records and answers of some rows."""
+    values: dict[str, Any] = {
+        "batch_id": f"{number:036d}",
+        "created_at": 1_700_000_000.25 + number,
+        "model": "iris",
+        "version": "3",
+        "latency": 0.002,
+    }
+    values |= {name: to_array([row[name] for row in rows]) for name in ("prediction", "score")}
+    values["features"] = to_struct([row["features"] for row in rows])
+    if rows[0]["probabilities"] is None:
+        del values["score"]
+    else:
+        values["probabilities"] = to_struct([row["probabilities"] or {} for row in rows])
+    return PredictionBatch.from_columns(**(values | changes))
 
 
 def record_all(store: Store, items: Sequence[tuple[Feedback, ServedModel]]) -> list[Result]:

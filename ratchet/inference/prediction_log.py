@@ -16,11 +16,12 @@ from ratchet.inference.spill_journal import Journal
 from ratchet.store.clock import clock_difference
 from ratchet.store.database import Store
 from ratchet.store.group_commit import Group, GroupCommit
-from ratchet.store.predictions import Prediction, PredictionWriter, insert_predictions
+from ratchet.store.prediction_batches import PredictionBatch
+from ratchet.store.predictions import Entry, Prediction, PredictionWriter, insert_predictions
 
 logger = logging.getLogger(__name__)
 
-Rows = Sequence[Prediction]
+Rows = Sequence[Entry]
 # Number of rows after which no further request joins a transaction.
 _MOST_ROWS = 2000
 # Seconds between two checkpoints, replays of the journal, and checks of a store that is down.
@@ -53,7 +54,7 @@ class PredictionLog:
         self._spill = spill
         self._on_written = on_written
         self._timeout = timeout
-        self._commits: GroupCommit[Prediction, Prediction] = GroupCommit(
+        self._commits: GroupCommit[Entry, Entry] = GroupCommit(
             "predictions", self._commit, self._report, limit=_MOST_ROWS, timeout=timeout
         )
         self._store: Store | None = None
@@ -95,9 +96,9 @@ class PredictionLog:
         """
         await self._commits.submit(rows)
 
-    def _commit(self, group: Group[Prediction, Prediction]) -> Rows:
+    def _commit(self, group: Group[Entry, Entry]) -> Rows:
         if self._spill and self.store_is_down:
-            self._journal.append(group.join())
+            self._journal.append(_single_rows(group.join()))
             return group.items
         try:
             self._write_to_store(group)
@@ -108,16 +109,16 @@ class PredictionLog:
             self.store_is_down = True
             if not self._spill:
                 raise UnavailableError("the store of predictions is down") from None
-            self._journal.append(group.join())
+            self._journal.append(_single_rows(group.join()))
         return group.items
 
-    def _write_to_store(self, group: Group[Prediction, Prediction]) -> None:
+    def _write_to_store(self, group: Group[Entry, Entry]) -> None:
         if self._writer is None:
             self._writer = PredictionWriter(self._opened())
         with self._writer.transaction():
             self._writer.insert(group.join())
 
-    def _report(self, group: Group[Prediction, Prediction], _: Rows) -> None:
+    def _report(self, group: Group[Entry, Entry], _: Rows) -> None:
         self._on_written([request.items for request in group.requests])
 
     def _recover_until_stopped(self) -> None:
@@ -156,3 +157,11 @@ class PredictionLog:
             if self._store is None:
                 self._store = self._open_store()
             return self._store
+
+
+def _single_rows(entries: Rows) -> list[Prediction]:
+    """Return entries as rows for the journal, which has no frame for a batch."""
+    rows: list[Prediction] = []
+    for entry in entries:
+        rows += entry.rows() if isinstance(entry, PredictionBatch) else (entry,)
+    return rows

@@ -13,7 +13,8 @@ from sqlalchemy.dialects import sqlite
 
 from ratchet.errors import RejectedRowError
 from ratchet.store.database import Store
-from ratchet.store.tables import late_predictions, predictions
+from ratchet.store.prediction_batches import PredictionBatch
+from ratchet.store.tables import late_predictions, prediction_batches, predictions
 
 if TYPE_CHECKING:
     from ratchet.model.record_schema import Record
@@ -24,6 +25,9 @@ SETTLED_AFTER = 5.0
 LATE_AFTER = 2.0
 # A row that is in the table already is left as it is.
 _SQLITE = str(sqlite.insert(predictions).on_conflict_do_nothing().compile(dialect=sqlite.dialect(paramstyle="qmark")))
+_SQLITE_BATCH = str(
+    sqlite.insert(prediction_batches).on_conflict_do_nothing().compile(dialect=sqlite.dialect(paramstyle="qmark"))
+)
 _SQLITE_LATE = str(
     sqlite.insert(late_predictions).on_conflict_do_nothing().compile(dialect=sqlite.dialect(paramstyle="qmark"))
 )
@@ -33,12 +37,18 @@ _POSTGRESQL_LATE_ID = (
     f"overlay(lpad(to_hex(((extract(epoch FROM clock_timestamp()) - {LATE_AFTER}) * 1000)::bigint), 12, '0')"
     " PLACING '-' FROM 9 FOR 0)"
 )
+_POSTGRESQL_LATE = (
+    " ON CONFLICT DO NOTHING RETURNING model, version, id) INSERT INTO late_predictions (model, version, id)"  # noqa: S608
+    f" SELECT model, version, id FROM added WHERE id < (SELECT {_POSTGRESQL_LATE_ID}) ON CONFLICT DO NOTHING"
+)
 _POSTGRESQL = (
     f"WITH added AS (INSERT INTO predictions ({_NAMES})"  # noqa: S608
-    f" SELECT {_NAMES} FROM json_populate_recordset(NULL::predictions, %s)"
-    " ON CONFLICT DO NOTHING RETURNING model, version, id)"
-    " INSERT INTO late_predictions (model, version, id)"
-    f" SELECT model, version, id FROM added WHERE id < (SELECT {_POSTGRESQL_LATE_ID}) ON CONFLICT DO NOTHING"
+    f" SELECT {_NAMES} FROM json_populate_recordset(NULL::predictions, %s){_POSTGRESQL_LATE}"
+)
+_BATCH_NAMES = prediction_batches.columns.keys()
+_POSTGRESQL_BATCH = (
+    f"WITH added AS (INSERT INTO prediction_batches ({', '.join(_BATCH_NAMES)})"  # noqa: S608
+    f" VALUES ({', '.join(['%s'] * len(_BATCH_NAMES))}){_POSTGRESQL_LATE}"
 )
 
 
@@ -68,8 +78,11 @@ class Prediction(TypedDict):
     latency: float
 
 
+Entry = Prediction | PredictionBatch
+
+
 class PredictionWriter:
-    """Writes rows on a connection of its own; for one thread.
+    """Writes rows and batches on a connection of its own; for one thread.
 
     It bypasses SQLAlchemy's statements and pool, which take several times as long as the rows themselves.
 
@@ -87,11 +100,11 @@ class PredictionWriter:
 
     @contextmanager
     def transaction(self) -> Iterator[PredictionWriter]:
-        """Open a transaction for ``insert``; the rows are durable when the block ends.
+        """Open a transaction for ``insert``; the entries are durable when the block ends.
 
         Raises
         ------
-        RejectedRowError: the store refuses one of the rows; nothing was written.
+        RejectedRowError: the store refuses one of the entries; nothing was written.
         StateError: nothing was written.
         """
         try:
@@ -111,8 +124,27 @@ class PredictionWriter:
             self.close()
             raise
 
-    def insert(self, rows: Sequence[Prediction]) -> None:
-        """Insert rows, except those whose id is in the table, and note which of the new rows are late."""
+    def insert(self, entries: Sequence[Entry]) -> None:
+        """Insert rows and batches, except those whose id is in the table, and note which of the new ones are late."""
+        batches = [entry for entry in entries if isinstance(entry, PredictionBatch)]
+        rows = [entry for entry in entries if not isinstance(entry, PredictionBatch)] if batches else entries
+        if rows:
+            self.insert_rows(cast(Sequence[Prediction], rows))
+        self.insert_batches(batches)
+
+    def insert_batches(self, batches: Sequence[PredictionBatch]) -> None:
+        """Insert batches, as ``insert`` does."""
+        if not batches:
+            return
+        cursor, late_id = self._opened().cursor(), first_id(time.time() - LATE_AFTER)
+        for batch in batches:
+            values = tuple(getattr(batch, name) for name in _BATCH_NAMES)
+            cursor.execute(_SQLITE_BATCH if self._store.is_sqlite else _POSTGRESQL_BATCH, values)
+            if self._store.is_sqlite and batch.id < late_id and cursor.rowcount == 1:
+                cursor.execute(_SQLITE_LATE, (batch.model, batch.version, batch.id))
+
+    def insert_rows(self, rows: Sequence[Prediction]) -> None:
+        """Insert rows, as ``insert`` does."""
         cursor = self._opened().cursor()
         if self._store.is_sqlite:
             late_id = first_id(time.time() - LATE_AFTER)
@@ -138,15 +170,15 @@ class PredictionWriter:
         return self._connection
 
 
-def insert_predictions(store: Store, rows: Sequence[Prediction]) -> None:
-    """Insert rows in one transaction, except those whose id is in the table.
+def insert_predictions(store: Store, entries: Sequence[Entry]) -> None:
+    """Insert rows and batches in one transaction, except those whose id is in the table.
 
     Raises
     ------
     StateError: nothing was written.
     """
     with closing(PredictionWriter(store)) as writer, writer.transaction():
-        writer.insert(rows)
+        writer.insert(entries)
 
 
 def find_prediction(store: Store, prediction_id: str) -> Prediction | None:

@@ -45,12 +45,15 @@ leases = sa.Table(
     sa.Column("duration", sa.Float),
 )
 
+# The id of a prediction: a UUID, or that of a batch with the number of a row.
+_PredictionId = sa.String(64)
+
 # One row for each answer, written before the answer is sent. Ids sort by time, so that the primary key finds an id and
 # a span of time; a further index would be written for every answer.
 predictions = sa.Table(
     "predictions",
     metadata,
-    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("id", _PredictionId, primary_key=True),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("model", sa.String(256), nullable=False),
     sa.Column("version", sa.String(16), nullable=False),
@@ -62,13 +65,29 @@ predictions = sa.Table(
     sqlite_with_rowid=False,
 )
 
-# Predictions that were inserted late, such as from a journal, and are in no drift window yet.
+# One row for each batch of predictions; see ``ratchet.store.prediction_batches``.
+prediction_batches = sa.Table(
+    "prediction_batches",
+    metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("version", sa.String(16), nullable=False),
+    sa.Column("n_rows", sa.Integer, nullable=False),
+    sa.Column("latency", sa.Float, nullable=False),
+    # The last column, so that SQLite reads the others without it.
+    sa.Column("content", sa.LargeBinary, nullable=False),
+    sa.Index("ix_prediction_batches_model_id", "model", "id"),
+)
+
+# Predictions that were inserted late, such as from a journal, and are in no drift window yet. The id of a batch stands
+# for all its rows, and the id of a row of a batch for the rows after it.
 late_predictions = sa.Table(
     "late_predictions",
     metadata,
     sa.Column("model", sa.String(256), primary_key=True),
     sa.Column("version", sa.String(16), primary_key=True),
-    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("id", _PredictionId, primary_key=True),
 )
 
 # Feedback on predictions. Rows are added and never changed, except for ``superseded_by``, so that the labels that were
@@ -77,7 +96,7 @@ feedback = sa.Table(
     "feedback",
     metadata,
     sa.Column("seq", _Counter, primary_key=True, autoincrement=True),
-    sa.Column("prediction_id", sa.String(36), nullable=False),
+    sa.Column("prediction_id", _PredictionId, nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("model", sa.String(256), nullable=False),
     sa.Column("version", sa.String(16), nullable=False),
@@ -99,8 +118,8 @@ drift_results = sa.Table(
     sa.Column("model", sa.String(256), nullable=False),
     sa.Column("version", sa.String(16), nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
-    sa.Column("first_prediction", sa.String(36)),
-    sa.Column("last_prediction", sa.String(36)),
+    sa.Column("first_prediction", _PredictionId),
+    sa.Column("last_prediction", _PredictionId),
     sa.Column("run_id", sa.String(64)),
     sa.Column("n_rows", sa.Integer, nullable=False),
     sa.Column("detected", sa.Boolean, nullable=False),

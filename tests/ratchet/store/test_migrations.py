@@ -13,9 +13,10 @@ from ratchet.registry.promotion_ledger import Ledger
 from ratchet.settings import Settings
 from ratchet.store import database, leases
 from ratchet.store.database import Store
+from ratchet.store.prediction_batches import row_id
 from ratchet.store.predictions import insert_predictions
-from ratchet.store.tables import late_predictions
-from tests.store_rows import prediction
+from ratchet.store.tables import late_predictions, prediction_batches, predictions
+from tests.store_rows import batch_of, prediction
 
 REASONS = {
     "every_k_labels: 200 new labels and more": "every_k_labels",
@@ -74,6 +75,29 @@ def test_a_store_of_an_earlier_schema_notes_late_predictions(store_url: str, mon
     insert_predictions(new, [prediction(1)])
     with new.reading() as connection:
         assert connection.scalars(sa.select(late_predictions.c.id)).all() == [prediction(1)["id"]]
+    new.engine.dispose()
+
+
+def test_a_store_of_an_earlier_schema_takes_batches_and_ids_of_their_rows(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = store_at("0010", store_url, monkeypatch)
+    insert_row = "INSERT INTO predictions VALUES (:id, 0, 'iris', '3', '{}', '\"setosa\"', 0.5, NULL, 0.1)"
+    with old.transaction() as connection:
+        connection.execute(sa.text(insert_row), {"id": prediction(0)["id"]})
+    old.engine.dispose()
+    new, batch = Store(store_url), batch_of([prediction(0)])
+    insert_predictions(new, [batch])
+    with new.transaction() as connection:
+        row = row_id(batch.id, 0)
+        connection.execute(sa.insert(late_predictions).values(model="iris", version="3", id=row))
+        connection.execute(sa.text(insert_row), {"id": row})
+    with new.reading() as connection:
+        assert connection.scalars(sa.select(prediction_batches.c.id)).all() == [batch.id]
+        assert connection.scalars(sa.select(predictions.c.id).order_by(predictions.c.id)).all() == [
+            prediction(0)["id"],
+            row,
+        ]
     new.engine.dispose()
 
 
