@@ -83,7 +83,7 @@ class FeedbackLog:
         """
         items = [(item, served) for item in feedback]
         chunks = [items[start : start + _MOST] for start in range(0, len(items), _MOST)]
-        results = await asyncio.gather(*map(self._commits.submit, chunks))
+        results = await asyncio.gather(*map(self._commits.write, chunks))
         return [result for chunk in results for result in chunk]
 
     async def find(self, prediction_id: str, served: ServedModel) -> PredictionForReview:

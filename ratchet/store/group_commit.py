@@ -1,7 +1,7 @@
-"""Group commit: the items of concurrent requests in one transaction, and no answer before it is durable.
+"""Group commit: the items of concurrent requests in one commit, and no answer before they are durable.
 
-A thread commits, so that the event loop never waits for a disk. Requests that arrive before a transaction has begun
-join it, so that they share its cost.
+A thread commits, so that the event loop never waits for a disk. Requests that arrive before a commit has begun join it,
+so that they share its cost.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeAlias, TypeVar
 
@@ -21,24 +24,30 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+# Receives one result for each item, or the error that refuses the request.
+OnDone: TypeAlias = "Callable[[Sequence[Result] | UnavailableError], None]"
+
+# Seconds between two searches for requests that have waited too long.
+_SWEEP_INTERVAL = 1.0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Request(Generic[Item, Result]):
-    """The items of one request, and the future with one result for each."""
+    """The items of one request, and what receives their results; None once it has received them."""
 
     items: Sequence[Item]
-    results: asyncio.Future[Sequence[Result]]
+    on_done: OnDone[Result] | None
+    arrived_at: float
 
 
-Queue: TypeAlias = "SimpleQueue[Request[Item, Result] | None]"
+Queue: TypeAlias = "SimpleQueue[list[Request[Item, Result]] | None]"
 
 
 class Group(Generic[Item, Result]):
-    """The requests of one transaction: the first one, and those that join it until it has ``limit`` items."""
+    """The requests of one commit: the first ones, and those that join them until there are ``limit`` items."""
 
-    def __init__(self, first: Request[Item, Result], queue: Queue[Item, Result], limit: int) -> None:
-        self.requests = [first]
+    def __init__(self, first: list[Request[Item, Result]], queue: Queue[Item, Result], limit: int) -> None:
+        self.requests = first
         self._queue = queue
         self._limit = limit
 
@@ -52,12 +61,12 @@ class Group(Generic[Item, Result]):
         items = self.items
         with contextlib.suppress(Empty):
             while len(items) < self._limit:
-                request = self._queue.get_nowait()
-                if request is None:
+                requests = self._queue.get_nowait()
+                if requests is None:
                     self._queue.put(None)  # stop after this group
                     break
-                self.requests.append(request)
-                items += request.items
+                self.requests += requests
+                items += [item for request in requests for item in request.items]
         return items
 
 
@@ -70,8 +79,8 @@ class GroupCommit(Generic[Item, Result]):
     commit: makes a group durable and returns one result for each item; called by the thread. It calls ``Group.join``
         once its transaction has begun, and raises ``UnavailableError`` if nothing was written.
     on_commit: receives each committed group and its results, on the thread.
-    limit: number of items after which no further request joins a transaction.
-    timeout: seconds after which a request that is not durable fails.
+    limit: number of items after which no further request joins a commit.
+    timeout: seconds after which a request that is not durable fails, to the next second.
     capacity: number of items that may wait.
     """
 
@@ -92,7 +101,9 @@ class GroupCommit(Generic[Item, Result]):
         self._capacity = capacity
         self._timeout = timeout
         self._queue: Queue[Item, Result] = SimpleQueue()
+        # The requests of this turn of the event loop, and all that wait, in the order of their arrival and results.
         self._arrived: list[Request[Item, Result]] = []
+        self._waiting: deque[Request[Item, Result]] = deque()
         self.depth = 0
 
     def start(self) -> None:
@@ -100,38 +111,60 @@ class GroupCommit(Generic[Item, Result]):
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=f"{self._name}-commit", daemon=True)
         self._thread.start()
+        self._sweep()
 
     async def stop(self) -> None:
         """Commit the waiting requests and end the thread."""
         self._loop.call_soon(self._queue.put, None)  # after the requests of this turn of the event loop
         await asyncio.to_thread(self._thread.join, self._timeout)
+        self._sweeper.cancel()
 
-    async def submit(self, items: Sequence[Item]) -> Sequence[Result]:
+    def submit(self, items: Sequence[Item], on_done: OnDone[Result]) -> None:
+        """Queue a request; for the event loop's thread.
+
+        Parameters
+        ----------
+        on_done: called on the event loop once: with one result for each item when all items are durable, or with
+            ``UnavailableError`` if they may not be durable and the client may retry.
+        """
+        if self.depth + len(items) > self._capacity:
+            self._loop.call_soon(on_done, UnavailableError(f"the queue of {self._name} is full"))
+            return
+        request: Request[Item, Result] = Request(items, on_done, time.monotonic())
+        if not self._arrived:
+            self._loop.call_soon(self._enqueue)
+        self._arrived.append(request)
+        self._waiting.append(request)
+        self.depth += len(items)
+
+    async def write(self, items: Sequence[Item]) -> Sequence[Result]:
         """Return one result for each item when all items are durable.
 
         Raises
         ------
         UnavailableError: too many items wait, or these may not be durable; the client may retry.
         """
-        if self.depth + len(items) > self._capacity:
-            raise UnavailableError(f"the queue of {self._name} is full")
-        request: Request[Item, Result] = Request(items, self._loop.create_future())
-        if not self._arrived:
-            self._loop.call_soon(self._enqueue)
-        self._arrived.append(request)
-        self.depth += len(items)
-        timer = self._loop.call_later(self._timeout, _expire, request)
-        try:
-            return await request.results
-        finally:
-            timer.cancel()
-            self.depth -= len(items)
+        done: asyncio.Future[Sequence[Result]] = self._loop.create_future()
+
+        def resolve(results: Sequence[Result] | UnavailableError) -> None:
+            if done.done():  # the client has disconnected
+                return
+            if isinstance(results, UnavailableError):
+                done.set_exception(results)
+            else:
+                done.set_result(results)
+
+        self.submit(items, resolve)
+        return await done
 
     def _enqueue(self) -> None:
-        """Queue the requests of this turn of the event loop together, so that they share a transaction."""
+        """Queue the requests of this turn of the event loop together, so that they share a commit."""
         arrived, self._arrived = self._arrived, []
+        if sum(len(request.items) for request in arrived) <= self._limit:
+            self._queue.put(arrived)
+            return
         for request in arrived:
-            self._queue.put(request)
+            self._queue.put([request])
 
     def _run(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -140,9 +173,9 @@ class GroupCommit(Generic[Item, Result]):
                 results = self._commit(group)
             except Exception as error:
                 group.join()  # those that wait would fail too, and wait longer for it
-                self._loop.call_soon_threadsafe(_fail, group.requests, self._refusal(error))
+                self._loop.call_soon_threadsafe(self._fail, group.requests, self._refusal(error))
             else:
-                self._loop.call_soon_threadsafe(_resolve, group.requests, results)
+                self._loop.call_soon_threadsafe(self._resolve, group.requests, results)
                 self._report(group, results)
 
     def _refusal(self, error: Exception) -> UnavailableError:
@@ -157,21 +190,35 @@ class GroupCommit(Generic[Item, Result]):
         except Exception as error:  # such as a log that cannot be written; the items are durable
             logger.debug("a commit of %s was not reported: %s", self._name, error)
 
+    def _resolve(self, requests: Sequence[Request[Item, Result]], results: Sequence[Result]) -> None:
+        start = 0
+        for request in requests:
+            end = start + len(request.items)
+            self._finish(request, results[start:end])
+            start = end
 
-def _resolve(requests: Sequence[Request[Item, Result]], results: Sequence[Result]) -> None:
-    start = 0
-    for request in requests:
-        end = start + len(request.items)
-        if not request.results.done():  # it is done if the client has disconnected
-            request.results.set_result(results[start:end])
-        start = end
+    def _fail(self, requests: Sequence[Request[Item, Result]], error: UnavailableError) -> None:
+        for request in requests:
+            self._finish(request, error)
 
+    def _finish(self, request: Request[Item, Result], results: Sequence[Result] | UnavailableError) -> None:
+        """Pass the results of the oldest waiting request on, unless it was refused as too late."""
+        self._waiting.popleft()
+        self._call(request, results)
 
-def _fail(requests: Sequence[Request[Item, Result]], error: UnavailableError) -> None:
-    for request in requests:
-        if not request.results.done():
-            request.results.set_exception(error)
+    def _call(self, request: Request[Item, Result], results: Sequence[Result] | UnavailableError) -> None:
+        on_done, request.on_done = request.on_done, None
+        if on_done is None:
+            return
+        self.depth -= len(request.items)
+        try:
+            on_done(results)
+        except Exception:  # the other requests of the commit get their results
+            logger.exception("a result of %s could not be passed on", self._name)
 
-
-def _expire(request: Request[Item, Result]) -> None:
-    _fail([request], UnavailableError("the store does not respond"))
+    def _sweep(self) -> None:
+        """Refuse the requests that have waited too long: one timer for all, since one for each costs more."""
+        last = time.monotonic() - self._timeout
+        for request in list(takewhile(lambda request: request.arrived_at <= last, self._waiting)):
+            self._call(request, UnavailableError("the store does not respond"))
+        self._sweeper = self._loop.call_later(min(_SWEEP_INTERVAL, self._timeout), self._sweep)

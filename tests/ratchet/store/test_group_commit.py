@@ -64,7 +64,7 @@ async def until_depth(group_commit: GroupCommit[int, int], depth: int) -> None:
 
 async def test_each_request_gets_the_results_of_its_items(commits: Commits) -> None:
     async with running(commits) as group_commit:
-        requests = [asyncio.create_task(group_commit.submit(items)) for items in ([1, 2], [], [3], [4, 5, 6])]
+        requests = [asyncio.create_task(group_commit.write(items)) for items in ([1, 2], [], [3], [4, 5, 6])]
         await until_depth(group_commit, 6)
         commits.allowed.set()
         assert await asyncio.gather(*requests) == [[2, 4], [], [6], [8, 10, 12]]
@@ -76,7 +76,7 @@ async def test_requests_that_arrive_before_a_transaction_begins_join_it(commits:
     async with running(commits) as group_commit:
         requests = []
         for number in range(20):
-            requests.append(asyncio.create_task(group_commit.submit([number])))
+            requests.append(asyncio.create_task(group_commit.write([number])))
             await asyncio.sleep(0.001)
         commits.allowed.set()
         await asyncio.gather(*requests)
@@ -87,7 +87,7 @@ async def test_no_request_joins_a_transaction_that_has_reached_the_limit(commits
     async with running(commits, limit=5) as group_commit:
         requests = []
         for start in range(0, 20, 2):
-            requests.append(asyncio.create_task(group_commit.submit([start, start + 1])))
+            requests.append(asyncio.create_task(group_commit.write([start, start + 1])))
             await asyncio.sleep(0.001)
         commits.allowed.set()
         await asyncio.gather(*requests)
@@ -97,31 +97,31 @@ async def test_no_request_joins_a_transaction_that_has_reached_the_limit(commits
 
 async def test_more_items_than_the_capacity_are_refused_at_once(commits: Commits) -> None:
     async with running(commits, capacity=3) as group_commit:
-        first = asyncio.create_task(group_commit.submit([1, 2]))
+        first = asyncio.create_task(group_commit.write([1, 2]))
         await until_depth(group_commit, 2)
         with pytest.raises(UnavailableError, match="the queue of numbers is full"):
-            await group_commit.submit([3, 4])
-        second = asyncio.create_task(group_commit.submit([5]))
+            await group_commit.write([3, 4])
+        second = asyncio.create_task(group_commit.write([5]))
         await until_depth(group_commit, 3)
         commits.allowed.set()
         assert await asyncio.gather(first, second) == [[2, 4], [10]]
-        assert await group_commit.submit([6, 7, 8]) == [12, 14, 16]
+        assert await group_commit.write([6, 7, 8]) == [12, 14, 16]
 
 
 async def test_a_request_fails_when_its_commit_takes_too_long(commits: Commits) -> None:
     async with running(commits, timeout=0.2) as group_commit:
         begun = time.monotonic()
         with pytest.raises(UnavailableError, match="the store does not respond"):
-            await group_commit.submit([1])
+            await group_commit.write([1])
         assert time.monotonic() - begun < 3
         assert group_commit.depth == 0
         commits.allowed.set()
-        assert await group_commit.submit([2]) == [4]
+        assert await group_commit.write([2]) == [4]
 
 
 async def test_a_client_that_disconnects_does_not_affect_the_others(commits: Commits) -> None:
     async with running(commits) as group_commit:
-        requests = [asyncio.create_task(group_commit.submit([number])) for number in range(3)]
+        requests = [asyncio.create_task(group_commit.write([number])) for number in range(3)]
         await until_depth(group_commit, 3)
         requests[1].cancel()
         commits.allowed.set()
@@ -134,13 +134,13 @@ async def test_all_waiting_requests_fail_with_a_commit_that_fails(commits: Commi
     async with running(commits) as group_commit:
         requests = []
         for number in range(10):
-            requests.append(asyncio.create_task(group_commit.submit([number])))
+            requests.append(asyncio.create_task(group_commit.write([number])))
             await asyncio.sleep(0.001)
         commits.allowed.set()
         results = await asyncio.gather(*requests, return_exceptions=True)
         assert {str(result) for result in results} == {"the store is down"}
         commits.error = None
-        assert await group_commit.submit([1]) == [2]
+        assert await group_commit.write([1]) == [2]
 
 
 async def test_an_unexpected_error_of_a_commit_is_logged_and_the_next_commit_succeeds(
@@ -150,17 +150,17 @@ async def test_an_unexpected_error_of_a_commit_is_logged_and_the_next_commit_suc
     commits.allowed.set()
     async with running(commits) as group_commit:
         with pytest.raises(UnavailableError, match="numbers cannot be saved"):
-            await group_commit.submit([1])
+            await group_commit.write([1])
         commits.error = None
-        assert await group_commit.submit([1]) == [2]
+        assert await group_commit.write([1]) == [2]
     assert "a bug" in caplog.text
 
 
 async def test_stopping_commits_the_requests_that_wait_and_ends_the_thread(commits: Commits) -> None:
     async with running(commits) as group_commit:
-        first = asyncio.create_task(group_commit.submit([1]))
+        first = asyncio.create_task(group_commit.write([1]))
         await until_depth(group_commit, 1)
-        late = asyncio.create_task(group_commit.submit([2]))
+        late = asyncio.create_task(group_commit.write([2]))
         while group_commit.depth < 2:
             await asyncio.sleep(0)
         stop = asyncio.create_task(group_commit.stop())
@@ -169,3 +169,42 @@ async def test_stopping_commits_the_requests_that_wait_and_ends_the_thread(commi
         async with asyncio.timeout(10):
             assert await asyncio.gather(first, late, stop) == [[2], [4], None]
     assert not any(thread.name == "numbers-commit" for thread in threading.enumerate())
+
+
+async def test_a_callback_gets_the_results_on_the_event_loop_and_may_submit_the_next_request(commits: Commits) -> None:
+    done: list[tuple[int, object]] = []
+    async with running(commits) as group_commit:
+
+        def then(results: object) -> None:
+            done.append((threading.get_ident(), results))
+            if len(done) == 1:
+                group_commit.submit([2], then)
+            raise ZeroDivisionError("a callback that fails does not affect the others")
+
+        group_commit.submit([1], then)
+        commits.allowed.set()
+        assert await group_commit.write([3]) == [6]
+        async with asyncio.timeout(10):
+            while len(done) < 2:
+                await asyncio.sleep(0.001)
+    assert done == [(threading.get_ident(), [2]), (threading.get_ident(), [4])]
+
+
+async def test_a_callback_is_called_once_even_if_its_commit_ends_after_the_timeout(commits: Commits) -> None:
+    done: list[object] = []
+    async with running(commits, timeout=0.1) as group_commit:
+        group_commit.submit([1], done.append)
+        with pytest.raises(UnavailableError, match="the store does not respond"):
+            await group_commit.write([2])
+        commits.allowed.set()
+        assert await group_commit.write([3]) == [6]
+    assert [str(each) for each in done] == ["the store does not respond"]
+
+
+async def test_requests_of_one_turn_share_a_commit_up_to_the_limit(commits: Commits) -> None:
+    commits.allowed.set()
+    async with running(commits, limit=4) as group_commit:
+        await asyncio.gather(*(group_commit.write([number]) for number in range(4)))
+        await asyncio.gather(*(group_commit.write([number, number]) for number in range(10)))
+    assert commits.groups[0] == [0, 1, 2, 3]
+    assert all(len(group) == 4 for group in commits.groups[1:])
