@@ -87,14 +87,24 @@ class PredictionLog:
         if self._store:
             self._store.engine.dispose()
 
-    async def write(self, rows: Rows) -> None:
-        """Write rows, and return when they are durable.
+    def submit(self, entries: Rows, on_done: Callable[[UnavailableError | None], None]) -> None:
+        """Write rows and batches; for the event loop's thread.
+
+        Parameters
+        ----------
+        on_done: called on the event loop once: with None when all entries are durable, or with the error if they may
+            not be durable and the client may retry.
+        """
+        self._commits.submit(entries, lambda done: on_done(done if isinstance(done, UnavailableError) else None))
+
+    async def write(self, entries: Rows) -> None:
+        """Write rows and batches, and return when they are durable.
 
         Raises
         ------
         UnavailableError: they may not be durable; the client may retry.
         """
-        await self._commits.submit(rows)
+        await self._commits.write(entries)
 
     def _commit(self, group: Group[Entry, Entry]) -> Rows:
         if self._spill and self.store_is_down:

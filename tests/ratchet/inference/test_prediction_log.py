@@ -74,6 +74,22 @@ async def test_a_row_is_in_the_store_when_write_returns(store: Store) -> None:
         assert log.depth == 0
 
 
+async def test_a_callback_is_called_when_a_row_is_in_the_store_and_with_the_error_when_it_is_refused(
+    sqlite_file: Path,
+) -> None:
+    database = Database(f"sqlite:///{sqlite_file}")
+    done: list[UnavailableError | None] = []
+    async with running(database) as log:
+        log.submit([prediction(1)], done.append)
+        await until(lambda: done)
+        assert (done, ids(sqlite_file)) == ([None], ids_of(1))
+    database = Database(f"sqlite:///{sqlite_file}", up=False)
+    async with running(database) as log:
+        log.submit([prediction(2)], done.append)
+        await until(lambda: len(done) == 2)
+    assert "the store of predictions is down" in str(done[1])
+
+
 async def test_rows_that_wait_together_are_written_together(store: Store) -> None:
     written: list[int] = []
     database = Database(url_of(store))
