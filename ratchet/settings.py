@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_features: bool = False
+    retention_days: float | None = Field(default=None, gt=0)
+    retention_rows: int | None = Field(default=None, ge=0)
+    retention: Literal["archive", "delete"] = "archive"
+    archive: str | None = None
     model_path: Path | None = Field(default=None, validation_alias="MODEL_PATH")
     mlflow_uri: str | None = Field(default=None, validation_alias="MLFLOW_TRACKING_URI")
     zenml_store_url: str | None = Field(default=None, validation_alias="ZENML_STORE_URL")
@@ -89,6 +93,11 @@ class Settings(BaseSettings):
     def study_store(self) -> str:
         """The store of tuning studies: ``RATCHET_STUDY_URL``, else SQLite in the home."""
         return self.study_url or f"sqlite:///{self.home.resolve()}/studies.db"
+
+    @property
+    def archive_root(self) -> str:
+        """The folder or URL of archived rows: ``RATCHET_ARCHIVE``, else ``archive`` in the home."""
+        return self.archive or str(self.home / "archive")
 
     @property
     def mlflow_artifacts(self) -> str | None:
