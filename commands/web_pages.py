@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from ratchet.errors import ConfigError, StateError
 from ratchet.monitoring.reports.job import workspace
+from ratchet.open_address import warn_if_open
 from ratchet.settings import Settings
 
 PORTS = {"evidently": 8082, "mlflow": 5000}
@@ -76,6 +77,7 @@ def _print_url(host: str, port: int) -> None:
             f"cannot listen on {host} port {port} ({reason}): stop the process that uses it,"
             " or choose another port with --port"
         ) from None
+    warn_if_open(host, "use these pages", "put a proxy with a login in front of them")
     sys.stderr.write(f"http://{host}:{port} until Ctrl-C\n")
 
 

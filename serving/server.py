@@ -11,9 +11,9 @@ import tempfile
 from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
-from ratchet.feedback.signed_links import Links
+from ratchet.open_address import warn_if_open
+from ratchet.secret_strength import check_secrets
 from ratchet.settings import Settings, load_settings, prepare_home
-from serving.authentication import ApiKeys
 from serving.environment import prepare_environment
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
@@ -28,13 +28,14 @@ def serve(settings: Settings) -> None:
 
     Raises
     ------
-    ConfigError: the address is in use, a secret is missing or too short, or there is no such model or file.
+    ConfigError: the address is in use, a secret is missing or weak, or there is no such model or file.
     RegistryError: no model is registered, or the registry cannot be reached.
     StateError: the home cannot be written, or a worker cannot start.
     """
-    ApiKeys(settings)
+    check_secrets(settings)
+    if not settings.api_keys:
+        warn_if_open(settings.host, "predict, read predictions and send feedback", "set RATCHET_API_KEYS")
     prepare_home(settings)
-    Links(settings)
     if settings.model_path and not settings.model_path.is_file():
         raise ConfigError(
             f"MODEL_PATH: there is no file {settings.model_path}; training writes models/<model>/model.joblib"

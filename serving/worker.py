@@ -22,6 +22,7 @@ from ratchet.inference.prediction_log import PredictionLog, Rows
 from ratchet.inference.runtime import Runtime, load_file
 from ratchet.inference.spill_journal import Journal
 from ratchet.inference.worker_cutover import WorkerCutover
+from ratchet.secret_strength import check_secrets
 from ratchet.settings import Settings, load_settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc
@@ -45,10 +46,11 @@ class Worker:
 
     Raises
     ------
-    ConfigError: the API keys or the secret of signed links are missing or too short.
+    ConfigError: outside a local environment, a key or the secret of signed links is missing or weak.
     """
 
     def __init__(self, settings: Settings) -> None:
+        check_secrets(settings)
         self.settings = settings
         self.keys = ApiKeys(settings)
         self.links = Links(settings)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from itsdangerous import SignatureExpired, URLSafeTimedSerializer
 
-from ratchet.errors import ConfigError, StateError, UnavailableError
+from ratchet.errors import StateError, UnavailableError
+from ratchet.secret_strength import MIN_LENGTH
 from ratchet.settings import Settings, prepare_home
 
 logger = logging.getLogger(__name__)
@@ -23,28 +24,15 @@ logger = logging.getLogger(__name__)
 # Tokens that are signed with the same secret for another purpose are not valid links.
 _SALT = "ratchet.feedback.link"
 _SIGNED = {"digest_method": hashlib.sha256, "key_derivation": "hmac"}
-_SHORTEST_SECRET = 16
 _FILE = "link.key"
 
 
 class Links:
-    """Creates and reads the tokens of links; without a secret, a local service generates one in its home.
-
-    Raises
-    ------
-    ConfigError: the secret is too short, or is missing and the environment is not local.
-    """
+    """Creates and reads the tokens of links; without a secret, a local service generates one in its home."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._secret = settings.link_secret.get_secret_value() if settings.link_secret else ""
-        if len(self._secret) >= _SHORTEST_SECRET:
-            return
-        expected = f"expected at least {_SHORTEST_SECRET} characters"
-        if self._secret:
-            raise ConfigError(f"RATCHET_LINK_SECRET: {expected}, got {len(self._secret)}")
-        if settings.env != "local":
-            raise ConfigError(f"RATCHET_LINK_SECRET: {expected} with RATCHET_ENV={settings.env}, got none")
 
     def token(self, prediction_id: str) -> tuple[str, float]:
         """Return a token for a prediction, and when it expires, in seconds since the epoch.
@@ -89,12 +77,12 @@ def _secret_of_home(settings: Settings) -> str:
         logger.error("the secret of links, %s: %s", path, error)
         raise UnavailableError("links cannot be signed") from None
     # It is not replaced here: two processes that did so at once would each sign with their own.
-    if len(secret.strip()) < _SHORTEST_SECRET:
+    if len(secret.strip()) < MIN_LENGTH:
         logger.error(
             "the secret of links, %s, has fewer than %d characters and can be guessed; remove the file to create a new"
             " one",
             path,
-            _SHORTEST_SECRET,
+            MIN_LENGTH,
         )
         raise UnavailableError("links cannot be signed")
     return secret

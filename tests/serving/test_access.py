@@ -16,9 +16,9 @@ from tests.serving.conftest import published
 from tests.serving.request_cases import FORM, JSON_PATHS, RECORD_BODY
 from tests.serving.running import RECORD, Service, serving
 
-KEYS = ("first-key-0123456789", "second-key-0123456789")
+KEYS = ("first-key-9f2c71ab04", "second-key-de68b35a7c")
 KEY = {"x_api_key": KEYS[0]}
-SECRET = "link-secret-0123456789"
+SECRET = "signs-links-5d07f2e9ab"
 ALLOWED, FOREIGN = "https://app.example.com", "https://evil.example.com"
 PREFLIGHT = {"access_control_request_method": "POST", "access_control_request_headers": "content-type,x-api-key"}
 PROBES = ("/livez", "/readyz", "/healthz")
@@ -91,7 +91,7 @@ def test_a_link_gives_access_to_its_form_only(guarded: Service) -> None:
 @pytest.mark.parametrize(
     "header",
     [
-        {"x_api_key": "wrong-key-0123456789"},
+        {"x_api_key": "wrong-key-9f2c71ab04"},
         {"x_api_key": KEYS[0] + "0"},
         {"x_api_key": ""},
         {"x_api_key": "\xff\xfe"},
