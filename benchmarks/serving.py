@@ -1,21 +1,27 @@
-"""Answers a second, beside what else serves the same models, and beside what this machine can do at all.
+"""Processor time, throughput and latency of a prediction, compared with other servers of the same models.
 
 Run as ``.venv/bin/python benchmarks/serving.py [--rounds N] [--only NAME,…]``; it needs wrk (``apt-get install wrk``).
-Two pipelines are trained by ``run.py`` into a scratch home: a logistic regression and a random forest of 100 trees.
-Each is served by one server at a time, in turn, and asked for one and the same record over 16 connections:
+``run.py`` trains two pipelines into a scratch home: a logistic regression and a random forest of 100 trees. One server
+at a time, with 2 workers, gets the same record over 16 connections:
 
-- **peers**, with 1 and with 2 workers in every round; each counts at the better of the two by its throughput:
-  FastAPI with the joblib file, ``mlflow models serve`` of the package, BentoML as its quickstart has it;
-- **floors**, with 2 workers: Starlette around the package's ONNX session, and an empty Starlette answer;
-- **product**: ``run.py serve`` with 2 workers and its defaults: validation, durable prediction log, metrics.
+- **peers of the pipeline**: FastAPI with the joblib file, ``mlflow models serve``, BentoML's quickstart;
+- **peers of the package's ONNX export**: FastAPI with Pydantic, LitServe, MLServer, granian; none of them stores the
+  prediction. LitServe, MLServer and granian get an environment of their own, from the pinned
+  ``serving_peers/requirements-<name>.txt``; without a network they are left out;
+- **floors**: Starlette with the ONNX session, and an empty Starlette response;
+- **product**: ``run.py serve`` with its defaults: validation, durable prediction log, metrics; and with each other
+  durability.
 
-wrk opens its connections all at once, and where workers share a socket, one of them now and then takes every one of
-them while the other idles. That says nothing of a server, so each round puts load on it three times, over new
-connections each, and keeps the one with the most answers; this goes for every side.
+Processor time, the first figure of each side, is that of all processes of the server, from the first load to a second
+after the last one, over the number of requests: it depends less than a rate on what else runs on the machine. Every
+second round runs the sides in the opposite order. wrk opens its connections all at once, and where workers share a
+socket, one of them can take nearly all of them. So each round has several loads over new connections, and its rate
+and latency are those of the load with the most responses, for every side.
 
-Every server has to name the right class before it is measured, and no answer under load may be an error.
-``/predict_batch`` takes turns with ``predict_proba`` of the same 10,000 rows in this process. The time from start to
-first answer is that of the servers started for the load. ``--only`` tries some of the sides and writes no result.
+Every server has to return the right class before it is measured, and no response under load may be an error. The time
+from start to first response is measured in pairs of the product and BentoML's quickstart, in both orders.
+``/predict_batch`` alternates with ``predict_proba`` of the same 10,000 rows in this process. ``--only`` runs some of
+the sides and writes no result.
 """
 
 from __future__ import annotations
@@ -30,6 +36,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -40,8 +47,9 @@ from measure import ROOT, Command, Target, describe_machine, run_once, write_res
 from rich.console import Console
 from rich.table import Table
 from serving_peers.batch import ROWS, Batch, take_turns
+from serving_peers.environments import install
 from serving_peers.load import CONNECTIONS, Load, put_load, require_wrk, write_script
-from serving_peers.servers import PEER_KEYS, SIDES, Model, Side, serving
+from serving_peers.servers import PEER_KEYS, SIDES, Model, Server, Side, serving
 from table import targets_table
 
 from ratchet.settings import Settings, quiet_environment
@@ -53,9 +61,10 @@ MODELS = {
 }
 LEAST_SPEEDUP = {"iris_logistic": 8.0, "iris_forest": 40.0}
 WORKERS = 2
-SETTLE_S, WARM_UP_S = 0.5, 2
-LOADS, LOAD_S = 3, 2
-VERSIONS_OF = ("bentoml", "fastapi", "mlflow", "onnxruntime", "scikit-learn", "starlette", "uvicorn")
+SETTLE_S, WARM_UP_S, DRAIN_S = 0.5, 1, 1.0
+LOADS, LOAD_S = 2, 2
+START_PAIRS = 2  # in each round: one in each order
+VERSIONS_OF = ("bentoml", "fastapi", "mlflow", "onnxruntime", "pydantic", "scikit-learn", "starlette", "uvicorn")
 
 _FOREIGN = ("RATCHET_", "MLFLOW_", "ZENML_", "BENTOML_", "UVICORN_")
 _QUIET = {
@@ -68,28 +77,37 @@ _QUIET = {
 
 @dataclass
 class Measured:
-    """All rounds of one side, with one model and one number of workers."""
+    """All rounds of one side with one model.
+
+    Attributes
+    ----------
+    loads: of each round, the load with the most responses.
+    cpu_us: of each round, microseconds of processor time for a request.
+    starts, starts_cpu: seconds, and seconds of processor time, from the process's start to its first response.
+    """
 
     loads: list[Load] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
     starts: list[float] = field(default_factory=list)
+    starts_cpu: list[float] = field(default_factory=list)
 
     @property
-    def load(self) -> Load:
+    def medians(self) -> dict[str, float]:
         """The medians of the rounds."""
-        values = zip(*((load.rps, load.p50_ms, load.p99_ms) for load in self.loads), strict=True)
-        return Load(*map(statistics.median, values))
-
-    @property
-    def start_s(self) -> float:
-        """Median seconds from the process's start to its first answer."""
-        return statistics.median(self.starts)
+        return {
+            "cpu_us": statistics.median(self.cpu_us),
+            "rps": statistics.median(load.rps for load in self.loads),
+            "p50_ms": statistics.median(load.p50_ms for load in self.loads),
+            "p99_ms": statistics.median(load.p99_ms for load in self.loads),
+            "start_s": statistics.median(self.starts),
+            "start_cpu_s": statistics.median(self.starts_cpu),
+        }
 
     def as_dict(self) -> dict[str, float | list[float]]:
         """The medians and every round, for the result file."""
-        medians = {"rps": self.load.rps, "p50_ms": self.load.p50_ms, "p99_ms": self.load.p99_ms}
         return {
-            **{name: round(value, 4) for name, value in medians.items()},
-            "start_s": round(self.start_s, 4),
+            **{name: round(value, 4) for name, value in self.medians.items()},
+            "rounds_cpu_us": [round(cpu, 1) for cpu in self.cpu_us],
             "rounds_rps": [round(load.rps, 1) for load in self.loads],
             "rounds_p99_ms": [round(load.p99_ms, 4) for load in self.loads],
             "rounds_start_s": [round(start, 4) for start in self.starts],
@@ -97,53 +115,80 @@ class Measured:
 
 
 class Bench:
-    """Runs the sides in turn, and keeps what was measured."""
+    """Runs the sides one after the other, and keeps the figures.
 
-    def __init__(self, models: Sequence[Model], keys: Sequence[str], environment: Mapping[str, str], scratch: Path):
+    Parameters
+    ----------
+    pythons: by side, for those with an environment of their own.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[Model],
+        keys: Sequence[str],
+        pythons: Mapping[str, Path],
+        environment: Mapping[str, str],
+        scratch: Path,
+    ):
         self.models = models
-        self.sides = {key: SIDES[key] for key in keys}
-        self.environment = environment
-        self.scratch = scratch
-        self.measured: dict[tuple[str, str, int], Measured] = defaultdict(Measured)  # model, side, workers
+        self.turns = [
+            (model, key) for model in models for key in keys if model is models[0] or not SIDES[key].one_model
+        ]
+        self._pythons = pythons
+        self._environment = environment
+        self._scratch = scratch
+        self.measured: dict[tuple[str, str], Measured] = defaultdict(Measured)  # model, side
+        self.start_pairs: dict[str, list[float]] = {"ratchet": [], "bentoml": []}
         self.batches: dict[str, Batch] = defaultdict(Batch)  # model
 
     def run(self, rounds: int) -> None:
         """Measure every side once a round, one server at a time."""
-        turns = [
-            (model, key, workers)
-            for model in self.models
-            for key, side in self.sides.items()
-            for workers in side.workers
-        ]
         for number in range(1, rounds + 1):
-            for model, key, workers in turns:
-                said = self._measure(model, key, workers)
-                _note(f"round {number} of {rounds}: {model.title}, {SIDES[key].name}, workers: {workers}: {said}")
+            for model, key in self.turns if number % 2 else self.turns[::-1]:
+                self._measure(model, key)
+                figures = self.measured[model.name, key]
+                _note(
+                    f"round {number} of {rounds}: {model.title}, {SIDES[key].name}: {figures.cpu_us[-1]:,.0f} µs of"
+                    f" processor time, {figures.loads[-1]}, first response after {figures.starts[-1]:.2f} s"
+                )
 
-    def _measure(self, model: Model, key: str, workers: int) -> str:
-        side = self.sides[key]
-        with serving(side, model, workers, self.environment, self.scratch) as server:
-            load = self._best_load(side, server.url(side.path))
+    def measure_starts(self, pairs: int) -> None:
+        """Start the product and BentoML's quickstart in pairs, in both orders."""
+        for pair in range(pairs):
+            order = ("ratchet", "bentoml") if pair % 2 else ("bentoml", "ratchet")
+            for key in order:
+                with self._serving(self.models[0], key) as server:
+                    self.start_pairs[key].append(server.start_s)
+            _note(
+                f"start {pair + 1} of {pairs}: {', '.join(f'{key} {self.start_pairs[key][-1]:.2f} s' for key in order)}"
+            )
+
+    def median(self, model: Model, key: str, figure: str) -> float:
+        """The median of one figure of a side."""
+        return self.measured[model.name, key].medians[figure]
+
+    def _measure(self, model: Model, key: str) -> None:
+        measured = self.measured[model.name, key]
+        with self._serving(model, key) as server:
+            measured.starts.append(server.start_s)
+            measured.starts_cpu.append(server.start_cpu_s)
+            self._put_loads(SIDES[key], server, measured)
             if key == "ratchet":
                 take_turns(server.port, model, self.batches[model.name])
-        measured = self.measured[model.name, key, workers]
-        measured.loads.append(load)
-        measured.starts.append(server.start_s)
-        return f"{load}, first answer after {server.start_s:.2f} s"
 
-    def _best_load(self, side: Side, url: str) -> Load:
-        script = write_script(self.scratch / "post.lua", side.asked)
-        time.sleep(SETTLE_S)  # one worker has answered; the others are about to
+    def _put_loads(self, side: Side, server: Server, measured: Measured) -> None:
+        script, url = write_script(self._scratch / "post.lua", side.asked), server.url(side.path)
+        time.sleep(SETTLE_S)  # one worker has responded; the others are still starting
         put_load(url, script, WARM_UP_S)
-        return max((put_load(url, script, LOAD_S) for _ in range(LOADS)), key=lambda load: load.rps)
+        before = server.cpu_s
+        loads = [put_load(url, script, LOAD_S) for _ in range(LOADS)]
+        time.sleep(DRAIN_S)  # what a server does after its responses counts too
+        measured.cpu_us.append((server.cpu_s - before) / sum(load.requests for load in loads) * 1e6)
+        measured.loads.append(max(loads, key=lambda load: load.rps))
 
-    def better_workers(self, model: Model, key: str) -> int:
-        """The number of workers with which a side answered more requests a second."""
-        return max(self.sides[key].workers, key=lambda workers: self.measured[model.name, key, workers].load.rps)
-
-    def chosen(self, model: Model, key: str) -> Load:
-        """What counts of a side: its figures with the better number of workers."""
-        return self.measured[model.name, key, self.better_workers(model, key)].load
+    def _serving(self, model: Model, key: str) -> AbstractContextManager[Server]:
+        python = self._pythons.get(key, Path(sys.executable))
+        return serving(SIDES[key], model, WORKERS, self._environment, self._scratch, python)
 
 
 def main() -> None:
@@ -151,21 +196,36 @@ def main() -> None:
     arguments = _arguments()
     require_wrk()
     quiet_environment()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the server of the moment is stopped too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that the running server is stopped too
     with tempfile.TemporaryDirectory(prefix="ratchet-bench-") as folder:
         scratch = Path(folder)
-        environment = _environment(scratch)
-        bench = Bench([_train(name, environment, scratch) for name in MODELS], arguments.only, environment, scratch)
+        environment, pythons = _environment(scratch), _install(arguments.only, scratch)
+        keys = [key for key in arguments.only if not SIDES[key].requirements or key in pythons]
+        models = [_train(name, environment, scratch) for name in MODELS]
+        bench = Bench(models, keys, pythons, environment, scratch)
         bench.run(arguments.rounds)
-    console = Console(highlight=False)
+        if _is_complete(arguments.only):
+            bench.measure_starts(START_PAIRS * arguments.rounds)
+    console = Console(highlight=False, soft_wrap=True)
     for model in bench.models:
         console.print(_table(bench, model))
-    if set(arguments.only) != set(SIDES):
+    if not _is_complete(arguments.only):
         return
     targets = _targets(bench)
     path = write_result("serving", describe_machine(), arguments.rounds, targets, **_more(bench))
     console.print(targets_table([{"script": "serving", "targets": [target.as_dict() for target in targets]}]))
     print(f"written: {path.relative_to(ROOT)}")
+
+
+def _is_complete(keys: Sequence[str]) -> bool:
+    return set(keys) == set(SIDES)
+
+
+def _install(keys: Sequence[str], scratch: Path) -> dict[str, Path]:
+    """Install the environments of the peers that need one; returns the Python of each, by side."""
+    wanted = {key: name for key in keys if (name := SIDES[key].requirements)}
+    installed = {key: install(name, scratch / "environments") for key, name in wanted.items()}
+    return {key: python for key, python in installed.items() if python}
 
 
 def _arguments() -> argparse.Namespace:
@@ -211,50 +271,60 @@ def _train(name: str, environment: Mapping[str, str], scratch: Path) -> Model:
 
 def _targets(bench: Bench) -> list[Target]:
     targets = [target for model in bench.models for target in _model_targets(bench, model)]
-    logistic = bench.models[0].name
-    product, peer = (bench.measured[logistic, key, WORKERS].start_s for key in ("ratchet", "bentoml"))
-    return [*targets, Target("start to first answer / BentoML quickstart's", product / peer, 1.5, "at_most", "×")]
+    product, peer = (statistics.median(bench.start_pairs[key]) for key in ("ratchet", "bentoml"))
+    return [*targets, Target("start to first response / BentoML quickstart's", product / peer, 1.5, "at_most", "×")]
 
 
 def _model_targets(bench: Bench, model: Model) -> list[Target]:
-    product, floor = bench.chosen(model, "ratchet"), bench.chosen(model, "onnx")
-    peers = [bench.chosen(model, key) for key in PEER_KEYS]
-    rps, p99 = max(peer.rps for peer in peers), min(peer.p99_ms for peer in peers)
-    batch = bench.batches[model.name]
+    def ratio(figure: str, key: str) -> float:
+        return bench.median(model, "ratchet", figure) / bench.median(model, key, figure)
+
+    batch, best = bench.batches[model.name], min(ratio("rps", key) for key in PEER_KEYS)
     figures: tuple[tuple[str, float, float, Literal["at_most", "at_least"]], ...] = (
-        ("/predict throughput / best peer's", product.rps / rps, LEAST_SPEEDUP[model.name], "at_least"),
-        ("/predict p99 / best peer's", product.p99_ms / p99, 0.25, "at_most"),
-        ("/predict throughput / ONNX floor's", product.rps / floor.rps, 0.5, "at_least"),
-        (f"/predict_batch of {ROWS:,} / predict_proba", batch.request_ms / batch.in_process_ms, 2.0, "at_most"),
+        ("processor time / FastAPI + ONNX's", ratio("cpu_us", "fastapi_onnx"), 0.7, "at_most"),
+        ("processor time / Starlette + ONNX's", ratio("cpu_us", "onnx"), 1.2, "at_most"),
+        ("p99 / FastAPI + ONNX's", ratio("p99_ms", "fastapi_onnx"), 1.0, "at_most"),
+        *(
+            (f"{SIDES[key].name}'s processor time / product's", 1 / ratio("cpu_us", key), 25.0, "at_least")
+            for key in PEER_KEYS
+        ),
+        ("throughput / best pipeline peer's", best, LEAST_SPEEDUP[model.name], "at_least"),
+        (f"/predict_batch of {ROWS:,} / predict_proba", batch.request_ms / batch.in_process_ms, 5.0, "at_most"),
     )
     return [Target(f"{model.title}: {name}", value, limit, sense, "×") for name, value, limit, sense in figures]
 
 
 def _more(bench: Bench) -> dict[str, Any]:
-    """What is behind the ratios, for the result file."""
+    """The figures behind the ratios, for the result file."""
     sides: dict[str, Any] = {}
-    for (model, key, workers), measured in bench.measured.items():
-        sides.setdefault(model, {}).setdefault(key, {})[f"workers_{workers}"] = measured.as_dict()
-    better = {model.name: {key: bench.better_workers(model, key) for key in PEER_KEYS} for model in bench.models}
+    for (model, key), measured in bench.measured.items():
+        sides.setdefault(model, {})[key] = {"name": SIDES[key].name, **measured.as_dict()}
     return {
         "versions": {name: importlib.metadata.version(name) for name in VERSIONS_OF},
-        "load": {"connections": CONNECTIONS, "warm_up_s": WARM_UP_S, "loads_a_round": LOADS, "load_s": LOAD_S},
-        "better_workers": better,
+        "load": {
+            "connections": CONNECTIONS,
+            "workers": WORKERS,
+            "warm_up_s": WARM_UP_S,
+            "loads_a_round": LOADS,
+            "load_s": LOAD_S,
+        },
+        "durability": Settings.model_fields["durability"].default,
+        "start_pairs_s": {key: [round(start, 4) for start in starts] for key, starts in bench.start_pairs.items()},
         "sides": sides,
         "batch_ms": {model.name: bench.batches[model.name].as_dict() for model in bench.models},
     }
 
 
 def _table(bench: Bench, model: Model) -> Table:
-    table = Table("server", title=f"{model.title.capitalize()}, one record a request, medians")
-    for heading in ("workers", "requests/s", "p50 ms", "p99 ms", "start s"):
+    table = Table("server", title=f"{model.title.capitalize()}, one record a request, {WORKERS} workers, medians")
+    for heading in ("processor µs", "requests/s", "p50 ms", "p99 ms", "start s", "start processor s"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for (name, key, workers), measured in bench.measured.items():
+    for (name, key), measured in bench.measured.items():
         if name == model.name:
-            load = measured.load
-            figures = f"{load.rps:,.0f}", f"{load.p50_ms:.2f}", f"{load.p99_ms:.2f}", f"{measured.start_s:.2f}"
-            table.add_row(SIDES[key].name, str(workers), *figures)
-    if batch := bench.batches.get(model.name):
+            cpu, rps, *others = measured.medians.values()
+            table.add_row(SIDES[key].name, f"{cpu:,.0f}", f"{rps:,.0f}", *(f"{value:.2f}" for value in others))
+    if model.name in bench.batches:
+        batch = bench.batches[model.name]
         table.caption = f"{ROWS:,} rows: {batch.request_ms:.1f} ms, predict_proba {batch.in_process_ms:.1f} ms"
     return table
 

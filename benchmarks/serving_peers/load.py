@@ -32,8 +32,9 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """What a server did under load: requests a second, and milliseconds that half and 99 % of the answers took."""
+    """A load on a server: its requests, requests a second, and the median and 99th percentile of the latency."""
 
+    requests: int
     rps: float
     p50_ms: float
     p99_ms: float
@@ -73,4 +74,5 @@ def _checked(said: Mapping[str, float]) -> Load:
     errors = {kind: said[kind] for kind in ("connect", "read", "write", "timeout", "status") if said[kind]}
     if errors or not said["requests"]:
         raise RuntimeError(f"wrk: {said['requests']:.0f} answers, with errors {errors}")
-    return Load(said["requests"] / said["microseconds"] * 1e6, said["p50"] / 1000, said["p99"] / 1000)
+    rps = said["requests"] / said["microseconds"] * 1e6
+    return Load(int(said["requests"]), rps, said["p50"] / 1000, said["p99"] / 1000)

@@ -12,9 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+from serving_peers.processor_time import processor_time
+
+from ratchet.settings import Settings
 
 PEERS = Path(__file__).resolve().parent
 ROOT = PEERS.parent.parent
@@ -47,18 +51,22 @@ class Side:
     Attributes
     ----------
     command: the words after ``python``, for a model, a port and a number of workers.
-    workers: the numbers of workers that it is measured with.
     path: where a record is sent to.
     labelled: whether its answer holds the class's name.
     body: the record as this server takes it.
+    requirements: the environment that it needs, ``requirements-<name>.txt``; None for the development environment.
+    variables: further environment variables.
+    one_model: measured with the first model only; the second one changes nothing but the model's own time.
     """
 
     name: str
     command: Callable[[Model, int, int], tuple[str, ...]]
-    workers: tuple[int, ...]
     path: str = "/predict"
     labelled: bool = True
     body: Any = None
+    requirements: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+    one_model: bool = False
 
     @property
     def asked(self) -> Any:
@@ -68,10 +76,22 @@ class Side:
 
 @dataclass(frozen=True)
 class Server:
-    """A running server, and the seconds from its process's start to its first right answer."""
+    """A running server.
+
+    Attributes
+    ----------
+    start_s, start_cpu_s: seconds, and seconds of processor time, from its process's start to its first right answer.
+    """
 
     port: int
+    pid: int
     start_s: float
+    start_cpu_s: float
+
+    @property
+    def cpu_s(self) -> float:
+        """Seconds of processor time of its processes since its start."""
+        return processor_time(self.pid)
 
     def url(self, path: str) -> str:
         """The address of a path on it."""
@@ -101,20 +121,62 @@ def _ratchet(model: Model, port: int, workers: int) -> tuple[str, ...]:
     return (str(ROOT / "run.py"), "serve", *where)
 
 
+def _granian(model: Model, port: int, workers: int) -> tuple[str, ...]:
+    where = ("--host", HOST, "--port", str(port), "--workers", str(workers))
+    quiet = ("--loop", "uvloop", "--no-access-log", "--log-level", "warning")
+    return ("-m", "granian", "--interface", "rsgi", *where, *quiet, "granian_onnx:app")
+
+
+def _litserve(model: Model, port: int, workers: int) -> tuple[str, ...]:
+    return (str(PEERS / "litserve_onnx.py"), "--port", str(port), "--workers", str(workers))
+
+
+def _mlserver(model: Model, port: int, workers: int) -> tuple[str, ...]:
+    return (str(PEERS / "mlserver_onnx.py"), "--port", str(port))
+
+
+_TENSOR = {"name": "features", "shape": [1, 4], "datatype": "FP32", "data": [list(RECORD.values())]}
+
 SIDES = {
-    "fastapi": Side("FastAPI + joblib", _uvicorn("fastapi_joblib:app"), (1, 2)),
-    "mlflow": Side("mlflow models serve", _mlflow, (1, 2), path="/invocations", body={"dataframe_records": [RECORD]}),
-    "bentoml": Side("BentoML quickstart", _bentoml, (1, 2)),
-    "onnx": Side("Starlette + ONNX, floor", _uvicorn("starlette_onnx:app", *_FAST_UVICORN), (2,)),
-    "empty": Side("Starlette, empty answer", _uvicorn("empty:app", *_FAST_UVICORN), (2,), labelled=False),
-    "ratchet": Side("Ratchet", _ratchet, (2,)),
+    "fastapi": Side("FastAPI + joblib", _uvicorn("fastapi_joblib:app")),
+    "mlflow": Side("MLflow models serve", _mlflow, path="/invocations", body={"dataframe_records": [RECORD]}),
+    "bentoml": Side("BentoML quickstart", _bentoml),
+    "fastapi_onnx": Side("FastAPI + ONNX", _uvicorn("fastapi_onnx:app", *_FAST_UVICORN)),
+    "litserve": Side("LitServe + ONNX", _litserve, requirements="litserve", one_model=True),
+    "mlserver": Side(
+        "MLServer + ONNX",
+        _mlserver,
+        path="/v2/models/iris/infer",
+        body={"inputs": [_TENSOR]},
+        requirements="mlserver",
+        one_model=True,
+    ),
+    "granian": Side("granian + ONNX", _granian, requirements="granian", one_model=True),
+    "onnx": Side("Starlette + ONNX, floor", _uvicorn("starlette_onnx:app", *_FAST_UVICORN)),
+    "empty": Side("Starlette, empty answer", _uvicorn("empty:app", *_FAST_UVICORN), labelled=False, one_model=True),
+    "ratchet": Side("Ratchet", _ratchet),
+    **{
+        f"ratchet_{mode}": Side(
+            f"Ratchet, durability {mode}", _ratchet, variables={"RATCHET_DURABILITY": mode}, one_model=True
+        )
+        for mode in get_args(Settings.model_fields["durability"].annotation)
+        if mode != Settings.model_fields["durability"].default
+    },
 }
+# The peers that answer with the pipeline itself.
 PEER_KEYS = ("fastapi", "mlflow", "bentoml")
 
 
 @contextmanager
-def serving(side: Side, model: Model, workers: int, environment: Mapping[str, str], scratch: Path) -> Iterator[Server]:
-    """Start a server, hand it over once it has given the right answer, and stop it in any case.
+def serving(
+    side: Side,
+    model: Model,
+    workers: int,
+    environment: Mapping[str, str],
+    scratch: Path,
+    python: Path = Path(sys.executable),
+) -> Iterator[Server]:
+    """Start a server, yield it when it has given the right answer, and stop it in any case.
 
     Raises
     ------
@@ -122,13 +184,19 @@ def serving(side: Side, model: Model, workers: int, environment: Mapping[str, st
     """
     port = _free_port()
     log = scratch / f"{side.name.split()[0].lower()}.log"
-    own = {"BENCH_JOBLIB": str(model.joblib), "BENCH_ONNX": str(model.package / "model.onnx")}
+    if side.requirements:
+        environment = {**environment, "PYTHONPATH": str(PEERS)}
+    own = {
+        "BENCH_WORKERS": str(workers),
+        "BENCH_JOBLIB": str(model.joblib),
+        "BENCH_ONNX": str(model.package / "model.onnx"),
+    }
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            (sys.executable, *side.command(model, port, workers)),
+            (str(python), *side.command(model, port, workers)),
             cwd=scratch,
-            env={**environment, **own, "BENCH_WORKERS": str(workers)},
+            env={**environment, **own, **side.variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -136,7 +204,7 @@ def serving(side: Side, model: Model, workers: int, environment: Mapping[str, st
         )
     try:
         answer = _first_answer(process, side, port, log)
-        server = Server(port, time.perf_counter() - started)
+        server = Server(port, process.pid, time.perf_counter() - started, processor_time(process.pid))
         if side.labelled:
             check_labels(answer, [LABEL], side.name)
         yield server
