@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.feedback import FORM_PATH
+from serving.framework_errors import paths_of, reply_to_framework_error
 from serving.metrics import PREDICTION_PATHS
 from serving.request_body import JSON, require_media_type
-from serving.responses import reply_to_error, with_security_headers
+from serving.responses import JsonResponse, reply_to_error, with_security_headers
 from serving.routes import FEEDBACK_PATHS
 from serving.worker import this_worker
 
@@ -36,28 +38,31 @@ class ServiceMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, path, status = time.perf_counter(), scope["path"], 500
+        # A redirect would repeat the scheme and host of the request, which the client chooses.
+        scope["app"].router.redirect_slashes = False
+        started, path = time.perf_counter(), scope["path"]
         app, counted = self._app, not (path in _JSON_PATHS and scope["method"] == "POST")
-
-        async def send_with_headers(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = with_security_headers(message.get("headers", ()))
-            await send(message)
-
+        response = _Response(scope, receive, send)
         try:
             self._check(scope)
         except HTTPException as error:
-            reply = reply_to_error(error)
-            self._metrics.count_error(reply.kind)
-            app, counted = reply.as_response(), True
+            app, counted = self._reply_to(error), True
         try:
-            await app(scope, receive, send_with_headers)
+            try:
+                await app(scope, receive, response.send)
+            except Exception as error:
+                if response.has_started:
+                    raise
+                await self._reply_to(error)(scope, receive, response.send)
         finally:
             if counted:
                 route = path if path in _KNOWN_PATHS else "other"
-                self._metrics.count_request(route, status, time.perf_counter() - started)
+                self._metrics.count_request(route, response.status, time.perf_counter() - started)
+
+    def _reply_to(self, error: Exception) -> JsonResponse:
+        reply = reply_to_error(error)
+        self._metrics.count_error(reply.kind)
+        return reply.as_response()
 
     def _check(self, scope: Scope) -> None:
         """Check the API key, and the media type before BentoML does: it would accept a pickle."""
@@ -67,3 +72,28 @@ class ServiceMiddleware:
             for name, value in scope["headers"]:
                 if name == b"content-type":
                     require_media_type(value, JSON)
+
+
+class _Response:
+    """The messages of one response: adds the security headers, and replaces an error that is a text by JSON."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.status = 500
+        self.has_started = False
+        self._scope, self._receive, self._send = scope, receive, send
+        self._is_replaced = False
+
+    async def send(self, message: Message) -> None:
+        """Send a message of the application."""
+        if message["type"] == "http.response.start":
+            self.status, self.has_started = message["status"], True
+            headers = Headers(raw=message.get("headers", ()))
+            if self.status >= 400 and headers.get("content-type", "").startswith("text/plain"):
+                self._is_replaced = True
+                paths = paths_of(self._scope["app"].routes)
+                reply = reply_to_framework_error(self.status, headers, self._scope["path"], paths)
+                await reply.as_response()(self._scope, self._receive, self._send)
+                return
+            message["headers"] = with_security_headers(message.get("headers", ()))
+        if not self._is_replaced:
+            await self._send(message)

@@ -1,4 +1,4 @@
-"""Request bodies: media type, size limit and time limit."""
+"""Request bodies: media type, content coding, size limit and time limit."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ JSON = b"application/json"
 FORM = b"application/x-www-form-urlencoded"
 # The rest of the body is not read, so that the connection cannot be used again.
 _CLOSE = {"connection": "close"}
+# A small compressed body may expand beyond any limit, and a record is smaller than what compression saves.
+_NOT_ENCODED = frozenset({b"", b"identity"})
+_IDENTITY = {"accept-encoding": "identity"}
 
 
 async def read_body(
@@ -29,19 +32,33 @@ async def read_body(
 
     Raises
     ------
-    HTTPException: 415 for another content type, 413 for a body that is too large, 408 for one that is too late.
+    HTTPException: 415 for another content type or a compressed body, 413 for a body that is too large, 408 for one
+        that is too late.
     ClientDisconnect: the client closed the connection.
+    """
+    check_headers(headers, max_bytes, media_type)
+    try:
+        async with asyncio.timeout(timeout):
+            return await _receive_all(receive, max_bytes)
+    except TimeoutError:
+        raise HTTPException(408, f"the request body did not arrive within {timeout:g} s", _CLOSE) from None
+
+
+def check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int, media_type: bytes = JSON) -> None:
+    """Check what the headers of a request announce about its body.
+
+    Raises
+    ------
+    HTTPException: 415 for another content type, or for a content coding such as gzip; 413 for a length above the limit.
     """
     for name, value in headers:
         if name == b"content-type" and value != media_type:
             require_media_type(value, media_type)
         elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > max_bytes):
             raise _too_large(max_bytes)
-    try:
-        async with asyncio.timeout(timeout):
-            return await _receive_all(receive, max_bytes)
-    except TimeoutError:
-        raise HTTPException(408, f"the request body did not arrive within {timeout:g} s", _CLOSE) from None
+        elif name == b"content-encoding" and value.strip().lower() not in _NOT_ENCODED:
+            shown = value.decode("latin-1")[:80]
+            raise HTTPException(415, f"content-encoding: expected identity, got {shown}", _IDENTITY)
 
 
 def require_media_type(content_type: bytes, expected: bytes) -> None:

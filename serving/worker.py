@@ -36,6 +36,7 @@ from serving.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
+NO_MODEL = "no model is in Production yet, or it is still being loaded"
 # In seconds.
 _HEARTBEAT_INTERVAL = 1.0
 _READY_POLL_INTERVAL = 0.02
@@ -94,7 +95,7 @@ class Worker:
         if self._scheduled:  # by the clock and not by the timer, which is late when the event loop is busy
             self._swap_due()
         if self._runtime is None:
-            raise UnavailableError("no model is in Production yet, or it is still being loaded")
+            raise UnavailableError(NO_MODEL)
         return self._runtime
 
     @property

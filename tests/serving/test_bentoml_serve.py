@@ -38,9 +38,12 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str]]] = [
     *((method, path, None, {}) for path in JSON_PATHS for method in ("GET", "PUT", "OPTIONS")),
     *(
         ("GET", path, None, {})
-        for path in ("/", "/docs", "/docs.json", "/schema.json", "/livez", "/readyz", "/nothing")
+        for path in ("/", "/docs", "/docs.json", "/schema.json", "/livez", "/readyz", "/nothing", "/docs/", "//livez")
     ),
     ("POST", "/nothing", b"{}", {}),
+    *(("POST", path, RECORD_BODY, {"content_encoding": "gzip"}) for path in JSON_PATHS),
+    *((method, f"{path}/", None, {}) for path in JSON_PATHS for method in ("GET", "POST")),
+    *((method, "/static_content/nothing", None, {}) for method in ("GET", "POST")),
     *(("POST", path, RECORD_BODY, {"content_type": kind}) for path in PREDICTION_PATHS for kind in WRONG_MEDIA_TYPES),
     *(("POST", path, RECORD_BODY, {}) for path in RECORD_PATHS),
     ("POST", "/predict_batch", json.dumps({"rows": [RECORD]}).encode(), {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import pickle
 import socket
@@ -14,6 +15,7 @@ import pytest
 from ratchet.settings import Settings
 from tests.conftest import ROOT
 from tests.serving.request_cases import (
+    FORM,
     JSON_PATHS,
     LARGE_BODY,
     PICKLE,
@@ -134,28 +136,81 @@ def test_a_client_that_disconnects_within_its_body_is_counted(service: Service) 
     assert service.post("/predict", RECORD)[0] == 200
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
-@pytest.mark.parametrize("path", ["/nothing", "/predict/1", "/static_content/../../etc/passwd", "//predict"])
+@pytest.mark.parametrize("path", [*JSON_PATHS, "/feedback/form"])
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "deflate", "br", "zstd", "gzip, identity", "x-unknown"])
+def test_a_compressed_body_is_refused_with_the_coding_that_is_accepted(
+    service: Service, path: str, coding: str
+) -> None:
+    media_type = FORM if path == "/feedback/form" else "application/json"
+    body = gzip.compress(RECORD_BODY)
+    status, headers, content = service.request("POST", path, body, content_type=media_type, content_encoding=coding)
+    assert (status, headers["accept-encoding"]) == (415, "identity")
+    assert f"ontent-encoding: expected identity, got {coding}" in content.decode()
+
+
+def test_the_identity_coding_is_accepted(service: Service) -> None:
+    for coding in ("identity", " Identity ", ""):
+        assert service.post("/predict", RECORD, content_encoding=coding)[0] == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "OPTIONS", "PROPFIND"])
+@pytest.mark.parametrize("path", ["/nothing", "/predict/1", "/static_content/../../etc/passwd", "//%0d%0a/", "/docs/x"])
 def test_an_unknown_path_is_not_found(service: Service, method: str, path: str) -> None:
-    status, _, body = service.request(method, path)
-    assert status == 404 or (status == 405 and "static_content" in path)
+    status, headers, body = service.request(method, path)
+    if status == 405 and "static_content" in path:
+        assert headers["allow"] == "GET, HEAD"
+    else:
+        assert json.loads(body) == {"error": "there is no such path; GET /docs lists the paths"}
+        assert status == 404
+    assert headers["content-type"] == "application/json"
     assert not discloses_internals(body)
+
+
+@pytest.mark.parametrize("path", [*JSON_PATHS, *PAGES, "/schema.json", "/livez", "/readyz", "/feedback/form"])
+@pytest.mark.parametrize("spelling", ["{}/", "/{}", "//{}//", "{}//"])
+def test_a_path_with_a_slash_too_many_is_not_redirected(service: Service, path: str, spelling: str) -> None:
+    for method in ("GET", "POST"):
+        status, headers, body = service.request(method, spelling.format(path), host="evil.example.com")
+        assert (status, json.loads(body)) == (404, {"error": f"there is no such path; use {path}"})
+        assert "location" not in headers
+
+
+@pytest.mark.parametrize(
+    "path", [*JSON_PATHS, *PAGES, "/", "//", "/livez", "/feedback/form", "/nothing", "/docs/", "/static_content"]
+)
+def test_no_reply_repeats_what_the_client_says_of_its_host(service: Service, path: str) -> None:
+    evil = {"host": "evil.example.com", "x_forwarded_host": "evil.example.com", "forwarded": "host=evil.example.com"}
+    for method in ("GET", "POST", "HEAD", "OPTIONS"):
+        body = RECORD_BODY if method == "POST" else None
+        status, headers, content = service.request(method, path, body, x_forwarded_proto="gopher", **evil)
+        for told in ("evil", "gopher"):
+            assert told not in f"{headers} {content.decode()}"
+        assert headers.get("location", "docs") == "docs"
+        assert status < 500
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        *((method, path) for path in JSON_PATHS for method in ("GET", "PUT", "DELETE", "PATCH")),
-        *((method, path) for path in PAGES for method in ("POST", "PUT")),
+        *((method, path) for path in JSON_PATHS for method in ("GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")),
+        *((method, path) for path in PAGES for method in ("POST", "OPTIONS", "PUT")),
     ],
 )
 def test_another_method_is_not_allowed_and_is_counted(service: Service, method: str, path: str) -> None:
     before = service.metric("ratchet_requests_total", route=path, status="405")
     status, headers, body = service.request(method, path)
-    assert status == 405
-    assert ("POST" if path in JSON_PATHS else "GET") in headers["allow"]
-    assert not discloses_internals(body)
+    allowed = "POST" if path in JSON_PATHS else "GET, HEAD"
+    assert (status, headers["allow"], headers["content-type"]) == (405, allowed, "application/json")
+    assert method == "HEAD" or json.loads(body) == {"error": f"this path takes the methods {allowed}"}
     service.until(lambda: service.metric("ratchet_requests_total", route=path, status="405") == before + 1)
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/schema.json", "/livez", "/readyz", "/healthz", "/nothing"])
+def test_a_head_request_has_the_status_of_a_get_request_and_no_body(service: Service, path: str) -> None:
+    get, head_ = service.request("GET", path), service.request("HEAD", path)
+    assert head_[0] == get[0]
+    assert head_[1]["content-type"] == get[1]["content-type"]
+    assert head_[2] == b""
 
 
 def test_bytes_that_are_no_http_are_refused(service: Service) -> None:

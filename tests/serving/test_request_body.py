@@ -75,6 +75,16 @@ def test_another_media_type_is_refused_before_the_body_is_read(value: bytes) -> 
     assert len(messages.left) == 1
 
 
+@pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"deflate, gzip", b"\xff", b"x" * 5000])
+def test_a_compressed_body_is_refused_before_it_is_read(coding: bytes) -> None:
+    messages = Messages(part(b"{}"))
+    error = refusal(messages, JSON, (b"content-encoding", coding))
+    assert (error.status_code, error.headers) == (415, {"accept-encoding": "identity"})
+    assert len(error.detail) < 200
+    assert len(messages.left) == 1
+    assert read(messages, JSON, (b"content-encoding", b" Identity")) == b"{}"
+
+
 @pytest.mark.parametrize("length", [b"11", b"1" + b"0" * 30, b"-1", b"ten", b""])
 def test_a_content_length_above_the_limit_is_refused_before_the_body_is_read(length: bytes) -> None:
     messages = Messages(part(b"{}"))
