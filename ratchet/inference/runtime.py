@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,25 +19,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from ratchet.data.schema import MISSING, Field, Schema
+from ratchet.data.schema import Field, Schema
 from ratchet.errors import ConfigError, InputError, PackageError, Problem, one_line
+from ratchet.inference.batch_reader import BatchReader
+from ratchet.inference.engines import ColumnEngine, ColumnOutputs, Engine, Label, OnnxEngine, SklearnEngine
 from ratchet.model.package import agreement
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden
 from ratchet.model.package.model_files import load_joblib
-from ratchet.model.package.onnx import MATRIX, PARITY, input_columns, open_session
+from ratchet.model.package.onnx import PARITY
 from ratchet.model.package.sealed_package import load_pipeline, verify_files
 from ratchet.model.record_schema import Record, RecordReader
+from ratchet.store.prediction_batches import to_array
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+    import pyarrow as pa
 
 logger = logging.getLogger(__name__)
 
 # Distance from the training data, in ranges of the column, beyond which a number is refused as an error.
 _FAR = 1e6
-Label = str | int | float
-Outputs = tuple[Sequence[Label], npt.NDArray[np.floating[Any]] | None]
-Engine = Callable[[Sequence[Record]], Outputs]
 
 
 class Answer(NamedTuple):
@@ -56,6 +56,24 @@ class Answer(NamedTuple):
 
 
 @dataclass(frozen=True)
+class ColumnAnswers:
+    """The predictions for the columns of a batch.
+
+    Attributes
+    ----------
+    prediction: labels, or a regression's numbers.
+    codes: the positions of the labels among the classes; None for a regression.
+    score: the predicted labels' probabilities; None without probabilities.
+    probabilities: shape (rows, classes); None for a model without probabilities.
+    """
+
+    prediction: pa.Array
+    codes: npt.NDArray[np.intp] | None = None
+    score: npt.NDArray[np.floating[Any]] | None = None
+    probabilities: npt.NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True)
 class Runtime:
     """One version of a model, ready to predict.
 
@@ -63,11 +81,12 @@ class Runtime:
     ----------
     model, version, digest: the version.
     schema: the features and the target.
-    engine: takes records, returns labels (or numbers) and probabilities of shape (records, classes).
+    engine: computes the predictions.
     engine_name: ``onnx`` or ``scikit-learn``.
     golden: the rows with known predictions that it was verified with.
     details: lineage ids and metrics, for ``/model``.
     most_rows: largest number of records in a batch.
+    most_bytes: largest size of a batch that is sent compressed.
     """
 
     model: str
@@ -79,11 +98,17 @@ class Runtime:
     golden: Golden | None = None
     details: dict[str, Any] = field(default_factory=dict)
     most_rows: int = 10_000
+    most_bytes: int = 2**22
 
     @cached_property
     def reader(self) -> RecordReader:
         """Parses request bodies into records of this version's schema."""
         return RecordReader(self.schema, self.most_rows)
+
+    @cached_property
+    def batch_reader(self) -> BatchReader:
+        """Parses request bodies into columns of this version's schema."""
+        return BatchReader(self.reader, self.most_bytes)
 
     @cached_property
     def classes(self) -> tuple[str, ...] | None:
@@ -116,6 +141,39 @@ class Runtime:
         if not math.isfinite(math.fsum(answer.score for answer in answers if answer.score is not None)):
             self._require_finite(records, [answer.score for answer in answers])
         return answers
+
+    def predict_columns(self, batch: pa.RecordBatch) -> ColumnAnswers:
+        """Return the answers to columns from the reader of batches.
+
+        Raises
+        ------
+        InputError: the model computes no finite number for a record; names the record and its most extreme field.
+        """
+        try:
+            predictions, probabilities = self._outputs(batch)
+        except ValueError:
+            self._refuse_far(batch.to_pylist())
+            raise
+        if self.schema.labels is None:
+            self._require_finite_columns(batch, predictions)
+            return ColumnAnswers(_as_doubles(predictions))
+        codes = np.fromiter(map(self._columns.__getitem__, predictions.tolist()), np.intp, len(predictions))
+        prediction = to_array(self.schema.labels).take(codes)
+        if probabilities is None:
+            return ColumnAnswers(prediction, codes)
+        score = probabilities[np.arange(len(codes)), codes]
+        self._require_finite_columns(batch, score)
+        return ColumnAnswers(prediction, codes, score, probabilities)
+
+    def _outputs(self, batch: pa.RecordBatch) -> ColumnOutputs:
+        if isinstance(self.engine, ColumnEngine):
+            return self.engine.columns(batch)
+        predictions, probabilities = self.engine(batch.to_pylist())
+        return np.asarray(predictions), probabilities
+
+    def _require_finite_columns(self, batch: pa.RecordBatch, values: npt.NDArray[Any]) -> None:
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            self.refuse(batch.to_pylist(), int(np.flatnonzero(~np.isfinite(values))[0]))
 
     def _require_finite(self, records: Sequence[Record], values: Sequence[Any]) -> None:
         for index, value in enumerate(values):
@@ -158,10 +216,11 @@ def load_runtime(
     manifest = verify_files(folder, digest)
     schema = Schema.model_validate_json((folder / "schema.json").read_text())
     golden = Golden.model_validate_json((folder / "golden.json").read_text())
+    engine: Engine
     if manifest.onnx.exported:
-        engine, name = onnx_engine((folder / "model.onnx").read_bytes(), schema, golden), "onnx"
+        engine, name = OnnxEngine((folder / "model.onnx").read_bytes(), schema, golden), "onnx"
     else:
-        engine, name = sklearn_engine(load_pipeline(folder), schema), "scikit-learn"
+        engine, name = SklearnEngine(load_pipeline(folder), schema), "scikit-learn"
     runtime = Runtime(model, version, digest, schema, engine, name, golden, details or {}, most_rows)
     _verify_golden(runtime, golden)
     return runtime
@@ -185,64 +244,13 @@ def load_file(path: Path, *, most_rows: int = 10_000) -> Runtime:
     try:
         pipeline = load_joblib(path)
         schema = _schema_of_file(path, pipeline)
-        engine = sklearn_engine(pipeline, schema)
+        engine = SklearnEngine(pipeline, schema)
         model, details = path.resolve().parent.name, _details_of_file(path)
         runtime = Runtime(model, digest[:12], digest, schema, engine, "scikit-learn", None, details, most_rows)
         runtime.predict([runtime.reader.example()])
     except Exception as error:  # unpickling can raise any error
         raise PackageError(f"{path}: cannot be loaded: {one_line(error)}") from None
     return runtime
-
-
-def onnx_engine(content: bytes, schema: Schema, golden: Golden) -> Engine:
-    """Return an engine for an ONNX export, with probabilities if the golden predictions have some."""
-    session = open_session(content)
-    outputs = [output.name for output in session.get_outputs()]
-    wanted = outputs[:2] if golden.probabilities is not None else outputs[:1]
-    names, labels = schema.feature_names, schema.labels
-    fields = {field.name: field for field in schema.features}
-
-    def matrix(records: Sequence[Record]) -> dict[str, npt.NDArray[Any]]:
-        rows = [[record.get(name) for name in names] for record in records]
-        return {MATRIX: np.array(rows, dtype=np.float32)}
-
-    def columns(records: Sequence[Record]) -> dict[str, npt.NDArray[Any]]:
-        return {name: _column(field, records) for name, field in inputs.items()}
-
-    inputs = {} if schema.numeric else {name: fields[column] for name, column in input_columns(session).items()}
-    as_inputs = matrix if schema.numeric else columns
-
-    def run(records: Sequence[Record]) -> Outputs:
-        found = session.run(wanted, as_inputs(records))
-        predictions = found[0].ravel().tolist() if labels is None else found[0].tolist()
-        return predictions, found[1] if len(found) > 1 else None
-
-    return run
-
-
-def sklearn_engine(pipeline: Pipeline, schema: Schema) -> Engine:
-    """Return an engine for a fitted scikit-learn pipeline."""
-    import pandas as pd
-
-    gives_probabilities = schema.labels is not None and hasattr(pipeline, "predict_proba")
-    steps = getattr(pipeline, "named_steps", {})
-    # Labels and probabilities are computed from the same embedding.
-    embed, model = (pipeline[:-1].transform, pipeline[-1]) if len(steps) > 1 else (lambda rows: rows, pipeline)
-
-    def run(records: Sequence[Record]) -> Outputs:
-        rows = [[record.get(name) for name in schema.feature_names] for record in records]
-        features = embed(schema.select(pd.DataFrame(rows, columns=schema.feature_names, dtype=object)))
-        predictions = np.asarray(model.predict(features)).tolist()
-        return predictions, model.predict_proba(features) if gives_probabilities else None
-
-    return run
-
-
-def _column(column: Field, records: Sequence[Record]) -> npt.NDArray[Any]:
-    values = [record.get(column.name) for record in records]
-    if column.type == "number":
-        return np.array(values, dtype=np.float32).reshape(-1, 1)
-    return np.array([MISSING if value is None else value for value in values], dtype=object).reshape(-1, 1)
 
 
 def _verify_golden(runtime: Runtime, golden: Golden) -> None:
@@ -254,6 +262,12 @@ def _verify_golden(runtime: Runtime, golden: Golden) -> None:
             f"{runtime.model} version {runtime.version}: golden rows: {found.reason} from those at training,"
             f" allowed is {limit:g}"
         )
+
+
+def _as_doubles(numbers: npt.NDArray[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    return pa.array(numbers.astype(np.float64) if numbers.dtype.kind == "f" else numbers)
 
 
 def _distance(record: Record, schema: Schema) -> tuple[float, str]:

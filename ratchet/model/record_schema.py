@@ -30,7 +30,7 @@ Body = TypeVar("Body")
 LARGEST = float(np.finfo(np.float32).max)
 # Characters of a text: about ten pages.
 LONGEST_TEXT = 20_000
-_LONGEST_TIME = 40
+LONGEST_TIME = 40
 # PostgreSQL cannot store the character NUL.
 _WITHOUT_NUL = r"^[^\x00]*$"
 _EXAMPLE_TIME = "2026-01-31T18:00:00"
@@ -44,16 +44,16 @@ class RecordReader:
     """Read single records, or batches of at most ``most_rows``, of one schema."""
 
     def __init__(self, schema: Schema, most_rows: int = 10_000) -> None:
-        self._fields = schema.features
+        self.fields = schema.features
+        self.most_rows = most_rows
         self._readers = {field.name: field.reader for field in schema.features}
         record = _closed("Record", {field.name: _annotation(field) for field in schema.features})
         self._one: TypeAdapter[Record] = TypeAdapter(record)
         rows = Annotated[list[record], Constraint(min_length=1, max_length=most_rows)]  # type: ignore[valid-type]
         self._many: TypeAdapter[dict[str, list[Record]]] = TypeAdapter(_closed("Records", {"rows": rows}))
-        self._most_rows = most_rows
         self._names = frozenset(schema.feature_names)
         self._has_texts = not schema.numeric
-        self._nullable = {field.name: _is_nullable(field) for field in schema.features}
+        self._nullable = {field.name: is_nullable(field) for field in schema.features}
 
     def read(self, body: bytes) -> Record:
         """Read a record from its JSON: value by feature, in the model's order; a missing value is None or absent.
@@ -83,6 +83,15 @@ class RecordReader:
         self._check_keys(body, rows, batch=True)
         return rows
 
+    def read_values(self, rows: list[dict[str, Any]]) -> list[Record]:
+        """Read records from values as JSON has them, whose numbers are ``JsonNumber``; changes them.
+
+        Raises
+        ------
+        InputError: has the row and the field of each invalid value.
+        """
+        return self._validated(self._many, {"rows": rows})["rows"]
+
     def _reread(self, adapter: TypeAdapter[Body], body: bytes, error: ValidationError) -> Body:
         """Read a body value by value, as the readers of the columns do.
 
@@ -92,7 +101,18 @@ class RecordReader:
         """
         if error.errors(include_url=False, include_input=False)[0]["type"] == "json_invalid":
             raise _refusal(error) from None
-        found = json.loads(body, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=JsonNumber)
+        found = parse_numbers_as_text(body)
+        read = self._validated(adapter, found)
+        refuse_equal_keys(body, self._names if adapter is self._many else frozenset())
+        return read
+
+    def _validated(self, adapter: TypeAdapter[Body], found: Any) -> Body:
+        """Read parsed JSON, whose numbers are ``JsonNumber``; changes it.
+
+        Raises
+        ------
+        InputError: has each invalid field, with a hint.
+        """
         hints: dict[tuple[str | int, ...], str] = {}
         if adapter is self._one:
             self._convert(found, (), hints)
@@ -100,11 +120,9 @@ class RecordReader:
             for number, row in enumerate(found["rows"]):
                 self._convert(row, ("rows", number), hints)
         try:
-            read = adapter.validate_python(found)
-        except ValidationError as still:
-            raise _refusal(still, hints) from None
-        _refuse_duplicates(body, self._names if adapter is self._many else frozenset())
-        return read
+            return adapter.validate_python(found)
+        except ValidationError as error:
+            raise _refusal(error, hints) from None
 
     def _convert(self, row: Any, place: tuple[str | int, ...], hints: dict[tuple[str | int, ...], str]) -> None:
         """Replace the values of a row by those that the model takes; keep what cannot be read, with a hint."""
@@ -127,7 +145,7 @@ class RecordReader:
 
     def batch_schema(self) -> dict[str, Any]:
         """Return the JSON Schema of a batch, with a valid example."""
-        rows = {"type": "array", "minItems": 1, "maxItems": self._most_rows, "items": self._one.json_schema()}
+        rows = {"type": "array", "minItems": 1, "maxItems": self.most_rows, "items": self._one.json_schema()}
         return {
             "type": "object",
             "title": "Records",
@@ -139,14 +157,24 @@ class RecordReader:
 
     def example(self) -> Record:
         """Return a record with typical values of the training rows."""
-        return {field.name: _typical(field) for field in self._fields}
+        return {field.name: _typical(field) for field in self.fields}
 
     def _check_keys(self, body: bytes, rows: Sequence[Record], *, batch: bool) -> None:
         """Refuse equal keys, of which the parser keeps the last; counting quotes finds them without a second parse."""
         keys = sum(map(len, rows))
         texts = sum(isinstance(value, str) for row in rows for value in row.values()) if self._has_texts else 0
-        if body.count(b'"') != 2 * (batch + keys + texts) or b"\\" in body:
-            _refuse_duplicates(body, self._names if batch else frozenset())
+        if may_have_equal_keys(body, batch + keys + texts):
+            refuse_equal_keys(body, self._names if batch else frozenset())
+
+
+def parse_numbers_as_text(body: bytes) -> Any:
+    """Parse JSON with its numbers as ``JsonNumber``, which keeps how they are written."""
+    return json.loads(body, parse_int=JsonNumber, parse_float=JsonNumber, parse_constant=JsonNumber)
+
+
+def may_have_equal_keys(body: bytes, texts: int) -> bool:
+    """Whether valid JSON may have more keys and texts than the parser returned, which keeps the last of equal keys."""
+    return body.count(b'"') != 2 * texts or b'\\"' in body
 
 
 def canonical_time(text: str) -> str:
@@ -174,7 +202,8 @@ def _closed(name: str, fields: dict[str, Any]) -> Any:
     return kind
 
 
-def _is_nullable(field: Field) -> bool:
+def is_nullable(field: Field) -> bool:
+    """Whether a record may lack a value."""
     return field.nullable and field.rule.nullable is not False
 
 
@@ -183,7 +212,7 @@ def _annotation(field: Field) -> Any:
     reader = field.reader
     if reader.missing_numbers if field.type == "number" else reader.missing_words - {""}:
         kind = Annotated[kind, AfterValidator(_without_missing(reader))]
-    return NotRequired[kind | None] if _is_nullable(field) else kind
+    return NotRequired[kind | None] if is_nullable(field) else kind
 
 
 def _without_missing(reader: ColumnReader) -> Callable[[Any], Any]:
@@ -217,7 +246,7 @@ def _text(field: Field) -> Any:
     examples = [_typical(field)]
     # The empty text is a missing value; packages from before this rule took it for a text.
     shortest = None if field.rule.missing is None else 1
-    documented = _of_any_length if _is_nullable(field) else None
+    documented = _of_any_length if is_nullable(field) else None
     if field.type == "text":
         longest = max(LONGEST_TEXT, field.longest or 0)
         limits = Constraint(
@@ -231,7 +260,7 @@ def _text(field: Field) -> Any:
         return Annotated[str, limits]
     if field.type == "time":
         limits = Constraint(
-            max_length=_LONGEST_TIME,
+            max_length=LONGEST_TIME,
             description="a time in ISO 8601; without a zone it is UTC",
             examples=examples,
             json_schema_extra={"format": "date-time"},
@@ -285,7 +314,7 @@ def _path(location: Sequence[Any]) -> str:
     return path[:_LONGEST_PATH] or "body"
 
 
-def _refuse_duplicates(body: bytes, fields: frozenset[str]) -> None:
+def refuse_equal_keys(body: bytes, fields: frozenset[str] = frozenset()) -> None:
     """Refuse valid JSON with two equal keys in one object.
 
     The rows of a batch are counted by the fields of its records, which are empty for a single record.

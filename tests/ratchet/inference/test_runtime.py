@@ -15,7 +15,8 @@ from sklearn.pipeline import Pipeline
 from ratchet.data import Schema
 from ratchet.data.fingerprint import file_sha256
 from ratchet.errors import ConfigError, InputError, PackageError
-from ratchet.inference.runtime import Runtime, load_file, load_runtime, sklearn_engine
+from ratchet.inference.engines import SklearnEngine
+from ratchet.inference.runtime import Runtime, load_file, load_runtime
 from ratchet.model.package.model_files import export_model
 from ratchet.model.record_schema import Record
 from tests.fitted import Trained, baseline, packaged, sealed_again
@@ -71,7 +72,7 @@ def records_of(trained: Trained, schema: Schema | None = None) -> list[Record]:
 def test_onnx_and_scikit_learn_give_the_same_answers(name: str, request: pytest.FixtureRequest) -> None:
     trained: Trained = request.getfixturevalue(name)
     fast = load(request.getfixturevalue(f"{name}_package"))
-    slow = replace(fast, engine=sklearn_engine(trained.model, trained.schema), engine_name="scikit-learn")
+    slow = replace(fast, engine=SklearnEngine(trained.model, trained.schema), engine_name="scikit-learn")
     assert fast.engine_name == "onnx"
     records = records_of(trained)
     for got, expected in zip(fast.predict(records), slow.predict(records), strict=True):
@@ -118,7 +119,7 @@ def test_a_value_that_is_left_out_is_a_missing_one(mixed_package: tuple[Path, st
 def test_a_category_that_was_never_seen_is_answered(mixed_package: tuple[Path, str], mixed: Trained) -> None:
     runtime = load(mixed_package)
     (answer,) = runtime.predict([{"age": 30.0, "plan": "a plan that nobody had"}])
-    (expected,) = replace(runtime, engine=sklearn_engine(mixed.model, mixed.schema)).predict(
+    (expected,) = replace(runtime, engine=SklearnEngine(mixed.model, mixed.schema)).predict(
         [{"age": 30.0, "plan": "a plan that nobody had"}]
     )
     assert answer.probabilities == pytest.approx(expected.probabilities, abs=1e-4)
@@ -126,7 +127,7 @@ def test_a_category_that_was_never_seen_is_answered(mixed_package: tuple[Path, s
 
 def test_a_classifier_without_probabilities_gives_no_score(iris_package: tuple[Path, str]) -> None:
     trained = baseline("train={estimator: sklearn.svm.LinearSVC, params: {}}")
-    runtime = replace(load(iris_package), engine=sklearn_engine(trained.model, trained.schema))
+    runtime = replace(load(iris_package), engine=SklearnEngine(trained.model, trained.schema))
     answers = runtime.predict(records_of(trained))
     assert {answer.prediction for answer in answers} == {"setosa", "versicolor", "virginica"}
     assert all(answer.score is None and answer.probabilities is None for answer in answers)

@@ -16,7 +16,8 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import Embed, TrainingConfig
 from ratchet.data.schema import Field, Schema
-from ratchet.inference.runtime import Runtime, load_runtime, onnx_engine
+from ratchet.inference.engines import OnnxEngine
+from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.inference.shapley import explain
 from ratchet.model.embedding import embed, fit_embedder
 from ratchet.model.package.golden_predictions import record_golden
@@ -137,7 +138,7 @@ def test_an_export_takes_records_by_any_names(names: list[str]) -> None:
     model = Pipeline([("embed", embedder), ("model", estimator)])
     content, report = export_onnx(model, rows, schema)
     assert content is not None, report.reason
-    engine = onnx_engine(content, schema, record_golden(model, rows, schema))
+    engine = OnnxEngine(content, schema, record_golden(model, rows, schema))
     records = RecordReader(schema).read_many(json.dumps({"rows": rows[names].to_dict("records")}).encode())
     assert list(engine(records)[0]) == model.predict(schema.select(rows)).tolist()
 
@@ -155,7 +156,7 @@ def test_a_graph_of_an_earlier_release_takes_its_columns_by_name(mixed: Trained)
     inputs = [("age", FloatTensorType([None, 1])), ("plan", StringTensorType([None, 1]))]
     graph = to_onnx(mixed.model, initial_types=inputs, options={"zipmap": False})
     assert input_columns(open_session(graph.SerializeToString())) == {"age": "age", "plan": "plan"}
-    engine = onnx_engine(graph.SerializeToString(), mixed.schema, record_golden(mixed.model, mixed.train, mixed.schema))
+    engine = OnnxEngine(graph.SerializeToString(), mixed.schema, record_golden(mixed.model, mixed.train, mixed.schema))
     records = [{"age": 30.0, "plan": "pro"}, {"age": None, "plan": None}]
     rows = mixed.schema.select(pd.DataFrame(records))
     assert list(engine(records)[0]) == mixed.model.predict(rows).tolist()

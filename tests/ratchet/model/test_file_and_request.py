@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from ratchet.config import Drift, TrainingConfig
 from ratchet.config.files import load_config
 from ratchet.data import LoadedDataset, Schema, load_dataset
 from ratchet.data.fingerprint import canonical_csv
-from ratchet.inference.runtime import Runtime, sklearn_engine
+from ratchet.inference.engines import SklearnEngine
+from ratchet.inference.runtime import Runtime
 from ratchet.model.package.profiling import profile_rows
 from ratchet.monitoring.drift.report import compare
+from tests.batch_bodies import columns_body, stream
 from tests.conftest import ROOT
 from tests.fitted import CONFIGS, Trained, fit
 from tests.originals import FETCHED, served
@@ -67,14 +70,26 @@ def config_of(case: str) -> TrainingConfig:
 
 def assert_rows_get_their_predictions(trained: Trained, data: LoadedDataset, rows: Sequence[Row]) -> None:
     schema = trained.schema
-    runtime = Runtime("m", "1", "digest", schema, sklearn_engine(trained.model, schema), "scikit-learn")
+    runtime = Runtime("m", "1", "digest", schema, SklearnEngine(trained.model, schema), "scikit-learn")
     expected = trained.model.predict(schema.select(data.frame.head(len(rows)))).tolist()
     writers: tuple[Callable[[Row, Schema], str], ...] = (as_strings, as_numbers)
     for write in writers:
         bodies = [write(row, schema).encode() for row in rows]
         records = [runtime.reader.read(body) for body in bodies]
         assert [answer.prediction for answer in runtime.predict(records)] == expected, write.__name__
-        assert runtime.reader.read_many(b'{"rows": [%s]}' % b", ".join(bodies)) == records
+        rows_body = b'{"rows": [%s]}' % b", ".join(bodies)
+        assert runtime.reader.read_many(rows_body) == records
+        columns, as_columns = runtime.batch_reader.read_json(columns_body(bodies))
+        assert as_columns
+        for batch in (columns, runtime.batch_reader.read_json(rows_body)[0]):
+            assert batch.to_pylist() == records, write.__name__
+            assert runtime.predict_columns(batch).prediction.to_pylist() == expected, write.__name__
+    texts = pa.Table.from_pylist([{name: row[name] for name in schema.feature_names} for row in rows])
+    frame = pa.Table.from_pandas(data.frame.head(len(rows)), preserve_index=False).select(schema.feature_names)
+    for table in (texts, frame):
+        batch = runtime.batch_reader.read_arrow(stream(table))
+        assert runtime.predict_columns(batch).prediction.to_pylist() == expected
+        assert batch.equals(columns)
 
 
 def assert_no_drift(data: LoadedDataset) -> None:
@@ -147,7 +162,7 @@ def test_a_declared_nullable_column_takes_null_without_a_gap_in_training(tmp_pat
     config = config_of("costs").model_dump()
     config["dataset"] |= {"path": path, "target": "y", "columns": declared}
     trained = fit(TrainingConfig.model_validate(config))
-    runtime = Runtime("m", "1", "d", trained.schema, sklearn_engine(trained.model, trained.schema), "scikit-learn")
+    runtime = Runtime("m", "1", "d", trained.schema, SklearnEngine(trained.model, trained.schema), "scikit-learn")
     records = [runtime.reader.read(body) for body in (b'{"x": null, "word": null}', b'{"x": "", "word": ""}', b"{}")]
     assert records[:2] == [{"x": None, "word": None}] * 2
     assert len({answer.probabilities["no"] for answer in runtime.predict(records) if answer.probabilities}) == 1
