@@ -126,10 +126,12 @@ def lineage(
     from ratchet.loop.version_lineage import prediction_lineage, version_lineage
     from ratchet.settings import load_settings
     from ratchet.store.database import open_store
-    from ratchet.store.predictions import find_prediction
+    from ratchet.store.prediction_batches import split_id
+    from ratchet.store.prediction_rows import find_prediction
 
     settings = load_settings()
-    is_prediction = len(version) == 36 and (settings.database_url or settings.home.is_dir())
+    has_id = len(version) == 36 or split_id(version) is not None
+    is_prediction = has_id and (settings.database_url or settings.home.is_dir())
     prediction = find_prediction(open_store(settings), version) if is_prediction else None
     settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)
     if prediction:

@@ -13,8 +13,8 @@ from pydantic_core import PydanticCustomError
 from ratchet.errors import InputError, Problem
 from ratchet.feedback.ground_truth import Feedback, Label, Source
 
-# The number of characters of an id. PostgreSQL cannot compare with the character NUL.
-LONGEST_ID = 36
+# The number of characters of the id of a row of a batch. PostgreSQL cannot compare with the character NUL.
+LONGEST_ID = 42
 _LONGEST_PATH = 100
 
 

@@ -29,7 +29,8 @@ from ratchet.feedback.ground_truth import (
 )
 from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
-from ratchet.store.tables import feedback, predictions
+from ratchet.store.prediction_rows import PredictionRows
+from ratchet.store.tables import feedback
 
 # PostgreSQL numbers rows when they are written, not when they are committed; with one writer at a time the two agree.
 _LOCK = "ratchet.feedback"
@@ -189,9 +190,9 @@ def find_for_review(
     """
     with store.reading() as connection:
         predicted = _Predictions(connection, {prediction_id}, pending=pending).find(prediction_id, served)
-        features = connection.scalar(sa.select(predictions.c.features).where(predictions.c.id == prediction_id)) or {}
+        row = PredictionRows(connection, "features").find(prediction_id)
         current = _current(connection, {prediction_id}).get(prediction_id)
-        return PredictionForReview(predicted, features, _as_predicted(current, predicted))
+        return PredictionForReview(predicted, row["features"] if row else {}, _as_predicted(current, predicted))
 
 
 def feedback_of(store: Store, prediction_id: str) -> list[FeedbackRow]:
@@ -210,12 +211,8 @@ class _Predictions:
     """The stored predictions of some ids."""
 
     def __init__(self, connection: sa.Connection, ids: Iterable[str], *, pending: bool) -> None:
-        table = predictions.c
-        columns = sa.select(table.id, table.model, table.version, table.prediction, table.probabilities)
         self._pending = pending
-        self._rows = {
-            row.id: row for some in _chunks(ids) for row in connection.execute(columns.where(table.id.in_(some)))
-        }
+        self._rows = PredictionRows(connection, "model", "version", "prediction", "probabilities").find_many(ids)
 
     def find(self, prediction_id: str, served: ServedModel) -> StoredPrediction:
         row = self._rows.get(prediction_id)
@@ -223,12 +220,13 @@ class _Predictions:
             raise UnavailableError(f"prediction {prediction_id} may not be in the store yet")
         if row is None:
             raise UnknownPredictionError(f"there is no prediction {prediction_id}")
-        if row.model != served.model:
+        model, version, prediction = row["model"], row["version"], row["prediction"]
+        if model != served.model:
             raise UnknownPredictionError(
-                f"prediction {prediction_id} was made by model {row.model!r}, but this service serves {served.model!r}"
+                f"prediction {prediction_id} was made by model {model!r}, but this service serves {served.model!r}"
             )
-        labels = labels_of(row.prediction, row.probabilities, served.labels)
-        return StoredPrediction(row.model, row.version, row.prediction if labels else float(row.prediction), labels)
+        labels = labels_of(prediction, row["probabilities"], served.labels)
+        return StoredPrediction(model, version, prediction if labels else float(prediction), labels)
 
 
 def _compare(item: Feedback, predicted: StoredPrediction, current: FeedbackRow | None) -> Recorded:

@@ -11,13 +11,17 @@ import sqlalchemy as sa
 
 from ratchet.store.clock import TOLERANCE
 from ratchet.store.database import Store
+from ratchet.store.prediction_rows import PredictionRows, Span
 from ratchet.store.predictions import first_id
-from ratchet.store.tables import feedback, late_predictions, predictions
+from ratchet.store.tables import feedback
 
 if TYPE_CHECKING:
     from ratchet.model.record_schema import Record
+    from ratchet.store.predictions import Prediction
 
 Label = str | int | float
+# The columns of ``PredictedRow``, in addition to the id.
+_PREDICTED = ("version", "features", "prediction", "probabilities")
 
 
 class PredictedRow(NamedTuple):
@@ -137,24 +141,29 @@ def newest_predictions(
     store: Store, model: str, version: str | None, limit: int, *, after: str | None = None
 ) -> list[PredictedRow]:
     """Return the newest rows that a version predicted, or any version, newest first, with ids higher than ``after``."""
-    return _predicted(store, model, version, after or "", predictions.c.id.desc(), limit)
+    with store.reading() as connection:
+        span = Span(after or "", newest_id(store.now(connection)))
+        rows = PredictionRows(connection, *_PREDICTED).between(
+            span, model=model, version=version, newest_first=True, limit=limit
+        )
+        return [_predicted(row) for row in rows]
 
 
 def predictions_between(
     store: Store, model: str, version: str, after: str, before: str, limit: int
 ) -> list[PredictedRow]:
     """Return the rows that a version predicted next after an id and before another one, oldest first."""
-    return _predicted(store, model, version, after, predictions.c.id, limit, predictions.c.id < before)
+    with store.reading() as connection:
+        span = Span(after, min(before, newest_id(store.now(connection))))
+        rows = PredictionRows(connection, *_PREDICTED).between(span, model=model, version=version, limit=limit)
+        return [_predicted(row) for row in rows]
 
 
 def late_between(store: Store, model: str, version: str, after: str, before: str, limit: int) -> list[PredictedRow]:
     """Return the rows between two ids that were inserted late and are in no drift window yet, oldest first."""
-    table = late_predictions.c
-    late = sa.select(table.id).where(
-        table.model == model, table.version == version, table.id > after, table.id < before
-    )
-    listed = predictions.c.id.in_(late.order_by(table.id).limit(limit))
-    return _predicted(store, model, version, after, predictions.c.id, limit, listed)
+    with store.reading() as connection:
+        span = Span(after, min(before, newest_id(store.now(connection))))
+        return [_predicted(row) for row in PredictionRows(connection, *_PREDICTED).late(model, version, span, limit)]
 
 
 def asked_rows(
@@ -167,24 +176,19 @@ def asked_rows(
     up_to: only feedback up to this watermark counts; None for all.
     targets: whether only feedback with a target is a label.
     """
-    table, label = predictions.c, _current(up_to)
+    span, label = Span(first, last, inclusive=True), _current(up_to)
     if targets:
         label = sa.and_(label, feedback.c.target.is_not(None))
-    columns = (table.id, table.version, table.prediction, table.score, table.created_at)
-    labels = (feedback.c.created_at, feedback.c.source, feedback.c.target, feedback.c.correct)
-    statement = (
-        sa.select(*columns, *labels)
-        .select_from(predictions.outerjoin(feedback, sa.and_(feedback.c.prediction_id == table.id, label)))
-        .where(table.model == model, table.id >= first, table.id <= last)
-        .order_by(table.id.desc())
-        .limit(limit)
-    )
+    names = ("created_at", "source", "target", "correct")
+    labels = sa.select(feedback.c.prediction_id, *(feedback.c[name] for name in names)).where(label)
     with store.reading() as connection:
-        rows = connection.execute(statement).all()
-    return [
-        AskedRow(row[0], row[1], row[2], row[3], row[4], row[5], row[6], _error(row[2], row[7], row[8]))
-        for row in reversed(rows)
-    ]
+        reader = PredictionRows(connection, "version", "prediction", "score", "created_at")
+        rows = [*reader.between(span, model=model, newest_first=True, limit=limit)]
+        if not rows:
+            return []
+        between = feedback.c.prediction_id.between(rows[-1]["id"], rows[0]["id"])
+        by_id = {found: label for found, *label in connection.execute(labels.where(between))}
+    return [_asked(row, *by_id.get(row["id"], [None] * len(names))) for row in reversed(rows)]
 
 
 def newest_labelled_ids(store: Store, model: str, limit: int, *, up_to: int | None = None) -> list[str]:
@@ -194,18 +198,8 @@ def newest_labelled_ids(store: Store, model: str, limit: int, *, up_to: int | No
         return sorted(connection.scalars(statement.order_by(feedback.c.seq.desc()).limit(limit)))
 
 
-def _predicted(
-    store: Store, model: str, version: str | None, after: str, order: Any, limit: int, *further: sa.ColumnElement[bool]
-) -> list[PredictedRow]:
-    table = predictions.c
-    statement = sa.select(table.id, table.version, table.features, table.prediction, table.probabilities).where(
-        table.model == model, table.id > after, *further
-    )
-    if version is not None:
-        statement = statement.where(table.version == version)
-    with store.reading() as connection:
-        statement = statement.where(table.id < newest_id(store.now(connection)))
-        return [PredictedRow(*row) for row in connection.execute(statement.order_by(order).limit(limit))]
+def _predicted(row: Prediction) -> PredictedRow:
+    return PredictedRow(row["id"], row["version"], row["features"], row["prediction"], row["probabilities"])
 
 
 def newest_id(now: float) -> str:
@@ -247,29 +241,22 @@ def _error(prediction: Label, target: Label | None, correct: bool | None) -> flo
     return abs(float(target) - float(prediction))
 
 
+def _asked(
+    row: Prediction, labelled_at: float | None, source: str | None, target: Label | None, correct: bool | None
+) -> AskedRow:
+    prediction, error = row["prediction"], _error(row["prediction"], target, correct)
+    return AskedRow(row["id"], row["version"], prediction, row["score"], row["created_at"], labelled_at, source, error)
+
+
 def _labelled(store: Store, where: Any, limit: int, up_to: int | None = None) -> list[LabelledRow]:
+    table = feedback.c
     newest = (
-        sa.select(feedback)
+        sa.select(table.prediction_id, table.target, table.correct, table.seq, table.created_at)
         .where(where, _current(up_to))
-        .order_by(feedback.c.seq.desc())
+        .order_by(table.seq.desc())
         .limit(limit)
-        .subquery("newest")
-    )
-    table = predictions.c
-    statement = (
-        sa.select(
-            table.id,
-            table.version,
-            table.features,
-            table.prediction,
-            table.probabilities,
-            newest.c.target,
-            newest.c.correct,
-            newest.c.seq,
-            newest.c.created_at,
-        )
-        .join(newest, newest.c.prediction_id == table.id)
-        .order_by(newest.c.seq.desc())
     )
     with store.reading() as connection:
-        return [LabelledRow(*row) for row in connection.execute(statement)]
+        labels = connection.execute(newest).all()
+        rows = PredictionRows(connection, *_PREDICTED).find_many(found for found, *_ in labels)
+    return [LabelledRow(*_predicted(rows[found]), *label) for found, *label in labels if found in rows]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ratchet.store.database import Store
-from ratchet.store.tables import drift_results, label_checks, late_predictions, quality_results, window_positions
+from ratchet.store.prediction_rows import settle_late
+from ratchet.store.tables import drift_results, label_checks, quality_results, window_positions
 
 if TYPE_CHECKING:  # the service and the status read windows without the libraries that compute them
     from ratchet.monitoring.drift.report import DriftReport
@@ -61,13 +62,8 @@ def record_drift_window(
     ----------
     late: the ids of the window's rows that were inserted late; no other window includes them.
     """
-    table = late_predictions.c
-    listed = sa.delete(late_predictions).where(
-        table.model == model, table.version == version, table.id == sa.bindparam("judged")
-    )
     with store.transaction() as connection:
-        if late:
-            connection.execute(listed, [{"judged": prediction_id} for prediction_id in late])
+        settle_late(connection, model, version, late)
         return _record_drift(
             store,
             connection,

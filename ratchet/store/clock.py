@@ -18,6 +18,7 @@ from ratchet.store.tables import (
     feedback,
     heartbeats,
     leases,
+    prediction_batches,
     predictions,
     promotions,
     quality_results,
@@ -35,6 +36,7 @@ _TIMES: tuple[tuple[str, sa.Table, Any, Any], ...] = (
     ("a quality window", quality_results, quality_results.c.id, quality_results.c.created_at),
     ("feedback", feedback, feedback.c.seq, feedback.c.created_at),
     ("a prediction", predictions, predictions.c.id, predictions.c.created_at),
+    ("a batch of predictions", prediction_batches, prediction_batches.c.id, prediction_batches.c.created_at),
     ("a watcher's check", heartbeats, heartbeats.c.looked_at, heartbeats.c.looked_at),
     ("the end of a lease", leases, leases.c.expires_at, leases.c.expires_at - sa.func.coalesce(leases.c.duration, 0.0)),
 )

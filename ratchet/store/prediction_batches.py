@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import NoneType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 # Number of decoded batches that are kept: consecutive windows and the feedback on a batch read the same one again.
 _DECODED = 4
 _DIGITS = 5
+# The columns of a row; see ``Prediction``.
+NAMES = ("id", "created_at", "model", "version", "features", "prediction", "score", "probabilities", "latency")
 # The types that one Arrow column keeps exactly; it would turn integers among floats into floats.
 _SCALARS = (bool, int, float, str)
 
@@ -76,32 +78,29 @@ class PredictionBatch:
         """Return one row; a feature that its record lacked is None."""
         return next(self.rows(index, index + 1))
 
-    def rows(self, start: int = 0, stop: int | None = None) -> Iterator[Prediction]:
-        """Return the rows from one index up to another one, which is not included."""
-        stop = self.n_rows if stop is None else min(stop, self.n_rows)
-        table = self.table().slice(start, max(stop - start, 0))
-        columns = {name: column_values(table.column(name)) for name in table.column_names}
-        empty: list[Any] = [None] * table.num_rows
-        for offset, (features, prediction, score, probabilities) in enumerate(
-            zip(
-                columns["features"],
-                columns["prediction"],
-                columns.get("score", empty),
-                columns.get("probabilities", empty),
-                strict=True,
-            )
-        ):
-            yield {
-                "id": row_id(self.id, start + offset),
-                "created_at": self.created_at,
-                "model": self.model,
-                "version": self.version,
-                "features": features,
-                "prediction": prediction,
-                "score": score,
-                "probabilities": probabilities,
-                "latency": self.latency,
-            }
+    def rows(self, start: int = 0, stop: int | None = None, *, names: Sequence[str] = NAMES) -> Iterator[Prediction]:
+        """Return the rows from one index up to another one, which is not included.
+
+        Parameters
+        ----------
+        names: the columns that the rows have.
+        """
+        indexes = range(self.n_rows)[start:stop]
+        return self._rows(self.table().slice(indexes.start, len(indexes)), indexes, names)
+
+    def rows_at(self, indexes: Sequence[int], *, names: Sequence[str] = NAMES) -> Iterator[Prediction]:
+        """Return the rows of some indexes, in this order."""
+        import pyarrow as pa
+
+        return self._rows(self.table().take(pa.array(indexes, pa.int64())), indexes, names)
+
+    def _rows(self, table: pa.Table, indexes: Sequence[int], names: Sequence[str]) -> Iterator[Prediction]:
+        columns = {name: column_values(table.column(name)) for name in table.column_names if name in names}
+        columns["id"] = [row_id(self.id, index) for index in indexes]
+        for name in set(names) - columns.keys():
+            columns[name] = [getattr(self, name, None)] * len(indexes)
+        for values in zip(*(columns[name] for name in names), strict=True):
+            yield cast("Prediction", dict(zip(names, values, strict=True)))
 
 
 def row_id(batch_id: str, index: int) -> str:

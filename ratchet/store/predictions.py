@@ -181,14 +181,6 @@ def insert_predictions(store: Store, entries: Sequence[Entry]) -> None:
         writer.insert(entries)
 
 
-def find_prediction(store: Store, prediction_id: str) -> Prediction | None:
-    """Return the row of an id; None if there is none."""
-    with store.reading() as connection:
-        found = connection.execute(sa.select(predictions).where(predictions.c.id == prediction_id))
-        row = found.mappings().one_or_none()
-        return None if row is None else cast(Prediction, dict(row))
-
-
 def first_id(at: float) -> str:
     """Return an id below those of all predictions from an instant on, in seconds since the epoch.
 

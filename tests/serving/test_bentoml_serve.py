@@ -12,7 +12,7 @@ import pytest
 from ratchet.registry.fetch_package import production_pointer
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from ratchet.store.predictions import find_prediction
+from ratchet.store.prediction_rows import find_prediction
 from serving.responses import DENY_ALL_POLICY, SECURITY_HEADERS
 from tests.fitted import Trained
 from tests.serving.conftest import publish

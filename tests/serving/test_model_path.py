@@ -11,7 +11,7 @@ import pytest
 from ratchet.model.package.model_files import export_model
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from ratchet.store.predictions import find_prediction
+from ratchet.store.prediction_rows import find_prediction
 from tests.conftest import Cli
 from tests.fitted import Trained
 from tests.serving.running import RECORD, Service, environment, free_port, serving

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from ratchet.store.database import Store
-from ratchet.store.predictions import find_prediction
+from ratchet.store.prediction_rows import find_prediction
 from ratchet.store.tables import predictions
 from tests.serving.request_cases import RECORD_BODY, head, raw, refused
 from tests.serving.running import RECORD, Service

@@ -31,7 +31,7 @@ def test_every_field_is_read() -> None:
     [
         ({"prediction_id": 1}, "prediction_id"),
         ({"prediction_id": ""}, "prediction_id"),
-        ({"prediction_id": "0" * 37}, "prediction_id"),
+        ({"prediction_id": "0" * 43}, "prediction_id"),
         ({"prediction_id": "0\x00"}, "prediction_id"),
         ({"prediction_id": None}, "prediction_id"),
         ({"target": None}, "target"),

@@ -15,7 +15,8 @@ from ratchet.errors import UnavailableError
 from ratchet.inference.prediction_log import PredictionLog
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
-from ratchet.store.predictions import Prediction, find_prediction
+from ratchet.store.prediction_rows import find_prediction
+from ratchet.store.predictions import Prediction
 from ratchet.store.tables import predictions
 from tests.locks import locked_file
 from tests.ratchet.databases import Database

@@ -17,7 +17,8 @@ from ratchet.errors import StateError
 from ratchet.inference.journal_rows import to_line
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
-from ratchet.store.predictions import Prediction, find_prediction, insert_predictions
+from ratchet.store.prediction_rows import find_prediction
+from ratchet.store.predictions import Prediction, insert_predictions
 from tests.conftest import ROOT
 from tests.store_rows import prediction
 

@@ -18,10 +18,10 @@ from ratchet.loop import triggers
 from ratchet.loop.triggers import TriggerInput, TriggerResult, drift_detected
 from ratchet.monitoring.drift.report import DriftReport
 from ratchet.store.database import Store
-from ratchet.store.predictions import LATE_AFTER, SETTLED_AFTER, Prediction, first_id, insert_predictions
+from ratchet.store.predictions import LATE_AFTER, SETTLED_AFTER, Entry, Prediction, first_id, insert_predictions
 from ratchet.store.tables import late_predictions
 from tests.fitted import loop_config
-from tests.store_rows import prediction
+from tests.store_rows import batch_of, prediction
 
 WINDOW = 20
 CONFIG = loop_config(f"triggers={{drift: {{window: {WINDOW}, k: 2, n: 3}}}}")
@@ -94,13 +94,32 @@ def test_each_row_is_in_one_window_whatever_the_order_and_time_of_its_insertion(
     store: Store, judged: Judged, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     """Rows are inserted between the checks and while a window is compared."""
+    insert_in_any_order(store, judged, monkeypatch, seed, largest_batch=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_row_of_batches_is_in_one_window_whatever_the_order_and_time_of_their_insertion(
+    store: Store, judged: Judged, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    insert_in_any_order(store, judged, monkeypatch, seed, largest_batch=2 * WINDOW)
+
+
+def insert_in_any_order(
+    store: Store, judged: Judged, monkeypatch: pytest.MonkeyPatch, seed: int, largest_batch: int
+) -> None:
     monkeypatch.setattr(triggers, "_MOST_WINDOWS", 2)
     rng = random.Random(seed)
-    waiting = [row(number, age=rng.uniform(10, 900)) for number in range(12 * WINDOW)]
+    waiting: list[Entry] = []
+    number = 0
+    while number < 12 * WINDOW:
+        size = min(rng.randint(1, max(1, largest_batch)), 12 * WINDOW - number)
+        single = [row(number + place, age=rng.uniform(10, 900)) for place in range(size)]
+        waiting.append(batch_of(single, batch_id=single[0]["id"], version="1") if size > 1 else single[0])
+        number += size
     rng.shuffle(waiting)
 
     def insert_some() -> None:
-        count = rng.randrange(2 * WINDOW)
+        count = rng.randrange(max(2, 2 * WINDOW // max(1, largest_batch // 2)))
         some, waiting[:] = waiting[:count], waiting[count:]
         insert_predictions(store, some + some[:3])
 

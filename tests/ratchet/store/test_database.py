@@ -19,7 +19,8 @@ from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings
 from ratchet.store import database
 from ratchet.store.database import HEAD, Store, open_store
-from ratchet.store.predictions import PredictionWriter, find_prediction
+from ratchet.store.prediction_rows import find_prediction
+from ratchet.store.predictions import PredictionWriter
 from ratchet.store.tables import leases as lease_table
 from ratchet.store.tables import metadata
 from tests.conftest import ROOT

@@ -13,7 +13,8 @@ from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError, StateError
 from ratchet.model.record_schema import LARGEST, RecordReader
 from ratchet.store.database import Store
-from ratchet.store.predictions import find_prediction, insert_predictions
+from ratchet.store.prediction_rows import find_prediction
+from ratchet.store.predictions import insert_predictions
 from ratchet.store.tables import predictions
 from tests.store_rows import prediction
 
