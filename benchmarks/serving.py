@@ -66,7 +66,8 @@ LOADS, LOAD_S = 2, 2
 START_PAIRS = 2  # in each round: one in each order
 VERSIONS_OF = ("bentoml", "fastapi", "mlflow", "onnxruntime", "pydantic", "scikit-learn", "starlette", "uvicorn")
 
-_FOREIGN = ("RATCHET_", "MLFLOW_", "ZENML_", "BENTOML_", "UVICORN_")
+# Without bytecode, which the first start writes, every start would compile the project.
+_FOREIGN = ("RATCHET_", "MLFLOW_", "ZENML_", "BENTOML_", "UVICORN_", "PYTHONDONTWRITEBYTECODE")
 _QUIET = {
     "BENTOML_DO_NOT_TRACK": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",

@@ -48,7 +48,7 @@ def serve(settings: Settings) -> None:
     try:
         _set_environment(settings, metrics)
         roles: list[Role] = [(work, (settings.host, port, str(scratch)))] * settings.workers
-        supervisor = Supervisor(roles, settings.request_timeout + _GRACE, _preloaded(settings))
+        supervisor = Supervisor(roles, settings.request_timeout + _GRACE, ["serving.preload"])
         if settings.model_path is None:
             supervisor.check(find_model, (str(scratch),), lambda: _announce(settings.host, port))
         else:
@@ -114,16 +114,6 @@ def find_model(scratch: str) -> RatchetError | None:
 def _announce(host: str, port: int) -> None:
     host = f"[{host}]" if ":" in host else host
     print(f"serving on http://{host}:{port}, documentation at /docs; Ctrl-C ends it", file=sys.stderr, flush=True)
-
-
-def _preloaded(settings: Settings) -> list[str]:
-    """Return the modules that every worker imports."""
-    modules = ["serving.app", "serving.service", "_bentoml_impl.client", "onnxruntime", "uvloop"]
-    if settings.model_path is None:
-        modules += ["ratchet.registry.production_pointer", "ratchet.inference.package_cache"]
-        if not settings.tracking_uri.startswith("http"):
-            modules += ["mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"]
-    return modules
 
 
 def _set_environment(settings: Settings, metrics: Path) -> None:
