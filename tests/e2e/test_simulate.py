@@ -63,6 +63,7 @@ def url(service: Service) -> tuple[str, str]:
     return "--url", f"http://127.0.0.1:{service.port}"
 
 
+@pytest.mark.slow
 def test_the_bundled_stream_lowers_quality_and_all_of_it_is_in_the_store(
     simulate: Cli, service: Service, home: Settings, model: str, tmp_path: Path
 ) -> None:

@@ -26,11 +26,12 @@ def cached(summary: RunSummary) -> set[str]:
     return {step.name for step in summary.steps if step.status == "cached"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "deleted",
     [
-        pytest.param(STEPS[:4], id="all", marks=pytest.mark.slow),
-        pytest.param(("train",), id="train", marks=pytest.mark.slow),
+        pytest.param(STEPS[:4], id="all"),
+        pytest.param(("train",), id="train"),
         pytest.param(("ingest",), id="ingest"),
     ],
 )

@@ -63,6 +63,7 @@ def test_a_server_the_user_is_logged_in_to_is_used(
     assert use_embedded_store(load_settings()) == embedded
 
 
+@pytest.mark.slow
 def test_a_stack_without_a_tracker_is_refused(tmp_path: Path) -> None:
     program = (
         "from ratchet.errors import ConfigError\n"

@@ -133,6 +133,7 @@ def test_another_seed_is_another_model(settings: Settings, client: MlflowClient,
     assert "held-out rows are new to both models" in two.promotion.reason
 
 
+@pytest.mark.slow
 def test_a_run_in_which_nothing_changed_takes_its_steps_from_the_cache(
     settings: Settings, client: MlflowClient, model: str
 ) -> None:
@@ -167,6 +168,7 @@ def test_a_file_that_changed_is_read_again(settings: Settings, model: str, tmp_p
     assert train_in(settings, config).steps[0].status == "completed"
 
 
+@pytest.mark.slow
 def test_warnings_about_the_data_are_in_the_summary_and_in_mlflow(
     settings: Settings, client: MlflowClient, model: str
 ) -> None:
@@ -188,6 +190,7 @@ DIGITS = (
 )
 
 
+@pytest.mark.slow
 def test_a_better_challenger_replaces_the_champion_and_a_worse_one_does_not(
     settings: Settings, client: MlflowClient, model: str
 ) -> None:

@@ -10,6 +10,7 @@ from ratchet.tracking import connect
 from tests.training_runs import CONFIGS
 
 
+@pytest.mark.slow
 def test_a_study_is_logged_and_its_best_trial_is_trained_and_passes_the_gate(settings: Settings, model: str) -> None:
     overrides = [f"model={model}", "search.trials=3", "search.folds=2", "search.pruner={name: none}"]
     config = load_config(CONFIGS / "iris" / "tuning.yaml", overrides)

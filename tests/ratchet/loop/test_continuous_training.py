@@ -180,6 +180,7 @@ def test_a_killed_run_resumes_and_ends_as_an_undisturbed_one(
     assert ZenMLStage(settings).read(model) == ended.run.version
 
 
+@pytest.mark.slow
 def test_a_failed_run_can_be_started_again(settings: Settings, store: Store, tmp_path: Path) -> None:
     rows = load_dataset(config_for("iris").dataset, "classification").frame
     path = tmp_path / "iris.csv"
@@ -200,10 +201,11 @@ def test_without_new_labels_no_run_is_made(recovered: Recovered, settings: Setti
     assert again.run == summary.run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("poison", "check"),
     [
-        pytest.param("labels.noise=0.4", "against_champion", id="at_random", marks=pytest.mark.slow),
+        pytest.param("labels.noise=0.4", "against_champion", id="at_random"),
         pytest.param("labels.flip={versicolor: virginica}", "reference_holdout", id="on_purpose"),
     ],
 )

@@ -80,10 +80,10 @@ def differing(check: LabelCheck) -> set[str]:
         pytest.param(60, 0.4, {}, id="few rows"),
         pytest.param(400, 0.1, {}, id="few labels"),
         pytest.param(1000, 0.3, {}, id="some labels"),
-        pytest.param(1000, 0.95, {}, id="nearly all labels"),
-        pytest.param(800, 0.5, {"delay": 300.0}, id="late labels"),
+        pytest.param(1000, 0.95, {}, id="nearly all labels", marks=pytest.mark.slow),
+        pytest.param(800, 0.5, {"delay": 300.0}, id="late labels", marks=pytest.mark.slow),
         pytest.param(800, 0.5, {"versions": 3}, id="three versions"),
-        pytest.param(600, 0.2, {"n_classes": 40}, id="many classes"),
+        pytest.param(600, 0.2, {"n_classes": 40}, id="many classes", marks=pytest.mark.slow),
     ],
 )
 def test_unbiased_labels_are_called_biased_at_most_at_the_level(

@@ -114,6 +114,7 @@ def test_a_constant_column_of_numbers_is_noted(iris: Trained) -> None:
     assert notes == ("column 'petal_width': 0.2 in all 30 rows in production",)
 
 
+@pytest.mark.slow
 def test_a_regression_has_its_own_metrics(diabetes: Trained, tmp_path: Path) -> None:
     rows = prepared(diabetes, diabetes.holdout)
     metrics = drawn(rows, tmp_path)
@@ -149,6 +150,7 @@ def test_the_reference_of_the_predictions_are_held_out_rows(overfit: Trained) ->
     assert set(reference) <= set(predicted.tolist())
 
 
+@pytest.mark.slow
 def test_predictions_of_an_overfit_model_do_not_drift_without_drift(overfit: Trained, tmp_path: Path) -> None:
     """Of both the report and the drift check; the PSI against predictions of the training rows is 0.19, not 0.04."""
     generator = np.random.default_rng(1)
