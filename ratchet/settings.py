@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     log_patience: float = Field(default=1.0, gt=0)
     request_timeout: float = Field(default=30.0, gt=0)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
+    max_header_bytes: int = Field(default=16 * 2**10, ge=1024)
+    max_headers: int = Field(default=100, ge=10)
+    header_timeout: float = Field(default=10.0, gt=0)
+    idle_timeout: float = Field(default=75.0, gt=0)
+    max_connections: int = Field(default=1000, ge=1)
     max_batch_rows: int = Field(default=10_000, ge=1, le=20_000)
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     link_secret: SecretStr | None = None

@@ -2,54 +2,116 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
-from serving.request_body import read_body
-from serving.responses import reply_to_error
+from serving.request_body import check_headers, read_body
+from serving.responses import JsonResponse, reply_to_error
 from serving.worker import Worker
 
+RawHeaders = Iterable[tuple[bytes, bytes]]
 # Given the body and its time of arrival, from ``time.perf_counter()``.
-Handler = Callable[[bytes, float], Awaitable[Response]]
+Handler = Callable[[bytes, float], Awaitable[JsonResponse]]
+# The same for a handler that calls with its response, or with an error, later or at once.
+Begin = Callable[[bytes, float, Callable[[JsonResponse | Exception], None]], None]
 
 CLIENT_CLOSED_REQUEST = 499
 
 
 class JsonEndpoint:
-    """ASGI application of one path; an error that its handler raises becomes a response too."""
+    """The endpoint of one path; an error that its handler raises becomes a response too.
 
-    def __init__(self, worker: Worker, path: str, handler: Handler) -> None:
+    Parameters
+    ----------
+    worker: whose model answers.
+    path: the label in the metrics.
+    handler: makes the response.
+    begin: the same without a task, for requests that do not come through ASGI.
+    """
+
+    def __init__(self, worker: Worker, path: str, handler: Handler, begin: Begin | None = None) -> None:
+        self.max_bytes = worker.settings.max_body_bytes
         self._path = path
         self._handler = handler
+        self._begin = begin or in_task(handler)
+        self._keys = worker.keys
         self._metrics = worker.metrics
-        self._max_bytes = worker.settings.max_body_bytes
         self._timeout = worker.settings.request_timeout
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Respond to a request."""
-        response = await self.respond(scope["headers"], receive)
-        await response(scope, receive, send)
-
-    async def respond(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> Response:
-        """Return the response to a request, and count it."""
+    async def respond(self, headers: RawHeaders, receive: Receive) -> Response:
+        """Return the response to a request that is authenticated, and count it."""
         started = time.perf_counter()
         self._metrics.in_flight += 1
-        response: Response
+        result: JsonResponse | Exception
         try:
-            body = await read_body(headers, receive, self._max_bytes, self._timeout)
-            response = await self._handler(body, started)
+            body = await read_body(headers, receive, self.max_bytes, self._timeout)
+            result = await self._handler(body, started)
         except ClientDisconnect:
             self._metrics.count_error("client_left")
             return Response(status_code=CLIENT_CLOSED_REQUEST)
         except Exception as error:
-            reply = reply_to_error(error)
-            self._metrics.count_error(reply.kind)
-            response = reply.as_response()
+            result = error
         finally:
             self._metrics.in_flight -= 1
-        self._metrics.count_request(self._path, response.status_code, time.perf_counter() - started)
-        return response
+        return self.finish(result, started)
+
+    def check(self, headers: RawHeaders) -> None:
+        """Authenticate a request, and check what its headers say about its body.
+
+        Raises
+        ------
+        HTTPException: it is refused.
+        """
+        self._keys.authenticate(headers)
+        check_headers(headers, self.max_bytes)
+
+    def begin(self, body: bytes, started: float, reply: Callable[[JsonResponse], None]) -> None:
+        """Answer a checked request; ``reply`` is called once, at once or from the event loop."""
+        self._metrics.in_flight += 1
+
+        def finish(result: JsonResponse | Exception) -> None:
+            self._metrics.in_flight -= 1
+            reply(self.finish(result, started))
+
+        try:
+            self._begin(body, started, finish)
+        except Exception as error:
+            finish(error)
+
+    def finish(self, result: JsonResponse | Exception, started: float) -> JsonResponse:
+        """Return the response to a request, and count it."""
+        seconds: float | None = time.perf_counter() - started
+        if isinstance(result, Exception):
+            reply = reply_to_error(result)
+            self._metrics.count_error(reply.kind)
+            result = reply.as_response()
+            if reply.status == 401:  # many of these would hide that the other requests are slow
+                seconds = None
+        self._metrics.count_request(self._path, result.status_code, seconds)
+        return result
+
+
+def in_task(handler: Handler) -> Begin:
+    """Return a handler that runs another one in a task."""
+    running: set[asyncio.Task[JsonResponse]] = set()
+
+    async def run(body: bytes, started: float) -> JsonResponse:
+        return await handler(body, started)
+
+    def begin(body: bytes, started: float, done: Callable[[JsonResponse | Exception], None]) -> None:
+        def finish(task: asyncio.Task[JsonResponse]) -> None:
+            running.discard(task)
+            if not task.cancelled():
+                error = task.exception()
+                done(error if isinstance(error, Exception) else task.result())
+
+        task = asyncio.get_running_loop().create_task(run(body, started))
+        running.add(task)
+        task.add_done_callback(finish)
+
+    return begin

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import uuid_utils
 
+from ratchet.errors import UnavailableError
 from ratchet.feedback.audit_sample import is_audited
 from ratchet.inference.runtime import Answer, Runtime
 from ratchet.inference.shapley import explain
@@ -24,14 +27,33 @@ class PredictionHandlers:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
 
-    async def predict(self, body: bytes, started: float) -> JsonResponse:
-        """Predict one record; returns when its row is durable."""
+    def begin_predict(self, body: bytes, started: float, done: Callable[[JsonResponse | Exception], None]) -> None:
+        """Predict one record; calls ``done`` when its row is durable."""
         runtime = self._worker.runtime
         record = runtime.reader.read(body)
         answer = runtime.predict((record,))[0]
         row = _row(runtime, record, answer, time.perf_counter() - started, self._worker.log.clock_ahead)
-        await self._worker.log.write((row,))
-        return JsonResponse({**_prediction(row, self._worker.audit_share), "model": model_version(runtime)})
+
+        def respond(error: UnavailableError | None) -> None:
+            prediction = _prediction(row, self._worker.audit_share)
+            done(error or JsonResponse({**prediction, "model": model_version(runtime)}))
+
+        self._worker.log.submit((row,), respond)
+
+    async def predict(self, body: bytes, started: float) -> JsonResponse:
+        """Predict one record; returns when its row is durable."""
+        response: asyncio.Future[JsonResponse] = asyncio.get_running_loop().create_future()
+
+        def resolve(result: JsonResponse | Exception) -> None:
+            if response.done():  # the client has disconnected
+                return
+            if isinstance(result, Exception):
+                response.set_exception(result)
+            else:
+                response.set_result(result)
+
+        self.begin_predict(body, started, resolve)
+        return await response
 
     async def predict_batch(self, body: bytes, started: float) -> JsonResponse:
         """Predict many records; returns when all rows are durable."""

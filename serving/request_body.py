@@ -41,7 +41,7 @@ async def read_body(
         async with asyncio.timeout(timeout):
             return await _receive_all(receive, max_bytes)
     except TimeoutError:
-        raise HTTPException(408, f"the request body did not arrive within {timeout:g} s", _CLOSE) from None
+        raise too_late(timeout) from None
 
 
 def check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int, media_type: bytes = JSON) -> None:
@@ -55,7 +55,7 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int, media_
         if name == b"content-type" and value != media_type:
             require_media_type(value, media_type)
         elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > max_bytes):
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         elif name == b"content-encoding" and value.strip().lower() not in _NOT_ENCODED:
             shown = value.decode("latin-1")[:80]
             raise HTTPException(415, f"content-encoding: expected identity, got {shown}", _IDENTITY)
@@ -84,14 +84,20 @@ async def _receive_all(receive: Receive, max_bytes: int) -> bytes:
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > max_bytes:
-                raise _too_large(max_bytes)
+                raise too_large(max_bytes)
         body = b"".join(parts)
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     if len(body) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     return body
 
 
-def _too_large(max_bytes: int) -> HTTPException:
+def too_large(max_bytes: int) -> HTTPException:
+    """Return the refusal of a body that is too large."""
     return HTTPException(413, f"the body is larger than {max_bytes} bytes (RATCHET_MAX_BODY_BYTES)", _CLOSE)
+
+
+def too_late(timeout: float) -> HTTPException:
+    """Return the refusal of a body that did not arrive in time."""
+    return HTTPException(408, f"the request body did not arrive within {timeout:g} s", _CLOSE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,9 +28,18 @@ SECURITY_HEADERS: Headers = [
 ]
 # Pages send a policy of their own instead.
 DENY_ALL_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
-_JSON_HEADERS: Headers = [(b"content-type", b"application/json"), *SECURITY_HEADERS, DENY_ALL_POLICY]
+JSON_HEADERS: Headers = [(b"content-type", b"application/json"), *SECURITY_HEADERS, DENY_ALL_POLICY]
 _RETRY_AFTER_SECONDS = "1"
-_KINDS = {401: "key", 403: "link", 410: "link", 408: "timeout", 413: "size", 415: "media_type", 503: "unavailable"}
+_KINDS = {
+    401: "key",
+    403: "link",
+    410: "link",
+    408: "timeout",
+    413: "size",
+    415: "media_type",
+    431: "headers",
+    503: "unavailable",
+}
 
 
 class JsonResponse(Response):
@@ -40,9 +50,13 @@ class JsonResponse(Response):
         self.status_code = status_code
         self.background = None
         self.body = orjson.dumps(content)
-        self.raw_headers = [*_JSON_HEADERS, (b"content-length", b"%d" % len(self.body))]
-        if headers:
-            self.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]
+        self.extra_headers = headers or {}
+
+    @cached_property
+    def raw_headers(self) -> Headers:  # type: ignore[override] # made only if ASGI asks for it
+        """All headers, as ASGI has them."""
+        extra = [(name.encode(), value.encode()) for name, value in self.extra_headers.items()]
+        return [*JSON_HEADERS, (b"content-length", b"%d" % len(self.body)), *extra]
 
 
 class ErrorReply(NamedTuple):

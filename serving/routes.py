@@ -52,7 +52,8 @@ def json_endpoints() -> dict[str, JsonEndpoint]:
         "/feedback_batch": feedback.record_batch,
         "/feedback/links": feedback.create_link,
     }
-    return {path: JsonEndpoint(worker, path, handler) for path, handler in handlers.items()}
+    without_task = {"/predict": predictions.begin_predict}
+    return {path: JsonEndpoint(worker, path, handler, without_task.get(path)) for path, handler in handlers.items()}
 
 
 async def take_feedback(request: Request) -> Response:

@@ -8,12 +8,14 @@ import shutil
 import socket
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from ratchet.errors import ConfigError, RatchetError
 from ratchet.open_address import warn_if_open
 from ratchet.secret_strength import check_secrets
 from ratchet.settings import Settings, load_settings, prepare_home
+from serving.connection_table import ConnectionTable, Limits, allow_connections
 from serving.environment import prepare_environment
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
@@ -47,7 +49,7 @@ def serve(settings: Settings) -> None:
     metrics = Path(tempfile.mkdtemp(prefix="ratchet-metrics-", dir=memory))
     try:
         _set_environment(settings, metrics)
-        roles: list[Role] = [(work, (settings.host, port, str(scratch)))] * settings.workers
+        roles: list[Role] = [(work, (settings.host, port, str(scratch), Limits.of_worker(settings)))] * settings.workers
         supervisor = Supervisor(roles, settings.request_timeout + _GRACE, ["serving.preload"])
         if settings.model_path is None:
             supervisor.check(find_model, (str(scratch),), lambda: _announce(settings.host, port))
@@ -59,7 +61,7 @@ def serve(settings: Settings) -> None:
         shutil.rmtree(metrics, ignore_errors=True)
 
 
-def work(host: str, port: int, scratch: str) -> None:
+def work(host: str, port: int, scratch: str, limits: Limits) -> None:
     """Run a worker, which serves requests.
 
     Each worker has its own socket, so that the kernel distributes new connections over them. With a shared socket, the
@@ -68,16 +70,20 @@ def work(host: str, port: int, scratch: str) -> None:
     import uvicorn
 
     from serving.app import create
+    from serving.graceful_server import GracefulServer
+    from serving.http_protocol import HttpProtocol
 
     exit_with_parent()
     if (found := Path(scratch, _MODEL_FILE)).is_file():
         os.environ["RATCHET_SERVE_MODEL"] = found.read_text()
     settings = load_settings()
+    allow_connections(limits.connections)
+    table = ConnectionTable(limits)
     config = uvicorn.Config(
         create,
         factory=True,
         loop="uvloop",
-        http="httptools",
+        http=partial(HttpProtocol, table),  # type: ignore[arg-type] # uvicorn calls it like a class
         access_log=False,
         log_config=None,
         server_header=False,
@@ -89,7 +95,7 @@ def work(host: str, port: int, scratch: str) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
-        uvicorn.Server(config).run([listener])
+        GracefulServer(config, table).run([listener])
 
 
 def find_model(scratch: str) -> RatchetError | None:
