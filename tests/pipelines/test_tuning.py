@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipelines.runner import RunOptions
 from pipelines.tuning_runner import run_tuning
 from ratchet.config.files import load_config
