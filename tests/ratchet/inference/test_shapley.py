@@ -12,7 +12,8 @@ import pytest
 
 from ratchet.data.schema import Field, Schema
 from ratchet.errors import InputError
-from ratchet.inference.runtime import Outputs, Runtime, load_runtime
+from ratchet.inference.engines import Outputs
+from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.inference.shapley import MOST_EXACT, explain
 from ratchet.model.package.golden_predictions import Golden
 from ratchet.model.record_schema import Record
