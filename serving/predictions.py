@@ -15,6 +15,7 @@ from ratchet.inference.runtime import Answer, Runtime
 from ratchet.inference.shapley import explain
 from ratchet.model.record_schema import Record
 from ratchet.model.tasks import task_of
+from ratchet.store.prediction_batches import PredictionBatch, row_id, to_array, to_struct
 from ratchet.store.predictions import Prediction as PredictionRow
 from serving.responses import JsonResponse
 from serving.schemas import ModelVersion, Prediction
@@ -35,7 +36,7 @@ class PredictionHandlers:
         row = _row(runtime, record, answer, time.perf_counter() - started, self._worker.log.clock_ahead)
 
         def respond(error: UnavailableError | None) -> None:
-            prediction = _prediction(row, self._worker.audit_share)
+            prediction = _prediction(row["id"], answer, self._worker.audit_share)
             done(error or JsonResponse({**prediction, "model": model_version(runtime)}))
 
         self._worker.log.submit((row,), respond)
@@ -58,10 +59,10 @@ class PredictionHandlers:
     async def predict_batch(self, body: bytes, started: float) -> JsonResponse:
         """Predict many records; returns when all rows are durable."""
         runtime = self._worker.runtime
-        rows = await self._worker.compute(_rows, runtime, body, started, self._worker.log.clock_ahead)
-        await self._worker.log.write(rows)
+        batch, answers = await self._worker.compute(_batch, runtime, body, started, self._worker.log.clock_ahead)
+        await self._worker.log.write((batch,))
         share = self._worker.audit_share
-        predictions = [_prediction(row, share) for row in rows]
+        predictions = [_prediction(row_id(batch.id, row), answer, share) for row, answer in enumerate(answers)]
         return JsonResponse({"predictions": predictions, "model": model_version(runtime)})
 
     async def explain(self, body: bytes, _: float) -> JsonResponse:
@@ -100,20 +101,28 @@ def model_version(runtime: Runtime) -> ModelVersion:
     return {"name": runtime.model, "version": runtime.version}
 
 
-def _rows(runtime: Runtime, body: bytes, started: float, ahead: float) -> list[PredictionRow]:
+def _batch(runtime: Runtime, body: bytes, started: float, ahead: float) -> tuple[PredictionBatch, list[Answer]]:
     records = runtime.reader.read_many(body)
     answers = runtime.predict(records)
-    latency = time.perf_counter() - started
-    return [_row(runtime, record, answer, latency, ahead) for record, answer in zip(records, answers, strict=True)]
+    scores, probabilities = [answer.score for answer in answers], [answer.probabilities for answer in answers]
+    batch = PredictionBatch.from_columns(
+        _new_id(ahead),
+        time.time() - ahead,
+        runtime.model,
+        runtime.version,
+        time.perf_counter() - started,
+        features=to_struct(records),
+        prediction=to_array([answer.prediction for answer in answers]),
+        score=None if None in scores else to_array(scores),
+        probabilities=None if None in probabilities else to_struct([each or {} for each in probabilities]),
+    )
+    return batch, answers
 
 
 def _row(runtime: Runtime, record: Record, answer: Answer, latency: float, ahead: float) -> PredictionRow:
     """Return the row of an answer, with its time and id by the store's clock, which this machine's is ahead of."""
-    found = uuid_utils.uuid7()
-    if ahead:  # its first 48 bits are milliseconds; the rest keeps the order of ids within one of them
-        found = uuid_utils.UUID(int=found.int - (int(ahead * 1000) << 80))
     return {
-        "id": str(found),
+        "id": _new_id(ahead),
         "created_at": time.time() - ahead,
         "model": runtime.model,
         "version": runtime.version,
@@ -125,10 +134,17 @@ def _row(runtime: Runtime, record: Record, answer: Answer, latency: float, ahead
     }
 
 
-def _prediction(row: PredictionRow, audit_share: float | None) -> Prediction:
-    prediction: Prediction = {"prediction_id": row["id"], "prediction": row["prediction"]}
-    if row["probabilities"] is not None:
-        prediction["probabilities"] = row["probabilities"]
-    if audit_share and is_audited(row["id"], audit_share):
+def _new_id(ahead: float) -> str:
+    found = uuid_utils.uuid7()
+    if ahead:  # its first 48 bits are milliseconds; the rest keeps the order of ids within one of them
+        found = uuid_utils.UUID(int=found.int - (int(ahead * 1000) << 80))
+    return str(found)
+
+
+def _prediction(prediction_id: str, answer: Answer, audit_share: float | None) -> Prediction:
+    prediction: Prediction = {"prediction_id": prediction_id, "prediction": answer.prediction}
+    if answer.probabilities is not None:
+        prediction["probabilities"] = answer.probabilities
+    if audit_share and is_audited(prediction_id, audit_share):
         prediction["label_wanted"] = True
     return prediction

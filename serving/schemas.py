@@ -19,6 +19,7 @@ Schema = dict[str, Any]
 Schemas = dict[str, Schema]
 
 _EXAMPLE_ID = "01a1fcb8-6a25-715a-ad2f-2a367b0863ac"
+_ID = r"^[0-9a-f-]{36}(#[0-9]{5})?$"
 _closed = with_config(ConfigDict(extra="forbid"))
 _GivenId = Annotated[str, Field(min_length=1, max_length=LONGEST_ID, pattern=r"^[^\x00]*$")]
 _Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
@@ -35,7 +36,9 @@ class ModelVersion(TypedDict):
 class Prediction(TypedDict):
     """A prediction and its id."""
 
-    prediction_id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    prediction_id: Annotated[
+        str, Field(pattern=_ID, description="A UUID; for a row of a batch, that of the batch, # and the row's number.")
+    ]
     prediction: Label
     probabilities: NotRequired[_Probabilities]
     label_wanted: NotRequired[

@@ -9,12 +9,15 @@ import bentoml
 import pytest
 import sqlalchemy as sa
 
+from ratchet.feedback.table import feedback_of
 from ratchet.store.database import Store
+from ratchet.store.prediction_batches import PredictionBatch
 from ratchet.store.prediction_rows import find_prediction
-from ratchet.store.tables import predictions
+from ratchet.store.tables import prediction_batches, predictions
 from tests.serving.request_cases import RECORD_BODY, head, raw, refused
 from tests.serving.running import RECORD, Service
 
+TABLES = (predictions, prediction_batches)
 LABELS = ["setosa", "versicolor", "virginica"]
 
 
@@ -41,9 +44,9 @@ def test_each_prediction_is_a_row_in_the_store(service: Service, store: Store) -
 
 
 def test_an_invalid_record_leaves_no_row(service: Service, store: Store) -> None:
-    def rows() -> int:
+    def rows() -> list[int | None]:
         with store.reading() as connection:
-            return int(connection.scalar(sa.select(sa.func.count()).select_from(predictions)) or 0)
+            return [connection.scalar(sa.select(sa.func.count()).select_from(table)) for table in TABLES]
 
     before = rows()
     assert service.post("/predict", {**RECORD, "colour": "blue"})[0] == 422
@@ -63,6 +66,34 @@ def test_a_batch_is_answered_in_order_like_single_records(service: Service, stor
         stored = find_prediction(store, found["prediction_id"])
         assert stored is not None
         assert (stored["features"], stored["prediction"]) == (row, found["prediction"])
+
+
+def test_the_rows_of_a_batch_have_its_id_and_their_number_and_are_stored_together(
+    service: Service, store: Store
+) -> None:
+    _, answer = service.post("/predict_batch", {"rows": [RECORD] * 12})
+    ids = [found["prediction_id"] for found in answer["predictions"]]
+    batch_id = ids[0].partition("#")[0]
+    assert UUID(batch_id).version == 7
+    assert ids == [f"{batch_id}#{row:05d}" for row in range(12)]
+    with store.reading() as connection:
+        batch = PredictionBatch(*connection.execute(sa.select(prediction_batches).filter_by(id=batch_id)).one())
+    assert (batch.model, batch.version, batch.n_rows) == (answer["model"]["name"], answer["model"]["version"], 12)
+    assert [row["probabilities"] for row in batch.rows()] == [row["probabilities"] for row in answer["predictions"]]
+    assert 0 < batch.latency < 10
+
+
+def test_a_row_of_a_batch_takes_feedback_as_a_single_prediction_does(service: Service, store: Store) -> None:
+    _, answer = service.post("/predict_batch", {"rows": [RECORD] * 3})
+    ids = [found["prediction_id"] for found in answer["predictions"]]
+    assert service.post("/feedback", {"prediction_id": ids[0], "correct": True})[0] == 201
+    items = [{"prediction_id": prediction_id, "target": "virginica"} for prediction_id in ids[1:]]
+    status, found = service.post("/feedback_batch", {"feedback": items})
+    assert (status, [row.target for row in feedback_of(store, ids[2])]) == (200, ["virginica"]), found
+    assert service.post("/feedback", {"prediction_id": ids[1], "target": "setosa"})[0] == 409
+    assert service.post("/feedback/links", {"prediction_id": ids[1]})[0] == 200
+    unknown = ids[0].partition("#")[0] + "#00003"
+    assert service.post("/feedback", {"prediction_id": unknown, "correct": True})[0] == 404
 
 
 def test_a_batch_has_at_most_ten_thousand_rows(service: Service, store: Store) -> None:
