@@ -22,6 +22,7 @@ from ratchet.settings import Settings
 from tests.conftest import ROOT
 
 RECORD = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
+SERVICE = "serving.service:Ratchet"
 _START = 90.0
 
 
@@ -144,7 +145,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def serving(
-    settings: Settings, model: str | None, output: Path, *, ready: bool = True, bentoml: bool = False, **env: str
+    settings: Settings, model: str | None, output: Path, *, ready: bool = True, bentoml: str | None = None, **env: str
 ) -> Iterator[Service]:
     """Run a service with two workers for the time of a block.
 
@@ -154,20 +155,25 @@ def serving(
     model: the name of the registered model; None if the environment selects it.
     output: the file for its output.
     ready: whether to wait until all workers answer.
-    bentoml: whether to start it by ``bentoml serve``, without the hot path.
+    bentoml: the tag of a Bento, or `SERVICE`, to start by ``bentoml serve``, without the hot path.
     env: further variables.
     """
     port = free_port()
     words = [sys.executable, str(ROOT / "run.py"), "serve", "--port", str(port), "--workers", "2"]
     if bentoml:
-        script = str(Path(sys.executable).with_name("bentoml"))
-        words = [script, "serve", "serving.service:Ratchet", "--port", str(port)]
+        words = [str(Path(sys.executable).with_name("bentoml")), "serve", bentoml, "--port", str(port)]
     variables = environment(settings, **env)
     if model is not None:
         variables["RATCHET_SERVE_MODEL"] = model
     with output.open("ab") as file:
         process = subprocess.Popen(
-            words, cwd=ROOT, env=variables, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            words,
+            # A Bento has to bring its own code.
+            cwd=ROOT if bentoml in (None, SERVICE) else output.parent,
+            env=variables,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     service = Service(process, port, output)
     try:

@@ -12,6 +12,7 @@ import pytest
 from ratchet.settings import Settings
 from serving.responses import DENY_ALL_POLICY, SECURITY_HEADERS
 from tests.fitted import Trained
+from tests.serving.bentoml_clients import use_clients_of_bentoml
 from tests.serving.conftest import published
 from tests.serving.request_cases import FORM, JSON_PATHS, RECORD_BODY
 from tests.serving.running import RECORD, Service, serving
@@ -71,6 +72,12 @@ def test_each_key_is_accepted_in_either_header(guarded: Service, key: str, schem
     status, answer = guarded.post(path, RECORD, **header)
     assert (status, answer["prediction"]) == (200, "setosa")
     assert guarded.get("/model", **header)["version"] == "1"
+
+
+@pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # from an import of the client
+def test_the_clients_of_bentoml_send_a_key(guarded: Service) -> None:
+    for key in KEYS:
+        use_clients_of_bentoml(guarded, token=key)
 
 
 def test_a_link_gives_access_to_its_form_only(guarded: Service) -> None:

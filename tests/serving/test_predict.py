@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from uuid import UUID
 
-import bentoml
 import pytest
 import sqlalchemy as sa
 
@@ -14,6 +13,7 @@ from ratchet.store.database import Store
 from ratchet.store.prediction_batches import PredictionBatch
 from ratchet.store.prediction_rows import find_prediction
 from ratchet.store.tables import prediction_batches, predictions
+from tests.serving.bentoml_clients import use_clients_of_bentoml
 from tests.serving.request_cases import RECORD_BODY, head, raw, refused
 from tests.serving.running import RECORD, Service
 
@@ -131,13 +131,5 @@ def test_a_body_in_small_chunks_is_read(service: Service) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:GitWildMatchPattern:DeprecationWarning")  # from an import of the client
-def test_the_client_of_bentoml_predicts(service: Service, store: Store) -> None:
-    with bentoml.SyncHTTPClient(f"http://127.0.0.1:{service.port}") as client:
-        one = client.predict(**RECORD)
-        many = client.predict_batch(rows=[RECORD, RECORD])
-        explanation = client.explain(**RECORD)
-        assert client.is_ready()
-        client._temp_dir.cleanup()  # the client does not remove it when it is closed
-    assert one["prediction"] == explanation["prediction"] == "setosa"
-    assert [found["prediction"] for found in many["predictions"]] == ["setosa", "setosa"]
-    assert find_prediction(store, one["prediction_id"])
+def test_the_clients_of_bentoml_predict(service: Service) -> None:
+    use_clients_of_bentoml(service)
