@@ -135,11 +135,13 @@ class Runtime:
         if probabilities is None or self.classes is None:
             self._require_finite(records, predictions)
             return [Answer(prediction) for prediction in predictions]
-        names, columns, answers = self.classes, self._columns, []
+        names, columns = self.classes, self._columns
+        answers: list[Answer] = []
         for prediction, row in zip(predictions, probabilities.tolist(), strict=True):
-            answers.append(Answer(prediction, row[columns[prediction]], dict(zip(names, row, strict=True))))
-        if not math.isfinite(math.fsum(answer.score for answer in answers if answer.score is not None)):
-            self._require_finite(records, [answer.score for answer in answers])
+            score = row[columns[prediction]]
+            if not math.isfinite(score):
+                self.refuse(records, len(answers))
+            answers.append(Answer(prediction, score, dict(zip(names, row, strict=True))))
         return answers
 
     def predict_columns(self, batch: pa.RecordBatch) -> ColumnAnswers:
