@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 from ratchet.feedback.feedback_log import Outcome
 from ratchet.feedback.table import ContradictionError, Recorded
 from ratchet.inference.prediction_log import Rows
-from ratchet.store.prediction_batches import PredictionBatch, column_values
+from ratchet.store.prediction_batches import PredictionBatch, value_counts
 from serving.latency_window import LatencyWindow
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -191,8 +191,7 @@ class Metrics:
 
     def _count_batch(self, batch: PredictionBatch) -> None:
         table = batch.table()
-        counted = table.column("prediction").value_counts()
-        for prediction, count in zip(column_values(counted.field(0)), counted.field(1).to_pylist(), strict=True):
+        for prediction, count in value_counts(table.column("prediction")):
             self._predictions[batch.model, batch.version, self._class(prediction)] += count
         if "score" in table.column_names:
             _scores.observe_all(batch.model, table.column("score").to_numpy())

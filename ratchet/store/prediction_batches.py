@@ -157,6 +157,17 @@ def column_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
     return [dict(zip(names, row, strict=True)) for row in zip(*map(column_values, column.flatten()), strict=True)]
 
 
+def value_counts(column: pa.ChunkedArray) -> list[tuple[Any, int]]:
+    """Return the different values of an Arrow column that is not a struct, each with its number of rows."""
+    import pyarrow as pa
+
+    is_json = isinstance(column.type, pa.JsonType)
+    stored = pa.chunked_array([chunk.storage for chunk in column.chunks]) if is_json else column
+    counted = stored.value_counts()
+    values = counted.field(0).to_pylist()
+    return list(zip(map(orjson.loads, values) if is_json else values, counted.field(1).to_pylist(), strict=True))
+
+
 def _encoded(columns: Mapping[str, pa.Array]) -> bytes:
     import pyarrow as pa
 

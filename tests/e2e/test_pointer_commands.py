@@ -13,11 +13,15 @@ import pytest
 from ratchet.registry.gates import CHECKS
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
+from ratchet.store.database import open_store
+from ratchet.store.prediction_batches import row_id
+from ratchet.store.predictions import insert_predictions
 from ratchet.tracking import connect
 from tests import artifacts
 from tests.conftest import Cli
 from tests.e2e.test_cli import refused
 from tests.locks import locked
+from tests.store_rows import batch_of, prediction
 from tests.training_runs import config_for, train_in
 
 MODEL = "pointer"
@@ -152,6 +156,19 @@ def test_lineage_has_code_data_and_config(shell: Shell) -> None:
     assert trace["mlflow_run"]["name"] == trace["zenml_run"]["name"]
     assert trace["libraries"]["scikit-learn"]
     assert "zenml run" in shell("lineage", "1").stdout
+
+
+def test_the_lineage_of_a_row_of_a_batch_is_that_of_its_version(shell: Shell, trained: Settings) -> None:
+    batch = batch_of([prediction(0), prediction(0, features={"sepal_length": 6.5})], model=MODEL, version="1")
+    insert_predictions(open_store(trained), [batch])
+    trace = json_of(shell, "lineage", row_id(batch.id, 1))
+    assert trace["prediction"]["id"] == row_id(batch.id, 1)
+    assert trace["prediction"]["features"] == {"sepal_length": 6.5, "colour": None}
+    assert trace["prediction"]["when"].startswith("2023-11-14T22:13:21")
+    assert (trace["model"], trace["version"]) == (MODEL, "1")
+    assert trace["git"] == json_of(shell, "lineage", "1")["git"]
+    unknown = refused(shell("lineage", row_id(batch.id, 2)))
+    assert "pointer has no version" in unknown
 
 
 @pytest.mark.slow

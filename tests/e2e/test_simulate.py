@@ -10,7 +10,6 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,7 +17,8 @@ import sqlalchemy as sa
 from ratchet.data import load_dataset
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from ratchet.store.tables import feedback, predictions
+from ratchet.store.prediction_rows import PredictionRows, Span
+from ratchet.store.tables import feedback
 from simulation.run import load_simulation
 from simulation.stream import Stream
 from tests.conftest import ROOT, Cli
@@ -78,16 +78,14 @@ def test_the_bundled_stream_lowers_quality_and_all_of_it_is_in_the_store(
     rows = [json.loads(line) for line in record.read_text().splitlines()]
     labelled = {row["prediction_id"]: row["label"] for row in rows if row["label"] is not None}
     assert report["labels"] == len(labelled) > 500
-    assert stored(home, feedback.c.prediction_id, feedback.c.target, feedback.c.model == model) == labelled
-    sent = stored(home, predictions.c.id, predictions.c.features, predictions.c.model == model)
+    with open_store(home).reading() as connection:
+        labels = sa.select(feedback.c.prediction_id, feedback.c.target).where(feedback.c.model == model)
+        assert dict(connection.execute(labels).all()) == labelled  # type: ignore[arg-type]
+        stored = PredictionRows(connection, "features").between(Span(), model=model)
+        sent = {row["id"]: row["features"] for row in stored}
     config = load_simulation(CONFIGS / "simulate.yaml", ["stream.rows=600"])
     examples = Stream(config, load_dataset(config.dataset, config.task))
     assert [sent[row["prediction_id"]] for row in rows] == [example.record for example in examples]
-
-
-def stored(home: Settings, key: Any, value: Any, where: Any) -> dict[str, Any]:
-    with open_store(home).reading() as connection:
-        return {row[0]: row[1] for row in connection.execute(sa.select(key, value).where(where))}
 
 
 def test_it_ends_with_a_table(simulate: Cli, service: Service) -> None:

@@ -19,7 +19,8 @@ import sqlalchemy as sa
 
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from ratchet.store.tables import feedback, predictions
+from ratchet.store.prediction_rows import PredictionRows
+from ratchet.store.tables import feedback
 from tests.fitted import Trained
 from tests.locks import locked
 from tests.serving.conftest import published
@@ -35,7 +36,7 @@ def lost(settings: Settings, load: Load) -> set[str]:
     answered = {request.prediction_id for request in load.answered}
     assert len(answered) == len(load.answered)
     with open_store(settings).reading() as connection:
-        return answered - set(connection.scalars(sa.select(predictions.c.id)))
+        return answered - PredictionRows(connection, "version").find_many(answered).keys()
 
 
 @pytest.mark.slow

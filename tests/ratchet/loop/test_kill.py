@@ -22,7 +22,8 @@ from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
-from ratchet.store.tables import feedback, predictions, promotions
+from ratchet.store.prediction_rows import PredictionRows
+from ratchet.store.tables import feedback, promotions
 from simulation.stream import Example
 from tests.conftest import ROOT
 from tests.ratchet.loop.production import simulation_of, take
@@ -190,11 +191,10 @@ def state(store: Store) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], l
             .order_by(promotions.c.id)
         ).all()
         labels = connection.execute(
-            sa.select(predictions.c.features, feedback.c.target)
-            .join(feedback, feedback.c.prediction_id == predictions.c.id)
-            .order_by(feedback.c.seq)
+            sa.select(feedback.c.prediction_id, feedback.c.target).order_by(feedback.c.seq)
         ).all()
-    return runs, [tuple(row) for row in decided], [tuple(row) for row in labels]
+        rows = PredictionRows(connection, "features").find_many(found for found, _ in labels)
+    return runs, [tuple(row) for row in decided], [(rows[found]["features"], target) for found, target in labels]
 
 
 @pytest.mark.exhaustive
