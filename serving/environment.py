@@ -6,6 +6,9 @@ import os
 
 from ratchet.settings import quiet_environment
 
+# The address of the process of batches for the workers; not set if there is none.
+BATCH_SOCKET = "_RATCHET_BATCH_SOCKET"
+
 
 def prepare_environment() -> None:
     """Set the variables that keep libraries quiet and timeouts short, except those that the user has set."""

@@ -87,7 +87,7 @@ class FeedbackForm:
     async def _record(self, request: Request) -> Response:
         settings = self._worker.settings
         limits = settings.max_body_bytes, settings.request_timeout
-        fields = _parse_fields(await read_body(request.headers.raw, request.receive, *limits, FORM))
+        fields = _parse_fields(await read_body(request.headers.raw, request.receive, *limits, (FORM,)))
         token = fields.get("token", "")
         prediction_id, found = await self._find(token)
         if "target" not in fields:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import ClassVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
-from serving.request_body import check_headers, read_body
+from serving.media_types import BATCH, is_arrow, wants_arrow
+from serving.request_body import JSON, check_headers, read_body
 from serving.responses import JsonResponse, reply_to_error
 from serving.worker import Worker
 
@@ -19,6 +21,9 @@ RawHeaders = Iterable[tuple[bytes, bytes]]
 Handler = Callable[[bytes, float], Awaitable[JsonResponse]]
 # The same for a handler that calls with its response, or with an error, later or at once.
 Begin = Callable[[bytes, float, Callable[[JsonResponse | Exception], None]], None]
+
+# Also given whether the body is an Arrow stream, and whether the response has to be one.
+BatchHandler = Callable[[bytes, float, bool, bool], Awaitable[JsonResponse]]
 
 CLIENT_CLOSED_REQUEST = 499
 
@@ -33,6 +38,8 @@ class JsonEndpoint:
     handler: makes the response.
     begin: the same without a task, for requests that do not come through ASGI.
     """
+
+    media_types: ClassVar[Sequence[bytes]] = (JSON,)
 
     def __init__(self, worker: Worker, path: str, handler: Handler, begin: Begin | None = None) -> None:
         self.max_bytes = worker.settings.max_body_bytes
@@ -49,8 +56,8 @@ class JsonEndpoint:
         self._metrics.in_flight += 1
         result: JsonResponse | Exception
         try:
-            body = await read_body(headers, receive, self.max_bytes, self._timeout)
-            result = await self._handler(body, started)
+            body = await read_body(headers, receive, self.max_bytes, self._timeout, self.media_types)
+            result = await self._handle(headers, body, started)
         except ClientDisconnect:
             self._metrics.count_error("client_left")
             return Response(status_code=CLIENT_CLOSED_REQUEST)
@@ -83,6 +90,9 @@ class JsonEndpoint:
         except Exception as error:
             finish(error)
 
+    async def _handle(self, headers: RawHeaders, body: bytes, started: float) -> JsonResponse:
+        return await self._handler(body, started)
+
     def finish(self, result: JsonResponse | Exception, started: float) -> JsonResponse:
         """Return the response to a request, and count it."""
         seconds: float | None = time.perf_counter() - started
@@ -94,6 +104,20 @@ class JsonEndpoint:
                 seconds = None
         self._metrics.count_request(self._path, result.status_code, seconds)
         return result
+
+
+class BatchEndpoint(JsonEndpoint):
+    """The endpoint of batches, which are JSON or Arrow streams, and so are their responses."""
+
+    media_types: ClassVar[Sequence[bytes]] = BATCH
+
+    def __init__(self, worker: Worker, path: str, handler: BatchHandler) -> None:
+        super().__init__(worker, path, lambda body, started: handler(body, started, False, False))
+        self._batch_handler = handler
+
+    async def _handle(self, headers: RawHeaders, body: bytes, started: float) -> JsonResponse:
+        sent = is_arrow(headers)
+        return await self._batch_handler(body, started, sent, wants_arrow(headers, by_default=sent))
 
 
 def in_task(handler: Handler) -> Begin:

@@ -10,10 +10,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.feedback import FORM_PATH
 from serving.framework_errors import paths_of, reply_to_framework_error
+from serving.media_types import BATCH
 from serving.metrics import PREDICTION_PATHS
 from serving.request_body import JSON, require_media_type
 from serving.responses import JsonResponse, reply_to_error, with_security_headers
-from serving.routes import FEEDBACK_PATHS
+from serving.routes import BATCH_PATH, FEEDBACK_PATHS
 from serving.worker import this_worker
 
 # Probes disclose nothing, and the form is authenticated by its token.
@@ -71,7 +72,7 @@ class ServiceMiddleware:
         if scope["path"] in _JSON_PATHS and scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-type":
-                    require_media_type(value, JSON)
+                    require_media_type(value, *(BATCH if scope["path"] == BATCH_PATH else (JSON,)))
 
 
 class _Response:

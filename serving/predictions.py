@@ -15,9 +15,9 @@ from ratchet.inference.runtime import Answer, Runtime
 from ratchet.inference.shapley import explain
 from ratchet.model.record_schema import Record
 from ratchet.model.tasks import task_of
-from ratchet.store.prediction_batches import PredictionBatch, row_id, to_array, to_struct
 from ratchet.store.predictions import Prediction as PredictionRow
-from serving.responses import JsonResponse
+from serving.batch_answers import BatchRequest
+from serving.responses import BatchResponse, JsonResponse
 from serving.schemas import ModelVersion, Prediction
 from serving.worker import Worker
 
@@ -56,14 +56,15 @@ class PredictionHandlers:
         self.begin_predict(body, started, resolve)
         return await response
 
-    async def predict_batch(self, body: bytes, started: float) -> JsonResponse:
+    async def predict_batch(self, body: bytes, started: float, is_arrow: bool, wants_arrow: bool) -> BatchResponse:
         """Predict many records; returns when all rows are durable."""
-        runtime = self._worker.runtime
-        batch, answers = await self._worker.compute(_batch, runtime, body, started, self._worker.log.clock_ahead)
-        await self._worker.log.write((batch,))
-        share = self._worker.audit_share
-        predictions = [_prediction(row_id(batch.id, row), answer, share) for row, answer in enumerate(answers)]
-        return JsonResponse({"predictions": predictions, "model": model_version(runtime)})
+        runtime, ahead = self._worker.runtime, self._worker.log.clock_ahead
+        request = BatchRequest(
+            _new_id(ahead), time.time() - ahead, started, is_arrow, wants_arrow, self._worker.audit_share
+        )
+        reply = await self._worker.answer_batch(runtime, request, body)
+        await self._worker.log.write((reply.batch,))
+        return BatchResponse(reply.body, is_arrow=reply.is_arrow)
 
     async def explain(self, body: bytes, _: float) -> JsonResponse:
         """Compute the contribution of each feature to the prediction of one record."""
@@ -101,24 +102,6 @@ def model_version(runtime: Runtime) -> ModelVersion:
     return {"name": runtime.model, "version": runtime.version}
 
 
-def _batch(runtime: Runtime, body: bytes, started: float, ahead: float) -> tuple[PredictionBatch, list[Answer]]:
-    records = runtime.reader.read_many(body)
-    answers = runtime.predict(records)
-    scores, probabilities = [answer.score for answer in answers], [answer.probabilities for answer in answers]
-    batch = PredictionBatch.from_columns(
-        _new_id(ahead),
-        time.time() - ahead,
-        runtime.model,
-        runtime.version,
-        time.perf_counter() - started,
-        features=to_struct(records),
-        prediction=to_array([answer.prediction for answer in answers]),
-        score=None if None in scores else to_array(scores),
-        probabilities=None if None in probabilities else to_struct([each or {} for each in probabilities]),
-    )
-    return batch, answers
-
-
 def _row(runtime: Runtime, record: Record, answer: Answer, latency: float, ahead: float) -> PredictionRow:
     """Return the row of an answer, with its time and id by the store's clock, which this machine's is ahead of."""
     return {
@@ -135,6 +118,7 @@ def _row(runtime: Runtime, record: Record, answer: Answer, latency: float, ahead
 
 
 def _new_id(ahead: float) -> str:
+    """Return an id by the store's clock, which this machine's is ahead of."""
     found = uuid_utils.uuid7()
     if ahead:  # its first 48 bits are milliseconds; the rest keeps the order of ids within one of them
         found = uuid_utils.UUID(int=found.int - (int(ahead * 1000) << 80))

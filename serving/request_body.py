@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -19,7 +19,11 @@ _IDENTITY = {"accept-encoding": "identity"}
 
 
 async def read_body(
-    headers: Iterable[tuple[bytes, bytes]], receive: Receive, max_bytes: int, timeout: float, media_type: bytes = JSON
+    headers: Iterable[tuple[bytes, bytes]],
+    receive: Receive,
+    max_bytes: int,
+    timeout: float,
+    media_types: Sequence[bytes] = (JSON,),
 ) -> bytes:
     """Read the body of a request.
 
@@ -28,7 +32,7 @@ async def read_body(
     headers, receive: from ASGI.
     max_bytes: the largest body that is accepted.
     timeout: in seconds.
-    media_type: what the content type has to be, if there is one.
+    media_types: what the content type has to be, if there is one.
 
     Raises
     ------
@@ -36,7 +40,7 @@ async def read_body(
         that is too late.
     ClientDisconnect: the client closed the connection.
     """
-    check_headers(headers, max_bytes, media_type)
+    check_headers(headers, max_bytes, media_types)
     try:
         async with asyncio.timeout(timeout):
             return await _receive_all(receive, max_bytes)
@@ -44,7 +48,9 @@ async def read_body(
         raise too_late(timeout) from None
 
 
-def check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int, media_type: bytes = JSON) -> None:
+def check_headers(
+    headers: Iterable[tuple[bytes, bytes]], max_bytes: int, media_types: Sequence[bytes] = (JSON,)
+) -> None:
     """Check what the headers of a request announce about its body.
 
     Raises
@@ -52,8 +58,8 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int, media_
     HTTPException: 415 for another content type, or for a content coding such as gzip; 413 for a length above the limit.
     """
     for name, value in headers:
-        if name == b"content-type" and value != media_type:
-            require_media_type(value, media_type)
+        if name == b"content-type" and value not in media_types:
+            require_media_type(value, *media_types)
         elif name == b"content-length" and (not value.isdigit() or len(value) > 18 or int(value) > max_bytes):
             raise too_large(max_bytes)
         elif name == b"content-encoding" and value.strip().lower() not in _NOT_ENCODED:
@@ -61,17 +67,18 @@ def check_headers(headers: Iterable[tuple[bytes, bytes]], max_bytes: int, media_
             raise HTTPException(415, f"content-encoding: expected identity, got {shown}", _IDENTITY)
 
 
-def require_media_type(content_type: bytes, expected: bytes) -> None:
-    """Check the media type of a content type.
+def require_media_type(content_type: bytes, *expected: bytes) -> None:
+    """Check that the media type of a content type is one of those expected.
 
     Raises
     ------
     HTTPException: 415.
     """
     got = content_type.partition(b";")[0].strip().lower()
-    if got != expected:
+    if got not in expected:
         shown = got.decode("latin-1")[:80] or "nothing"
-        raise HTTPException(415, f"content-type: expected {expected.decode()}, got {shown}")
+        wanted = " or ".join(kind.decode() for kind in expected)
+        raise HTTPException(415, f"content-type: expected {wanted}, got {shown}")
 
 
 async def _receive_all(receive: Receive, max_bytes: int) -> bytes:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from ratchet.errors import InputError, UnavailableError
 from ratchet.feedback.table import ContradictionError, FeedbackRow, UnknownPredictionError
 from ratchet.store.timestamps import iso_utc
+from serving.media_types import ARROW
 from serving.schemas import Contradiction, Detail, ErrorBody, Standing
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ SECURITY_HEADERS: Headers = [
 # Pages send a policy of their own instead.
 DENY_ALL_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 JSON_HEADERS: Headers = [(b"content-type", b"application/json"), *SECURITY_HEADERS, DENY_ALL_POLICY]
+_ARROW_HEADERS: Headers = [(b"content-type", ARROW), *JSON_HEADERS[1:]]
 _RETRY_AFTER_SECONDS = "1"
 _KINDS = {
     401: "key",
@@ -57,6 +59,17 @@ class JsonResponse(Response):
         """All headers, as ASGI has them."""
         extra = [(name.encode(), value.encode()) for name, value in self.extra_headers.items()]
         return [*JSON_HEADERS, (b"content-length", b"%d" % len(self.body)), *extra]
+
+
+class BatchResponse(JsonResponse):
+    """The response to a batch: JSON, or an Arrow stream."""
+
+    def __init__(self, body: bytes, *, is_arrow: bool) -> None:
+        self.status_code = 200
+        self.background = None
+        self.body = body
+        headers = _ARROW_HEADERS if is_arrow else JSON_HEADERS
+        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
 
 
 class ErrorReply(NamedTuple):

@@ -13,13 +13,14 @@ from starlette.routing import Route
 from ratchet.errors import UnavailableError
 from serving.feedback import FORM_PATH, FeedbackHandlers
 from serving.feedback_form import FeedbackForm
-from serving.json_endpoint import JsonEndpoint
+from serving.json_endpoint import BatchEndpoint, JsonEndpoint
 from serving.metrics import exposition
 from serving.openapi import document
 from serving.predictions import PredictionHandlers, describe_model
 from serving.responses import JsonResponse, reply_to_error
 from serving.worker import this_worker
 
+BATCH_PATH = "/predict_batch"
 FEEDBACK_PATHS = ("/feedback", "/feedback_batch", "/feedback/links")
 
 _DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
@@ -46,14 +47,16 @@ def json_endpoints() -> dict[str, JsonEndpoint]:
     predictions, feedback = PredictionHandlers(worker), FeedbackHandlers(worker)
     handlers = {
         "/predict": predictions.predict,
-        "/predict_batch": predictions.predict_batch,
         "/explain": predictions.explain,
         "/feedback": feedback.record,
         "/feedback_batch": feedback.record_batch,
         "/feedback/links": feedback.create_link,
     }
     without_task = {"/predict": predictions.begin_predict}
-    return {path: JsonEndpoint(worker, path, handler, without_task.get(path)) for path, handler in handlers.items()}
+    endpoints = {
+        path: JsonEndpoint(worker, path, handler, without_task.get(path)) for path, handler in handlers.items()
+    }
+    return {**endpoints, BATCH_PATH: BatchEndpoint(worker, BATCH_PATH, predictions.predict_batch)}
 
 
 async def take_feedback(request: Request) -> Response:

@@ -16,11 +16,13 @@ from ratchet.open_address import warn_if_open
 from ratchet.secret_strength import check_secrets
 from ratchet.settings import Settings, load_settings, prepare_home
 from serving.connection_table import ConnectionTable, Limits, allow_connections
-from serving.environment import prepare_environment
+from serving.environment import BATCH_SOCKET, prepare_environment
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
 # Seconds that a worker has to write its queue after its last response.
 _GRACE = 5.0
+# Bytes that the path of a Unix socket may have on every system.
+_LONGEST_ADDRESS = 100
 # The file in the scratch folder with the name of the model.
 _MODEL_FILE = "model"
 
@@ -50,7 +52,8 @@ def serve(settings: Settings) -> None:
     try:
         _set_environment(settings, metrics)
         roles: list[Role] = [(work, (settings.host, port, str(scratch), Limits.of_worker(settings)))] * settings.workers
-        supervisor = Supervisor(roles, settings.request_timeout + _GRACE, ["serving.preload"])
+        grace = settings.request_timeout + _GRACE
+        supervisor = Supervisor(roles, grace, ["serving.preload"], last=_batch_roles(scratch))
         if settings.model_path is None:
             supervisor.check(find_model, (str(scratch),), lambda: _announce(settings.host, port))
         else:
@@ -96,6 +99,23 @@ def work(host: str, port: int, scratch: str, limits: Limits) -> None:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
         GracefulServer(config, table).run([listener])
+
+
+def answer_batches(address: str) -> None:
+    """Run the process that answers batches."""
+    from serving.batch_process import serve_batches
+
+    exit_with_parent()
+    serve_batches(address)
+
+
+def _batch_roles(scratch: Path) -> list[Role]:
+    """Return the role of the process of batches, after its address is set for the workers."""
+    address = str(scratch / "batches.sock")
+    if len(os.fsencode(address)) > _LONGEST_ADDRESS:  # the workers answer batches themselves
+        return []
+    os.environ[BATCH_SOCKET] = address
+    return [(answer_batches, (address,))]
 
 
 def find_model(scratch: str) -> RatchetError | None:

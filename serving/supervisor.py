@@ -39,12 +39,16 @@ class Supervisor:
     roles: a main function and its arguments for each process.
     grace: seconds that processes have to stop before they are killed.
     preload: modules that are imported before the fork; importing them must not start threads or open connections.
+    last: like ``roles``, for processes that are stopped when the others have ended.
     """
 
-    def __init__(self, roles: Sequence[Role], grace: float, preload: Sequence[str]) -> None:
+    def __init__(
+        self, roles: Sequence[Role], grace: float, preload: Sequence[str], *, last: Sequence[Role] = ()
+    ) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
-        self._roles = roles
+        self._roles = [*roles, *last]
+        self._first_of_last = len(roles)
         self._grace = grace
         self._running: dict[BaseProcess, int] = {}
         self._started_at: dict[int, float] = {}
@@ -115,10 +119,15 @@ class Supervisor:
             self._start(role)
 
     def _stop(self) -> None:
-        for process in self._running:
+        last = [process for process, role in self._running.items() if role >= self._first_of_last]
+        self._stop_all([process for process in self._running if process not in last])
+        self._stop_all(last)
+
+    def _stop_all(self, processes: Sequence[BaseProcess]) -> None:
+        for process in processes:
             process.terminate()
         deadline = time.monotonic() + self._grace
-        for process in self._running:
+        for process in processes:
             process.join(max(0.0, deadline - time.monotonic()))
             if process.exitcode is None:
                 process.kill()

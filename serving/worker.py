@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -27,8 +28,10 @@ from ratchet.settings import Settings, load_settings
 from ratchet.store.database import Store, open_store
 from ratchet.store.timestamps import iso_utc
 from serving.authentication import ApiKeys
+from serving.batch_answers import BatchReply, BatchRequest
+from serving.batch_process import BatchProcess
 from serving.collectors import DiskCollector, LoopCollector
-from serving.environment import prepare_environment
+from serving.environment import BATCH_SOCKET, prepare_environment
 from serving.event_log import EventLog
 from serving.json_logging import log_as_json
 from serving.latency_window import add_counts, percentiles
@@ -73,8 +76,10 @@ class Worker:
         self._store_lock = threading.Lock()
         self.loop_metrics = LoopCollector(self.store, lambda: self.model)
         self.disk_metrics = DiskCollector(settings.home)
-        # A single thread, so that short requests compete with one long computation at most.
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        # Single threads, so that short requests compete with one long computation of each kind at most.
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="explain")
+        self._batch_executor = ThreadPoolExecutor(1, thread_name_prefix="batch")
+        self._batches = BatchProcess(os.environ.get(BATCH_SOCKET), settings.request_timeout)
         self.model = settings.serve_model or ""
         self._runtime: Runtime | None = None
         self._since: float | None = None
@@ -128,17 +133,31 @@ class Worker:
                 self._store = open_store(self.settings, self.settings.log_patience)
             return self._store
 
+    async def answer_batch(self, runtime: Runtime, request: BatchRequest, body: bytes) -> BatchReply:
+        """Answer a batch in the process of batches; without one, in a thread.
+
+        Raises
+        ------
+        InputError: has each invalid value, such as ``rows[3].age``.
+        UnavailableError: there is no answer within the request timeout.
+        """
+        reply: BatchReply = await self._run(self._batch_executor, self._batches.answer, runtime, request, body)
+        return reply
+
     async def compute(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a long computation in the batch thread.
+        """Run a long computation in a thread.
 
         Raises
         ------
         UnavailableError: it does not finish within the request timeout.
         """
+        return await self._run(self._executor, function, *arguments)
+
+    async def _run(self, executor: ThreadPoolExecutor, function: Callable[..., Any], *arguments: Any) -> Any:
         timeout = self.settings.request_timeout
         try:
             async with asyncio.timeout(timeout):
-                return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+                return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
         except TimeoutError:
             raise UnavailableError(f"the computation did not finish within {timeout:g} s") from None
 
@@ -152,7 +171,8 @@ class Worker:
         self.log.start()
         self.feedback.start()
         if self.settings.model_path:
-            self._swap(load_file(self.settings.model_path, most_rows=self.settings.max_batch_rows))
+            limits = {"most_rows": self.settings.max_batch_rows, "most_bytes": self.settings.max_body_bytes}
+            self._swap(load_file(self.settings.model_path, **limits))
         else:
             self._follow_task = asyncio.create_task(self._follow_with_retries())
         self._beat()
@@ -174,6 +194,7 @@ class Worker:
         if self._cutover:
             self._cutover.leave()
         self._executor.shutdown(wait=False)
+        self._batch_executor.shutdown(wait=False)
 
     @property
     def _has_nothing_to_load(self) -> bool:

@@ -58,10 +58,14 @@ class PackageCache:
         PackageError: it is not cached, or is damaged, or fails its golden predictions.
         """
         folder = self._root / digest
-        most_rows = self._settings.max_batch_rows
-        details = _read_details(folder, digest)
         return load_runtime(
-            folder / _PACKAGE, digest, model=model, version=version, most_rows=most_rows, details=details
+            folder / _PACKAGE,
+            digest,
+            model=model,
+            version=version,
+            most_rows=self._settings.max_batch_rows,
+            most_bytes=self._settings.max_body_bytes,
+            details=_read_details(folder, digest),
         )
 
     def _fetch(self, version: Version) -> None:

@@ -207,6 +207,7 @@ def load_runtime(
     model: str,
     version: str,
     most_rows: int = 10_000,
+    most_bytes: int = 2**22,
     details: dict[str, Any] | None = None,
 ) -> Runtime:
     """Load a package, check its registered digest, and verify that it reproduces its golden predictions.
@@ -223,12 +224,12 @@ def load_runtime(
         engine, name = OnnxEngine((folder / "model.onnx").read_bytes(), schema, golden), "onnx"
     else:
         engine, name = SklearnEngine(load_pipeline(folder), schema), "scikit-learn"
-    runtime = Runtime(model, version, digest, schema, engine, name, golden, details or {}, most_rows)
+    runtime = Runtime(model, version, digest, schema, engine, name, golden, details or {}, most_rows, most_bytes)
     _verify_golden(runtime, golden)
     return runtime
 
 
-def load_file(path: Path, *, most_rows: int = 10_000) -> Runtime:
+def load_file(path: Path, *, most_rows: int = 10_000, most_bytes: int = 2**22) -> Runtime:
     """Load ``model.joblib``, a file that the operator trusts: loading it can run any code in it.
 
     Training writes ``schema.json`` next to it. Without that file, all features that the pipeline was fitted on are
@@ -248,7 +249,8 @@ def load_file(path: Path, *, most_rows: int = 10_000) -> Runtime:
         schema = _schema_of_file(path, pipeline)
         engine = SklearnEngine(pipeline, schema)
         model, details = path.resolve().parent.name, _details_of_file(path)
-        runtime = Runtime(model, digest[:12], digest, schema, engine, "scikit-learn", None, details, most_rows)
+        limits = most_rows, most_bytes
+        runtime = Runtime(model, digest[:12], digest, schema, engine, "scikit-learn", None, details, *limits)
         runtime.predict([runtime.reader.example()])
     except Exception as error:  # unpickling can raise any error
         raise PackageError(f"{path}: cannot be loaded: {one_line(error)}") from None

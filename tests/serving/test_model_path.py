@@ -84,7 +84,8 @@ def test_health_and_readiness_need_no_registry(from_file: Service) -> None:
 def test_each_worker_logs_that_the_origin_of_the_file_is_not_checked(from_file: Service, file: Path) -> None:
     lines = [json.loads(line) for line in from_file.output.read_text().splitlines() if line.startswith("{")]
     warnings = [line for line in lines if "a local file whose origin is not verified" in line["event"]]
-    assert len({line["process"] for line in warnings}) == 2
+    # The process of batches loads it too, with its first batch.
+    assert len({line["process"] for line in warnings}) >= 2
     assert {line["level"] for line in warnings} == {"warning"}
     assert all(str(file) in line["event"] for line in warnings)
     assert not [line for line in lines if line["level"] == "error"]
