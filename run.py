@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from commands import data, dispatch, experiments, loop, production, service
+from commands import data, dispatch, experiments, loop, production, retention, service
 from commands.options import Verbose
 from ratchet.user_identity import complete_user_environment
 
@@ -75,6 +75,7 @@ COMMANDS = (
     experiments.compare,
     service.serve,
     loop.report,
+    retention.retention,
     service.ui,
     loop.simulate,
 )

@@ -34,7 +34,8 @@ def watch(
     repeated = [word for override in overrides or () for word in ("--set", override)]
     command = [sys.executable, str(ROOT / "run.py"), "--config", str(request.path), *repeated]
     report = [sys.executable, str(ROOT / "run.py"), "report", "--model", loaded.model]
-    if not watch_until_stopped(loaded, request.settings, command, report, once=once):
+    retention = [sys.executable, str(ROOT / "run.py"), "retention"]
+    if not watch_until_stopped(loaded, request.settings, command, report, retention, once=once):
         raise typer.Exit(1)
 
 

@@ -123,21 +123,17 @@ def lineage(
     """Show the origin of a version or a prediction: runs, commit, data, config and libraries."""
     from commands.console.formats import print_json
     from commands.console.production import print_fields
+    from ratchet.loop.prediction_place import find_anywhere
     from ratchet.loop.version_lineage import prediction_lineage, version_lineage
     from ratchet.settings import load_settings
-    from ratchet.store.database import open_store
     from ratchet.store.prediction_batches import split_id
-    from ratchet.store.prediction_rows import find_prediction
 
     settings = load_settings()
     has_id = len(version) == 36 or split_id(version) is not None
     is_prediction = has_id and (settings.database_url or settings.home.is_dir())
-    prediction = find_prediction(open_store(settings), version) if is_prediction else None
-    settings, pointer = _open(prediction["model"] if prediction else model, mirrored=False)
-    if prediction:
-        found = prediction_lineage(settings, pointer, prediction)
-    else:
-        found = version_lineage(settings, pointer, version)
+    place = find_anywhere(settings, version) if is_prediction else None
+    settings, pointer = _open(place.prediction["model"] if place else model, mirrored=False)
+    found = prediction_lineage(settings, pointer, place) if place else version_lineage(settings, pointer, version)
     print_json(found) if as_json else print_fields(found)
 
 

@@ -1,5 +1,7 @@
 """The scheduler on one machine: checks the triggers at an interval, and runs continuous training when one fires.
 
+Each hour it starts retention, if the settings limit what is kept.
+
 A run is another process, started with the command that a user would type. The open run is in the store, so that
 the run and the watcher can be killed independently of each other.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import re
@@ -23,6 +26,7 @@ from ratchet.config.continuous import ContinuousTrainingConfig
 from ratchet.errors import RatchetError, StateError, one_line
 from ratchet.loop.decisions import Decider
 from ratchet.loop.machines import register_at_start
+from ratchet.loop.retention import NOTHING_PAST_LIMITS, Limits
 from ratchet.loop.training_runs import TrainingRun
 from ratchet.settings import Settings, prepare_home
 
@@ -34,6 +38,8 @@ _GRACE = 20.0
 _REPEAT_AFTER = 60.0
 # The longest pause, in seconds, after a run that ended with an error.
 _LONGEST_PAUSE = 60.0
+# Seconds from one start of retention to the next.
+_RETENTION_EVERY = 3600.0
 
 
 def print_line(line: str) -> None:
@@ -75,6 +81,7 @@ class Watcher:
     report: the command of a report.
     log: receives the lines for the user.
     interval: seconds between checks, stored with the heartbeat; 0 for a single check.
+    retention: the command of retention; none starts none.
     """
 
     def __init__(
@@ -85,11 +92,13 @@ class Watcher:
         report: Sequence[str],
         log: Callable[[str], None] = print_line,
         interval: float = 0.0,
+        retention: Sequence[str] = (),
     ) -> None:
         self._config = config
         self._folder = prepare_home(settings) / "watch"
         self._folder.mkdir(exist_ok=True)
         self._command, self._report = command, report
+        self._retention = retention if Limits.of(settings).are_set else ()
         self._log, self._interval = log, interval
         self._last_line, self._repeat_at, self._has_started = "", 0.0, False
         self._paused_until, self._failures = 0.0, 0
@@ -97,6 +106,7 @@ class Watcher:
         self._run: TrainingRun | None = None
         self._training: _Child | None = None
         self._reporting: _Child | None = None
+        self._retaining: _Child | None = None
 
     def check(self) -> None:
         """Check once; an error that a user can fix, such as an unreachable registry, is logged."""
@@ -116,6 +126,7 @@ class Watcher:
             self._has_started = True
             self._decider.beat(self._interval, checked=False)
         self._reap()
+        self._retain_when_due()
         if self._training is not None or time.monotonic() < self._paused_until:
             self._decider.beat(self._interval)
             return
@@ -129,8 +140,8 @@ class Watcher:
             self._training = self._start(f"run {number}", [*self._command, "--run", number])
 
     def wait(self) -> bool:
-        """Wait for the run and its report; return whether neither failed."""
-        while child := self._training or self._reporting:
+        """Wait for the run, its report and retention; return whether neither the run nor its report failed."""
+        while child := self._training or self._reporting or self._retaining:
             child.process.wait()
             self._reap()
         run = self._current_run()
@@ -140,10 +151,10 @@ class Watcher:
 
     def stop(self) -> None:
         """Stop the child processes; the next watcher resumes the run."""
-        for child in (self._training, self._reporting):
+        for child in (self._training, self._reporting, self._retaining):
             if child is not None:
                 child.stop()
-        self._training = self._reporting = None
+        self._training = self._reporting = self._retaining = None
 
     def _current_run(self) -> TrainingRun | None:
         return self._run and self._decider.runs.get(self._run.id)
@@ -157,6 +168,21 @@ class Watcher:
             child, self._reporting = self._reporting, None
             outcome = "the report was drawn" if child.process.returncode == 0 else child.last_line()
             self._log(f"{self._config.model}: {outcome}")
+        if self._retaining is not None and self._retaining.has_ended:
+            child, self._retaining = self._retaining, None
+            if (line := child.last_line()) != NOTHING_PAST_LIMITS:
+                self._log(f"retention: {line}")
+
+    def _retain_when_due(self) -> None:
+        """Start retention if none has started in this home for an hour; that it cannot start is only logged."""
+        log = self._folder / "retention.log"
+        try:
+            if not self._retention or self._retaining is not None or _age(log) < _RETENTION_EVERY:
+                return
+            log.unlink(missing_ok=True)  # its time tells when retention started; it has the last output alone
+            self._retaining = self._start("retention", self._retention)
+        except (OSError, StateError) as error:
+            self._log_once(f"retention: {one_line(error)}; will retry")
 
     def _end_run(self, child: _Child) -> None:
         model, status, run = self._config.model, child.process.returncode, self._current_run()
@@ -189,8 +215,23 @@ class Watcher:
             self._last_line, self._repeat_at = without_numbers, time.monotonic() + _REPEAT_AFTER
 
 
+def _age(path: Path) -> float:
+    """Return the seconds since a file was written; infinite if there is none, or if it is from the future."""
+    try:
+        age = time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return math.inf
+    return age if age >= 0 else math.inf
+
+
 def watch(
-    config: ContinuousTrainingConfig, settings: Settings, command: Sequence[str], report: Sequence[str], *, once: bool
+    config: ContinuousTrainingConfig,
+    settings: Settings,
+    command: Sequence[str],
+    report: Sequence[str],
+    retention: Sequence[str],
+    *,
+    once: bool,
 ) -> bool:
     """Watch until SIGTERM or Ctrl-C, or check once and wait for the run that this starts.
 
@@ -204,7 +245,7 @@ def watch(
     """
     register_at_start(settings, keeps_rows=True)
     interval = 0.0 if once else config.triggers.interval
-    watcher = Watcher(config, settings, command, report, interval=interval)
+    watcher = Watcher(config, settings, command, report, interval=interval, retention=retention)
     if once:
         watcher.check_or_raise()
         return watcher.wait()

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_features: bool = False
     retention_days: float | None = Field(default=None, gt=0)
-    retention_rows: int | None = Field(default=None, ge=0)
+    retention_rows: int | None = Field(default=None, ge=1)
     retention: Literal["archive", "delete"] = "archive"
     archive: str | None = None
     model_path: Path | None = Field(default=None, validation_alias="MODEL_PATH")

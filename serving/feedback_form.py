@@ -24,7 +24,7 @@ from starlette.responses import HTMLResponse, Response
 
 from ratchet.errors import InputError, Problem
 from ratchet.feedback.ground_truth import Feedback, label_from_text
-from ratchet.feedback.table import ContradictionError, PredictionForReview, Recorded
+from ratchet.feedback.table import ContradictionError, GonePredictionError, PredictionForReview, Recorded
 from serving.feedback import served_model
 from serving.json_endpoint import CLIENT_CLOSED_REQUEST
 from serving.request_body import FORM, read_body
@@ -65,7 +65,8 @@ class FeedbackForm:
         except Exception as error:
             reply = reply_to_error(error)
             self._worker.metrics.count_error(reply.kind)
-            title = _TITLES.get(reply.status, "The answer was not recorded")
+            status = 404 if isinstance(error, GonePredictionError) else reply.status
+            title = _TITLES.get(status, "The answer was not recorded")
             return _render("page.html", {"title": title, "sentence": reply.body["error"]}, reply.status, reply.headers)
 
     async def _form(self, token: str, status: int = 200) -> Response:

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ratchet.errors import InputError, UnavailableError
-from ratchet.feedback.table import ContradictionError, FeedbackRow, UnknownPredictionError
+from ratchet.feedback.table import ContradictionError, FeedbackRow, GonePredictionError, UnknownPredictionError
 from ratchet.store.timestamps import iso_utc
 from serving.media_types import ARROW
 from serving.schemas import Contradiction, Detail, ErrorBody, Standing
@@ -98,7 +98,8 @@ def reply_to_error(error: Exception) -> ErrorReply:
             retry = {"retry-after": _RETRY_AFTER_SECONDS}
             return ErrorReply(503, {"error": f"{error}; try again later"}, "unavailable", retry)
         case UnknownPredictionError():
-            return ErrorReply(404, {"error": str(error)}, "unknown")
+            status = 410 if isinstance(error, GonePredictionError) else 404
+            return ErrorReply(status, {"error": str(error)}, "unknown")
         case ContradictionError():
             contradiction: Contradiction = {"error": str(error), "standing": _standing(error.current)}
             return ErrorReply(409, contradiction, "contradiction")

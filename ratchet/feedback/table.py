@@ -30,6 +30,7 @@ from ratchet.feedback.ground_truth import (
 from ratchet.model.record_schema import Record
 from ratchet.store.database import Store
 from ratchet.store.prediction_rows import PredictionRows
+from ratchet.store.retention_positions import why_gone
 from ratchet.store.tables import feedback
 
 # PostgreSQL numbers rows when they are written, not when they are committed; with one writer at a time the two agree.
@@ -114,6 +115,10 @@ class UnknownPredictionError(RatchetError):
     """Feedback on a prediction that this model did not make."""
 
 
+class GonePredictionError(UnknownPredictionError):
+    """Feedback on a prediction that retention has moved out of the store."""
+
+
 class ContradictionError(RatchetError):
     """Feedback that contradicts the current feedback and is not a correction."""
 
@@ -129,14 +134,14 @@ class ContradictionError(RatchetError):
 Result = Recorded | RatchetError
 
 
-def feedback_transaction(store: Store) -> AbstractContextManager[sa.Connection]:
-    """Open the only transaction that records feedback; it is durable when the block ends.
+def feedback_transaction(store: Store, *, durable: bool = True) -> AbstractContextManager[sa.Connection]:
+    """Open the only transaction that records feedback; it is durable when the block ends, unless it need not be.
 
     Raises
     ------
     StateError: the store cannot be written; nothing was recorded.
     """
-    return store.transaction(lock=_LOCK)
+    return store.transaction(lock=_LOCK, durable=durable)
 
 
 def record_feedback(
@@ -211,7 +216,7 @@ class _Predictions:
     """The stored predictions of some ids."""
 
     def __init__(self, connection: sa.Connection, ids: Iterable[str], *, pending: bool) -> None:
-        self._pending = pending
+        self._connection, self._pending = connection, pending
         self._rows = PredictionRows(connection, "model", "version", "prediction", "probabilities").find_many(ids)
 
     def find(self, prediction_id: str, served: ServedModel) -> StoredPrediction:
@@ -219,7 +224,7 @@ class _Predictions:
         if row is None and self._pending:
             raise UnavailableError(f"prediction {prediction_id} may not be in the store yet")
         if row is None:
-            raise UnknownPredictionError(f"there is no prediction {prediction_id}")
+            raise self._missing(prediction_id, served)
         model, version, prediction = row["model"], row["version"], row["prediction"]
         if model != served.model:
             raise UnknownPredictionError(
@@ -227,6 +232,15 @@ class _Predictions:
             )
         labels = labels_of(prediction, row["probabilities"], served.labels)
         return StoredPrediction(model, version, prediction if labels else float(prediction), labels)
+
+    def _missing(self, prediction_id: str, served: ServedModel) -> UnknownPredictionError:
+        gone = why_gone(self._connection, served.model, prediction_id)
+        if gone is None:
+            return UnknownPredictionError(f"there is no prediction {prediction_id}")
+        return GonePredictionError(
+            f"prediction {prediction_id} {gone}: feedback is taken as long as RATCHET_RETENTION_DAYS and"
+            " RATCHET_RETENTION_ROWS keep a prediction"
+        )
 
 
 def _compare(item: Feedback, predicted: StoredPrediction, current: FeedbackRow | None) -> Recorded:

@@ -11,10 +11,11 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-from ratchet.errors import PackageError, RatchetError
+from ratchet.errors import PackageError, RatchetError, StateError
 from ratchet.inference.runtime import Runtime, load_runtime
 from ratchet.model.package.sealed_package import verify_files
 from ratchet.private_files import create_folder, restrict_tree
@@ -68,6 +69,36 @@ class PackageCache:
             details=_read_details(folder, digest),
         )
 
+    def unused(self, before: float, kept: Collection[str]) -> list[Path]:
+        """Return the packages that were last loaded before an instant, except those of some digests.
+
+        Parameters
+        ----------
+        before: seconds since the epoch.
+        """
+        if not self._root.is_dir():
+            return []
+        found = [path for path in self._packages() if path.name not in kept and path.stat().st_mtime < before]
+        return sorted(found)
+
+    def remove(self, packages: Sequence[Path]) -> None:
+        """Remove packages, unless one is being downloaded.
+
+        Raises
+        ------
+        StateError: another process has been downloading for over ``_LOCK_TIMEOUT`` seconds.
+        """
+        from filelock import FileLock, Timeout
+
+        try:
+            with FileLock(self._root / "download.lock", timeout=_LOCK_TIMEOUT):
+                for path in packages:
+                    shutil.rmtree(path, ignore_errors=True)
+        except Timeout:
+            raise StateError(
+                f"{self._root}: another process has been downloading for over {_LOCK_TIMEOUT:g} s"
+            ) from None
+
     def _fetch(self, version: Version) -> None:
         from filelock import FileLock, Timeout
 
@@ -104,9 +135,11 @@ class PackageCache:
 
     def _remove_old(self) -> None:
         """Remove all but the newest packages, which workers that have loaded them no longer need."""
-        kept = [path for path in self._root.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        for path in sorted(kept, key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
+        for path in sorted(self._packages(), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
+
+    def _packages(self) -> list[Path]:
+        return [path for path in self._root.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
 def _remove(path: Path) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ratchet.feedback.table import feedback_of
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import run_record
 
 if TYPE_CHECKING:
+    from ratchet.loop.prediction_place import Place
     from ratchet.settings import Settings
-    from ratchet.store.predictions import Prediction
 
 
 def version_lineage(settings: Settings, pointer: ProductionPointer, number: str) -> dict[str, Any]:
@@ -45,13 +44,15 @@ def version_lineage(settings: Settings, pointer: ProductionPointer, number: str)
     }
 
 
-def prediction_lineage(settings: Settings, pointer: ProductionPointer, found: Prediction) -> dict[str, Any]:
+def prediction_lineage(settings: Settings, pointer: ProductionPointer, place: Place) -> dict[str, Any]:
     """Return a prediction, its feedback, and the lineage of the version that made it.
 
     Raises
     ------
     RegistryError, StateError: the version was deleted, or MLflow or the store cannot be read.
     """
+    found = place.prediction
+    archived = {} if place.archive is None else {"archived_in": place.archive}
     return {
         "prediction": {
             "id": found["id"],
@@ -59,11 +60,12 @@ def prediction_lineage(settings: Settings, pointer: ProductionPointer, found: Pr
             "features": found["features"],
             "prediction": found["prediction"],
             "score": found["score"],
-        },
+        }
+        | archived,
         "feedback": [
             {"when": iso_utc(row.created_at)}
             | {key: getattr(row, key) for key in ("revision", "target", "correct", "source")}
-            for row in feedback_of(pointer.store, found["id"])
+            for row in place.feedback
         ],
         **version_lineage(settings, pointer, found["version"]),
     }

@@ -13,8 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
+from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import quote, unquote
 
 from ratchet.data.atomic_write import write_whole
@@ -22,6 +24,7 @@ from ratchet.errors import StateError, one_line
 from ratchet.private_files import FILE, create_folder
 from ratchet.store import leases
 from ratchet.store.archive_columns import from_table
+from ratchet.store.failpoints import failpoint
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +36,8 @@ PREDICTIONS = "predictions"
 _SUFFIX = ".parquet"
 _LEASE = "archive"
 _LEASE_TTL = 60.0
+
+_Row = TypeVar("_Row", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True)
@@ -90,7 +95,8 @@ class Archive:
 
         Files that have another layout are left out.
         """
-        under = kind if kind and model is None else f"{kind}/model={_quoted(model)}" if kind and model else ""
+        known = [kind, model and f"model={_quoted(model)}", day and f"date={day.isoformat()}"]
+        under = "/".join(part for part in takewhile(bool, known) if part)
         found = (_parsed(path, size) for path, size in sorted(self._files.sizes(under).items()))
         return [
             file
@@ -110,9 +116,17 @@ class Archive:
         with _damage_reported(self.address(file)):
             return pq.read_table(content, columns=None if columns is None else list(columns))
 
-    def rows(self, file: ArchiveFile, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    def rows(self, file: ArchiveFile) -> list[dict[str, Any]]:
         """Return the rows of a file as the store returns them, with the column ``model``."""
-        return [{"model": file.model} | row for row in from_table(self.read(file, columns))]
+        return [{"model": file.model} | row for row in from_table(self.read(file))]
+
+    def rows_with(self, file: ArchiveFile, column: str, value: str) -> list[dict[str, Any]]:
+        """Return the rows of a file that have a value in a column of text."""
+        import pyarrow.compute as pc
+
+        table = self.read(file)
+        found = table.filter(pc.equal(table.column(column), value))
+        return [{"model": file.model} | row for row in from_table(found)]
 
     def write(self, kind: str, model: str, day: date, key: str, table: pa.Table) -> ArchiveFile:
         """Write a new file, durably; return when it is on the disk, or stored by the bucket.
@@ -145,11 +159,9 @@ class Archive:
         files = self.files(PREDICTIONS)
         days = _days_around(prediction_id)
         for file in reversed(files):
-            if file.first_key > prediction_id or (days and file.day not in days):
-                continue
-            if prediction_id in self.read(file, ["id"]).column("id").to_pylist():
-                (row,) = (row for row in self.rows(file) if row["id"] == prediction_id)
-                return file, row
+            if file.first_key <= prediction_id and (not days or file.day in days):
+                for row in self.rows_with(file, "id", prediction_id):
+                    return file, row
         return None
 
 
@@ -183,7 +195,7 @@ class _Folder:
         with _reported(str(self._root)):
             create_folder(self._root)
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, lambda partial: partial.write_bytes(content), mode=FILE)
+            write_whole(target, partial(_write, content), mode=FILE)
             for folder in (target.parent, *target.parent.parents):  # a new folder is an entry of the one above it
                 _sync(folder)
                 if folder == self._root:
@@ -291,6 +303,11 @@ def _days_around(prediction_id: str) -> frozenset[date]:
     return frozenset(at + timedelta(days=days) for days in (-1, 0, 1))
 
 
+def _write(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    failpoint("archive_before_rename")
+
+
 def _sync(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -299,9 +316,9 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def by_day(rows: Sequence[Mapping[str, Any]], at: str = "created_at") -> dict[date, list[Mapping[str, Any]]]:
+def by_day(rows: Sequence[_Row], at: str = "created_at") -> dict[date, list[_Row]]:
     """Return rows by the UTC day of a column with seconds since the epoch, each in their order."""
-    days: dict[date, list[Mapping[str, Any]]] = {}
+    days: dict[date, list[_Row]] = {}
     for row in rows:
         days.setdefault(datetime.fromtimestamp(row[at], UTC).date(), []).append(row)
     return days

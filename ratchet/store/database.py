@@ -26,7 +26,7 @@ from ratchet.store import sqlite_write_queue
 from ratchet.store.sqlite import write_ahead
 
 # The newest migration in ratchet/store/migrations/versions; a test compares the two.
-HEAD = "0011"
+HEAD = "0012"
 # MLflow may share the database, and its table is named alembic_version.
 VERSION_TABLE = "ratchet_alembic_version"
 # Seconds that a writer waits for another one.
@@ -90,19 +90,21 @@ class Store:
         return engine
 
     @contextmanager
-    def transaction(self, lock: str | None = None) -> Iterator[sa.Connection]:
+    def transaction(self, lock: str | None = None, *, durable: bool = True) -> Iterator[sa.Connection]:
         """Open a transaction that may write; on SQLite it takes the one write lock at its start.
 
         Parameters
         ----------
         lock: a name; PostgreSQL runs one transaction with this name at a time, SQLite one transaction in any case.
+        durable: whether it waits for the disk, and lets others wait meanwhile. A power cut can undo the last
+            transactions that did not.
 
         Raises
         ------
         StateError: the store is locked, read-only or unreachable; nothing was written.
         """
         try:
-            with self.write_turn(), self.engine.begin() as connection:
+            with self.write_turn(), self._begun(durable=durable) as connection:
                 if lock is not None and not self.is_sqlite:
                     connection.execute(sa.select(sa.func.pg_advisory_xact_lock(zlib.crc32(lock.encode()))))
                 yield connection
@@ -110,6 +112,25 @@ class Store:
             raise
         except DBAPIError as error:
             raise self.failure(error) from None
+
+    @contextmanager
+    def _begun(self, *, durable: bool) -> Iterator[sa.Connection]:
+        if durable:
+            with self.engine.begin() as connection:
+                yield connection
+            return
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            if self.is_sqlite:
+                driver.execute("PRAGMA synchronous = NORMAL")
+            try:
+                with connection.begin():
+                    if not self.is_sqlite:
+                        connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
+                    yield connection
+            finally:
+                if self.is_sqlite:
+                    driver.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -124,6 +145,21 @@ class Store:
                 yield connection.execution_options(**{_READING: True})
         except DBAPIError as error:
             raise StateError(f"the store {self.address}: {one_line(error)}") from None
+
+    @contextmanager
+    def autocommit(self) -> Iterator[sa.Connection]:
+        """Open a connection for statements that no transaction may contain.
+
+        Raises
+        ------
+        StateError: a statement failed.
+        """
+        options: dict[str, Any] = {_READING: True} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        try:
+            with self.engine.connect() as connection:
+                yield connection.execution_options(**options)
+        except DBAPIError as error:
+            raise self.failure(error) from None
 
     @contextmanager
     def write_turn(self) -> Iterator[None]:
@@ -181,6 +217,9 @@ class Store:
     def _prepare_sqlite(self, connection: Any, _: Any) -> None:
         # None: ``_begin_sqlite`` begins transactions; the driver would begin them at the first write.
         connection.isolation_level = None
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            # A new file can give the pages of deleted rows back a few at a time; see ``free_pages``.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         write_ahead(connection, self._timeout)
         for pragma in ("synchronous = FULL", "foreign_keys = ON"):
             connection.execute(f"PRAGMA {pragma}")

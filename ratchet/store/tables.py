@@ -233,3 +233,13 @@ holdout_trials = sa.Table(
     sa.UniqueConstraint("model", "trial", name="uq_holdout_trials_trial"),
     sa.Index("ix_holdout_trials_model_id", "model", "id"),
 )
+
+# The highest prediction id that retention has moved out of the store, and whether into the archive.
+retention_positions = sa.Table(
+    "retention_positions",
+    metadata,
+    sa.Column("model", sa.String(256), primary_key=True),
+    sa.Column("last_prediction", sa.String(64), nullable=False),
+    sa.Column("archived", sa.Boolean, nullable=False),
+    sa.Column("moved_at", sa.Float, nullable=False),
+)

@@ -120,6 +120,7 @@ def test_a_prediction_is_found_by_its_id(archive: Archive) -> None:
     assert (file.day, row) == (today, new[1])
     assert archive.find(prediction(5)["id"]) is not None
     assert archive.find(str(uuid_utils.uuid7())) is None
+    assert archive.rows_with(file, "version", "3") == archive.rows(file)
 
 
 def test_a_file_is_rewritten_whole_and_deleted(archive: Archive) -> None:
