@@ -17,7 +17,7 @@ from ratchet.store.clock import clock_difference
 from ratchet.store.database import Store
 from ratchet.store.group_commit import Group, GroupCommit
 from ratchet.store.prediction_batches import PredictionBatch
-from ratchet.store.predictions import Entry, Prediction, PredictionWriter, insert_predictions
+from ratchet.store.predictions import Entry, Prediction, PredictionWriter, count_rows, insert_predictions
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class PredictionLog:
         self._on_written = on_written
         self._timeout = timeout
         self._commits: GroupCommit[Entry, Entry] = GroupCommit(
-            "predictions", self._commit, self._report, limit=_MOST_ROWS, timeout=timeout
+            "predictions", self._commit, self._report, limit=_MOST_ROWS, timeout=timeout, size_of=count_rows
         )
         self._store: Store | None = None
         self._writer: PredictionWriter | None = None

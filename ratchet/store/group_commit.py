@@ -38,13 +38,14 @@ class Request(Generic[Item, Result]):
     items: Sequence[Item]
     on_done: OnDone[Result] | None
     arrived_at: float
+    size: int
 
 
 Queue: TypeAlias = "SimpleQueue[list[Request[Item, Result]] | None]"
 
 
 class Group(Generic[Item, Result]):
-    """The requests of one commit: the first ones, and those that join them until there are ``limit`` items."""
+    """The requests of one commit: the first ones, and those that join them until their size is ``limit``."""
 
     def __init__(self, first: list[Request[Item, Result]], queue: Queue[Item, Result], limit: int) -> None:
         self.requests = first
@@ -58,16 +59,16 @@ class Group(Generic[Item, Result]):
 
     def join(self) -> list[Item]:
         """Add the requests that wait by now, and return the items of all requests."""
-        items = self.items
+        size = _size(self.requests)
         with contextlib.suppress(Empty):
-            while len(items) < self._limit:
+            while size < self._limit:
                 requests = self._queue.get_nowait()
                 if requests is None:
                     self._queue.put(None)  # stop after this group
                     break
                 self.requests += requests
-                items += [item for request in requests for item in request.items]
-        return items
+                size += _size(requests)
+        return self.items
 
 
 class GroupCommit(Generic[Item, Result]):
@@ -79,9 +80,10 @@ class GroupCommit(Generic[Item, Result]):
     commit: makes a group durable and returns one result for each item; called by the thread. It calls ``Group.join``
         once its transaction has begun, and raises ``UnavailableError`` if nothing was written.
     on_commit: receives each committed group and its results, on the thread.
-    limit: number of items after which no further request joins a commit.
+    limit: size after which no further request joins a commit.
     timeout: seconds after which a request that is not durable fails, to the next second.
-    capacity: number of items that may wait.
+    capacity: size of all that may wait.
+    size_of: returns the size of the items of a request.
     """
 
     def __init__(
@@ -93,6 +95,7 @@ class GroupCommit(Generic[Item, Result]):
         limit: int,
         timeout: float,
         capacity: int = 40_000,
+        size_of: Callable[[Sequence[Item]], int] = len,
     ) -> None:
         self._name = name
         self._commit = commit
@@ -100,6 +103,7 @@ class GroupCommit(Generic[Item, Result]):
         self._limit = limit
         self._capacity = capacity
         self._timeout = timeout
+        self._size_of = size_of
         self._queue: Queue[Item, Result] = SimpleQueue()
         # The requests of this turn of the event loop, and all that wait, in the order of their arrival and results.
         self._arrived: list[Request[Item, Result]] = []
@@ -127,15 +131,16 @@ class GroupCommit(Generic[Item, Result]):
         on_done: called on the event loop once: with one result for each item when all items are durable, or with
             ``UnavailableError`` if they may not be durable and the client may retry.
         """
-        if self.depth + len(items) > self._capacity:
+        size = self._size_of(items)
+        if self.depth + size > self._capacity:
             self._loop.call_soon(on_done, UnavailableError(f"the queue of {self._name} is full"))
             return
-        request: Request[Item, Result] = Request(items, on_done, time.monotonic())
+        request: Request[Item, Result] = Request(items, on_done, time.monotonic(), size)
         if not self._arrived:
             self._loop.call_soon(self._enqueue)
         self._arrived.append(request)
         self._waiting.append(request)
-        self.depth += len(items)
+        self.depth += size
 
     async def write(self, items: Sequence[Item]) -> Sequence[Result]:
         """Return one result for each item when all items are durable.
@@ -160,7 +165,7 @@ class GroupCommit(Generic[Item, Result]):
     def _enqueue(self) -> None:
         """Queue the requests of this turn of the event loop together, so that they share a commit."""
         arrived, self._arrived = self._arrived, []
-        if sum(len(request.items) for request in arrived) <= self._limit:
+        if _size(arrived) <= self._limit:
             self._queue.put(arrived)
             return
         for request in arrived:
@@ -210,7 +215,7 @@ class GroupCommit(Generic[Item, Result]):
         on_done, request.on_done = request.on_done, None
         if on_done is None:
             return
-        self.depth -= len(request.items)
+        self.depth -= request.size
         try:
             on_done(results)
         except Exception:  # the other requests of the commit get their results
@@ -222,3 +227,7 @@ class GroupCommit(Generic[Item, Result]):
         for request in list(takewhile(lambda request: request.arrived_at <= last, self._waiting)):
             self._call(request, UnavailableError("the store does not respond"))
         self._sweeper = self._loop.call_later(min(_SWEEP_INTERVAL, self._timeout), self._sweep)
+
+
+def _size(requests: Sequence[Request[Item, Result]]) -> int:
+    return sum(request.size for request in requests)

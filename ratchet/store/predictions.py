@@ -181,6 +181,11 @@ def insert_predictions(store: Store, entries: Sequence[Entry]) -> None:
         writer.insert(entries)
 
 
+def count_rows(entries: Sequence[Entry]) -> int:
+    """Return the number of predictions in some entries."""
+    return sum(entry.n_rows if isinstance(entry, PredictionBatch) else 1 for entry in entries)
+
+
 def first_id(at: float) -> str:
     """Return an id below those of all predictions from an instant on, in seconds since the epoch.
 

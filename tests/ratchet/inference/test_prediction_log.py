@@ -15,12 +15,13 @@ from ratchet.errors import UnavailableError
 from ratchet.inference.prediction_log import PredictionLog
 from ratchet.inference.spill_journal import Journal
 from ratchet.store.database import Store
+from ratchet.store.prediction_batches import row_id
 from ratchet.store.prediction_rows import find_prediction
 from ratchet.store.predictions import Prediction
 from ratchet.store.tables import predictions
 from tests.locks import locked_file
 from tests.ratchet.databases import Database
-from tests.store_rows import prediction, url_of
+from tests.store_rows import batch_of, prediction, url_of
 
 pytestmark = pytest.mark.anyio
 
@@ -73,6 +74,17 @@ async def test_a_row_is_in_the_store_when_write_returns(store: Store) -> None:
 
         await asyncio.gather(*map(write, range(60)))
         assert log.depth == 0
+
+
+async def test_a_batch_waits_as_its_rows_and_is_in_the_store_when_it_is_done(store: Store) -> None:
+    batch, done = batch_of([prediction(0)] * 30), list[UnavailableError | None]()
+    async with running(Database(url_of(store))) as log:
+        log.submit([batch, prediction(9)], done.append)
+        assert log.depth == 31
+        await until(lambda: done)
+        assert (done, log.depth) == ([None], 0)
+    found = [find_prediction(store, row_id(batch.id, row)) for row in (0, 29, 30)]
+    assert found == [batch.row(0), batch.row(29), None]
 
 
 async def test_a_callback_is_called_when_a_row_is_in_the_store_and_with_the_error_when_it_is_refused(

@@ -108,6 +108,20 @@ async def test_more_items_than_the_capacity_are_refused_at_once(commits: Commits
         assert await group_commit.write([6, 7, 8]) == [12, 14, 16]
 
 
+async def test_items_that_are_large_count_for_more(commits: Commits) -> None:
+    async with running(commits, capacity=100, limit=50, size_of=sum) as group_commit:
+        requests = [asyncio.create_task(group_commit.write([40])) for _ in range(2)]
+        await until_depth(group_commit, 80)
+        with pytest.raises(UnavailableError, match="the queue of numbers is full"):
+            await group_commit.write([21])
+        requests.append(asyncio.create_task(group_commit.write([1])))
+        await until_depth(group_commit, 81)
+        commits.allowed.set()
+        await asyncio.gather(*requests)
+        assert group_commit.depth == 0
+    assert max(map(sum, commits.groups)) < 50 + 40
+
+
 async def test_a_request_fails_when_its_commit_takes_too_long(commits: Commits) -> None:
     async with running(commits, timeout=0.2) as group_commit:
         begun = time.monotonic()
