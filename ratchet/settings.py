@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +16,10 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from ratchet.errors import ConfigError, StateError, explain
 from ratchet.private_files import create_folder
 from ratchet.user_identity import complete_user_environment, user_name
+
+# When an answer is sent: when its row is in the journal on this machine, in the store, or in the store and, while it is
+# down, in the journal.
+Durability: TypeAlias = Literal["journal", "strict", "spill"]
 
 
 class Settings(BaseSettings):
@@ -42,7 +46,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=2, ge=1)
     serve_model: str | None = None
     poll_interval: float = Field(default=5.0, gt=0)
-    durability: Literal["strict", "spill"] = "spill"
+    durability: Durability | None = None
     log_patience: float = Field(default=1.0, gt=0)
     request_timeout: float = Field(default=30.0, gt=0)
     max_body_bytes: int = Field(default=4 * 2**20, ge=1024)
@@ -93,6 +97,11 @@ class Settings(BaseSettings):
     def store_url(self) -> str:
         """Ratchet's own store: ``RATCHET_DATABASE_URL``, else SQLite in the home."""
         return self.database_url or f"sqlite:///{self.home.resolve()}/ratchet.db"
+
+    @property
+    def durability_mode(self) -> Durability:
+        """``RATCHET_DURABILITY``, else ``journal`` where the store is SQLite, and ``spill`` on PostgreSQL."""
+        return self.durability or ("journal" if self.store_url.startswith("sqlite") else "spill")
 
     @property
     def study_store(self) -> str:

@@ -34,6 +34,7 @@ def create() -> ASGIApp:
     from serving.worker import this_worker
 
     worker = this_worker()
+    worker.mover = None  # a process of its own moves the rows of the journal
     # Without this, the thread that writes predictions waits for the interpreter's lock and delays the other workers.
     sys.setswitchinterval(_SWITCH_INTERVAL)
     app: ASGIApp = Ratchet.to_asgi()

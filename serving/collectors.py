@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ratchet.errors import RatchetError
-from ratchet.inference.spill_journal import Journal
+from ratchet.inference.journal import Journal
 from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.training_runs import TRIGGER_NAMES, RunState, TrainingRuns, label_to_version, labels_waiting
 from ratchet.monitoring.windows import drift_windows, newest_label_check, quality_windows

@@ -53,7 +53,7 @@ def serve(settings: Settings) -> None:
         _set_environment(settings, metrics)
         roles: list[Role] = [(work, (settings.host, port, str(scratch), Limits.of_worker(settings)))] * settings.workers
         grace = settings.request_timeout + _GRACE
-        supervisor = Supervisor(roles, grace, ["serving.preload"], last=_batch_roles(scratch))
+        supervisor = Supervisor(roles, grace, ["serving.preload"], last=[*_batch_roles(scratch), (move_rows, ())])
         if settings.model_path is None:
             supervisor.check(find_model, (str(scratch),), lambda: _announce(settings.host, port))
         else:
@@ -116,6 +116,14 @@ def _batch_roles(scratch: Path) -> list[Role]:
         return []
     os.environ[BATCH_SOCKET] = address
     return [(answer_batches, (address,))]
+
+
+def move_rows() -> None:
+    """Run the process that moves the rows of the journal into the store."""
+    from serving.journal_process import move_journal
+
+    exit_with_parent()
+    move_journal()
 
 
 def find_model(scratch: str) -> RatchetError | None:

@@ -17,11 +17,11 @@ from typing import Any
 from ratchet.errors import ConfigError, RegistryError, UnavailableError
 from ratchet.feedback.feedback_log import FeedbackLog, Outcome
 from ratchet.feedback.signed_links import Links
+from ratchet.inference.journal_mover import MoverLoop
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.pointer_follower import PointerFollower
 from ratchet.inference.prediction_log import PredictionLog, Rows
 from ratchet.inference.runtime import Runtime, load_file
-from ratchet.inference.spill_journal import Journal
 from ratchet.inference.worker_cutover import WorkerCutover
 from ratchet.secret_strength import check_secrets
 from ratchet.settings import Settings, load_settings
@@ -33,6 +33,7 @@ from serving.batch_process import BatchProcess
 from serving.collectors import DiskCollector, LoopCollector
 from serving.environment import BATCH_SOCKET, prepare_environment
 from serving.event_log import EventLog
+from serving.journal_process import journal_of, mover_of
 from serving.json_logging import log_as_json
 from serving.latency_window import add_counts, percentiles
 from serving.metrics import Metrics
@@ -60,17 +61,22 @@ class Worker:
         self.links = Links(settings)
         self.metrics = Metrics()
         self._events = EventLog(enabled=settings.log_level in ("DEBUG", "INFO"), include_features=settings.log_features)
-        # With strict durability too: it moves what an earlier service has spilled to the store.
-        journal = Journal(settings.home / "journal")
+        durability, journal = settings.durability_mode, journal_of(settings)
+        # With strict durability too: it moves what an earlier service has written to the journal.
+        self.mover: MoverLoop | None = mover_of(settings)
         self.log = PredictionLog(
             lambda: open_store(settings, settings.log_patience),
             journal,
-            spill=settings.durability == "spill",
+            durability=durability,
             timeout=settings.request_timeout,
             on_written=self._on_predictions,
         )
         self.feedback = FeedbackLog(
-            self.store, journal, timeout=settings.request_timeout, on_recorded=self._on_feedback
+            self.store,
+            journal,
+            other_journals=durability == "journal" and not settings.store_url.startswith("sqlite"),
+            timeout=settings.request_timeout,
+            on_recorded=self._on_feedback,
         )
         self._store: Store | None = None
         self._store_lock = threading.Lock()
@@ -170,6 +176,9 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self.log.start()
         self.feedback.start()
+        if self.mover:
+            self._mover_thread = threading.Thread(target=self.mover.run, name="journal-mover", daemon=True)
+            self._mover_thread.start()
         if self.settings.model_path:
             limits = {"most_rows": self.settings.max_batch_rows, "most_bytes": self.settings.max_body_bytes}
             self._swap(load_file(self.settings.model_path, **limits))
@@ -189,6 +198,9 @@ class Worker:
             self._follower.stop()
         await self.log.stop()
         await self.feedback.stop()
+        if self.mover:
+            self.mover.stop()
+            await asyncio.to_thread(self._mover_thread.join, self.settings.request_timeout)
         if self._store:
             self._store.engine.dispose()
         if self._cutover:
@@ -212,7 +224,7 @@ class Worker:
             "since": iso_utc(self._since, "milliseconds") if self._since else None,
             "engine": runtime.engine_name if runtime else None,
             "store": "down" if self.log.store_is_down else "up",
-            "durability": self.settings.durability,
+            "durability": self.settings.durability_mode,
             "waiting": self.log.depth,
             "workers": [{"pid": state.pid, "version": state.answering} for state in workers],
             "latency_ms": percentiles(add_counts(latencies)),

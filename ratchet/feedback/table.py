@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from ratchet.errors import RatchetError, UnavailableError
+from ratchet.errors import RatchetError
 from ratchet.feedback.ground_truth import (
     Feedback,
     GroundTruth,
@@ -115,6 +115,10 @@ class UnknownPredictionError(RatchetError):
     """Feedback on a prediction that this model did not make."""
 
 
+class MissingPredictionError(UnknownPredictionError):
+    """Feedback on a prediction that is not in the store."""
+
+
 class GonePredictionError(UnknownPredictionError):
     """Feedback on a prediction that retention has moved out of the store."""
 
@@ -144,25 +148,21 @@ def feedback_transaction(store: Store, *, durable: bool = True) -> AbstractConte
     return store.transaction(lock=_LOCK, durable=durable)
 
 
-def record_feedback(
-    connection: sa.Connection, items: Sequence[tuple[Feedback, ServedModel]], *, pending: bool = False
-) -> list[Result]:
+def record_feedback(connection: sa.Connection, items: Sequence[tuple[Feedback, ServedModel]]) -> list[Result]:
     """Record feedback; each item counts as if it came alone, in this order.
 
     Parameters
     ----------
     connection: from ``feedback_transaction``.
     items: the feedback, and the model that it was sent to.
-    pending: whether some predictions were not in the store yet before this call, so that an unknown prediction may be
-        one of them.
 
     Returns
     -------
-    In the same order, ``Recorded`` or the error that refuses the item: ``InputError``, ``UnknownPredictionError``,
-    ``ContradictionError``, or ``UnavailableError`` for an unknown prediction while some are pending.
+    In the same order, ``Recorded`` or the error that refuses the item: ``InputError``, ``UnknownPredictionError``, or
+    ``ContradictionError``.
     """
     ids = {item.prediction_id for item, _ in items}
-    stored = _Predictions(connection, ids, pending=pending)
+    stored = _Predictions(connection, ids)
     current = _current(connection, ids)
     results: list[Result] = []
     new: list[FeedbackRow] = []
@@ -182,19 +182,16 @@ def record_feedback(
     return results
 
 
-def find_for_review(
-    store: Store, prediction_id: str, served: ServedModel, *, pending: bool = False
-) -> PredictionForReview:
+def find_for_review(store: Store, prediction_id: str, served: ServedModel) -> PredictionForReview:
     """Return a prediction of the served model with its current feedback.
 
     Raises
     ------
     UnknownPredictionError: this model did not make such a prediction.
-    UnavailableError: it is not in the store, while some predictions are pending.
     StateError: the store cannot be read.
     """
     with store.reading() as connection:
-        predicted = _Predictions(connection, {prediction_id}, pending=pending).find(prediction_id, served)
+        predicted = _Predictions(connection, {prediction_id}).find(prediction_id, served)
         row = PredictionRows(connection, "features").find(prediction_id)
         current = _current(connection, {prediction_id}).get(prediction_id)
         return PredictionForReview(predicted, row["features"] if row else {}, _as_predicted(current, predicted))
@@ -215,14 +212,12 @@ def feedback_of(store: Store, prediction_id: str) -> list[FeedbackRow]:
 class _Predictions:
     """The stored predictions of some ids."""
 
-    def __init__(self, connection: sa.Connection, ids: Iterable[str], *, pending: bool) -> None:
-        self._connection, self._pending = connection, pending
+    def __init__(self, connection: sa.Connection, ids: Iterable[str]) -> None:
+        self._connection = connection
         self._rows = PredictionRows(connection, "model", "version", "prediction", "probabilities").find_many(ids)
 
     def find(self, prediction_id: str, served: ServedModel) -> StoredPrediction:
         row = self._rows.get(prediction_id)
-        if row is None and self._pending:
-            raise UnavailableError(f"prediction {prediction_id} may not be in the store yet")
         if row is None:
             raise self._missing(prediction_id, served)
         model, version, prediction = row["model"], row["version"], row["prediction"]
@@ -236,7 +231,7 @@ class _Predictions:
     def _missing(self, prediction_id: str, served: ServedModel) -> UnknownPredictionError:
         gone = why_gone(self._connection, served.model, prediction_id)
         if gone is None:
-            return UnknownPredictionError(f"there is no prediction {prediction_id}")
+            return MissingPredictionError(f"there is no prediction {prediction_id}")
         return GonePredictionError(
             f"prediction {prediction_id} {gone}: feedback is taken as long as RATCHET_RETENTION_DAYS and"
             " RATCHET_RETENTION_ROWS keep a prediction"

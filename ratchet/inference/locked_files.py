@@ -17,7 +17,7 @@ def create_locked(path: Path) -> int:
     OSError: it cannot be created.
     """
     partial = path.with_suffix(".new")
-    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600)
+    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         partial.rename(path)

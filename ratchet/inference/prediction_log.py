@@ -1,7 +1,8 @@
 """The prediction log: every answer's row, durable before the answer is sent.
 
-Rows of concurrent requests share a transaction (``ratchet.store.group_commit``). When the store is down, rows are
-refused (strict), or go to a journal on the local disk and from there to the store (spill).
+Entries of concurrent requests share a commit (``ratchet.store.group_commit``): in a journal on the local disk, from
+which ``ratchet.inference.journal_mover`` moves them into the store, or in the store. While the store is down, they are
+refused (strict), or go to the journal (spill).
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ratchet.errors import StateError, UnavailableError
-from ratchet.inference.spill_journal import Journal
+from ratchet.inference.journal import Journal
+from ratchet.settings import Durability
 from ratchet.store.clock import clock_difference
 from ratchet.store.database import Store
 from ratchet.store.group_commit import Group, GroupCommit
-from ratchet.store.prediction_batches import PredictionBatch
-from ratchet.store.predictions import Entry, Prediction, PredictionWriter, count_rows, insert_predictions
+from ratchet.store.predictions import Entry, PredictionWriter, count_rows
 
 logger = logging.getLogger(__name__)
 
 Rows = Sequence[Entry]
 # Number of rows after which no further request joins a transaction.
 _MOST_ROWS = 2000
-# Seconds between two checkpoints, replays of the journal, and checks of a store that is down.
-_RECOVERY_INTERVAL = 1.0
+# Seconds between two checks of the store's state and clock.
+_CHECK_INTERVAL = 1.0
 
 
 class PredictionLog:
@@ -34,8 +35,9 @@ class PredictionLog:
     Parameters
     ----------
     open_store: opens the store; called again until it succeeds. The store's timeout decides when it counts as down.
-    journal: replayed into the store when it is up.
-    spill: write rows to the journal while the store is down, instead of refusing them.
+    journal: of this process; a mover moves its rows into the store.
+    durability: whether to write to the journal, to the store (strict), or to the store and, while it is down, to the
+        journal (spill).
     timeout: seconds after which a row that is not durable is refused.
     on_written: receives the durable rows, by request, on any thread.
     """
@@ -45,13 +47,13 @@ class PredictionLog:
         open_store: Callable[[], Store],
         journal: Journal,
         *,
-        spill: bool = True,
+        durability: Durability = "spill",
         timeout: float = 30.0,
         on_written: Callable[[Sequence[Rows]], None] = lambda requests: None,
     ) -> None:
         self._open_store = open_store
         self._journal = journal
-        self._spill = spill
+        self._durability = durability
         self._on_written = on_written
         self._timeout = timeout
         self._commits: GroupCommit[Entry, Entry] = GroupCommit(
@@ -73,14 +75,14 @@ class PredictionLog:
     def start(self) -> None:
         """Start to write, for the running event loop."""
         self._commits.start()
-        self._recovery = threading.Thread(target=self._recover_until_stopped, name="predictions-recovery", daemon=True)
-        self._recovery.start()
+        self._checks = threading.Thread(target=self._check_until_stopped, name="predictions-check", daemon=True)
+        self._checks.start()
 
     async def stop(self) -> None:
         """Write the waiting rows and close the store."""
         self._stopped.set()
         await self._commits.stop()
-        await asyncio.to_thread(self._recovery.join, self._timeout)
+        await asyncio.to_thread(self._checks.join, self._timeout)
         self._journal.release()
         if self._writer:
             self._writer.close()
@@ -107,8 +109,8 @@ class PredictionLog:
         await self._commits.write(entries)
 
     def _commit(self, group: Group[Entry, Entry]) -> Rows:
-        if self._spill and self.store_is_down:
-            self._journal.append(_single_rows(group.join()))
+        if self._durability == "journal" or (self._durability == "spill" and self.store_is_down):
+            self._journal.append(group.join())
             return group.items
         try:
             self._write_to_store(group)
@@ -117,9 +119,9 @@ class PredictionLog:
             if not self.store_is_down:
                 logger.error("predictions cannot be written to the store: %s", error)
             self.store_is_down = True
-            if not self._spill:
+            if self._durability == "strict":
                 raise UnavailableError("the store of predictions is down") from None
-            self._journal.append(_single_rows(group.join()))
+            self._journal.append(group.join())
         return group.items
 
     def _write_to_store(self, group: Group[Entry, Entry]) -> None:
@@ -131,29 +133,28 @@ class PredictionLog:
     def _report(self, group: Group[Entry, Entry], _: Rows) -> None:
         self._on_written([request.items for request in group.requests])
 
-    def _recover_until_stopped(self) -> None:
-        self._recover()
-        while not self._stopped.wait(_RECOVERY_INTERVAL):
-            self._recover()
+    def _check_until_stopped(self) -> None:
+        self._check()
+        while not self._stopped.wait(_CHECK_INTERVAL):
+            self._check()
 
-    def _recover(self) -> None:
+    def _check(self) -> None:
         try:
+            self._journal.release_old()
+            if self._durability == "journal":
+                self.store_is_down = self._journal.is_behind
             store = self._opened()
-            store.checkpoint()
             self._compare_clocks(store)
-            if self.store_is_down:
+            if self.store_is_down and self._durability != "journal":
                 with store.transaction():
                     pass
                 logger.warning("the store is up again")
                 self.store_is_down = False
-            self._journal.release()
-            moved = self._journal.replay(lambda rows: insert_predictions(store, rows))
-            if moved:
-                logger.warning("%d predictions went from the journal into the store", moved)
+                self._journal.release()
         except StateError:
-            pass  # logged by the commit that found the store down
+            pass  # logged by the commit, or by the move, that found the store down
         except Exception:
-            logger.exception("the journal of predictions could not be replayed; it is kept")
+            logger.exception("the state of the store could not be checked")
 
     def _compare_clocks(self, store: Store) -> None:
         before, self.clock_ahead = self.clock_ahead, clock_difference(store) or 0.0
@@ -167,11 +168,3 @@ class PredictionLog:
             if self._store is None:
                 self._store = self._open_store()
             return self._store
-
-
-def _single_rows(entries: Rows) -> list[Prediction]:
-    """Return entries as rows for the journal, which has no frame for a batch."""
-    rows: list[Prediction] = []
-    for entry in entries:
-        rows += entry.rows() if isinstance(entry, PredictionBatch) else (entry,)
-    return rows

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ratchet.data.snapshots import write_snapshot
+from ratchet.inference.journal import Journal
 from ratchet.inference.package_cache import PackageCache
-from ratchet.inference.spill_journal import Journal
 from ratchet.private_files import restrict, restrict_tree
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings, prepare_home

@@ -16,7 +16,6 @@ import pytest
 from ratchet.registry.fetch_package import production_pointer
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from ratchet.store.prediction_rows import find_prediction
 from serving.responses import DENY_ALL_POLICY, SECURITY_HEADERS
 from tests.conftest import ROOT
 from tests.fitted import Trained
@@ -36,6 +35,7 @@ from tests.serving.request_cases import (
     raw_large,
 )
 from tests.serving.running import RECORD, SERVICE, Service, serving
+from tests.serving.stored_rows import stored
 
 pytestmark = pytest.mark.slow
 
@@ -137,8 +137,7 @@ def test_bentoml_serve_answers_every_request_like_the_hot_path(
         assert other.get("/model") | own == service.get("/model") | own
         assert other.get("/health").keys() == service.get("/health").keys()
         _, answer = other.post("/predict", RECORD)
-        row = find_prediction(open_store(settings), answer["prediction_id"])
-        assert row is not None
+        row = stored(open_store(settings), answer["prediction_id"])
         assert row["features"] == RECORD
         feedback = {"prediction_id": answer["prediction_id"], "target": "virginica"}
         assert [other.post("/feedback", feedback)[0] for _ in range(2)] == [201, 200]

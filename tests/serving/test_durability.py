@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -13,39 +14,82 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import NamedTuple, get_args
 
 import pytest
 import sqlalchemy as sa
 
-from ratchet.settings import Settings
+from ratchet.settings import Durability, Settings
 from ratchet.store.database import open_store
 from ratchet.store.prediction_rows import PredictionRows
 from ratchet.store.tables import feedback
+from serving.journal_process import journal_of
+from tests.conftest import new_database
 from tests.fitted import Trained
+from tests.homes import prepared
 from tests.locks import locked
 from tests.serving.conftest import published
-from tests.serving.feedback_rows import inserted
+from tests.serving.feedback_rows import inserted, predicted
 from tests.serving.load import Load, load_on
 from tests.serving.request_cases import RECORD_BODY
-from tests.serving.running import serving, wait_until
+from tests.serving.running import Service, serving, wait_until
+from tests.serving.stored_rows import recover
+
+# Each mode of durability on both databases.
+MODES = [f"{database}-{mode}" for database in ("sqlite", "postgresql") for mode in get_args(Durability)]
+SQLITE = [mode for mode in MODES if mode.startswith("sqlite")]
 
 
-def lost(settings: Settings, load: Load) -> set[str]:
-    """The predictions that were answered with 200 and are not in the store."""
+class Case(NamedTuple):
+    """A home and its durability."""
+
+    settings: Settings
+    mode: Durability
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"RATCHET_DURABILITY": self.mode}
+
+
+@pytest.fixture
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    """A home whose store is on either database; no other service moves its rows."""
+    database, mode = request.param.split("-")
+    home = prepared(tmp_path / "home")
+    url = new_database(request.getfixturevalue("postgres"), "durable") if database == "postgresql" else None
+    return Case(Settings(home=home, models_dir=tmp_path / "models", database_url=url), mode)
+
+
+def assert_no_answer_is_lost(settings: Settings, load: Load) -> None:
+    """Each prediction that was answered with 200 has a row, with the version that answered."""
     assert len(load.answered) > 100
-    answered = {request.prediction_id for request in load.answered}
-    assert len(answered) == len(load.answered)
-    with open_store(settings).reading() as connection:
-        return answered - PredictionRows(connection, "version").find_many(answered).keys()
+    versions = {request.prediction_id: request.version for request in load.answered}
+    assert len(versions) == len(load.answered)
+    store = open_store(settings)
+    with store.reading() as connection:
+        rows = PredictionRows(connection, "version").find_many(versions)
+    store.engine.dispose()
+    assert {prediction_id: row["version"] for prediction_id, row in rows.items()} == versions
+
+
+def mover_of_home(service: Service, settings: Settings) -> int | None:
+    """The process that moves the rows of a home's journal: the one that has opened its pipe."""
+    pipe = str(journal_of(settings).mover_pipe.resolve())
+    for pid in service.processes:
+        with contextlib.suppress(OSError):
+            if pipe in {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}:
+                return pid
+    return None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", MODES, indirect=True)
 def test_no_answered_prediction_is_lost_when_a_worker_and_then_everything_is_killed(
-    settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
-    pointer = published(settings, iris_models[0])
+    pointer = published(case.settings, iris_models[0])
     with (
-        serving(settings, pointer.model, output) as service,
+        serving(case.settings, pointer.model, output, **case.env) as service,
         load_on(service.port, tmp_path / "load", connections=12, rate=100) as load,
     ):
         service.until(lambda: service.metric("ratchet_predictions_total") > 200)
@@ -56,20 +100,79 @@ def test_no_answered_prediction_is_lost_when_a_worker_and_then_everything_is_kil
         service.until(lambda: service.metric("ratchet_predictions_total") > before + 200)
         assert second in service.workers
         service.kill()
-    assert lost(settings, load) == set()
+    recover(case.settings)
+    assert_no_answer_is_lost(case.settings, load)
 
 
 @pytest.mark.slow
-def test_a_store_that_is_locked_for_ten_seconds_loses_no_answer_and_no_row(
-    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+@pytest.mark.parametrize("case", ["sqlite-journal", "postgresql-journal"], indirect=True)
+def test_no_answered_prediction_is_lost_or_refused_when_the_mover_is_killed_again_and_again(
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
-    pointer = published(served_settings, iris_models[0])
+    pointer = published(case.settings, iris_models[0])
     with (
-        serving(served_settings, pointer.model, output, RATCHET_LOG_PATIENCE="0.5") as service,
+        serving(case.settings, pointer.model, output, **case.env) as service,
+        load_on(service.port, tmp_path / "load", connections=8, rate=60) as load,
+    ):
+        killed: list[int] = []
+        for _ in range(5):
+            service.until(lambda: mover_of_home(service, case.settings) not in (None, *killed))
+            killed.append(mover_of_home(service, case.settings) or 0)
+            os.kill(killed[-1], signal.SIGKILL)
+        service.until(
+            lambda: service.post("/feedback", {"prediction_id": predicted(service), "correct": True})[0] == 201
+        )
+    assert journal_of(case.settings).segments() == []
+    assert {request.status for request in load.requests} == {200}
+    assert_no_answer_is_lost(case.settings, load)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MODES, indirect=True)
+def test_no_answered_prediction_is_lost_when_the_parent_is_killed(
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    pointer = published(case.settings, iris_models[0])
+    with (
+        serving(case.settings, pointer.model, output, **case.env) as service,
+        load_on(service.port, tmp_path / "load", connections=8, rate=60) as load,
+    ):
+        service.until(lambda: service.metric("ratchet_predictions_total") > 200)
+        os.kill(service.process.pid, signal.SIGKILL)
+        service.process.wait(30)
+        wait_until(lambda: service.processes == [], 40)
+    recover(case.settings)
+    assert_no_answer_is_lost(case.settings, load)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", MODES, indirect=True)
+def test_after_a_stop_under_load_every_answered_prediction_is_in_the_store(
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    pointer = published(case.settings, iris_models[0])
+    with (
+        serving(case.settings, pointer.model, output, **case.env) as service,
+        load_on(service.port, tmp_path / "load", connections=8, rate=60) as load,
+    ):
+        service.until(lambda: service.metric("ratchet_predictions_total") > 200)
+        service.stop()
+    assert journal_of(case.settings).segments() == []
+    assert_no_answer_is_lost(case.settings, load)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["sqlite-journal", "sqlite-spill"], indirect=True)
+def test_a_store_that_is_locked_for_ten_seconds_loses_no_answer_and_no_row(
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    pointer = published(case.settings, iris_models[0])
+    with (
+        serving(case.settings, pointer.model, output, **case.env, RATCHET_LOG_PATIENCE="0.5") as service,
         load_on(service.port, tmp_path / "load", connections=4) as load,
     ):
         service.until(lambda: service.metric("ratchet_predictions_total") > 50)
-        with locked_for(served_settings, 10.0):
+        with locked_for(case.settings, 10.0):
             service.until(lambda: service.get("/health")["status"] == "degraded")
             service.until(lambda: service.metric("ratchet_store_down") >= 1)
             before = service.metric("ratchet_requests_total", route="/predict", status="200")
@@ -77,23 +180,23 @@ def test_a_store_that_is_locked_for_ten_seconds_loses_no_answer_and_no_row(
                 lambda: service.metric("ratchet_requests_total", route="/predict", status="200") > before + 200
             )
         service.until(lambda: service.get("/health")["status"] == "ok")
-        wait_until(lambda: not list((served_settings.home / "journal").glob("*")), 30)
+    assert journal_of(case.settings).segments() == []
     assert {request.status for request in load.requests} == {200}
-    assert lost(served_settings, load) == set()
+    assert_no_answer_is_lost(case.settings, load)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", ["sqlite-strict"], indirect=True)
 def test_strict_durability_answers_503_while_the_store_is_locked_and_keeps_what_it_acknowledged(
-    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
-    pointer = published(served_settings, iris_models[0])
-    strict = {"RATCHET_DURABILITY": "strict", "RATCHET_LOG_PATIENCE": "0.2"}
+    pointer = published(case.settings, iris_models[0])
     with (
-        serving(served_settings, pointer.model, output, **strict) as service,
+        serving(case.settings, pointer.model, output, **case.env, RATCHET_LOG_PATIENCE="0.2") as service,
         load_on(service.port, tmp_path / "load", connections=4) as load,
     ):
         service.until(lambda: service.metric("ratchet_predictions_total") > 200)
-        with locked_for(served_settings, 3.0):
+        with locked_for(case.settings, 3.0):
             service.until(lambda: service.metric("ratchet_errors_total", kind="unavailable") > 0)
             assert service.request("POST", "/predict", b'{"sepal_length": 5.1}')[0] == 422
             status, headers, body = service.request("POST", "/predict", RECORD_BODY)
@@ -101,21 +204,17 @@ def test_strict_durability_answers_503_while_the_store_is_locked_and_keeps_what_
             assert not re.search(b"sqlite|postgres|psycopg", body.lower())
         service.until(lambda: service.request("POST", "/predict", RECORD_BODY)[0] == 200)
     assert {request.status for request in load.requests} == {200, 503}
-    assert lost(served_settings, load) == set()
+    assert_no_answer_is_lost(case.settings, load)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("durability", ["spill", "strict"])
+@pytest.mark.parametrize("case", SQLITE, indirect=True)
 def test_a_full_disk_refuses_predictions_and_loses_none(
-    durability: str,
-    tmp_path: Path,
-    iris_models: tuple[Trained, Trained],
-    output: Path,
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
 ) -> None:
-    settings = Settings(home=tmp_path / "home", models_dir=tmp_path / "models")
-    pointer = published(settings, iris_models[0])
+    pointer = published(case.settings, iris_models[0])
     with (
-        serving(settings, pointer.model, output, RATCHET_DURABILITY=durability, RATCHET_LOG_LEVEL="ERROR") as service,
+        serving(case.settings, pointer.model, output, **case.env, RATCHET_LOG_LEVEL="ERROR") as service,
         load_on(service.port, tmp_path / "load", connections=4) as load,
     ):
         service.until(lambda: service.metric("ratchet_predictions_total") > 100)
@@ -125,9 +224,30 @@ def test_a_full_disk_refuses_predictions_and_loses_none(
             assert service.request("GET", "/readyz")[0] == 200
         before = service.metric("ratchet_predictions_total")
         service.until(lambda: service.metric("ratchet_predictions_total") > before + 100)
-        wait_until(lambda: not list((settings.home / "journal").glob("*")), 30)
+        service.until(lambda: service.get("/health")["status"] == "ok")
+    assert journal_of(case.settings).segments() == []
     assert {request.status for request in load.requests} == {200, 503}
-    assert lost(settings, load) == set()
+    assert_no_answer_is_lost(case.settings, load)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["sqlite-journal", "postgresql-journal"], indirect=True)
+def test_feedback_at_once_is_recorded_at_full_load(
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    pointer = published(case.settings, iris_models[0])
+    with (
+        serving(case.settings, pointer.model, output, **case.env) as service,
+        load_on(service.port, tmp_path / "load", connections=8, rate=1000) as load,
+    ):
+        service.until(lambda: service.metric("ratchet_predictions_total") > 1000)
+        statuses = [
+            service.post("/feedback", {"prediction_id": predicted(service), "correct": True})[0] for _ in range(100)
+        ]
+        link = service.post("/feedback/links", {"prediction_id": predicted(service)})[1]["url"]
+        assert service.request("GET", link)[0] == 200
+    assert statuses == [201] * 100
+    assert_no_answer_is_lost(case.settings, load)
 
 
 class FeedbackClients:

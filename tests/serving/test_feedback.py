@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uuid_utils
 
-from ratchet.inference.spill_journal import Journal
 from ratchet.settings import Settings
 from ratchet.store.database import Store
 from tests.fitted import Trained
@@ -19,7 +19,6 @@ from tests.serving.conftest import published
 from tests.serving.feedback_rows import history, inserted, predicted
 from tests.serving.request_cases import refused
 from tests.serving.running import Service, serving
-from tests.store_rows import prediction
 
 
 def test_the_first_feedback_is_created_and_its_repetition_changes_nothing(service: Service, store: Store) -> None:
@@ -80,19 +79,27 @@ def test_an_unknown_prediction_is_not_found(service: Service) -> None:
         assert "there is no prediction" in reply["error"]
 
 
+def test_feedback_right_after_its_prediction_is_recorded(service: Service) -> None:
+    for number in range(30):
+        path = ("/feedback", "/feedback/links")[number % 2]
+        more = {} if number % 2 else {"correct": True}
+        assert service.post(path, {"prediction_id": predicted(service), **more})[0] in (200, 201)
+
+
 def test_feedback_on_a_prediction_that_may_be_in_a_journal_is_retried(
     service: Service, served_settings: Settings, store: Store
 ) -> None:
     (known,) = inserted(store, service.get("/model")["name"])
-    journal = Journal(served_settings.home / "journal")
-    row = prediction(0, id=str(uuid_utils.uuid7()), model=service.get("/model")["name"])
-    journal.append([row])
-    body = json.dumps({"prediction_id": row["id"], "correct": True}).encode()
+    unmovable = Path(served_settings.home, "journal", "0.segment")
+    unmovable.mkdir(parents=True)
+    body = json.dumps({"prediction_id": str(uuid_utils.uuid7()), "correct": True}).encode()
+    # Until a move fails, an unknown prediction is in none of the journal's other segments.
+    service.until(lambda: service.request("POST", "/feedback", body)[0] == 503)
     status, headers, _ = service.request("POST", "/feedback", body)
     assert (status, headers["retry-after"]) == (503, "1")
     assert service.post("/feedback", {"prediction_id": known, "correct": True})[0] == 201
-    journal.release()
-    service.until(lambda: service.post("/feedback", body)[0] == 201)
+    unmovable.rmdir()
+    service.until(lambda: service.request("POST", "/feedback", body)[0] == 404)
 
 
 def test_a_prediction_of_another_model_is_not_found(service: Service, store: Store) -> None:

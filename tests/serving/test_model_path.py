@@ -11,10 +11,10 @@ import pytest
 from ratchet.model.package.model_files import export_model
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from ratchet.store.prediction_rows import find_prediction
 from tests.conftest import Cli
 from tests.fitted import Trained
 from tests.serving.running import RECORD, Service, environment, free_port, serving
+from tests.serving.stored_rows import stored
 
 METRICS = {"accuracy": 0.97}
 
@@ -53,8 +53,7 @@ def test_the_file_predicts_like_its_pipeline(from_file: Service, iris_models: tu
 def test_one_record_is_predicted_explained_and_stored(from_file: Service, alone: Settings) -> None:
     status, answer = from_file.post("/predict", RECORD)
     assert (status, answer["prediction"]) == (200, "setosa")
-    row = find_prediction(open_store(alone), answer["prediction_id"])
-    assert row is not None
+    row = stored(open_store(alone), answer["prediction_id"])
     assert (row["features"], row["model"], row["version"]) == (RECORD, "iris", answer["model"]["version"])
     status, why = from_file.post("/explain", RECORD)
     assert status == 200

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from ratchet.feedback.table import feedback_of
 from ratchet.store.database import Store
 from ratchet.store.prediction_batches import PredictionBatch
-from ratchet.store.prediction_rows import find_prediction
 from ratchet.store.tables import prediction_batches, predictions
 from tests.serving.bentoml_clients import use_clients_of_bentoml
 from tests.serving.request_cases import RECORD_BODY, head, raw, refused
 from tests.serving.running import RECORD, Service
+from tests.serving.stored_rows import stored
 
 TABLES = (predictions, prediction_batches)
 LABELS = ["setosa", "versicolor", "virginica"]
@@ -34,8 +34,7 @@ def test_predict_returns_label_probabilities_and_model(service: Service) -> None
 
 def test_each_prediction_is_a_row_in_the_store(service: Service, store: Store) -> None:
     _, answer = service.post("/predict", RECORD)
-    row = find_prediction(store, answer["prediction_id"])
-    assert row is not None
+    row = stored(store, answer["prediction_id"])
     assert row["features"] == RECORD
     assert (row["prediction"], row["score"]) == ("setosa", answer["probabilities"]["setosa"])
     assert row["probabilities"] == answer["probabilities"]
@@ -63,9 +62,8 @@ def test_a_batch_is_answered_in_order_like_single_records(service: Service, stor
         single = service.post("/predict", row)[1]
         assert found["prediction"] == single["prediction"]
         assert found["probabilities"] == pytest.approx(single["probabilities"], abs=1e-6)
-        stored = find_prediction(store, found["prediction_id"])
-        assert stored is not None
-        assert (stored["features"], stored["prediction"]) == (row, found["prediction"])
+        kept = stored(store, found["prediction_id"])
+        assert (kept["features"], kept["prediction"]) == (row, found["prediction"])
 
 
 def test_the_rows_of_a_batch_have_its_id_and_their_number_and_are_stored_together(
@@ -76,6 +74,7 @@ def test_the_rows_of_a_batch_have_its_id_and_their_number_and_are_stored_togethe
     batch_id = ids[0].partition("#")[0]
     assert UUID(batch_id).version == 7
     assert ids == [f"{batch_id}#{row:05d}" for row in range(12)]
+    stored(store, ids[0])
     with store.reading() as connection:
         batch = PredictionBatch(*connection.execute(sa.select(prediction_batches).filter_by(id=batch_id)).one())
     assert (batch.model, batch.version, batch.n_rows) == (answer["model"]["name"], answer["model"]["version"], 12)
@@ -101,8 +100,8 @@ def test_a_batch_has_at_most_ten_thousand_rows(service: Service, store: Store) -
     assert status == 200
     ids = [found["prediction_id"] for found in answer["predictions"]]
     assert len(set(ids)) == 10_000
-    assert find_prediction(store, ids[0])
-    assert find_prediction(store, ids[-1])
+    assert stored(store, ids[0])
+    assert stored(store, ids[-1])
     assert refused(service, "/predict_batch", json.dumps({"rows": [RECORD] * 10_001}).encode()) == (422, ["rows"])
     assert refused(service, "/predict_batch", b'{"rows": []}') == (422, ["rows"])
 

@@ -5,7 +5,7 @@ import contextlib
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from ratchet.errors import UnavailableError
 from ratchet.feedback.feedback_log import FeedbackLog, Outcome
 from ratchet.feedback.ground_truth import Feedback
 from ratchet.feedback.table import Recorded, ServedModel, UnknownPredictionError, feedback_of
-from ratchet.inference.spill_journal import Journal
+from ratchet.inference.journal import Journal
+from ratchet.inference.journal_mover import MoverLoop
 from ratchet.store.database import Store
-from ratchet.store.predictions import insert_predictions
+from ratchet.store.predictions import first_id, insert_predictions
 from tests.locks import locked_file
 from tests.ratchet.databases import Database
 from tests.store_rows import prediction
@@ -144,8 +145,9 @@ async def test_feedback_is_refused_until_the_store_can_be_opened(file: Path) -> 
 
 
 async def test_an_unknown_prediction_is_not_refused_for_good_while_the_journal_holds_rows(
-    file: Path, tmp_path: Path
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("ratchet.feedback.feedback_log._LONGEST_WAIT", 0.2)
     journal = Journal(tmp_path / "journal")
     journal.append([prediction(500)])
     async with running(Database(f"sqlite:///{file}"), journal) as log:
@@ -154,14 +156,71 @@ async def test_an_unknown_prediction_is_not_refused_for_good_while_the_journal_h
         assert isinstance(known, Recorded)
         with pytest.raises(UnavailableError, match="may not be in the store yet"):
             await log.find(prediction(500)["id"], IRIS)
-        journal.release()
-        reader = Store(f"sqlite:///{file}")
-        journal.replay(lambda rows: insert_predictions(reader, rows))
-        reader.engine.dispose()
-        (found,) = await log.record(feedback(500), IRIS)
-        assert isinstance(found, Recorded)
-        (unknown,) = await log.record(feedback(501), IRIS)
+        with moving(file, journal):
+            (found,) = await log.record(feedback(500), IRIS)
+            assert isinstance(found, Recorded)
+            (unknown,) = await log.record(feedback(501), IRIS)
+            assert isinstance(unknown, UnknownPredictionError)
+            with pytest.raises(UnknownPredictionError):
+                await log.find(prediction(501)["id"], IRIS)
+
+
+@pytest.mark.parametrize("ask", ["record", "find"])
+async def test_feedback_waits_for_a_prediction_that_is_in_the_journal_alone(
+    file: Path, tmp_path: Path, ask: str
+) -> None:
+    journal = Journal(tmp_path / "journal")
+    async with running(Database(f"sqlite:///{file}"), journal) as log:
+        with moving(file, journal):
+            for number in range(500, 510):
+                journal.append([prediction(number)])
+                if ask == "find":
+                    assert (await log.find(prediction(number)["id"], IRIS)).predicted.version == "3"
+                else:
+                    (found,) = await log.record(feedback(number), IRIS)
+                    assert isinstance(found, Recorded)
+
+
+async def test_items_that_wait_for_their_prediction_keep_their_order(file: Path, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal")
+    journal.append([prediction(500)])
+    async with running(Database(f"sqlite:///{file}"), journal) as log:
+        asked = asyncio.create_task(log.record(feedback(500, 1, 500, 999), IRIS))
+        await asyncio.sleep(0)
+        with moving(file, journal):
+            first, known, again, unknown = await asked
+    assert [result.status for result in (first, known, again)] == ["recorded", "recorded", "repeated"]
+    assert isinstance(unknown, UnknownPredictionError)
+
+
+async def test_a_recent_prediction_may_be_in_the_journal_of_another_machine(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratchet.feedback.feedback_log._LONGEST_WAIT", 0.2)
+    now = time.time()
+    recent, old, void = (Feedback(f"{first_id(at)}-7000-8000-000000000000", correct=True) for at in (now, 0, 2 * now))
+    async with running(Database(f"sqlite:///{file}"), other_journals=True) as log:
+        results = await log.record([recent, old, void], IRIS)
+        assert [isinstance(result, UnavailableError) for result in results] == [True, False, False]
+        assert isinstance(results[1], UnknownPredictionError)
+        with pytest.raises(UnavailableError, match="may not be in the store yet"):
+            await log.find(recent.prediction_id, IRIS)
+    async with running(Database(f"sqlite:///{file}")) as log:
+        (unknown,) = await log.record([recent], IRIS)
         assert isinstance(unknown, UnknownPredictionError)
+
+
+@contextlib.contextmanager
+def moving(file: Path, journal: Journal) -> Iterator[None]:
+    """Move rows from a journal into the store for the time of a block."""
+    mover = MoverLoop(journal, lambda: Store(f"sqlite:///{file}"))
+    thread = threading.Thread(target=mover.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        mover.stop()
+        thread.join(10)
 
 
 async def test_a_store_that_hangs_is_not_waited_for_longer_than_the_timeout(file: Path) -> None:

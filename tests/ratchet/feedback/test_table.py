@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from ratchet.errors import InputError, RatchetError, StateError, UnavailableError
+from ratchet.errors import InputError, RatchetError, StateError
 from ratchet.feedback.ground_truth import Feedback
 from ratchet.feedback.requests import read_feedback
 from ratchet.feedback.table import (
     ContradictionError,
     FeedbackRow,
+    MissingPredictionError,
     Recorded,
     Result,
     ServedModel,
@@ -273,18 +274,9 @@ def test_all_corrections_stay_in_the_history(store: Store) -> None:
 
 
 def test_an_unknown_prediction_is_refused(store: Store) -> None:
-    assert isinstance(refused(store, "nothing", target="setosa"), UnknownPredictionError)
-
-
-def test_an_unknown_prediction_may_be_a_pending_one(store: Store) -> None:
-    one = predict(store)
-    with feedback_transaction(store) as connection:
-        items = [(Feedback(each, correct=True), IRIS) for each in ("nothing", one)]
-        unknown, known = record_feedback(connection, items, pending=True)
-    assert isinstance(unknown, UnavailableError)
-    assert isinstance(known, Recorded)
-    with pytest.raises(UnavailableError):
-        find_for_review(store, "nothing", IRIS, pending=True)
+    assert isinstance(refused(store, "nothing", target="setosa"), MissingPredictionError)
+    with pytest.raises(MissingPredictionError):
+        find_for_review(store, "nothing", IRIS)
 
 
 def test_feedback_on_a_prediction_of_another_model_is_refused(store: Store) -> None:
@@ -316,7 +308,7 @@ def test_items_of_one_transaction_count_as_if_each_came_alone_in_order(store: St
     statuses = [result.status if isinstance(result, Recorded) else type(result).__name__ for result in results]
     assert statuses == [
         "recorded",
-        "UnknownPredictionError",
+        "MissingPredictionError",
         "repeated",
         "ContradictionError",
         "InputError",

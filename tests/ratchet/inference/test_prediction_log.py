@@ -2,18 +2,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import sqlite3
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import sqlalchemy as sa
 
 from ratchet.errors import UnavailableError
+from ratchet.inference.journal import Journal
+from ratchet.inference.journal_mover import MoverLoop
 from ratchet.inference.prediction_log import PredictionLog
-from ratchet.inference.spill_journal import Journal
+from ratchet.settings import Durability
 from ratchet.store.database import Store
 from ratchet.store.prediction_batches import row_id
 from ratchet.store.prediction_rows import find_prediction
@@ -39,15 +44,32 @@ def journal(tmp_path: Path) -> Journal:
 
 @contextlib.asynccontextmanager
 async def running(database: Database, journal: Journal | None = None, **options: Any) -> AsyncIterator[PredictionLog]:
-    """A log that spills to a journal, or is strict without one."""
-    log = PredictionLog(database.open, journal or Journal(Path("nowhere")), spill=journal is not None, **options)
+    """A log that spills to a journal, or is strict without one, and a mover."""
+    options = {"durability": "spill" if journal else "strict", **options}
+    log = PredictionLog(database.open, journal or Journal(Path("nowhere")), **options)
     log.start()
     try:
-        yield log
+        with moving(database, journal) if journal else contextlib.nullcontext():
+            yield log
     finally:
         database.free.set()
         await log.stop()
         database.close()
+
+
+@contextlib.contextmanager
+def moving(database: Database, journal: Journal) -> Iterator[None]:
+    """Move rows from a journal into the store for the time of a block."""
+    mover = MoverLoop(journal, database.open)
+    thread = threading.Thread(target=mover.run)
+    thread.start()
+    try:
+        yield
+    finally:
+        database.free.set()
+        mover.stop()
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 async def until(condition: Callable[[], object], seconds: float = 15.0) -> None:
@@ -177,7 +199,7 @@ async def test_spill_keeps_rows_while_the_store_cannot_be_opened(store: Store, j
 
 
 async def test_rows_that_a_killed_service_has_spilled_are_moved(store: Store, journal: Journal) -> None:
-    left = Journal(journal._folder)
+    left = Journal(journal.folder)
     left.append([prediction(1), prediction(2)])
     left.release()
     async with running(Database(url_of(store)), journal):
@@ -208,11 +230,15 @@ async def test_a_row_is_refused_if_neither_the_store_nor_the_journal_can_be_writ
         assert log.depth == 0
 
 
-@pytest.mark.parametrize("durability", ["strict", "spill"])
-async def test_stopping_writes_the_waiting_rows(sqlite_file: Path, journal: Journal, durability: str) -> None:
+@pytest.mark.parametrize("durability", get_args(Durability))
+async def test_stopping_writes_the_waiting_rows(
+    sqlite_file: Path, journal: Journal, durability: Durability, monkeypatch: pytest.MonkeyPatch
+) -> None:
     database = Database(f"sqlite:///{sqlite_file}")
     database.free.clear()
-    log = PredictionLog(database.open, journal, spill=durability == "spill")
+    real = os.fdatasync
+    monkeypatch.setattr("ratchet.inference.journal.os.fdatasync", lambda file: database.free.wait(30) and real(file))
+    log = PredictionLog(database.open, journal, durability=durability)
     log.start()
     writes = [asyncio.create_task(log.write([prediction(number)])) for number in range(100)]
     await until(lambda: log.depth == 100)
@@ -221,6 +247,8 @@ async def test_stopping_writes_the_waiting_rows(sqlite_file: Path, journal: Jour
     database.free.set()
     await end
     await asyncio.gather(*writes)
+    with moving(database, journal):
+        pass
     assert ids(sqlite_file) == ids_of(*range(100))
 
 
@@ -236,15 +264,70 @@ async def test_a_clock_that_differs_from_the_stores_is_measured_and_logged(
     await log.stop()
 
 
+async def test_a_journal_takes_rows_whatever_the_store_does_and_they_are_in_the_store_within_a_second(
+    sqlite_file: Path, journal: Journal
+) -> None:
+    async with running(Database(f"sqlite:///{sqlite_file}", timeout=0.1), journal, durability="journal") as log:
+        with locked_file(sqlite_file):
+            for number in range(10):
+                await asyncio.gather(*(log.write([prediction(10 * number + each)]) for each in range(10)))
+            assert ids(sqlite_file) == set()
+        await until(lambda: ids(sqlite_file) == ids_of(*range(100)))
+        started = time.monotonic()
+        await log.write([prediction(100), batch_of([prediction(101)], 101)])
+        await until(lambda: ids(sqlite_file) == ids_of(*range(101)))
+        assert time.monotonic() - started < 1
+
+
+async def test_the_store_counts_as_down_while_nothing_moves_the_rows_of_a_journal(
+    sqlite_file: Path, journal: Journal
+) -> None:
+    database = Database(f"sqlite:///{sqlite_file}")
+    log = PredictionLog(database.open, journal, durability="journal")
+    log.start()
+    await log.write([prediction(1)])
+    await until(lambda: log.store_is_down)
+    with moving(database, journal):
+        await until(lambda: not log.store_is_down)
+    await log.stop()
+
+
+async def test_rows_are_refused_while_a_journal_cannot_be_written_and_accepted_afterwards(
+    sqlite_file: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(Database(f"sqlite:///{sqlite_file}"), journal, durability="journal") as log:
+        await log.write([prediction(1)])
+        with monkeypatch.context() as full:
+            full.setattr("ratchet.inference.journal.os.pwrite", disk_is_full)
+            for number in (2, 3):
+                with pytest.raises(UnavailableError, match="predictions cannot be saved"):
+                    await log.write([prediction(number)])
+        await log.write([prediction(4)])
+        await until(lambda: ids(sqlite_file) == ids_of(1, 4))
+
+
+def disk_is_full(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+async def test_a_disk_that_hangs_does_not_stop_the_event_loop(
+    sqlite_file: Path, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = threading.Event()
+    monkeypatch.setattr("ratchet.inference.journal.os.fdatasync", lambda _: free.wait(30))
+    async with running(Database(f"sqlite:///{sqlite_file}"), journal, durability="journal", timeout=0.2) as log:
+        with pytest.raises(UnavailableError, match="the store does not respond"):
+            await log.write([prediction(1)])
+        free.set()
+
+
 async def test_a_row_that_cannot_be_read_does_not_keep_the_journal_pending(sqlite_file: Path, journal: Journal) -> None:
     rows = [prediction(number) for number in range(3)]
     journal.append(rows)
     journal.release()
     (segment,) = journal.segments()
-    segment.write_bytes(segment.read_bytes() + b"an older schema\n")
-    log = PredictionLog(lambda: Store(f"sqlite:///{sqlite_file}"), journal)
-    log.start()
-    await until(lambda: not journal.segments())  # from then on an unknown prediction is 404 and no longer 503
+    segment.with_suffix(".journal").write_bytes(b"an older schema\n")
+    with moving(Database(f"sqlite:///{sqlite_file}"), journal):
+        await until(lambda: not journal.segments())  # from then on an unknown prediction is 404 and no longer 503
     assert ids(sqlite_file) == {row["id"] for row in rows}
     assert journal.bad_rows() == 1
-    await log.stop()

@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from ratchet.inference.spill_journal import Journal
+from ratchet.inference.journal import Journal
+from ratchet.inference.journal_mover import JournalMover
 from ratchet.loop import triggers
 from ratchet.loop.triggers import TriggerInput, TriggerResult, drift_detected
 from ratchet.monitoring.drift.report import DriftReport
@@ -81,7 +82,7 @@ def test_rows_of_a_journal_that_are_replayed_after_an_outage_fire(store: Store, 
     insert_predictions(store, rows(0, age=60.0))
     assert not check(store).fires
     assert judged.windows == [list(range(WINDOW))], "of the time after the outage"
-    assert journal.replay(lambda some: insert_predictions(store, some)) == 2 * WINDOW
+    assert JournalMover(journal, lambda some: insert_predictions(store, some)).move() == 2 * WINDOW
     found = check(store)
     assert found.fires
     assert found.line.startswith("drift in 2 of the last 3 windows")
