@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from commands import data, dispatch, experiments, loop, production, retention, service
+from commands import data, dispatch, experiments, forget, loop, production, retention, service
 from commands.options import Verbose
 from ratchet.user_identity import complete_user_environment
 
@@ -72,6 +72,7 @@ COMMANDS = (
     production.doctor,
     production.lineage,
     production.reproduce,
+    forget.forget,
     experiments.compare,
     service.serve,
     loop.report,

@@ -135,6 +135,25 @@ def fetch(root: Path, remote: str, version: str, target: Path) -> None:
         raise StateError(f"{target} cannot be written: {error.strerror or error}") from None
 
 
+def delete(root: Path, remote: str, version: str) -> bool:
+    """Delete a file from a remote by its MD5; return whether it was there.
+
+    A bucket with versioning keeps earlier versions of an object.
+
+    Raises
+    ------
+    ConfigError: as ``require_remote``.
+    StateError: the remote is unreachable or refuses.
+    """
+    store = _open(root, remote)
+    with _explained(remote, f"cannot delete {version}"):
+        try:
+            store.files.rm_file(store.place(version))
+        except FileNotFoundError:
+            return False
+        return True
+
+
 def _put(path: Path, store: _Remote, place: str) -> None:
     if "file" not in store.files.protocol:
         store.files.put_file(str(path), place)  # an object appears once it is complete

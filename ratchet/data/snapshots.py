@@ -1,8 +1,12 @@
-"""Snapshots: the rows of one continuous-training run, in a Parquet file that never changes and is named by its MD5."""
+"""Snapshots: the rows of one continuous-training run, in a Parquet file that never changes and is named by its MD5.
+
+A snapshot with rows that a person had forgotten is replaced by one without these rows, and a file beside it says so.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +32,7 @@ PART, ROW = "__part__", "__row__"
 # The attribute of the frame with the origin of the reference rows.
 _SOURCE = "source"
 PARTS = ("reference_train", "production_train", "reference_holdout", "production_holdout")
+_PRODUCTION = (PARTS[1], PARTS[3])
 
 
 class Snapshot(BaseModel):
@@ -60,6 +65,23 @@ class Snapshot(BaseModel):
             f"{self.reference_train} + {self.production_train} rows to train on (reference + production),"
             f" {self.reference_holdout} + {self.production_holdout} held out"
         )
+
+
+class Redaction(BaseModel):
+    """Why a snapshot is gone.
+
+    Attributes
+    ----------
+    replaced_by: the snapshot of the remaining rows.
+    rows: the number of forgotten rows.
+    erasure: the number of the erasure in the ledger.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    replaced_by: str
+    rows: int
+    erasure: int
 
 
 class LoadedSnapshot(NamedTuple):
@@ -140,12 +162,18 @@ def fetch_snapshot(settings: Settings, version: str) -> Path:
     Raises
     ------
     ConfigError: there is no such remote.
-    DataError: neither the home nor the remote has it.
+    DataError: neither the home nor the remote has it, or some of its rows were forgotten.
     StateError: the remote is unreachable or refuses.
     """
     path = snapshot_path(settings, version)
     if path.is_file():
         return path
+    redaction = redaction_of(settings, version)
+    if redaction is not None:
+        raise DataError(
+            f"the snapshot {version} is gone: {redaction.rows} of its rows were forgotten (erasure"
+            f" {redaction.erasure}); the remaining rows are the snapshot {redaction.replaced_by}"
+        )
     if not settings.dvc_remote:
         raise DataError(
             f"the snapshot {version} of training rows is not in this home ({path}); set RATCHET_DVC_REMOTE to the DVC"
@@ -158,6 +186,83 @@ def fetch_snapshot(settings: Settings, version: str) -> Path:
 def snapshot_path(settings: Settings, version: str) -> Path:
     """Return the path of a snapshot, which may be missing."""
     return settings.home / "snapshots" / f"{version}.parquet"
+
+
+def redaction_of(settings: Settings, version: str) -> Redaction | None:
+    """Return why a snapshot is gone, with the newest snapshot of its remaining rows; None if no row was forgotten."""
+    found: Redaction | None = None
+    record = _redaction_path(settings, version)
+    while record.is_file():
+        read = Redaction.model_validate_json(record.read_text())
+        found = read.model_copy(update={"rows": read.rows + (found.rows if found else 0)})
+        record = _redaction_path(settings, found.replaced_by)
+    return found
+
+
+def remaining_version(settings: Settings, version: str) -> str:
+    """Return the snapshot with the rows of a snapshot that were not forgotten, which is mostly the snapshot itself."""
+    redaction = redaction_of(settings, version)
+    return version if redaction is None else redaction.replaced_by
+
+
+def production_rows(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame | None:
+    """Return the rows of production in a snapshot's file, by the ids of their predictions.
+
+    Parameters
+    ----------
+    columns: the features to read, as far as the snapshot has them.
+
+    Returns
+    -------
+    None if the snapshot has such rows without the ids, as those of earlier releases.
+    """
+    import pyarrow.parquet as pq
+
+    names = pq.read_schema(path).names
+    wanted = [name for name in (PART, ROW, *columns) if name in names]
+    frame = pd.read_parquet(path, columns=wanted)
+    production = frame[frame[PART].isin(_PRODUCTION)].drop(columns=PART)
+    if ROW not in names:
+        return None if len(production) else production
+    return production.set_index(ROW)
+
+
+def redact_snapshot(settings: Settings, version: str, ids: Collection[str], erasure: int) -> str | None:
+    """Replace a snapshot of this home by one without the rows of some predictions; return its hash.
+
+    The DVC remote gets the new snapshot and loses the old one. An interrupted call is repeated.
+
+    Returns
+    -------
+    None if the snapshot has none of the rows.
+
+    Raises
+    ------
+    ConfigError: there is no such remote.
+    StateError: the home or the remote cannot be written.
+    """
+    path, listed = snapshot_path(settings, version), list(ids)
+    production = production_rows(path)
+    if production is None or not production.index.isin(listed).any():
+        return None
+    frame = pd.read_parquet(path)
+    forgotten = frame[PART].isin(_PRODUCTION) & frame[ROW].isin(listed)
+    new = write_snapshot(settings, frame[~forgotten].reset_index(drop=True), frame.attrs[_SOURCE])
+    push_snapshot(settings, new)
+    if settings.dvc_remote:
+        dvc_remote.delete(CHECKOUT, settings.dvc_remote, version)
+    record = Redaction(replaced_by=new, rows=int(forgotten.sum()), erasure=erasure)
+    try:
+        content = record.model_dump_json().encode()
+        write_whole(_redaction_path(settings, version), lambda target: target.write_bytes(content), mode=FILE)
+        path.unlink()
+    except OSError as error:
+        raise StateError(f"{path}: cannot be replaced: {error.strerror}") from None
+    return new
+
+
+def _redaction_path(settings: Settings, version: str) -> Path:
+    return snapshot_path(settings, version).with_suffix(".redacted.json")
 
 
 def write_snapshot(settings: Settings, frame: pd.DataFrame, source: str) -> str:

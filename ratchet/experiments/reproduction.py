@@ -26,6 +26,7 @@ from ratchet.model.package.sealed_package import Package
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
+from ratchet.store.erasures import Erasures
 from ratchet.tracking import run_record
 from ratchet.tracking.lineage import git_state, library_versions
 
@@ -62,7 +63,7 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
     Raises
     ------
     RegistryError: the version is unknown, its lineage is incomplete, or the training failed.
-    DataError: its training rows are neither in this home nor on the DVC remote.
+    DataError: its training rows are neither in this home nor on the DVC remote, or some of them were forgotten.
     ConfigError, StateError: the DVC remote is not configured, or does not answer.
     """
     past = version_lineage(settings, pointer, number)
@@ -75,6 +76,7 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
             f"{pointer.model} version {number} was trained from version {base} (train.mode: warm_start):"
             " only a version that was trained from scratch can be trained again"
         )
+    _require_rows(pointer, number)
     with tempfile.TemporaryDirectory(prefix="ratchet-reproduce-") as scratch:
         folder = Path(scratch)
         snapshot = past["data"].get("snapshot")
@@ -104,6 +106,16 @@ def reproduce(settings: Settings, pointer: ProductionPointer, number: str, root:
         changed=tuple(_changes(past, record, root, used=code == root)),
         notes=tuple(notes),
     )
+
+
+def _require_rows(pointer: ProductionPointer, number: str) -> None:
+    """Raise a DataError if training rows of a version were forgotten, so that no training gives the same model."""
+    for erasure in Erasures(pointer.store, pointer.model).history():
+        if number in erasure.versions:
+            raise DataError(
+                f"{pointer.model} version {number} cannot be trained again: training rows of it were forgotten on"
+                f" {erasure.when[:10]} (erasure {erasure.id}; python run.py forget --history)"
+            )
 
 
 def _checkout(root: Path, commit: str | None, folder: Path, *, dirty: bool) -> tuple[Path, list[str]]:

@@ -194,7 +194,8 @@ def find_for_review(store: Store, prediction_id: str, served: ServedModel) -> Pr
         predicted = _Predictions(connection, {prediction_id}).find(prediction_id, served)
         row = PredictionRows(connection, "features").find(prediction_id)
         current = _current(connection, {prediction_id}).get(prediction_id)
-        return PredictionForReview(predicted, row["features"] if row else {}, _as_predicted(current, predicted))
+        features = (row["features"] if row else None) or {}  # they may have been forgotten
+        return PredictionForReview(predicted, features, _as_predicted(current, predicted))
 
 
 def feedback_of(store: Store, prediction_id: str) -> list[FeedbackRow]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ratchet.registry.production_pointer import ProductionPointer
+from ratchet.store.erasures import Erasures
 from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import run_record
 
@@ -23,7 +24,12 @@ def version_lineage(settings: Settings, pointer: ProductionPointer, number: str)
     version = pointer.get(number)
     record = run_record(settings, version.run_id)
     tags = version.lineage
-    data = {key: tags[key] for key in ("snapshot", "watermark", "reference_data_version", "warm_start") if key in tags}
+    data: dict[str, str] = {
+        key: tags[key] for key in ("snapshot", "watermark", "reference_data_version", "warm_start") if key in tags
+    }
+    erasures = [each for each in Erasures(pointer.store, pointer.model).history() if number in each.versions]
+    if erasures:
+        data["forgotten"] = ", ".join(f"erasure {each.id} on {each.when[:10]}" for each in reversed(erasures))
     entry_fields = ("when", "kind", "state", "from_version", "reason", "actor")
     return {
         "model": version.model,

@@ -47,6 +47,7 @@ class LabelledRow(NamedTuple):
 
     Attributes
     ----------
+    features: empty if they were forgotten.
     target: the true label or number; None if the feedback only has ``correct``.
     correct: whether the prediction was right; None for a regression.
     seq: the number of the feedback, in the order of commits.
@@ -131,20 +132,24 @@ def labelled_rows(store: Store, model: str, version: str, limit: int, *, up_to: 
 def labels_up_to(store: Store, model: str, up_to: int, limit: int) -> list[LabelledRow]:
     """Return the rows with the newest targets at a watermark, of any version, in the order of their predictions.
 
-    The same watermark always gives the same rows: later corrections do not count.
+    The same watermark always gives the same rows: later corrections do not count. Rows whose features were forgotten
+    are left out.
     """
     rows = _labelled(store, sa.and_(feedback.c.model == model, feedback.c.target.is_not(None)), limit, up_to)
-    return sorted(rows, key=lambda row: row.prediction_id)
+    return sorted((row for row in rows if row.features), key=lambda row: row.prediction_id)
 
 
 def newest_predictions(
     store: Store, model: str, version: str | None, limit: int, *, after: str | None = None
 ) -> list[PredictedRow]:
-    """Return the newest rows that a version predicted, or any version, newest first, with ids higher than ``after``."""
+    """Return the newest rows that a version predicted, or any version, newest first, with ids higher than ``after``.
+
+    Here and in the next two functions, rows whose features were forgotten are left out.
+    """
     with store.reading() as connection:
         span = Span(after or "", newest_id(store.now(connection)))
         rows = PredictionRows(connection, *_PREDICTED).between(
-            span, model=model, version=version, newest_first=True, limit=limit
+            span, model=model, version=version, newest_first=True, with_features=True, limit=limit
         )
         return [_predicted(row) for row in rows]
 
@@ -155,7 +160,9 @@ def predictions_between(
     """Return the rows that a version predicted next after an id and before another one, oldest first."""
     with store.reading() as connection:
         span = Span(after, min(before, newest_id(store.now(connection))))
-        rows = PredictionRows(connection, *_PREDICTED).between(span, model=model, version=version, limit=limit)
+        rows = PredictionRows(connection, *_PREDICTED).between(
+            span, model=model, version=version, with_features=True, limit=limit
+        )
         return [_predicted(row) for row in rows]
 
 
@@ -199,7 +206,8 @@ def newest_labelled_ids(store: Store, model: str, limit: int, *, up_to: int | No
 
 
 def _predicted(row: Prediction) -> PredictedRow:
-    return PredictedRow(row["id"], row["version"], row["features"], row["prediction"], row["probabilities"])
+    features = row["features"] or {}  # it is None if it was forgotten
+    return PredictedRow(row["id"], row["version"], features, row["prediction"], row["probabilities"])
 
 
 def newest_id(now: float) -> str:

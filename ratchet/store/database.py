@@ -26,7 +26,7 @@ from ratchet.store import sqlite_write_queue
 from ratchet.store.sqlite import write_ahead
 
 # The newest migration in ratchet/store/migrations/versions; a test compares the two.
-HEAD = "0012"
+HEAD = "0013"
 # MLflow may share the database, and its table is named alembic_version.
 VERSION_TABLE = "ratchet_alembic_version"
 # Seconds that a writer waits for another one.

@@ -6,8 +6,8 @@ those of single predictions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from types import NoneType
 from typing import TYPE_CHECKING, Any, cast
@@ -102,6 +102,11 @@ class PredictionBatch:
         for values in zip(*(columns[name] for name in names), strict=True):
             yield cast("Prediction", dict(zip(names, values, strict=True)))
 
+    def without_features(self, indices: Collection[int]) -> PredictionBatch:
+        """Return the batch without the features of some rows, whose values are no longer in the content."""
+        table = with_nulls(self.table(), "features", [index in indices for index in range(self.n_rows)])
+        return replace(self, content=_encoded({name: table.column(name) for name in table.column_names}))
+
 
 def row_id(batch_id: str, index: int) -> str:
     """Return the prediction id of a row of a batch."""
@@ -152,9 +157,20 @@ def column_values(column: pa.Array | pa.ChunkedArray) -> list[Any]:
         values: list[Any] = column.to_pylist()
         return values
     names = [field.name for field in column.type]
-    if not names:
-        return [{} for _ in range(len(column))]
-    return [dict(zip(names, row, strict=True)) for row in zip(*map(column_values, column.flatten()), strict=True)]
+    rows = zip(*map(column_values, column.flatten()), strict=True) if names else [()] * len(column)
+    records: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
+    if column.null_count:  # records whose features were forgotten
+        return [record if known else None for record, known in zip(records, column.is_valid().to_pylist(), strict=True)]
+    return records
+
+
+def with_nulls(table: pa.Table, column: str, are_null: Sequence[bool]) -> pa.Table:
+    """Return a table with some values of a column removed, shape (rows,); a mask would keep them below it."""
+    import pyarrow as pa
+
+    kept = pa.array([None if is_null else index for index, is_null in enumerate(are_null)], pa.int64())
+    place = table.schema.get_field_index(column)
+    return table.set_column(place, table.schema.field(place), table.column(place).combine_chunks().take(kept))
 
 
 def value_counts(column: pa.ChunkedArray) -> list[tuple[Any, int]]:

@@ -107,9 +107,15 @@ class PredictionRows:
         model: str | None = None,
         version: str | None = None,
         newest_first: bool = False,
+        with_features: bool = False,
         limit: int | None = None,
     ) -> Iterator[Prediction]:
-        """Return the rows of a span of ids, up to a number, in the order of their ids or the reverse."""
+        """Return the rows of a span of ids, up to a number, in the order of their ids or the reverse.
+
+        Parameters
+        ----------
+        with_features: leave out the rows whose features were forgotten; ``names`` has to have ``features``.
+        """
         page = _PAGE if limit is None else min(limit, _PAGE)
 
         def pages(statement: sa.Select[Any], table: sa.Table, size: int, longest: int | None) -> Iterator[Any]:
@@ -121,16 +127,20 @@ class PredictionRows:
         rows = (row for row in pages(self._single, predictions, page, None) if row.id in span)
         heads = pages(_HEAD, prediction_batches, _HEADS, _BATCH_ID)
         both = heapq.merge(rows, heads, key=lambda found: str(found.id), reverse=newest_first)
-        return islice(self._with_rows_of_batches(both, span, newest_first), limit)
+        found = self._with_rows_of_batches(both, span, newest_first)
+        return islice((row for row in found if not with_features or row["features"] is not None), limit)
 
     def late(self, model: str, version: str, span: Span, limit: int) -> Iterator[Prediction]:
-        """Return the rows of a span that were inserted late and are in no drift window yet, oldest first."""
+        """Return the rows with features of a span that were inserted late and are in no drift window yet, oldest first.
+
+        ``names`` has to have ``features``.
+        """
         table = late_predictions.c
         noted = sa.select(table.id).where(
             table.model == model, table.version == version, table.id > span.after, table.id < span.before
         )
         notes = self._connection.scalars(noted.order_by(table.id).limit(limit)).all()
-        return islice(self._noted(notes), limit)
+        return islice((row for row in self._noted(notes) if row["features"] is not None), limit)
 
     def _noted(self, notes: Sequence[str]) -> Iterator[Prediction]:
         single = self._find_single(notes)

@@ -60,7 +60,7 @@ class Prediction(TypedDict):
     id: unique; ids sort by time.
     created_at: seconds since the epoch.
     model, version: the model that answered.
-    features: the record as the client sent it.
+    features: the record as the client sent it; None if it was forgotten.
     prediction: the label or number.
     score: the predicted label's probability, or None.
     probabilities: by class name, or None.
@@ -71,7 +71,7 @@ class Prediction(TypedDict):
     created_at: float
     model: str
     version: str
-    features: Record
+    features: Record | None
     prediction: str | int | float
     score: float | None
     probabilities: dict[str, float] | None

@@ -243,3 +243,32 @@ retention_positions = sa.Table(
     sa.Column("archived", sa.Boolean, nullable=False),
     sa.Column("moved_at", sa.Float, nullable=False),
 )
+
+# The ledger of erasures: whose predictions' features were removed from where; see ``ratchet.store.erasures``.
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("model", sa.String(256), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("actor", sa.String(256), nullable=False),
+    # The names of the columns that were searched, or the words "prediction ids"; never a value.
+    sa.Column("selection", sa.Text, nullable=False),
+    sa.Column("n_predictions", sa.Integer, nullable=False),
+    # Rows that were found by kind of place.
+    sa.Column("places", sa.JSON, nullable=False),
+    # The versions that were trained on some of the rows.
+    sa.Column("versions", sa.JSON, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+    sa.Index("ix_erasures_model_id", "model", "id"),
+)
+
+# The predictions of each erasure, so that it can be resumed, and repeated in another home.
+erased_predictions = sa.Table(
+    "erased_predictions",
+    metadata,
+    sa.Column("erasure", sa.Integer, primary_key=True),
+    sa.Column("prediction_id", sa.String(64), primary_key=True),
+    sa.Index("ix_erased_predictions_prediction_id", "prediction_id"),
+)

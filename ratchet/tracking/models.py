@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -126,8 +126,8 @@ def _shown(settings: Settings) -> str:
     return f"{settings.home.resolve()} (set RATCHET_HOME, or run in the project's folder, for another home)"
 
 
-def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:
-    """Download a registered version's package to a local folder.
+def download(client: MlflowClient, model: str, version: str, to: Path, files: Sequence[str] = ()) -> Path:
+    """Download a registered version's package, or some of its files, to a local folder; return the package's folder.
 
     Raises
     ------
@@ -137,6 +137,10 @@ def download(client: MlflowClient, model: str, version: str, to: Path) -> Path:
 
     try:
         uri = client.get_model_version_download_uri(model, version)
+        for name in files:
+            download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(to), tracking_uri=client.tracking_uri)
+        if files:
+            return to
         return Path(download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=client.tracking_uri))
     except (MlflowException, OSError) as error:
         raise RegistryError(f"the artifacts of {model} version {version} cannot be read: {one_line(error)}") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from ratchet.data.snapshots import remaining_version
 from ratchet.inference.package_cache import PackageCache
 from ratchet.monitoring.reports.job import workspace
 from ratchet.registry.model_version import from_mlflow
@@ -47,7 +48,8 @@ def unused_snapshots(settings: Settings, store: Store, before: float) -> list[Pa
     if not old:
         return []
     models = registered_models(settings)
-    needed = _snapshots_of_versions(settings, models) | _snapshots_in_store(store)
+    named = _snapshots_of_versions(settings, models) | _snapshots_in_store(store)
+    needed = named | {remaining_version(settings, snapshot) for snapshot in named if snapshot}
     # A registry without a model is most likely another one than that of the runs.
     return [path for path in old if path.stem not in needed] if models else []
 

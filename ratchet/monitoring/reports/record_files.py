@@ -43,9 +43,10 @@ def write_records(settings: Settings, subject: VersionRows, labelled: Sequence[L
 
     Parameters
     ----------
-    labelled: rows that it predicted, newest first; those without a target are left out.
+    labelled: rows that it predicted, newest first; those without a target, or whose features were forgotten, are left
+        out.
     """
-    known = [row for row in reversed(labelled) if row.target is not None]
+    known = [row for row in reversed(labelled) if row.target is not None and row.features]
     outcome: dict[str, Any] = {"target": [row.target for row in known], "prediction": [row.prediction for row in known]}
     reference = _embedded(subject, subject.train).assign(target=subject.train[subject.schema.target].to_numpy())
     production = _embedded(subject, features_of(known, subject.schema)).assign(**outcome)

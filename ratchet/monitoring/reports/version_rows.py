@@ -9,7 +9,7 @@ import pandas as pd
 
 from ratchet.config.files import parse_config
 from ratchet.data.schema import Schema
-from ratchet.data.snapshots import load_snapshot
+from ratchet.data.snapshots import load_snapshot, remaining_version
 from ratchet.errors import DataError, RegistryError
 from ratchet.model.train_holdout import load_train_holdout
 from ratchet.registry.fetch_package import fetch_package
@@ -46,7 +46,7 @@ def load_version_rows(settings: Settings, version: Version) -> VersionRows:
 
 
 def training_rows(settings: Settings, version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return a version's training rows and held-out rows, by its lineage.
+    """Return a version's training rows and held-out rows, by its lineage, without those that were forgotten.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def training_rows(settings: Settings, version: Version) -> tuple[pd.DataFrame, p
     config = parse_config(found, f"the config of {name}")
     snapshot = version.lineage.get("snapshot")
     if snapshot:
-        train, holdout, *_ = load_snapshot(settings, config, snapshot)
+        train, holdout, *_ = load_snapshot(settings, config, remaining_version(settings, snapshot))
         return train, holdout
     data = load_train_holdout(config.dataset, config.split, config.task, config.seed)
     expected = version.lineage.get("data_version", data.data_version)

@@ -13,6 +13,7 @@ from ratchet.registry.promotion_ledger import Ledger
 from ratchet.settings import Settings
 from ratchet.store import database, leases
 from ratchet.store.database import Store
+from ratchet.store.erasures import Erasures
 from ratchet.store.prediction_batches import row_id
 from ratchet.store.predictions import insert_predictions
 from ratchet.store.tables import late_predictions, prediction_batches, predictions
@@ -106,3 +107,13 @@ def test_a_store_of_an_earlier_schema_takes_homes_that_register(
 ) -> None:
     store_at("0007", store_url, monkeypatch).engine.dispose()
     assert len(register(Settings(home=tmp_path / "home", database_url=store_url))) == 1
+
+
+def test_a_store_of_an_earlier_schema_takes_erasures(store_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store_at("0012", store_url, monkeypatch).engine.dispose()
+    new = Store(store_url)
+    insert_predictions(new, [prediction(1)])
+    ledger = Erasures(new, "iris")
+    assert ledger.history() == []
+    assert ledger.ids(ledger.begin("ann", "prediction ids", [prediction(1)["id"]], {}, [])) == [prediction(1)["id"]]
+    new.engine.dispose()

@@ -1,0 +1,74 @@
+"""The small text files that runs logged to MLflow."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from mlflow.exceptions import MlflowException
+
+from ratchet.settings import Settings
+from ratchet.tracking.connection import all_pages, connect, reachable
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_TEXTS = (".json", ".html", ".csv")
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """A file that a run logged."""
+
+    client: MlflowClient
+    run_id: str
+    path: str
+
+    def read(self) -> str:
+        """Return the content."""
+        with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
+            return Path(self.client.download_artifacts(self.run_id, self.path, folder)).read_text(encoding="utf-8")
+
+    def delete(self) -> None:
+        """Delete the file; the run stays."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        artifacts: Any = get_artifact_repository(self.client.get_run(self.run_id).info.artifact_uri)
+        artifacts.delete_artifacts(self.path)
+
+
+def text_files(settings: Settings, experiment: str) -> Iterator[RunFile]:
+    """Yield the text files that the runs of an experiment logged, also of deleted runs.
+
+    Raises
+    ------
+    RegistryError: MLflow is unreachable.
+    """
+    from mlflow.entities import ViewType
+
+    client = connect(settings)
+    with reachable(settings):
+        found = client.get_experiment_by_name(experiment)
+        ids = [found.experiment_id] if found is not None else []
+        runs = all_pages(
+            lambda token: client.search_runs(ids, run_view_type=ViewType.ALL, max_results=1000, page_token=token)
+        )
+        for run in runs if ids else ():
+            for path in _files(client, run.info.run_id):
+                if PurePosixPath(path).suffix in _TEXTS:
+                    yield RunFile(client, run.info.run_id, path)
+
+
+def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[str]:
+    try:
+        found = client.list_artifacts(run_id, folder)
+    except (MlflowException, OSError):  # the artifacts of a deleted run can be gone
+        return
+    for file in found:
+        if file.is_dir:
+            yield from _files(client, run_id, file.path)
+        else:
+            yield file.path
