@@ -27,7 +27,7 @@ _EVERY_WORKER = (
     "opentelemetry.instrumentation.asgi",
     "typer",
 )
-_WITH_REGISTRY = ("ratchet.registry.production_pointer", "ratchet.inference.package_cache", "filelock")
+_WITH_REGISTRY = ("ratchet.registry.polled_pointer", "ratchet.inference.package_cache", "filelock")
 # MLflow imports them when it opens a store without a server.
 _WITH_STORE = (
     "mlflow.store.tracking.sqlalchemy_workspace_store",

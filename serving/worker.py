@@ -243,10 +243,11 @@ class Worker:
 
     async def _follow(self) -> None:
         # Imported here, since MODEL_PATH needs no registry.
+        from ratchet.registry.polled_pointer import PolledPointer
         from ratchet.registry.production_pointer import ProductionPointer
 
         self.model = await self._find_model()
-        pointer = ProductionPointer(self.settings, self.model)
+        pointer = PolledPointer(ProductionPointer(self.settings, self.model))
         self._cutover = WorkerCutover(self.settings.home / "serving" / self.model)
         self._follower = PointerFollower(
             pointer,

@@ -43,12 +43,13 @@ class OnnxEngine:
         outputs = [output.name for output in self._session.get_outputs()]
         self._outputs = outputs[:2] if golden.probabilities is not None else outputs[:1]
         fields = {field.name: field for field in schema.features}
-        columns = {} if schema.numeric else input_columns(self._session)
+        self._takes_matrix = schema.numeric
+        columns = {} if self._takes_matrix else input_columns(self._session)
         self._inputs = {name: fields[column] for name, column in columns.items()}
 
     def __call__(self, records: Sequence[Record]) -> Outputs:
         """Return the outputs for records."""
-        if self._schema.numeric:
+        if self._takes_matrix:
             rows = [[record.get(name) for name in self._names] for record in records]
             inputs = {MATRIX: np.array(rows, dtype=np.float32)}
         else:
@@ -58,7 +59,7 @@ class OnnxEngine:
 
     def columns(self, batch: pa.RecordBatch) -> ColumnOutputs:
         """Return the outputs for columns."""
-        if self._schema.numeric:
+        if self._takes_matrix:
             matrix = np.empty((batch.num_rows, len(self._names)), dtype=np.float32)
             for position, column in enumerate(batch.columns):
                 matrix[:, position] = column.to_numpy(zero_copy_only=False)

@@ -20,7 +20,7 @@ from ratchet.registry.audit_share import audit_share_of
 from ratchet.registry.model_version import Version
 
 if TYPE_CHECKING:
-    from ratchet.registry.production_pointer import ProductionPointer
+    from ratchet.registry.polled_pointer import PolledPointer
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class PointerFollower:
 
     def __init__(
         self,
-        pointer: ProductionPointer,
+        pointer: PolledPointer,
         cache: PackageCache,
         cutover: WorkerCutover,
         on_cutover: Callable[[Runtime, float], None],
