@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import resource
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Protocol
 
 from ratchet.settings import Settings
@@ -115,13 +117,13 @@ class ConnectionTable:
             connection.drain()
 
     def _make_room(self) -> bool:
-        waiting = ((each.waiting_since, each) for each in self._connections if each.waiting_since is not None)
-        longest = min(waiting, key=lambda found: found[0], default=None)
-        if longest is None:
-            return False
-        self.remove(longest[1])
-        longest[1].give_way()
-        return True
+        """Close those that have waited for the longest time, a few at once, since the search visits all."""
+        waiting = [each for each in self._connections if each.waiting_since is not None]
+        longest = heapq.nsmallest(1 + self.limits.connections // 100, waiting, key=attrgetter("waiting_since"))
+        for connection in longest:
+            self.remove(connection)
+            connection.give_way()
+        return bool(longest)
 
     def _sweep(self) -> None:
         now = self._loop.time()

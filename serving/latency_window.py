@@ -8,6 +8,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+import numpy as np
+
 # Upper bounds of buckets from 0.1 ms to 100 s in steps of 10 %, which is the precision of a percentile.
 BOUNDS = tuple(1e-4 * 1.1**step for step in range(146))
 WINDOW_SECONDS = 300.0
@@ -21,14 +23,15 @@ class LatencyWindow:
     def __init__(self) -> None:
         self._slots: dict[int, list[int]] = {}
 
-    def add(self, seconds: float) -> None:
-        """Count one request."""
+    def add_all(self, latencies: Sequence[float]) -> None:
+        """Count requests that have ended within the last seconds."""
         slot = int(time.monotonic() / _SLOT_SECONDS)
         counts = self._slots.get(slot)
         if counts is None:
             self._slots = {s: c for s, c in self._slots.items() if s > slot - _SLOTS}
             counts = self._slots[slot] = [0] * (len(BOUNDS) + 1)
-        counts[bisect_left(BOUNDS, seconds)] += 1
+        for bucket, count in enumerate(np.bincount(np.searchsorted(BOUNDS, latencies)).tolist()):
+            counts[bucket] += count
 
     def counts(self) -> list[int]:
         """Return the number of requests in the window by bucket."""

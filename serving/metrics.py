@@ -54,15 +54,19 @@ class _BatchHistogram:
 
     def observe(self, label: str, value: float) -> None:
         """Add an observation."""
-        pending = self._pending.get(label)
-        if pending is None:
-            pending = self._pending[label] = [0] * len(self._parts)
+        pending = self._of(label)
         pending[bisect_left(self._bounds, value)] += 1
         pending[-1] += value
 
+    def _of(self, label: str) -> list[float]:
+        pending = self._pending.get(label)
+        if pending is None:
+            pending = self._pending[label] = [0] * len(self._parts)
+        return pending
+
     def observe_all(self, label: str, values: npt.NDArray[np.floating[Any]]) -> None:
         """Add many observations."""
-        pending = self._pending.setdefault(label, [0] * len(self._parts))
+        pending = self._of(label)
         counts = np.bincount(np.searchsorted(self._bounds, values), minlength=len(self._bounds) + 1)
         for part, count in enumerate(counts.tolist()):
             pending[part] += count
@@ -113,7 +117,8 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        self.latency = LatencyWindow()
+        self._window = LatencyWindow()
+        self._times: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
         self.in_flight = 0
         self._classes: set[str] = set()
         self._requests: Tally[tuple[str, int]] = Tally()
@@ -128,11 +133,25 @@ class Metrics:
 
     def count_request(self, route: str, status: int, seconds: float | None) -> None:
         """Count a request; one without a time is not part of the latency."""
-        self._requests[route, status] += 1
-        if seconds is not None:
-            _latency.observe(route, seconds)
+        if seconds is None:
+            self._requests[route, status] += 1
+        else:
+            self._times[route, status].append(seconds)
+
+    @property
+    def latency(self) -> LatencyWindow:
+        """The latencies of the last minutes; for the event loop's thread."""
+        self._add_times()
+        return self._window
+
+    def _add_times(self) -> None:
+        """Count the requests since the last call by their time, together, since one by one takes longer."""
+        times, self._times = self._times, defaultdict(list)
+        for (route, status), seconds in times.items():
+            self._requests[route, status] += len(seconds)
+            _latency.observe_all(route, np.array(seconds))
             if status == 200 and route in PREDICTION_PATHS:
-                self.latency.add(seconds)
+                self._window.add_all(seconds)
 
     def count_error(self, kind: str) -> None:
         """Count a request that failed."""
@@ -176,6 +195,7 @@ class Metrics:
 
     def flush(self) -> None:
         """Add the counts of this process to the shared counters; for the event loop's thread."""
+        self._add_times()
         requests, self._requests = self._requests, Tally()
         for (route, status), count in requests.items():
             _requests.labels(route, str(status)).inc(count)

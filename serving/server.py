@@ -23,6 +23,8 @@ from serving.supervisor import Role, Supervisor, exit_with_parent
 _GRACE = 5.0
 # Bytes that the path of a Unix socket may have on every system.
 _LONGEST_ADDRESS = 100
+# Connections that may wait to be accepted, for each worker; the kernel has a limit of its own (net.core.somaxconn).
+_BACKLOG = 4096
 # The file in the scratch folder with the name of the model.
 _MODEL_FILE = "model"
 
@@ -92,6 +94,7 @@ def work(host: str, port: int, scratch: str, limits: Limits) -> None:
         server_header=False,
         proxy_headers=False,
         ws="none",
+        backlog=_BACKLOG,
         timeout_graceful_shutdown=math.ceil(settings.request_timeout),
     )
     with socket.socket(_family(host)) as listener:

@@ -17,7 +17,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def window_of(*seconds: float) -> LatencyWindow:
     window = LatencyWindow()
     for value in seconds:
-        window.add(value)
+        window.add_all([value])
     return window
 
 
@@ -61,7 +61,7 @@ def test_the_windows_of_workers_add_up_to_one_sample() -> None:
 def test_latencies_are_dropped_after_five_minutes_and_not_before(clock: list[float]) -> None:
     window = window_of(1.0)
     clock[0] += WINDOW_SECONDS - 10
-    window.add(0.001)
+    window.add_all([0.001])
     assert percentiles(window.counts())["requests"] == 2
     clock[0] += 20
     found = percentiles(window.counts())
@@ -74,7 +74,7 @@ def test_latencies_are_dropped_after_five_minutes_and_not_before(clock: list[flo
 def test_a_window_does_not_grow_with_time(clock: list[float]) -> None:
     window = LatencyWindow()
     for _ in range(2000):
-        window.add(0.001)
+        window.add_all([0.001])
         clock[0] += 5
     assert len(window._slots) <= WINDOW_SECONDS / 10
     assert percentiles(window.counts())["requests"] == pytest.approx(WINDOW_SECONDS / 5, abs=2)
