@@ -49,7 +49,7 @@ from rich.table import Table
 from serving_peers.batch import ROWS, Batch, take_turns
 from serving_peers.environments import install
 from serving_peers.load import CONNECTIONS, Load, put_load, require_wrk, write_script
-from serving_peers.servers import PEER_KEYS, SIDES, Model, Server, Side, serving
+from serving_peers.servers import DURABILITY, PEER_KEYS, SIDES, Model, Server, Side, serving
 from table import targets_table
 
 from ratchet.settings import Settings, quiet_environment
@@ -309,7 +309,7 @@ def _more(bench: Bench) -> dict[str, Any]:
             "loads_a_round": LOADS,
             "load_s": LOAD_S,
         },
-        "durability": Settings.model_fields["durability"].default,
+        "durability": DURABILITY,
         "start_pairs_s": {key: [round(start, 4) for start in starts] for key, starts in bench.start_pairs.items()},
         "sides": sides,
         "batch_ms": {model.name: bench.batches[model.name].as_dict() for model in bench.models},

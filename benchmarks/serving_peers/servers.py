@@ -18,7 +18,7 @@ from typing import Any, get_args
 
 from serving_peers.processor_time import processor_time
 
-from ratchet.settings import Settings
+from ratchet.settings import Durability, Settings
 
 PEERS = Path(__file__).resolve().parent
 ROOT = PEERS.parent.parent
@@ -29,6 +29,8 @@ STOP_TIMEOUT = 15.0
 
 RECORD = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 LABEL = "setosa"
+# The durability of a service with its defaults, on SQLite.
+DURABILITY = Settings(_env_file=None, durability=None, database_url=None).durability_mode
 CLASSES = ("setosa", "versicolor", "virginica")
 
 _FAST_UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
@@ -159,8 +161,8 @@ SIDES = {
         f"ratchet_{mode}": Side(
             f"Ratchet, durability {mode}", _ratchet, variables={"RATCHET_DURABILITY": mode}, one_model=True
         )
-        for mode in get_args(Settings.model_fields["durability"].annotation)
-        if mode != Settings.model_fields["durability"].default
+        for mode in get_args(Durability)
+        if mode != DURABILITY
     },
 }
 # The peers that answer with the pipeline itself.
