@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -33,7 +32,5 @@ def retention(
     silence_libraries()
     settings = load_settings()
     store = open_store(settings)
-    if not dry_run:
-        os.nice(10)  # requests go first
     outcome = plan(settings, store) if dry_run else retain(settings, store, anew=vacuum)
     print_json(asdict(outcome)) if as_json else print_outcome(outcome, dry_run=dry_run)

@@ -119,7 +119,7 @@ class MissingPredictionError(UnknownPredictionError):
     """Feedback on a prediction that is not in the store."""
 
 
-class GonePredictionError(UnknownPredictionError):
+class GonePredictionError(MissingPredictionError):
     """Feedback on a prediction that retention has moved out of the store."""
 
 

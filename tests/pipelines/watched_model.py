@@ -56,8 +56,10 @@ class WatchedModel:
     def runs(self) -> TrainingRuns:
         return TrainingRuns(self.store, self.config.model)
 
-    def watcher(self, command: list[str], report: list[str] = REPORT, interval: float = 0.0) -> Watcher:
-        made = Watcher(self.config, self.settings, command, report, self.lines.append, interval)
+    def watcher(
+        self, command: list[str], report: list[str] = REPORT, interval: float = 0.0, retention: tuple[str, ...] = ()
+    ) -> Watcher:
+        made = Watcher(self.config, self.settings, command, report, self.lines.append, interval, retention)
         self.watchers.append(made)
         return made
 

@@ -13,6 +13,8 @@ import uuid_utils
 
 from ratchet.settings import Settings
 from ratchet.store.database import Store
+from ratchet.store.predictions import first_id
+from ratchet.store.retention_positions import note_moved
 from tests.fitted import Trained
 from tests.locks import locked
 from tests.serving.conftest import published
@@ -84,6 +86,18 @@ def test_feedback_right_after_its_prediction_is_recorded(service: Service) -> No
         path = ("/feedback", "/feedback/links")[number % 2]
         more = {} if number % 2 else {"correct": True}
         assert service.post(path, {"prediction_id": predicted(service), **more})[0] in (200, 201)
+
+
+def test_a_prediction_that_retention_moved_is_gone(service: Service, store: Store) -> None:
+    model = service.get("/model")["name"]
+    old = f"{first_id(1.0)}-7000-8000-{0:012x}"
+    with store.transaction() as connection:
+        note_moved(store, connection, model, old, archived=True)
+    for path, feedback in (("/feedback", {"target": "setosa"}), ("/feedback/links", {})):
+        status, reply = service.post(path, {"prediction_id": old, **feedback})
+        assert status == 410
+        assert "has been archived" in reply["error"]
+    assert service.post("/feedback", {"prediction_id": predicted(service), "target": "setosa"})[0] == 201
 
 
 def test_feedback_on_a_prediction_that_may_be_in_a_journal_is_retried(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,6 +26,7 @@ _LONGEST = 0.004
 _FEWEST, _MOST = 100, 4_000
 # The share of the time that transactions may take: others write in the rest.
 _SHARE = 0.2
+_NICE = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,10 @@ def leaving(store: Store, table: Table, needs: Needs, limits: Limits) -> Moved |
 
 
 class Mover:
-    """Moves rows into the archive, or deletes them.
+    """Moves rows into the archive, or deletes them, within a ``with`` block.
+
+    Rows are read and encoded on a thread with a low priority, so that requests go first. Transactions are not: a thread
+    that waits for the processor would keep others waiting for the store.
 
     Parameters
     ----------
@@ -69,7 +76,14 @@ class Mover:
 
     def __init__(self, store: Store, files: DayFiles | None) -> None:
         self._store, self._files = store, files
-        self._step = 100
+        self._step = _FEWEST
+        self._background = ThreadPoolExecutor(1, "retention", partial(os.nice, _NICE))
+
+    def __enter__(self) -> Mover:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._background.shutdown()
 
     def move(self, table: Table, needs: Needs, limits: Limits) -> Moved | None:
         """Move the rows that leave a table; return them, or None if there are none.
@@ -86,17 +100,20 @@ class Mover:
             where = _leaving(connection, table, needs, limits)
         after: list[Condition] = []
         while where:
-            with self._store.reading() as connection:
-                page = table.read(connection, table, [*where, *after])
+            page, written = self._background.submit(self._archive, table, needs.model, [*where, *after]).result()
             if not page:
                 break
-            oldest = oldest or page[0].get("created_at")
-            if self._files is not None:
-                size += self._files.add(table, needs.model, page)
             failpoint("retention_after_archive")
+            oldest, size = oldest or page[0].get("created_at"), size + written
             rows += self._delete(table, needs, page)
             after = [table.column > page[-1][table.key]]
         return Moved(table.table.name, needs.model, rows, size, oldest) if rows else None
+
+    def _archive(self, table: Table, model: str, where: Sequence[Condition]) -> tuple[list[Row], int]:
+        """Return the next rows, which the archive has then, and the bytes that it grew by."""
+        with self._store.reading() as connection:
+            page = table.read(connection, table, where)
+        return page, 0 if self._files is None or not page else self._files.add(table, model, page)
 
     def _delete(self, table: Table, needs: Needs, page: Sequence[Row]) -> int:
         """Delete rows that can still go; return their number."""

@@ -89,11 +89,11 @@ def retain(settings: Settings, store: Store, *, anew: bool = False) -> Outcome:
     limits, outcome = Limits.of(settings), _nothing(settings)
     with archive_lease(store, wait=0.0):
         if limits.are_set:
-            mover = Mover(store, DayFiles(Archive(settings)) if settings.retention == "archive" else None)
             now = store_time(store)
-            for needs in _needs(store, limits, now, outcome):
-                moved = (mover.move(table, needs, limits) for table in TABLES)
-                outcome.moved += [each for each in moved if each is not None]
+            with Mover(store, DayFiles(Archive(settings)) if settings.retention == "archive" else None) as mover:
+                for needs in _needs(store, limits, now, outcome):
+                    moved = (mover.move(table, needs, limits) for table in TABLES)
+                    outcome.moved += [each for each in moved if each is not None]
             _files(settings, store, limits, now, outcome, remove=True)
             store.checkpoint()
             outcome.given_back = give_back(store)

@@ -22,6 +22,7 @@ from ratchet.feedback.requests import read_feedback
 from ratchet.feedback.table import (
     ContradictionError,
     FeedbackRow,
+    GonePredictionError,
     MissingPredictionError,
     Recorded,
     Result,
@@ -35,7 +36,8 @@ from ratchet.feedback.table import (
 from ratchet.monitoring.production_rows import labels_up_to, watermark
 from ratchet.store.database import Store
 from ratchet.store.predictions import insert_predictions
-from ratchet.store.tables import feedback
+from ratchet.store.retention_positions import note_moved
+from ratchet.store.tables import feedback, predictions
 from tests.conftest import new_database
 from tests.store_rows import prediction, record_all
 
@@ -277,6 +279,20 @@ def test_an_unknown_prediction_is_refused(store: Store) -> None:
     assert isinstance(refused(store, "nothing", target="setosa"), MissingPredictionError)
     with pytest.raises(MissingPredictionError):
         find_for_review(store, "nothing", IRIS)
+
+
+def test_a_prediction_that_retention_moved_is_gone(store: Store) -> None:
+    moved, kept, later = (predict(store) for _ in range(3))
+    with store.transaction() as connection:
+        connection.execute(sa.delete(predictions).where(predictions.c.id == moved))
+        note_moved(store, connection, "iris", moved, archived=True)
+    error = refused(store, moved, target="setosa")
+    assert isinstance(error, GonePredictionError)
+    assert "has been archived" in str(error)
+    with pytest.raises(GonePredictionError):
+        find_for_review(store, moved, IRIS)
+    assert [accepted(store, one, target="setosa")[0] for one in (kept, later)] == ["recorded"] * 2
+    assert not isinstance(refused(store, "f" * 36, target="setosa"), GonePredictionError)
 
 
 def test_feedback_on_a_prediction_of_another_model_is_refused(store: Store) -> None:
