@@ -183,6 +183,24 @@ class JournalMover:
         sync_folder(path.parent)
 
 
+def move_once(journal: Journal, insert: Insert) -> bool:
+    """Move what the segments hold by now; if another process of this home moves, wake it and return False.
+
+    Raises
+    ------
+    StateError: the store cannot take the entries; they stay in the journal.
+    """
+    lock = _open_lock(journal.mover_lock)
+    try:
+        if _try_lock(lock):
+            JournalMover(journal, insert).move()
+            return True
+    finally:
+        os.close(lock)
+    journal.wake_mover()
+    return False
+
+
 class MoverLoop:
     """Moves the rows of a journal every fraction of a second, and checkpoints the store, until it is stopped.
 

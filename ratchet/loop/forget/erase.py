@@ -13,6 +13,7 @@ from itertools import chain
 
 from ratchet.data.row_identities import prediction_ids
 from ratchet.loop.forget.archived_rows import ArchivedRows
+from ratchet.loop.forget.journal_rows import JournalRows
 from ratchet.loop.forget.places import Forgotten, Place
 from ratchet.loop.forget.reports import forget_in_reports
 from ratchet.loop.forget.selection import Selection
@@ -68,7 +69,13 @@ class Forgetting:
         self.ledger = Erasures(store, model)
         # The store is last: the other places find by it what they have to remove.
         self._archived, self._stored = ArchivedRows(settings, model), StoredRows(store, model)
-        self._places: list[Place] = [SnapshotFiles(settings, store, model), *others, self._archived, self._stored]
+        self._places: list[Place] = [
+            JournalRows(settings, store, model),
+            SnapshotFiles(settings, store, model),
+            *others,
+            self._archived,
+            self._stored,
+        ]
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:

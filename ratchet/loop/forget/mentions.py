@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Collection
@@ -25,7 +26,14 @@ def _quoted(content: str, depth: int = 0) -> set[str]:
         found |= {token, text}
         if depth < _DEEPEST and ('"' in text or "'" in text):
             found |= _quoted(text, depth + 1)
-    return found | {text.replace("\\'", "'") for text in _SINGLE.findall(content)}
+    return found | {_evaluated(token) for token in _SINGLE.findall(content)}
+
+
+def _evaluated(token: str) -> str:
+    try:
+        return str(ast.literal_eval(f"'{token}'"))
+    except (ValueError, SyntaxError):
+        return token
 
 
 def _decoded(token: str) -> str:
