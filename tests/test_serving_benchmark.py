@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -61,3 +62,21 @@ def test_requirements_of_a_peer_are_pinned_and_name_no_registry(path: Path) -> N
     lines = path.read_text().splitlines()
     assert lines
     assert all("==" in line and "://" not in line for line in lines)
+
+
+def test_the_documented_figures_are_those_of_the_result() -> None:
+    from serving_peers import page
+
+    result = json.loads((ROOT / "benchmarks" / "results" / "serving.json").read_text())
+    assert page.page(result) == page.PAGE.read_text()
+    readme = page.README.read_text()
+    assert page.with_table(readme, result) == readme
+
+
+@pytest.mark.parametrize(("load", "is_provisional"), [(0.1, False), (4.0, True)])
+def test_figures_from_a_busy_machine_are_provisional(load: float, is_provisional: bool) -> None:
+    from serving_peers import page
+
+    result = json.loads((ROOT / "benchmarks" / "results" / "serving.json").read_text())
+    written = page.page({**result, "load_average": load, "machine": {**result["machine"], "cpu_count": 2}})
+    assert ("Provisional" in written) is is_provisional

@@ -32,7 +32,6 @@ LABEL = "setosa"
 # The durability of a service with its defaults, on SQLite.
 DURABILITY = Settings(_env_file=None, durability=None, database_url=None).durability_mode
 CLASSES = ("setosa", "versicolor", "virginica")
-
 _FAST_UVICORN = ("--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning")
 
 
