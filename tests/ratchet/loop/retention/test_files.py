@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from ratchet.data.snapshots import Redaction
 from ratchet.errors import RegistryError
 from ratchet.loop.retention import files
 from ratchet.loop.retention.retain import plan
@@ -63,6 +64,18 @@ def test_snapshots_that_something_refers_to_stay(
         connection.execute(sa.update(training_runs).values(state="failed"))
     keep(own, any_store)
     assert [path.exists() for path in paths.values()] == [False, True, False, True]
+
+
+def test_the_remaining_rows_of_a_forgotten_snapshot_stay(
+    settings: Settings, any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest = aged_file(settings.home / "snapshots" / "rest.parquet")
+    redaction = Redaction(replaced_by="rest", rows=1, erasure=1)
+    aged_file(settings.home / "snapshots" / "old.redacted.json").write_text(redaction.model_dump_json())
+    monkeypatch.setattr(files, "registered_models", lambda _: ["iris"])
+    monkeypatch.setattr(files, "_snapshots_of_versions", lambda *_: {"old"})
+    keep(settings, any_store)
+    assert rest.exists()
 
 
 def test_snapshots_stay_while_the_registry_is_unknown(

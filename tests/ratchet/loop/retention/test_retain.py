@@ -50,7 +50,10 @@ from tests.ratchet.loop.retention.aged import (
 )
 
 # Tables without rows that grow with traffic or time and are not needed: audit trails, and one row a model or machine.
-KEPT = {"promotions", "training_runs", "leases", "heartbeats", "machines", "window_positions", "retention_positions"}
+KEPT = {
+    *("promotions", "training_runs", "erasures", "erased_predictions"),
+    *("leases", "heartbeats", "machines", "window_positions", "retention_positions"),
+}
 
 
 @pytest.fixture
