@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,21 +23,10 @@ from ratchet.loop.training_runs import TrainingRuns
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import open_store
-from tests import s3
 from tests.conftest import ROOT, Cli, of_no_home
 from tests.training_runs import config_for
 
 OUTPUTS = ("data/iris.csv", "models/iris", "metrics/predictions/iris.csv")
-
-
-@pytest.fixture(scope="session")
-def bucket() -> Iterator[dict[str, str]]:
-    """The variables of an S3 server with the bucket of .dvc/config."""
-    try:
-        with s3.running("ratchet") as where:
-            yield where
-    except s3.NoServerError as error:
-        pytest.skip(f"no S3 server: {error}")
 
 
 @dataclass(frozen=True)
