@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
+import os
 import socket
 import struct
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -37,6 +39,12 @@ class GracefulServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, table: ConnectionTable) -> None:
         super().__init__(config)
         self._table = table
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop; a worker that still waits for its model has taken no request, and may wait for ever."""
+        if not self.started:
+            os._exit(0)
+        super().handle_exit(sig, frame)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""

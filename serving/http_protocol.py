@@ -315,7 +315,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.deadline = self.loop.time() + self._limits.body_time
         request = self._request = _Request(self, endpoint, parser.should_keep_alive())
         try:
-            endpoint.check(self.headers)
+            endpoint.check(self.headers, self.client)
         except HTTPException as error:
             self._fail(request, error)
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive
 
+from serving.authentication import Peer, RawHeaders
 from serving.media_types import BATCH, is_arrow, wants_arrow
 from serving.request_body import JSON, check_headers, read_body
 from serving.responses import JsonResponse, reply_to_error
 from serving.worker import Worker
 
-RawHeaders = Iterable[tuple[bytes, bytes]]
 # Given the body and its time of arrival, from ``time.perf_counter()``.
 Handler = Callable[[bytes, float], Awaitable[JsonResponse]]
 # The same for a handler that calls with its response, or with an error, later or at once.
@@ -67,14 +67,14 @@ class JsonEndpoint:
             self._metrics.in_flight -= 1
         return self.finish(result, started)
 
-    def check(self, headers: RawHeaders) -> None:
+    def check(self, headers: RawHeaders, peer: Peer) -> None:
         """Authenticate a request, and check what its headers say about its body.
 
         Raises
         ------
         HTTPException: it is refused.
         """
-        self._keys.authenticate(headers)
+        self._keys.authenticate(headers, peer)
         check_headers(headers, self.max_bytes)
 
     def begin(self, body: bytes, started: float, reply: Callable[[JsonResponse], None]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Metric, generate_latest
 from prometheus_client.core import HistogramMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from ratchet.feedback.feedback_log import Outcome
@@ -28,6 +28,7 @@ from ratchet.feedback.table import ContradictionError, Recorded
 from ratchet.inference.prediction_log import Rows
 from ratchet.store.prediction_batches import PredictionBatch, value_counts
 from serving.latency_window import LatencyWindow
+from serving.metric_files import exclusive, merge_dead, register
 
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _TENTHS = tuple(round(0.1 * step, 1) for step in range(1, 11))
@@ -129,7 +130,7 @@ class Metrics:
         for reason in ("package", "registry", "unexpected"):
             _failures.labels(reason)
         if folder := _shared_folder():
-            (folder / f"{os.getpid()}.pid").touch()
+            register(folder)
 
     def count_request(self, route: str, status: int, seconds: float | None) -> None:
         """Count a request; one without a time is not part of the latency."""
@@ -249,21 +250,12 @@ def _shared_families() -> Iterator[Metric]:
     if folder is None:
         yield from REGISTRY.collect()
         return
-    for path in folder.glob("*.pid"):
-        if not _is_alive(int(path.stem)):
-            mark_process_dead(int(path.stem), str(folder))
-            path.unlink(missing_ok=True)
-    yield from MultiProcessCollector(None, str(folder)).collect()
+    with exclusive(folder):
+        merge_dead(folder)
+        families = list(MultiProcessCollector(None, str(folder)).collect())
+    yield from families
 
 
 def _shared_folder() -> Path | None:
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     return Path(folder) if folder else None
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True

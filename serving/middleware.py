@@ -68,7 +68,7 @@ class ServiceMiddleware:
     def _check(self, scope: Scope) -> None:
         """Check the API key, and the media type before BentoML does: it would accept a pickle."""
         if scope["path"] not in _WITHOUT_KEY:
-            self._keys.authenticate(scope["headers"])
+            self._keys.authenticate(scope["headers"], scope.get("client"))
         if scope["path"] in _JSON_PATHS and scope["method"] == "POST":
             for name, value in scope["headers"]:
                 if name == b"content-type":

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import shutil
 import socket
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from ratchet.secret_strength import check_secrets
 from ratchet.settings import Settings, load_settings, prepare_home
 from serving.connection_table import ConnectionTable, Limits, allow_connections
 from serving.environment import BATCH_SOCKET, prepare_environment
+from serving.shared_folder import shared_folder
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
 # Seconds that a worker has to write its queue after its last response.
@@ -25,7 +24,7 @@ _GRACE = 5.0
 _LONGEST_ADDRESS = 100
 # Connections that may wait to be accepted, for each worker; the kernel has a limit of its own (net.core.somaxconn).
 _BACKLOG = 4096
-# The file in the scratch folder with the name of the model.
+# The file in the shared folder with the name of the model.
 _MODEL_FILE = "model"
 
 
@@ -47,26 +46,19 @@ def serve(settings: Settings) -> None:
             f"MODEL_PATH: there is no file {settings.model_path}; training writes models/<model>/model.joblib"
         )
     port = _free_port(settings.host, settings.port)
-    scratch = Path(tempfile.mkdtemp(prefix="ratchet-"))
-    # In memory if possible: a process that writes to a mapped file on a full disk is killed.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-    metrics = Path(tempfile.mkdtemp(prefix="ratchet-metrics-", dir=memory))
-    try:
-        _set_environment(settings, metrics)
-        roles: list[Role] = [(work, (settings.host, port, str(scratch), Limits.of_worker(settings)))] * settings.workers
+    with shared_folder() as folder:
+        _set_environment(settings, folder)
+        roles: list[Role] = [(work, (settings.host, port, str(folder), Limits.of_worker(settings)))] * settings.workers
         grace = settings.request_timeout + _GRACE
-        supervisor = Supervisor(roles, grace, ["serving.preload"], last=[*_batch_roles(scratch), (move_rows, ())])
+        supervisor = Supervisor(roles, grace, ["serving.preload"], last=[*_batch_roles(folder), (move_rows, ())])
         if settings.model_path is None:
-            supervisor.check(find_model, (str(scratch),), lambda: _announce(settings.host, port))
+            supervisor.check(find_model, (str(folder),), lambda: _announce(settings.host, port))
         else:
             _announce(settings.host, port)
         supervisor.run()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        shutil.rmtree(metrics, ignore_errors=True)
 
 
-def work(host: str, port: int, scratch: str, limits: Limits) -> None:
+def work(host: str, port: int, folder: str, limits: Limits) -> None:
     """Run a worker, which serves requests.
 
     Each worker has its own socket, so that the kernel distributes new connections over them. With a shared socket, the
@@ -79,7 +71,7 @@ def work(host: str, port: int, scratch: str, limits: Limits) -> None:
     from serving.http_protocol import HttpProtocol
 
     exit_with_parent()
-    if (found := Path(scratch, _MODEL_FILE)).is_file():
+    if (found := Path(folder, _MODEL_FILE)).is_file():
         os.environ["RATCHET_SERVE_MODEL"] = found.read_text()
     settings = load_settings()
     allow_connections(limits.connections)
@@ -112,9 +104,9 @@ def answer_batches(address: str) -> None:
     serve_batches(address)
 
 
-def _batch_roles(scratch: Path) -> list[Role]:
+def _batch_roles(folder: Path) -> list[Role]:
     """Return the role of the process of batches, after its address is set for the workers."""
-    address = str(scratch / "batches.sock")
+    address = str(folder / "batches.sock")
     if len(os.fsencode(address)) > _LONGEST_ADDRESS:  # the workers answer batches themselves
         return []
     os.environ[BATCH_SOCKET] = address
@@ -129,7 +121,7 @@ def move_rows() -> None:
     move_journal()
 
 
-def find_model(scratch: str) -> RatchetError | None:
+def find_model(folder: str) -> RatchetError | None:
     """Look up the model in the registry; returns the error if there is none.
 
     The name is written to a file, since the registry may be down when a worker restarts.
@@ -144,7 +136,7 @@ def find_model(scratch: str) -> RatchetError | None:
         name = choose_model(settings, settings.serve_model)
     except RatchetError as error:
         return error
-    write_whole(Path(scratch, _MODEL_FILE), lambda path: path.write_text(name))
+    write_whole(Path(folder, _MODEL_FILE), lambda path: path.write_text(name))
     return None
 
 
@@ -153,15 +145,14 @@ def _announce(host: str, port: int) -> None:
     print(f"serving on http://{host}:{port}, documentation at /docs; Ctrl-C ends it", file=sys.stderr, flush=True)
 
 
-def _set_environment(settings: Settings, metrics: Path) -> None:
+def _set_environment(settings: Settings, folder: Path) -> None:
     """Set the variables from which the worker processes read their settings."""
     prepare_environment()
     if settings.serve_model:
         os.environ["RATCHET_SERVE_MODEL"] = settings.serve_model
     # BentoML reads this when it is imported: no tracing of requests.
     os.environ.setdefault("BENTOML_CONFIG_OPTIONS", "tracing.excluded_urls=.*")
-    # The workers share their metrics through files in this folder.
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
 
 
 def _free_port(host: str, port: int) -> int:

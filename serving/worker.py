@@ -44,6 +44,8 @@ NO_MODEL = "no model is in Production yet, or it is still being loaded"
 # In seconds.
 _HEARTBEAT_INTERVAL = 1.0
 _READY_POLL_INTERVAL = 0.02
+# How long a worker that starts without others waits for its model before it answers that it has none.
+_START_PATIENCE = 5.0
 
 
 class Worker:
@@ -170,8 +172,8 @@ class Worker:
     async def start(self) -> None:
         """Start to follow the production pointer, and to write predictions and feedback.
 
-        Returns when a model is loaded, or when there is none to load: a worker that starts next to others must not
-        get requests that it cannot answer.
+        Returns when a model is loaded. A worker that starts next to others, which serve a model, must not get requests
+        that it cannot answer; without others it returns soon, so that the probes are answered.
         """
         self._loop = asyncio.get_running_loop()
         self.log.start()
@@ -185,8 +187,10 @@ class Worker:
         else:
             self._follow_task = asyncio.create_task(self._follow_with_retries())
         self._beat()
-        deadline = time.monotonic() + self.settings.request_timeout
-        while not self.is_ready and not self._has_nothing_to_load and time.monotonic() < deadline:
+        deadline = time.monotonic() + _START_PATIENCE
+        while not self.is_ready:
+            if (self._has_nothing_to_load or time.monotonic() > deadline) and not self._others_serve:
+                break
             await asyncio.sleep(_READY_POLL_INTERVAL)
 
     async def stop(self) -> None:
@@ -211,6 +215,10 @@ class Worker:
     @property
     def _has_nothing_to_load(self) -> bool:
         return self._search_failed or (self._follower is not None and self._follower.has_nothing_to_serve)
+
+    @property
+    def _others_serve(self) -> bool:
+        return self._cutover is not None and self._cutover.served_by_peers() is not None
 
     def health(self) -> dict[str, Any]:
         """Return the body of ``/health``: the state of this worker, and the versions and latency of all workers."""

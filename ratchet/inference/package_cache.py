@@ -28,6 +28,7 @@ from ratchet.tracking.lineage import PREFIX
 _KEPT = 5
 _DETAILS = "details.json"
 _PACKAGE = "package"
+_PARTIAL = ".partial-"
 _LOCK_TIMEOUT = 120.0
 _UNSEALED = ("mlflow_run_id", "lineage", "libraries", "metrics")
 
@@ -117,7 +118,7 @@ class PackageCache:
             raise PackageError(f"{target}: cannot be written: {error.strerror}") from None
 
     def _download(self, version: Version, target: Path) -> None:
-        partial = Path(tempfile.mkdtemp(dir=self._root, prefix=".partial-"))
+        partial = Path(tempfile.mkdtemp(dir=self._root, prefix=_PARTIAL))
         try:
             folder = download(connect(self._settings), version.model, version.version, partial)
             verify_files(folder, version.digest)
@@ -134,7 +135,9 @@ class PackageCache:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _remove_old(self) -> None:
-        """Remove all but the newest packages, which workers that have loaded them no longer need."""
+        """Remove all but the newest packages, which workers that have loaded them no longer need; under the lock."""
+        for partial in self._root.glob(f"{_PARTIAL}*"):  # of downloads that were killed
+            shutil.rmtree(partial, ignore_errors=True)
         for path in sorted(self._packages(), key=lambda path: path.stat().st_mtime, reverse=True)[_KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
 

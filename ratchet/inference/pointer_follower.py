@@ -82,8 +82,9 @@ class PointerFollower:
 
     @property
     def has_nothing_to_serve(self) -> bool:
-        """Whether neither the pointer nor another worker is known to have a version."""
-        return self._polled and self._wanted is None and self._cutover.served_by_peers() is None
+        """Whether neither the pointer nor another worker is known to have a version that can be loaded."""
+        has_none = self._polled and (self._wanted is None or self._failures > 0)
+        return has_none and self._cutover.served_by_peers() is None
 
     @property
     def _wanted_version(self) -> ServedVersion | None:

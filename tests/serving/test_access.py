@@ -45,6 +45,7 @@ def guarded(
     pointer = published(served_settings, iris_models[0])
     output = tmp_path_factory.mktemp("guarded") / "output"
     variables = {"RATCHET_API_KEYS": ",".join(KEYS), "RATCHET_CORS_ORIGINS": ALLOWED, "RATCHET_LINK_SECRET": SECRET}
+    variables["RATCHET_TRUSTED_PROXIES"] = "127.0.0.0/8"
     with serving(served_settings, pointer.model, output, RATCHET_ENV="production", **variables) as running:
         yield running
 
@@ -134,6 +135,18 @@ def test_requests_without_a_key_are_counted(guarded: Service) -> None:
     for method, path in (("POST", "/predict"), ("POST", "/explain"), ("GET", "/model")):
         guarded.request(method, path, RECORD_BODY)
     assert refusals() == before + 3
+
+
+def test_the_log_names_the_client_of_a_refused_request_behind_a_trusted_proxy(
+    guarded: Service,
+) -> None:
+    for path, client in (("/predict", "192.0.2.7"), ("/explain", "192.0.2.8")):
+
+        def is_logged(path: str = path, client: str = client) -> bool:
+            guarded.request("POST", path, RECORD_BODY, x_forwarded_for=client)
+            return f'"client": "{client}"' in guarded.output.read_text()
+
+        guarded.until(is_logged)
 
 
 def test_no_log_and_no_command_line_contains_a_key(guarded: Service) -> None:

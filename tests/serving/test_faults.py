@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -104,15 +105,102 @@ def test_while_the_registry_is_down_the_version_keeps_serving(
 
 
 @pytest.mark.slow
-def test_workers_stop_when_their_parent_is_killed(
+def test_workers_stop_when_their_parent_is_killed_and_the_next_start_removes_what_is_left(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    pointer = published(served_settings, iris_models[0])
+    scratch, abandoned = tmp_path / "scratch", tmp_path / "none"
+    scratch.mkdir()
+    for _ in range(2):
+        with serving(served_settings, pointer.model, output, TMPDIR=str(scratch)) as service:
+            assert not abandoned.exists()
+            abandoned = shared_folder_of(service)
+            os.kill(service.process.pid, signal.SIGKILL)
+            service.process.wait(30)
+            wait_until(lambda service=service: service.processes == [], 30)  # type: ignore[misc]
+            assert service.processes == []
+    with serving(served_settings, pointer.model, output, TMPDIR=str(scratch)) as service:
+        assert not abandoned.exists()
+        last = shared_folder_of(service)
+        assert service.post("/predict", RECORD)[0] == 200
+    assert not last.exists()
+    assert [path for path in scratch.iterdir() if path.is_dir()] == []
+
+
+def shared_folder_of(service: Service) -> Path:
+    """The folder that the processes of a service share."""
+    environ = Path(f"/proc/{service.workers[0]}/environ").read_text().split("\0")
+    return Path(dict(line.split("=", 1) for line in environ if line)["PROMETHEUS_MULTIPROC_DIR"])
+
+
+@pytest.mark.slow
+def test_files_of_metrics_do_not_pile_up_as_workers_die(
     served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
 ) -> None:
     pointer = published(served_settings, iris_models[0])
-    with serving(served_settings, pointer.model, output) as service:
-        os.kill(service.process.pid, signal.SIGKILL)
-        service.process.wait(30)
-        wait_until(lambda: service.processes == [], 30)
-        assert service.processes == []
+    with serving(served_settings, pointer.model, output, **FAST) as service:
+        folder = shared_folder_of(service)
+        for number in range(1, 5):
+            assert service.post("/predict", RECORD)[0] == 200
+            service.until(lambda number=number: counted(service) == number)  # type: ignore[misc]
+            victim = service.workers[0]
+            os.kill(victim, signal.SIGKILL)
+            service.until(lambda victim=victim: len(set(service.workers) - {victim}) == 2)  # type: ignore[misc]
+            assert counted(service) == number
+            owners = {path.stem.split("_")[-1] for path in folder.glob("*.db")}
+            assert owners <= {"dead", *map(str, service.processes)}
+
+
+def counted(service: Service) -> float:
+    return service.metric("ratchet_requests_total", route="/predict", status="200")
+
+
+@pytest.mark.slow
+def test_a_service_that_starts_with_a_damaged_package_answers_its_probes(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], output: Path
+) -> None:
+    pointer = published(served_settings, *iris_models)
+    damaged = artifact(served_settings, pointer.model, "1", "model.onnx")
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    # Longer than this test waits.
+    with serving(served_settings, pointer.model, output, ready=False, **FAST, RATCHET_REQUEST_TIMEOUT="300") as service:
+        service.until(lambda: service.request("GET", "/livez")[0] == 200)
+        for path in ("/readyz", "/health"):
+            assert service.request("GET", path)[0] == 503
+        for method, path in (("GET", "/readyz"), ("POST", "/predict"), ("POST", "/predict_batch")):
+            status, headers, body = service.request(method, path, b"{}" if method == "POST" else None)
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert "no model is in Production yet" in json.loads(body)["error"]
+        service.until(lambda: "tampered with or damaged" in output.read_text())
+        promote_unchecked(served_settings, pointer, "2")
+        service.until(lambda: service.request("GET", "/readyz")[0] == 200)
+        service.until(lambda: len(service.workers) == 2)
+        assert service.post("/predict", RECORD)[1]["model"]["version"] == "2"
+
+
+@pytest.mark.slow
+def test_a_worker_that_restarts_beside_others_without_its_package_takes_no_request(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], tmp_path: Path, output: Path
+) -> None:
+    settings = Settings(home=tmp_path / "home", models_dir=tmp_path / "models")
+    pointer = published(settings, iris_models[0])
+    with serving(settings, pointer.model, output, **FAST) as service:
+        digest = service.get("/model")["digest"]
+        for damaged in (
+            artifact(settings, pointer.model, "1", "model.onnx"),
+            settings.home / "packages" / digest / "package" / "model.onnx",
+        ):
+            damaged.chmod(0o600)
+            damaged.write_bytes(b"x")
+        victim, survivor = service.workers
+        os.kill(victim, signal.SIGKILL)
+        service.until(lambda: "cannot be served" in output.read_text())
+        assert {service.post("/predict", RECORD)[0] for _ in range(60)} == {200}
+        assert {service.request("GET", "/readyz")[0] for _ in range(20)} == {200}
+        assert [w["pid"] for w in service.get("/health")["workers"] if w["version"]] == [survivor]
+        begin = time.monotonic()
+        service.stop()
+        assert time.monotonic() - begin < 20, "the worker that waits for its package stops at once"
 
 
 @pytest.mark.slow

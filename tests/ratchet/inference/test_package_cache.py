@@ -268,9 +268,10 @@ def test_the_newest_versions_stay_in_the_cache(here: Settings, published: Versio
     assert kept(here) == {published.digest, "older-1", "older-2", "older-3", "older-4"}
 
 
-def test_a_download_of_another_worker_is_left_alone(here: Settings, published: Version) -> None:
+def test_what_a_killed_download_has_left_is_removed(here: Settings, published: Version) -> None:
+    """Downloads hold a lock, so that no other one is under way."""
     partial = here.home / "packages" / ".partial-of-another"
-    partial.mkdir(parents=True)
-    os.utime(partial, (1, 1))
+    (partial / "package").mkdir(parents=True)
     PackageCache(here).load(published)
-    assert partial.is_dir()
+    assert kept(here) == {published.digest}
+    assert not partial.exists()
