@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import pytest
 
-from ratchet.settings import Settings
+from ratchet.settings import Durability, Settings
 from ratchet.store.database import open_store
 from ratchet.store.prediction_rows import PredictionRows
 from tests.fitted import Trained
@@ -56,7 +56,7 @@ class Batches:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", get_args(Settings.model_fields["durability"].annotation))
+@pytest.mark.parametrize("mode", get_args(Durability))
 def test_no_row_of_an_answered_batch_is_lost_when_a_worker_and_then_everything_is_killed(
     iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path, mode: Any
 ) -> None:
