@@ -32,7 +32,7 @@ from tests.serving.conftest import published
 from tests.serving.feedback_rows import inserted, predicted
 from tests.serving.load import Load, load_on
 from tests.serving.request_cases import RECORD_BODY
-from tests.serving.running import Service, serving, wait_until
+from tests.serving.running import RECORD, SERVICE, Service, serving, wait_until
 from tests.serving.stored_rows import recover
 
 # Each mode of durability on both databases.
@@ -99,6 +99,44 @@ def test_no_answered_prediction_is_lost_when_a_worker_and_then_everything_is_kil
         before = service.metric("ratchet_predictions_total")
         service.until(lambda: service.metric("ratchet_predictions_total") > before + 200)
         assert second in service.workers
+        service.kill()
+    recover(case.settings)
+    assert_no_answer_is_lost(case.settings, load)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SQLITE, indirect=True)
+def test_no_row_of_an_answered_batch_is_lost_when_everything_is_killed(
+    case: Case, iris_models: tuple[Trained, Trained], output: Path
+) -> None:
+    pointer = published(case.settings, iris_models[0])
+    answered: list[str] = []
+    with serving(case.settings, pointer.model, output, **case.env) as service:
+        for number in range(1, 30):
+            status, answer = service.post("/predict_batch", {"rows": [RECORD] * number})
+            assert status == 200
+            answered += [row["prediction_id"] for row in answer["predictions"]]
+        service.kill()
+    recover(case.settings)
+    store = open_store(case.settings)
+    with store.reading() as connection:
+        rows = PredictionRows(connection, "features").find_many(answered)
+    store.engine.dispose()
+    assert {prediction_id: row["features"] for prediction_id, row in rows.items()} == dict.fromkeys(answered, RECORD)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["sqlite-journal", "postgresql-journal"], indirect=True)
+def test_under_bentoml_serve_a_worker_moves_rows_and_no_answered_prediction_is_lost_in_a_kill(
+    case: Case, iris_models: tuple[Trained, Trained], output: Path, tmp_path: Path
+) -> None:
+    pointer = published(case.settings, iris_models[0])
+    with (
+        serving(case.settings, pointer.model, output, bentoml=SERVICE, **case.env) as service,
+        load_on(service.port, tmp_path / "load", connections=4, rate=60) as load,
+    ):
+        service.until(lambda: service.metric("ratchet_predictions_total") > 200)
+        assert service.post("/feedback", {"prediction_id": predicted(service), "correct": True})[0] == 201
         service.kill()
     recover(case.settings)
     assert_no_answer_is_lost(case.settings, load)
