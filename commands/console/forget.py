@@ -53,9 +53,9 @@ def _print_left(left: Outlook) -> None:
     else:
         print(f"trained on some of them: {', '.join(left.trained)}")
         current = f"version {left.in_production} is in Production" if left.in_production else "none is in Production"
-        print(f"  {current}{'; replace it with' if left.retrain else ''}")
-        for command in left.retrain:
-            print(f"    {command}")
+        print(f"  {current}")
+        for title, command in zip(("train again:", "if the gate refuses the new version:"), left.retrain, strict=False):
+            print(f"  {title}\n    {command}")
     print("not reached:")
     _print_items(left.not_reached)
 

@@ -180,7 +180,7 @@ def test_a_person_is_forgotten_everywhere_and_the_loop_goes_on(home: Home, here:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["predictions"], found["trained"]) == (3, [home.retrained])
-    assert found["places"] == {"snapshots": 2, "pipelines": 2, "archive": 1, "store": 2}
+    assert found["places"] == {"journal": 0, "snapshots": 2, "pipelines": 2, "archive": 1, "store": 2}
     assert {path for path in holders(home, "Zzyzx") if not of_models(path)} == set()
     assert table_counts(home.store) == counts
     kept = find_prediction(home.store, home.single)

@@ -19,7 +19,7 @@ class Outlook:
     ----------
     trained: the versions that were fitted on some of the rows.
     in_production: the one of them that is in Production.
-    retrain: the commands that replace it, in their order.
+    retrain: the commands that replace it: training, and the promotion of the new version where the gate refuses it.
     not_reached: the places whose rows an operator has to remove, one line each.
     """
 
@@ -68,7 +68,7 @@ def _commands(settings: Settings, model: str, snapshot: str | None) -> tuple[str
     rows = f" --snapshot {remaining_version(settings, snapshot)}" if snapshot else ""
     return (
         f"python run.py --config continuous_training.yaml --set model={model}{rows}",
-        f'python run.py promote VERSION --model {model} --reason "rows were forgotten"   (where the gate refuses it)',
+        f'python run.py promote VERSION --model {model} --reason "rows were forgotten"',
     )
 
 
