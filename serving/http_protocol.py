@@ -172,6 +172,7 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.abort()
         elif self._in_head or self._in_body:
             self._refuse(_too_many_connections())
+            self.loop.call_later(_LINGER, self.transport.abort)  # its deadline is not checked any more
         else:
             self.transport.close()
 
@@ -201,7 +202,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self.transport.abort()
         elif self._rest:
             self._parse(memoryview(bytes(self._rest) + data))
-        elif len(data) + self._stalled <= self._limits.header_bytes and len(data) <= _SLICE:
+        elif len(data) <= _SLICE and len(data) + self._stalled <= self._limits.header_bytes and not self._queue:
             if again := self._feed(data):
                 self._parse(memoryview(again))
         else:
@@ -230,7 +231,9 @@ class HttpProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             again = self._without_upgrade() + bytes(data[upgrade.args[0] :])
-        except httptools.HttpParserError:
+        except httptools.HttpParserError as error:
+            if not isinstance(error.__context__, httptools.HttpParserError | None):
+                self.logger.error("a request could not be started", exc_info=error)
             self._refuse(_NOT_HTTP)
         if self._made_progress:
             self._stalled = 0
@@ -391,7 +394,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._send(response, closes=closes)
         if not closes:
             self._next()
-        elif self._in_body:
+        elif self._in_body or self._in_head or self._queue or self._rest:
             self._linger()
         else:
             self.transport.close()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -177,6 +178,13 @@ def test_many_pipelined_requests_are_answered(service: Service) -> None:
     assert statuses(service.port, post() * 500, answers=500) == [200] * 500
 
 
+def test_many_requests_may_wait_for_the_answer_to_a_slow_one(service: Service) -> None:
+    with connected(service.port) as connection:
+        for data in [post(path="/explain"), *[post()] * 200]:
+            connection.send(data)
+        assert [connection.answer().status for _ in range(201)] == [200] * 201
+
+
 def test_more_requests_than_a_connection_may_pipeline_end_it_after_its_answers(service: Service) -> None:
     with connected(service.port) as connection:
         connection.send(post() + b"GET / HTTP/1.1\r\n\r\n" * 10_000)
@@ -282,6 +290,22 @@ def test_idle_connections_beyond_the_limit_give_way(strict: Service) -> None:
         assert statuses(strict.port, GET_LIVEZ, post(), answers=2) == [200, 200]
     finally:
         for connection in idle:
+            connection.close()
+
+
+def test_connections_that_gave_way_leave_no_open_file(strict: Service) -> None:
+    def files() -> int:
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in strict.workers)
+
+    before = files()
+    unfinished = [RawConnection(strict.port) for _ in range(200)]
+    try:
+        for connection in unfinished:
+            connection.send(post()[:-1])
+        assert statuses(strict.port, post(), answers=1) == [200]
+        strict.until(lambda: files() <= before + 5)
+    finally:
+        for connection in unfinished:
             connection.close()
 
 
