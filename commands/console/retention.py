@@ -51,6 +51,10 @@ def _result(outcome: Outcome, *, dry_run: bool) -> str:
     files = sum(moved.rows for moved in outcome.moved if not moved.model)
     to = f"moved into {outcome.archive}" if outcome.action == "archive" else "deleted"
     verb = "would be " if dry_run else ""
-    parts = [f"{rows:,} rows {verb}{to}"] if rows else []
-    parts += [f"{files:,} files {verb}deleted"] if files else []
+    parts = [f"{_counted(rows, 'row')} {verb}{to}"] if rows else []
+    parts += [f"{_counted(files, 'file')} {verb}deleted"] if files else []
     return "; ".join([*parts, given_back] if given_back else parts)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
