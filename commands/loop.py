@@ -35,7 +35,7 @@ def watch(
     command = [sys.executable, str(ROOT / "run.py"), "--config", str(request.path), *repeated]
     report = [sys.executable, str(ROOT / "run.py"), "report", "--model", loaded.model]
     retention = [sys.executable, str(ROOT / "run.py"), "retention"]
-    if not watch_until_stopped(loaded, request.settings, command, report, retention, once=once):
+    if not watch_until_stopped(loaded, request.settings, command, report, once=once, retention=retention):
         raise typer.Exit(1)
 
 

@@ -229,11 +229,11 @@ def watch(
     settings: Settings,
     command: Sequence[str],
     report: Sequence[str],
-    retention: Sequence[str],
     *,
     once: bool,
+    retention: Sequence[str] = (),
 ) -> bool:
-    """Watch until SIGTERM or Ctrl-C, or check once and wait for the run that this starts.
+    """Watch until SIGTERM or Ctrl-C, or check once and wait for the processes that this starts.
 
     Returns
     -------
