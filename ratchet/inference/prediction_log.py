@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from ratchet.errors import StateError, UnavailableError
@@ -25,6 +27,9 @@ logger = logging.getLogger(__name__)
 Rows = Sequence[Entry]
 # Number of rows after which no further request joins a transaction.
 _MOST_ROWS = 2000
+# Seconds up to which the event loop itself waits for the sync of the journal: of the last one, since the next one will
+# take about as long. A disk that has become slow delays the loop once.
+_QUICK = 0.002
 # Seconds between two checks of the store's state and clock.
 _CHECK_INTERVAL = 1.0
 
@@ -57,8 +62,16 @@ class PredictionLog:
         self._on_written = on_written
         self._timeout = timeout
         self._commits: GroupCommit[Entry, Entry] = GroupCommit(
-            "predictions", self._commit, self._report, limit=_MOST_ROWS, timeout=timeout, size_of=count_rows
+            "predictions",
+            self._commit,
+            self._report,
+            limit=_MOST_ROWS,
+            timeout=timeout,
+            size_of=count_rows,
+            is_quick=lambda: self._last_append <= _QUICK,
         )
+        # Seconds that the last commit took, if it was an append to the journal.
+        self._last_append = math.inf
         self._store: Store | None = None
         self._writer: PredictionWriter | None = None
         self._opening = threading.Lock()
@@ -109,7 +122,12 @@ class PredictionLog:
         await self._commits.write(entries)
 
     def _commit(self, group: Group[Entry, Entry]) -> Rows:
-        if self._durability == "journal" or (self._durability == "spill" and self.store_is_down):
+        if self._durability == "journal":
+            started, self._last_append = time.perf_counter(), math.inf
+            self._journal.append(group.join())
+            self._last_append = time.perf_counter() - started
+            return group.items
+        if self._durability == "spill" and self.store_is_down:
             self._journal.append(group.join())
             return group.items
         try:

@@ -1,7 +1,8 @@
 """Group commit: the items of concurrent requests in one commit, and no answer before they are durable.
 
-A thread commits, so that the event loop never waits for a disk. Requests that arrive before a commit has begun join it,
-so that they share its cost.
+A thread commits, so that the event loop does not wait for a disk. Requests that arrive before a commit has begun join
+it, so that they share its cost. Commits that are known to be quick are made on the event loop: to hand them to a thread
+and back would take longer.
 """
 
 from __future__ import annotations
@@ -84,6 +85,7 @@ class GroupCommit(Generic[Item, Result]):
     timeout: seconds after which a request that is not durable fails, to the next second.
     capacity: size of all that may wait.
     size_of: returns the size of the items of a request.
+    is_quick: whether a commit takes so little time that the event loop can make it.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class GroupCommit(Generic[Item, Result]):
         timeout: float,
         capacity: int = 40_000,
         size_of: Callable[[Sequence[Item]], int] = len,
+        is_quick: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name = name
         self._commit = commit
@@ -104,6 +107,7 @@ class GroupCommit(Generic[Item, Result]):
         self._capacity = capacity
         self._timeout = timeout
         self._size_of = size_of
+        self._is_quick = is_quick
         self._queue: Queue[Item, Result] = SimpleQueue()
         # The requests of this turn of the event loop, and all that wait, in the order of their arrival and results.
         self._arrived: list[Request[Item, Result]] = []
@@ -163,10 +167,14 @@ class GroupCommit(Generic[Item, Result]):
         return await done
 
     def _enqueue(self) -> None:
-        """Queue the requests of this turn of the event loop together, so that they share a commit."""
+        """Commit the requests of this turn of the event loop together, or queue them so that they share a commit."""
         arrived, self._arrived = self._arrived, []
         if _size(arrived) <= self._limit:
-            self._queue.put(arrived)
+            thread_is_idle = len(arrived) == len(self._waiting)
+            if thread_is_idle and self._is_quick():
+                self._commit_here(arrived)
+            else:
+                self._queue.put(arrived)
             return
         for request in arrived:
             self._queue.put([request])
@@ -182,6 +190,17 @@ class GroupCommit(Generic[Item, Result]):
             else:
                 self._loop.call_soon_threadsafe(self._resolve, group.requests, results)
                 self._report(group, results)
+
+    def _commit_here(self, requests: list[Request[Item, Result]]) -> None:
+        """Commit on the event loop what the thread would commit."""
+        group = Group(requests, self._queue, self._limit)
+        try:
+            results = self._commit(group)
+        except Exception as error:
+            self._fail(group.requests, self._refusal(error))
+        else:
+            self._resolve(group.requests, results)
+            self._report(group, results)
 
     def _refusal(self, error: Exception) -> UnavailableError:
         if isinstance(error, UnavailableError):

@@ -331,3 +331,46 @@ async def test_a_row_that_cannot_be_read_does_not_keep_the_journal_pending(sqlit
         await until(lambda: not journal.segments())  # from then on an unknown prediction is 404 and no longer 503
     assert ids(sqlite_file) == {row["id"] for row in rows}
     assert journal.bad_rows() == 1
+
+
+class WatchedJournal(Journal):
+    """A journal that notes whether the event loop's thread has appended."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.by_event_loop: list[bool] = []
+
+    def append(self, entries: Sequence[Any]) -> None:
+        self.by_event_loop.append(threading.current_thread() is threading.main_thread())
+        super().append(entries)
+
+
+@pytest.mark.parametrize(("quick", "by_event_loop"), [(1e9, True), (-1.0, False)], ids=["quick disk", "slow disk"])
+async def test_the_event_loop_waits_for_a_disk_only_while_it_is_quick(
+    quick: float, by_event_loop: bool, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratchet.inference.prediction_log._QUICK", quick)
+    journal = WatchedJournal(tmp_path / "journal")
+    async with running(Database(url_of(store)), journal, durability="journal") as log:
+        for number in range(4):
+            await log.write([prediction(number)])
+    assert journal.by_event_loop == [False, *[by_event_loop] * 3]
+    assert all(find_prediction(store, prediction(number)["id"]) for number in range(4))
+
+
+@pytest.mark.parametrize("durability", ["strict", "spill"])
+async def test_the_event_loop_never_waits_for_a_store(
+    durability: Durability, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratchet.inference.prediction_log._QUICK", 1e9)
+    database, journal = Database(url_of(store)), WatchedJournal(tmp_path / "journal")
+    threads: set[threading.Thread] = set()
+    async with running(database, journal, durability=durability, on_written=lambda _: note(threads)) as log:
+        for number in range(3):
+            await log.write([prediction(number)])
+    assert threading.main_thread() not in threads
+    assert not any(journal.by_event_loop)
+
+
+def note(threads: set[threading.Thread]) -> None:
+    threads.add(threading.current_thread())

@@ -222,3 +222,36 @@ async def test_requests_of_one_turn_share_a_commit_up_to_the_limit(commits: Comm
         await asyncio.gather(*(group_commit.write([number, number]) for number in range(10)))
     assert commits.groups[0] == [0, 1, 2, 3]
     assert all(len(group) == 4 for group in commits.groups[1:])
+
+
+async def test_a_quick_commit_is_made_on_the_event_loop_for_all_requests_of_a_turn(commits: Commits) -> None:
+    threads: list[int] = []
+    commits.allowed.set()
+    async with running(commits, is_quick=lambda: not threads.append(threading.get_ident())) as group_commit:
+        assert await asyncio.gather(*(group_commit.write([number, number + 1]) for number in range(3))) == [
+            [0, 2],
+            [2, 4],
+            [4, 6],
+        ]
+        assert commits.groups == [[0, 1, 1, 2, 2, 3]]
+        assert threads == [threading.get_ident()]
+        assert commits.reports == [([0, 1, 1, 2, 2, 3], [0, 2, 2, 4, 4, 6])]
+        commits.error = ZeroDivisionError("a bug")
+        with pytest.raises(UnavailableError, match="numbers cannot be saved"):
+            await group_commit.write([1])
+        commits.error = None
+        assert await group_commit.write([1]) == [2]
+        assert group_commit.depth == 0
+
+
+async def test_a_quick_commit_does_not_overtake_the_thread(commits: Commits) -> None:
+    quick = False
+    async with running(commits, is_quick=lambda: quick) as group_commit:
+        first = asyncio.create_task(group_commit.write([1]))
+        await until_depth(group_commit, 1)
+        quick = True
+        second = asyncio.create_task(group_commit.write([2]))
+        await until_depth(group_commit, 2)
+        commits.allowed.set()
+        assert await asyncio.gather(first, second) == [[2], [4]]
+        assert await group_commit.write([3]) == [6]
