@@ -17,14 +17,19 @@ _DESCRIPTIONS = {
     401: "The API key is missing or wrong.",
     403: "The token of the link is not valid.",
     404: "The served model has not made this prediction.",
-    408: "The body did not arrive in time.",
+    405: "The path takes another method, which `Allow` names.",
+    408: "The headers or the body did not arrive in time.",
     409: "The feedback contradicts the current feedback, and is not a correction.",
     410: "The link has expired.",
     413: "The body is too large.",
-    415: "The content type is not supported.",
+    415: "The content type is not supported, or the body is compressed.",
     422: "The body is not valid; `details` names each field.",
-    503: "No model is loaded, or the store is not available; `Retry-After` gives the seconds to wait.",
+    431: "The headers are too large or too many.",
+    503: "No model is loaded, the store is not available, or there are too many connections; `Retry-After` gives the"
+    " seconds to wait.",
 }
+# Of every operation, and JSON also where the other errors are pages.
+_COMMON_ERRORS = (405, 408, 431, 503)
 _BODY_ERRORS = (401, 408, 413, 415, 422, 503)
 _PAGE_ERRORS = (403, 404, 410, 503)
 _RECORDED = {200: "Recorded", 201: "Recorded", 409: "Contradiction"}
@@ -46,7 +51,14 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, dict[int, str], tuple[int, .
         (*_PAGE_ERRORS, *_BODY_ERRORS[1:5]),
     ),
     ("/model", "get", "Version, signature, lineage and metrics of the model", None, {200: "Model"}, (401, 503)),
-    ("/health", "get", "Status, workers, and latency of the last minutes", None, {200: "Health"}, (401, 503)),
+    (
+        "/health",
+        "get",
+        "Status, workers, and latency of the last minutes",
+        None,
+        {200: "Health", 503: "Health"},
+        (401,),
+    ),
     ("/metrics", "get", "Prometheus metrics of all workers", None, {200: "Text"}, (401,)),
     ("/livez", "get", "Whether the process is alive", None, {200: "Text"}, ()),
     ("/readyz", "get", "Whether a model is loaded", None, {200: "Text"}, (503,)),
@@ -99,12 +111,15 @@ def document(worker: Worker) -> Json:
 def _responses(bodies: dict[int, str], errors: tuple[int, ...]) -> Json:
     # The errors of a page are pages, all others are JSON.
     error = "Page" if bodies[200] == "Page" else "ErrorBody"
+    names = {status: {name} for status, name in (bodies | dict.fromkeys(errors, error)).items()}
+    for status in _COMMON_ERRORS:
+        names.setdefault(status, set()).add("ErrorBody")
     return {
         str(status): {
             "description": _DESCRIPTIONS[status],
-            "content": {_media_type(body): {"schema": _schema(body)}},
+            "content": {_media_type(name): {"schema": _schema(name)} for name in sorted(names[status])},
         }
-        for status, body in (bodies | dict.fromkeys(errors, error)).items()
+        for status in sorted(names)
     }
 
 

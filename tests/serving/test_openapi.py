@@ -143,7 +143,11 @@ def test_the_document_is_valid_openapi(service: Service) -> None:
 def test_the_document_lists_every_route_and_status(service: Service) -> None:
     document = service.get("/docs.json")
     assert set(document["paths"]) == {*POSTS, *FEEDBACK, FORM, *GETS}
-    of_a_body = {"200", "401", "408", "413", "415", "422", "503"}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert {"405", "408", "431", "503"} <= operation["responses"].keys()
+            assert "application/json" in operation["responses"]["405"]["content"]
+    of_a_body = {"200", "401", "405", "408", "413", "415", "422", "431", "503"}
     for path in (*POSTS, *FEEDBACK):
         more = {"/feedback": {"201", "404", "409"}, "/feedback/links": {"404"}}.get(path, set())
         assert set(document["paths"][path]["post"]["responses"]) == of_a_body | more
