@@ -239,6 +239,8 @@ class MoverLoop:
                     self._move_until_stopped(pipe, last_move)
                 finally:
                     os.close(pipe)
+                    # A program that copies the home would wait for ever to read it.
+                    self._journal.mover_pipe.unlink(missing_ok=True)
         finally:
             self._close()
             os.close(lock)

@@ -332,6 +332,7 @@ def test_one_process_moves_at_a_time_and_another_takes_over(folder: Path, tmp_pa
     loops[1].stop()
     threads[1].join(10)
     assert not any(thread.is_alive() for thread in threads)
+    assert not journal.mover_pipe.exists()
     assert (find_prediction(store, prediction(2)["id"]) is not None) == up
     store.engine.dispose()
 
