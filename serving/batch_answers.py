@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -146,28 +147,40 @@ def _columns(answered: _Answered) -> bytes:
 def _rows(answered: _Answered) -> bytes:
     """Write an object for each row, from the texts of its parts, in a third of the time that objects would take."""
     n_rows = len(answered.answers.prediction)
-    first = b'{"prediction_id":"%b#%%05d","prediction":' % answered.request.batch_id.encode()
-    parts: list[Sequence[bytes]] = [[first % row for row in range(n_rows)], _prediction_texts(answered)]
+    parts: list[Sequence[bytes]] = [
+        [b'{"prediction_id":"%b#' % answered.request.batch_id.encode()] * n_rows,
+        _row_numbers(n_rows),
+        _prediction_texts(answered),
+    ]
     separator = b',"probabilities":{'
     for name, values in answered.probabilities.items():
         parts += [[separator + orjson.dumps(name) + b":"] * n_rows, _texts(_doubles(values))]
         separator = b","
-    ends = [b"}}" if separator == b"," else b"}"] * n_rows
+    end = b"}}" if answered.probabilities else b"}"
+    ends = [end + b","] * (n_rows - 1) + [end]
     for row in answered.audited():
-        ends[row] = ends[row][:-1] + b',"label_wanted":true}'
+        ends[row] = ends[row].replace(end, end[:-1] + b',"label_wanted":true}')
     parts.append(ends)
-    pieces = [b""] * (n_rows * (len(parts) + 1))
+    pieces = [b""] * (n_rows * len(parts))
     for position, part in enumerate(parts):
-        pieces[position :: len(parts) + 1] = part
-    pieces[len(parts) :: len(parts) + 1] = [b","] * (n_rows - 1) + [b""]
+        pieces[position :: len(parts)] = part
     return b'{"predictions":[' + b"".join(pieces) + b'],"model":' + orjson.dumps(answered.model) + b"}"
 
 
+@lru_cache(maxsize=4)
+def _row_numbers(n_rows: int) -> Sequence[bytes]:
+    """Return the last digits of the ids of rows."""
+    return [row_id("", row)[1:].encode() for row in range(n_rows)]
+
+
 def _prediction_texts(answered: _Answered) -> Sequence[bytes]:
+    """Return the end of an id and the prediction of each row."""
     labels, codes = answered.runtime.schema.labels, answered.answers.codes
+    before = b'","prediction":'
     if labels is None or codes is None:
-        return _texts(answered.answers.prediction.to_numpy(zero_copy_only=False))
-    texts = [orjson.dumps(label) for label in labels]
+        numbers = _texts(answered.answers.prediction.to_numpy(zero_copy_only=False))
+        return [before + number for number in numbers]
+    texts = [before + orjson.dumps(label) for label in labels]
     return [texts[code] for code in codes.tolist()]
 
 

@@ -32,7 +32,7 @@ from serving.json_logging import log_as_json
 logger = logging.getLogger(__name__)
 
 # A tenth of the processor that a worker gets, when both want it.
-_NICE = 10
+NICE = 10
 # Versions that stay loaded: the one in Production, and the one before a cut-over.
 _MODELS = 2
 # Objects that are made before garbage is collected; a batch of JSON rows makes an object for each row.
@@ -132,7 +132,7 @@ def serve_batches(address: str) -> None:
     settings = load_settings()
     log_as_json(settings.log_level)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workers finish what they have begun
-    os.nice(_NICE)
+    os.nice(NICE)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_THRESHOLD)

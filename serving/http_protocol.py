@@ -25,7 +25,7 @@ from serving.connection_table import ConnectionTable
 from serving.json_endpoint import JsonEndpoint
 from serving.request_body import too_large, too_late
 from serving.responses import JSON_HEADERS, Headers, JsonResponse, reply_to_error
-from serving.routes import json_endpoints
+from serving.routes import BATCH_PATH, json_endpoints
 from serving.worker import this_worker
 
 # Bytes that the parser gets at once: a bound on the requests that one call can start.
@@ -46,11 +46,12 @@ _NOT_HTTP = HTTPException(400, "not a valid HTTP request")
 class _Request:
     """A request that is answered without the ASGI application."""
 
-    __slots__ = ("_protocol", "body", "endpoint", "error", "keep_alive", "size", "started", "whole")
+    __slots__ = ("_protocol", "body", "endpoint", "error", "headers", "keep_alive", "size", "started", "whole")
 
-    def __init__(self, protocol: HttpProtocol, endpoint: JsonEndpoint, keep_alive: bool) -> None:
+    def __init__(self, protocol: HttpProtocol, endpoint: JsonEndpoint, headers: Headers, keep_alive: bool) -> None:
         self._protocol = protocol
         self.endpoint = endpoint
+        self.headers = headers
         self.keep_alive = keep_alive
         self.started = time.perf_counter()
         self.body: list[bytes] = []
@@ -64,7 +65,7 @@ class _Request:
             self._reply(self.endpoint.finish(self.error, self.started))
         else:
             body = self.body[0] if len(self.body) == 1 else b"".join(self.body)
-            self.endpoint.begin(body, self.started, self._reply)
+            self.endpoint.begin(self.headers, body, self.started, self._reply)
 
     def _reply(self, response: JsonResponse) -> None:
         self._protocol.reply(self, response)
@@ -83,9 +84,14 @@ class _Heads:
             self._default, self._heads = default, {}
         head = self._heads.get(status)
         if head is None:
-            lines = [name + b": " + value + b"\r\n" for name, value in (*default, *JSON_HEADERS)]
-            head = self._heads[status] = b"".join((STATUS_LINE[status], *lines))
+            head = self._heads[status] = _head(status, default, JSON_HEADERS)
         return head
+
+
+def _head(status: int, *headers: Headers) -> bytes:
+    """Return status line and headers."""
+    lines = [name + b": " + value + b"\r\n" for part in headers for name, value in part]
+    return b"".join((STATUS_LINE[status], *lines))
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -316,7 +322,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         if not self._busy:
             self.deadline = self.loop.time() + self._limits.body_time
-        request = self._request = _Request(self, endpoint, parser.should_keep_alive())
+        request = self._request = _Request(self, endpoint, self.headers, parser.should_keep_alive())
         try:
             endpoint.check(self.headers, self.client)
         except HTTPException as error:
@@ -400,7 +406,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _send(self, response: JsonResponse, *, closes: bool) -> None:
-        parts = [self._heads.of(response.status_code, self.server_state.default_headers)]
+        default = self.server_state.default_headers
+        if response.common_headers is JSON_HEADERS:
+            parts = [self._heads.of(response.status_code, default)]
+        else:
+            parts = [_head(response.status_code, default, response.common_headers)]
         parts += [f"{name}: {value}\r\n".encode() for name, value in response.extra_headers.items()]
         if closes and "connection" not in response.extra_headers:
             parts.append(b"connection: close\r\n")
@@ -463,7 +473,7 @@ class HttpProtocol(HttpToolsProtocol):
 @functools.cache
 def _endpoints() -> Mapping[bytes, JsonEndpoint]:
     """Return the endpoints that need no ASGI application, by path."""
-    return {path.encode(): json_endpoints()[path] for path in ("/predict", "/feedback")}
+    return {path.encode(): json_endpoints()[path] for path in ("/predict", BATCH_PATH, "/feedback")}
 
 
 def _too_many_connections() -> HTTPException:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar
@@ -20,7 +21,8 @@ from serving.worker import Worker
 # Given the body and its time of arrival, from ``time.perf_counter()``.
 Handler = Callable[[bytes, float], Awaitable[JsonResponse]]
 # The same for a handler that calls with its response, or with an error, later or at once.
-Begin = Callable[[bytes, float, Callable[[JsonResponse | Exception], None]], None]
+Done = Callable[[JsonResponse | Exception], None]
+Begin = Callable[[bytes, float, Done], None]
 
 # Also given whether the body is an Arrow stream, and whether the response has to be one.
 BatchHandler = Callable[[bytes, float, bool, bool], Awaitable[JsonResponse]]
@@ -75,9 +77,9 @@ class JsonEndpoint:
         HTTPException: it is refused.
         """
         self._keys.authenticate(headers, peer)
-        check_headers(headers, self.max_bytes)
+        check_headers(headers, self.max_bytes, self.media_types)
 
-    def begin(self, body: bytes, started: float, reply: Callable[[JsonResponse], None]) -> None:
+    def begin(self, headers: RawHeaders, body: bytes, started: float, reply: Callable[[JsonResponse], None]) -> None:
         """Answer a checked request; ``reply`` is called once, at once or from the event loop."""
         self._metrics.in_flight += 1
 
@@ -86,12 +88,15 @@ class JsonEndpoint:
             reply(self.finish(result, started))
 
         try:
-            self._begin(body, started, finish)
+            self._start(headers, body, started, finish)
         except Exception as error:
             finish(error)
 
     async def _handle(self, headers: RawHeaders, body: bytes, started: float) -> JsonResponse:
         return await self._handler(body, started)
+
+    def _start(self, headers: RawHeaders, body: bytes, started: float, done: Done) -> None:
+        self._begin(body, started, done)
 
     def finish(self, result: JsonResponse | Exception, started: float) -> JsonResponse:
         """Return the response to a request, and count it."""
@@ -118,6 +123,9 @@ class BatchEndpoint(JsonEndpoint):
     async def _handle(self, headers: RawHeaders, body: bytes, started: float) -> JsonResponse:
         sent = is_arrow(headers)
         return await self._batch_handler(body, started, sent, wants_arrow(headers, by_default=sent))
+
+    def _start(self, headers: RawHeaders, body: bytes, started: float, done: Done) -> None:
+        in_task(functools.partial(self._handle, headers))(body, started, done)
 
 
 def in_task(handler: Handler) -> Begin:

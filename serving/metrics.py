@@ -211,7 +211,7 @@ class Metrics:
             _scores.flush()
 
     def _count_batch(self, batch: PredictionBatch) -> None:
-        table = batch.table()
+        table = batch.columns("prediction", "score")
         for prediction, count in value_counts(table.column("prediction")):
             self._predictions[batch.model, batch.version, self._class(prediction)] += count
         if "score" in table.column_names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serving.feedback import FORM_PATH
+from serving.media_types import ARROW
 from serving.schemas import body_schemas
 from serving.worker import Worker
 
@@ -65,6 +66,8 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, dict[int, str], tuple[int, .
 )
 # Schemas of responses that are not described in detail.
 _PLAIN = {"Model": "object", "Health": "object", "Page": "string", "Text": "string"}
+# Bodies of batches: as rows, as columns, and as Arrow streams.
+_ALTERNATIVES = {"Records": ("Records", "Columns"), "BatchAnswer": ("BatchAnswer", "ColumnAnswer")}
 _MEDIA_TYPES = {"Page": "text/html", "Text": "text/plain", "FormFields": "application/x-www-form-urlencoded"}
 
 
@@ -76,10 +79,12 @@ def document(worker: Worker) -> Json:
     for path, method, summary, body, responses, errors in _OPERATIONS:
         operation: Json = {"summary": summary, "responses": _responses(responses, errors)}
         if body:
-            content = {"schema": _schema(body)} | {
-                key: schemas[body][key] for key in ("example",) if key in schemas[body]
-            }
-            operation["requestBody"] = {"required": True, "content": {_media_type(body): content}}
+            content = _content(body)
+            example = {key: schemas[body][key] for key in ("example",) if key in schemas[body]}
+            content[_media_type(body)] |= example
+            if body in _ALTERNATIVES:  # a reference has the example of its schema
+                content[_media_type(body)]["schema"] |= example
+            operation["requestBody"] = {"required": True, "content": content}
         paths.setdefault(path, {})[method] = operation
     paths[FORM_PATH]["get"]["parameters"] = [
         {"name": "token", "in": "query", "required": True, "schema": {"type": "string"}}
@@ -117,9 +122,20 @@ def _responses(bodies: dict[int, str], errors: tuple[int, ...]) -> Json:
     return {
         str(status): {
             "description": _DESCRIPTIONS[status],
-            "content": {_media_type(name): {"schema": _schema(name)} for name in sorted(names[status])},
+            "content": {kind: content for name in sorted(names[status]) for kind, content in _content(name).items()},
         }
         for status in sorted(names)
+    }
+
+
+def _content(body: str) -> Json:
+    """Return the media types of a body, each with its schema."""
+    if body not in _ALTERNATIVES:
+        return {_media_type(body): {"schema": _schema(body)}}
+    stream = {"type": "string", "format": "binary", "description": "An Arrow IPC stream."}
+    return {
+        _media_type(body): {"schema": {"anyOf": [_schema(name) for name in _ALTERNATIVES[body]]}},
+        ARROW.decode(): {"schema": stream},
     }
 
 

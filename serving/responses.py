@@ -47,6 +47,8 @@ _KINDS = {
 class JsonResponse(Response):
     """A response with a JSON body and the security headers."""
 
+    common_headers = JSON_HEADERS
+
     def __init__(self, content: Any, status_code: int = 200, headers: Mapping[str, str] | None = None) -> None:
         # Without the constructor of the base class, which takes longer than the serialization.
         self.status_code = status_code
@@ -58,7 +60,7 @@ class JsonResponse(Response):
     def raw_headers(self) -> Headers:  # type: ignore[override] # made only if ASGI asks for it
         """All headers, as ASGI has them."""
         extra = [(name.encode(), value.encode()) for name, value in self.extra_headers.items()]
-        return [*JSON_HEADERS, (b"content-length", b"%d" % len(self.body)), *extra]
+        return [*self.common_headers, (b"content-length", b"%d" % len(self.body)), *extra]
 
 
 class BatchResponse(JsonResponse):
@@ -68,8 +70,9 @@ class BatchResponse(JsonResponse):
         self.status_code = 200
         self.background = None
         self.body = body
-        headers = _ARROW_HEADERS if is_arrow else JSON_HEADERS
-        self.raw_headers = [*headers, (b"content-length", b"%d" % len(body))]
+        self.extra_headers = {}
+        if is_arrow:
+            self.common_headers = _ARROW_HEADERS
 
 
 class ErrorReply(NamedTuple):

@@ -59,6 +59,17 @@ class BatchAnswer(TypedDict):
     model: ModelVersion
 
 
+class ColumnAnswer(TypedDict):
+    """The predictions for many records that were sent as columns, in their order."""
+
+    batch_id: Annotated[str, Field(description="Row i has the prediction id batch_id#i, with i as five digits.")]
+    count: int
+    predictions: list[Label]
+    probabilities: NotRequired[Annotated[dict[str, list[float]], Field(description="By class.")]]
+    label_wanted: NotRequired[Annotated[list[int], Field(description="Rows in the audit sample: send their labels.")]]
+    model: ModelVersion
+
+
 class Explanation(TypedDict):
     """A prediction and the contribution of each feature to it."""
 
@@ -167,7 +178,18 @@ class FeedbackResults(TypedDict):
 
 
 _BODIES: tuple[Any, ...] = (
-    *(Answer, BatchAnswer, Explanation, Feedback, FeedbackBatch, FeedbackResults, LinkRequest, Link, FormFields),
+    *(
+        Answer,
+        BatchAnswer,
+        ColumnAnswer,
+        Explanation,
+        Feedback,
+        FeedbackBatch,
+        FeedbackResults,
+        LinkRequest,
+        Link,
+        FormFields,
+    ),
     *(Recorded, Contradiction, ErrorBody),
 )
 
@@ -199,6 +221,9 @@ def _set_labels_and_features(schemas: Schemas, runtime: Runtime | None) -> None:
         properties[name]["prediction"] = label
         if not gives_probabilities:
             del properties[name]["probabilities"]
+    properties["ColumnAnswer"]["predictions"]["items"] = label
+    if not gives_probabilities:
+        del properties["ColumnAnswer"]["probabilities"]
     for name in ("Recorded", "Standing"):
         properties[name]["target"] = {"anyOf": [{"type": label["type"]}, {"type": "null"}]}
     properties["Feedback"]["target"] = label | {"description": "The true class or number."}
@@ -212,6 +237,14 @@ def _set_labels_and_features(schemas: Schemas, runtime: Runtime | None) -> None:
 
 def _record_schemas(runtime: Runtime | None) -> Schemas:
     if runtime:
-        return {"Record": runtime.reader.json_schema(), "Records": runtime.reader.batch_schema()}
+        return {"Record": runtime.reader.json_schema(), "Records": runtime.reader.batch_schema()} | {
+            "Columns": runtime.batch_reader.json_schema()
+        }
     record: Schema = {"type": "object", "properties": {}, "title": "Record"}
-    return {"Record": record, "Records": {"type": "object", "properties": {"rows": {"type": "array", "items": record}}}}
+    rows: Schema = {"rows": {"type": "array", "items": record}}
+    columns: Schema = {"columns": {"type": "object"}}
+    return {
+        "Record": record,
+        "Records": {"type": "object", "properties": rows},
+        "Columns": {"type": "object", "properties": columns},
+    }

@@ -92,6 +92,25 @@ class BatchReader:
             named = {name: map(as_json, column.to_pylist()) for name, column in self._few_unknown(columns).items()}
             return self._transposed(self._records.read_values(_rows_of(named)))
 
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of columns; that they have one length is not in it."""
+        record = self._records.json_schema()
+        limits = {"type": "array", "minItems": 1, "maxItems": self._records.most_rows}
+        columns = {
+            "type": "object",
+            "properties": {name: {**limits, "items": value} for name, value in record["properties"].items()},
+            "required": record.get("required", []),
+            "minProperties": 1,
+            "additionalProperties": False,
+        }
+        return {
+            "type": "object",
+            "title": "Columns",
+            "properties": {"columns": columns},
+            "required": ["columns"],
+            "additionalProperties": False,
+        }
+
     def _from_rows(self, found: Any, body: bytes) -> pa.RecordBatch:
         """Read the rows of a body as columns, if each of them has all features and no others."""
         names, rows = list(self._fields), found.get("rows") if isinstance(found, dict) else None
@@ -214,10 +233,9 @@ def _keeps_rules(field: Field, values: pa.Array) -> bool:
         return True
     if field.type == "number":
         low, high = field.rule.minimum, field.rule.maximum
-        ends = pc.min_max(values).as_py()
-        return bool(
-            (-LARGEST if low is None else low) <= ends["min"] and ends["max"] <= (LARGEST if high is None else high)
-        )
+        numbers = values.drop_null().to_numpy()
+        lowest, highest = -LARGEST if low is None else low, LARGEST if high is None else high
+        return bool(lowest <= numbers.min() and numbers.max() <= highest)
     if field.rule.categories is not None and field.type == "category":
         return bool(pc.all(pc.is_in(values, pa.array(field.rule.categories))).as_py())
     if field.type == "text" and pc.max(pc.utf8_length(values)).as_py() > max(LONGEST_TEXT, field.longest or 0):

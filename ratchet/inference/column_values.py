@@ -6,6 +6,8 @@ from decimal import Decimal
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ratchet.data.column_reader import ColumnReader, JsonNumber
 from ratchet.errors import DataError
 from ratchet.model.record_schema import LONGEST_TIME, canonical_time
@@ -68,17 +70,15 @@ def _from_text(reader: ColumnReader, values: pa.Array) -> pa.Array:
 
 def _from_numbers(reader: ColumnReader, values: pa.Array) -> pa.Array:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if pa.types.is_boolean(values.type) and not reader.boolean:
         raise ValueError
     numbers = values.cast(pa.float64(), safe=False)
-    is_missing = pc.is_nan(numbers)
+    found = numbers.to_numpy(zero_copy_only=False)
+    is_missing = np.isnan(found)  # nulls too
     if reader.missing_numbers:
-        is_missing = pc.or_(is_missing, pc.is_in(numbers, pa.array(sorted(reader.missing_numbers))))
-    if pc.any(is_missing).as_py():
-        numbers = pc.if_else(is_missing, pa.scalar(None, pa.float64()), numbers)
-    return numbers
+        is_missing |= np.isin(found, list(reader.missing_numbers))
+    return pa.array(found, mask=is_missing) if is_missing.any() else numbers
 
 
 def _of_distinct(values: pa.Array, read: Any) -> pa.Array:

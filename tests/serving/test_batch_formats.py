@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,12 +18,14 @@ import pytest
 
 from ratchet.settings import Settings
 from ratchet.store.database import Store
-from ratchet.store.prediction_rows import find_prediction
+from serving.batch_process import NICE
 from tests.batch_bodies import columns_of, stream
+from tests.conftest import ROOT
 from tests.fitted import Trained
 from tests.serving.conftest import published
 from tests.serving.request_cases import refused
 from tests.serving.running import RECORD, Service, serving
+from tests.serving.stored_rows import stored
 
 ARROW, JSON = "application/vnd.apache.arrow.stream", "application/json"
 ROWS = [RECORD, {**RECORD, "petal_length": 6.0, "petal_width": 2.2}, {**RECORD, "petal_length": 4.0}]
@@ -52,11 +56,10 @@ def test_columns_are_answered_as_columns_with_one_id(service: Service, store: St
     assert (answer["count"], answer["predictions"]) == (3, labels)
     assert answer["probabilities"] == {name: [row[name] for row in probabilities] for name in probabilities[0]}
     for number, row in enumerate(ROWS):
-        stored = find_prediction(store, f"{answer['batch_id']}#{number:05d}")
-        assert stored is not None
-        assert (stored["features"], stored["prediction"]) == (row, labels[number])
-        assert stored["probabilities"] == probabilities[number]
-        assert stored["score"] == probabilities[number][labels[number]]
+        kept = stored(store, f"{answer['batch_id']}#{number:05d}")
+        assert (kept["features"], kept["prediction"]) == (row, labels[number])
+        assert kept["probabilities"] == probabilities[number]
+        assert kept["score"] == probabilities[number][labels[number]]
 
 
 def test_an_arrow_stream_is_answered_as_one(service: Service, store: Store) -> None:
@@ -68,9 +71,8 @@ def test_an_arrow_stream_is_answered_as_one(service: Service, store: Store) -> N
     assert table.column("prediction").to_pylist() == labels
     assert table.column("probabilities").to_pylist() == probabilities
     assert json.loads(table.schema.metadata[b"model"]) == service.post("/predict", RECORD)[1]["model"]
-    stored = find_prediction(store, table.schema.metadata[b"batch_id"].decode() + "#00001")
-    assert stored is not None
-    assert stored["features"] == ROWS[1]
+    kept = stored(store, table.schema.metadata[b"batch_id"].decode() + "#00001")
+    assert kept["features"] == ROWS[1]
 
 
 @pytest.mark.parametrize("sent", [JSON, ARROW, f"{ARROW}; charset=binary"])
@@ -96,6 +98,19 @@ def test_the_answer_is_what_accept_asks_for(service: Service, sent: str, accept:
     assert (status, kind) == (200, answered or sent.partition(";")[0])
     found = table_of(answer).column("prediction").to_pylist() if kind == ARROW else json.loads(answer)["predictions"]
     assert found == in_rows(service)[0]
+
+
+def test_the_example_of_pandas_in_the_documentation_works(
+    service: Service, capsys: pytest.CaptureFixture[str], store: Store
+) -> None:
+    page = (ROOT / "docs" / "how-to" / "serve.md").read_text()
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "pyarrow" in block]
+    names: dict[str, Any] = {}
+    exec(code.replace("127.0.0.1:8000", f"127.0.0.1:{service.port}"), names)
+    predictions = names["predictions"]
+    assert predictions["prediction"].tolist() == ["setosa", "virginica"]
+    assert stored(store, predictions["prediction_id"][1])["features"]["sepal_length"] == 6.7
+    assert "probabilities.versicolor" in capsys.readouterr().out
 
 
 def test_rows_and_their_columns_are_refused_alike(service: Service) -> None:
@@ -138,8 +153,8 @@ def test_a_batch_that_grows_by_decompression_is_refused(service: Service) -> Non
 
 
 def batch_process(service: Service) -> int:
-    """The process of batches, which is the only one with a low priority."""
-    found = [pid for pid in service.processes if os.getpriority(os.PRIO_PROCESS, pid) > 0]
+    """The process of batches, which has a priority of its own."""
+    found = [pid for pid in service.processes if os.getpriority(os.PRIO_PROCESS, pid) == NICE]
     if len(found) != 1:
         raise ValueError("it is being started")
     return found[0]
