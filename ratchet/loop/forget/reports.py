@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -12,6 +13,8 @@ from ratchet.errors import StateError
 from ratchet.loop.forget.mentions import mentions
 from ratchet.monitoring.reports.job import workspace
 from ratchet.settings import Settings
+from ratchet.store.archive import Archive
+from ratchet.store.archive_columns import to_table
 from ratchet.store.database import Store
 from ratchet.store.failpoints import failpoint
 from ratchet.store.tables import drift_results
@@ -54,6 +57,7 @@ def forget_in_reports(settings: Settings, store: Store, model: str, texts: Colle
     for file in logged:
         file.delete()
     _forget_in_notes(store, model, texts)
+    _forget_in_archived_notes(settings, model, texts)
     if drawn or logged:
         notes.append(f"deleted: {len(drawn) + len(logged)} reports and files of runs, which named forgotten values")
     return notes
@@ -74,8 +78,23 @@ def _forget_in_notes(store: Store, model: str, texts: Collection[str]) -> None:
             return
         after = page[-1].id
         for number, report in page:
-            notes = [_REMOVED if mentions(note, texts) else note for note in report.get("notes", ())]
-            if notes != list(report.get("notes", ())):
+            changed = _without_notes(report, texts)
+            if changed != report:
                 with store.transaction() as connection:
-                    changed = sa.update(drift_results).where(table.id == number)
-                    connection.execute(changed.values(report={**report, "notes": notes}))
+                    connection.execute(sa.update(drift_results).where(table.id == number).values(report=changed))
+
+
+def _forget_in_archived_notes(settings: Settings, model: str, texts: Collection[str]) -> None:
+    """Do the same in the archive, whose lease the caller holds."""
+    archive = Archive(settings)
+    for file in archive.files(drift_results.name, model) if texts else ():
+        rows = archive.rows(file)
+        changed = [{**row, "report": _without_notes(row["report"], texts)} for row in rows]
+        if changed != rows:
+            archive.rewrite(file, to_table(changed, drift_results, archive.read(file).schema))
+
+
+def _without_notes(report: dict[str, Any], texts: Collection[str]) -> dict[str, Any]:
+    """Return a result of drift with the notes replaced that name a text."""
+    notes = report.get("notes")
+    return report if not notes else {**report, "notes": [_REMOVED if mentions(note, texts) else note for note in notes]}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from ratchet.loop.forget.erase import Forgetting
 from ratchet.loop.training_runs import TrainingRuns
 from ratchet.settings import Settings
 from ratchet.store import leases
-from ratchet.store.archive import archive_lease
+from ratchet.store.archive import Archive, archive_lease
+from ratchet.store.archive_columns import to_table
 from ratchet.store.database import Store
 from ratchet.store.erasures import Erasures
 from ratchet.store.tables import drift_results
@@ -125,6 +127,22 @@ def test_a_note_of_drift_that_names_a_value_is_replaced(home: Settings, store: S
     with store.reading() as connection:
         report = connection.scalar(sa.select(drift_results.c.report))
     assert report == {"notes": ["a note was removed: it named a value that was forgotten", notes[1]], "share": 0.5}
+
+
+def test_a_note_in_the_archive_is_replaced_too(home: Settings, any_store: Store) -> None:
+    in_store(any_store)
+    window = {"id": 1, "model": "iris", "version": "3", "kind": "production", "n_rows": 9, "detected": True}
+    window |= {"first_prediction": "a", "last_prediction": "b", "run_id": None, "share": 0.5, "created_at": 1e9}
+    rows = [{**window, "report": {"notes": [f"mail: never seen ({MAIL!r})"], "share": 0.5}}]
+    rows.append({**window, "id": 2, "report": {"notes": [], "share": 0.1}})
+    file = Archive(home).write("drift_results", "iris", date(2001, 9, 9), "1", to_table(rows, drift_results))
+    forgetting = Forgetting(home, any_store, "iris", [])
+    forgetting.forget(forgetting.find(BY_MAIL), BY_MAIL, "ann")
+    assert [row["report"]["notes"] for row in Archive(home).rows(file)] == [
+        ["a note was removed: it named a value that was forgotten"],
+        [],
+    ]
+    assert [row["share"] for row in Archive(home).rows(file)] == [0.5, 0.5]
 
 
 def test_exports_and_the_rows_of_a_killed_report_are_deleted(home: Settings, any_store: Store) -> None:
