@@ -215,6 +215,8 @@ CLOCKS = {
     "ratchet/experiments/tuning/study.py": "the end of a trial, which is shown",
     "ratchet/feedback/signed_links.py": "the issue of a link; one from the future counts as issued now",
     "ratchet/feedback/table.py": "the time of feedback, which is shown; feedback is ordered by its number",
+    "ratchet/loop/forget/journal_rows.py": "the comparison with a move of the journal on the same machine",
+    "ratchet/registry/polled_pointer.py": "the age of a file on this machine",
     "ratchet/monitoring/reports/rows.py": "the time of a report, which is shown",
     "ratchet/registry/follow_ups.py": "the time in metrics.json, which is shown",
     "ratchet/store/clock.py": "the comparison with the store's clock",
