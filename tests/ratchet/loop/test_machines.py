@@ -161,7 +161,7 @@ def test_every_reader_of_a_snapshot_fetches_one_that_another_home_wrote(
 
 
 def test_no_other_module_opens_the_file_of_a_snapshot() -> None:
-    """``snapshot_path`` may name a file that is missing: a reproduction writes its copy there, and forget lists them."""
+    """``snapshot_path`` may name a missing file: a reproduction writes its copy there, and forget lists them."""
     calls = {
         path.relative_to(ROOT).as_posix()
         for folder in ("ratchet", "pipelines", "steps", "commands", "serving")
