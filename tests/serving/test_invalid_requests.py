@@ -202,7 +202,7 @@ def test_another_method_is_not_allowed_and_is_counted(service: Service, method: 
     allowed = "POST" if path in JSON_PATHS else "GET, HEAD"
     assert (status, headers["allow"], headers["content-type"]) == (405, allowed, "application/json")
     assert method == "HEAD" or json.loads(body) == {"error": f"this path takes the methods {allowed}"}
-    service.until(lambda: service.metric("ratchet_requests_total", route=path, status="405") == before + 1)
+    service.until(lambda: service.metric("ratchet_requests_total", route=path, status="405") > before)
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/schema.json", "/livez", "/readyz", "/healthz", "/nothing"])
