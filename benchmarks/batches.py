@@ -28,9 +28,12 @@ import joblib
 import pandas as pd
 import pyarrow as pa
 from measure import ROOT, Command, Target, describe_machine, rounds_asked_for, run_once, write_result
+from sklearn.datasets import load_iris
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 from serving_peers.load import put_load, require_wrk, write_script
 from serving_peers.servers import HOST, RECORD, SIDES, Model, Server, serving
-from sklearn.datasets import load_iris
 
 ROWS, REQUESTS = 10_000, 50
 WORKERS, LOAD_S, DRAIN_S, SETTLE_S = 2, 3, 1.0, 0.5
