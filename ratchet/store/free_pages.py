@@ -42,8 +42,8 @@ class FreePages(NamedTuple):
 
     @property
     def excess(self) -> int:
-        """The free pages beyond the reserve."""
-        return max(0, self.free - int(_RESERVE * self.pages))
+        """The free pages beyond the reserve of the smaller file."""
+        return max(0, int((self.free - _RESERVE * self.pages) / (1 - _RESERVE)))
 
 
 def free_pages(store: Store) -> FreePages | None:
