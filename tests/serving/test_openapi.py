@@ -49,8 +49,9 @@ OTHER_LENGTH = " values, and "
 Api = schemathesis.BaseSchema
 
 
+ARROW = "application/vnd.apache.arrow.stream"
 streams = st.integers(1, 3).map(lambda rows: stream(pa.Table.from_pylist([RECORD] * rows)))
-schemathesis.openapi.media_type("application/vnd.apache.arrow.stream", streams)
+schemathesis.openapi.media_type(ARROW, streams)
 
 
 def api_of(service: Service) -> Api:
@@ -59,6 +60,8 @@ def api_of(service: Service) -> Api:
 
 def valid_data_is_accepted(context: CheckContext, response: Response, case: Case) -> bool | None:
     """The check of Schemathesis, without the errors that are not in the schema."""
+    if case.media_type == ARROW:  # the columns of a stream are not in the schema
+        return None
     if response.status_code == 422 and all(
         p["message"] == TOO_FAR or DISAGREES in p["message"] or OTHER_LENGTH in p["message"]
         for p in response.json()["details"]
