@@ -8,7 +8,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import util
+from multiprocessing import current_process
 from pathlib import Path
 
 from ratchet.inference.locked_files import create_locked, lock_abandoned
@@ -30,8 +30,8 @@ def shared_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=place))
     lock = create_locked(folder / _LOCK)
     try:
-        _keep_sockets_in(folder)
-        yield folder
+        with _sockets_in(folder):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
@@ -54,10 +54,16 @@ def _is_own(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
-def _keep_sockets_in(folder: Path) -> None:
-    """Make multiprocessing create the socket of its server process here, and not in a folder that a kill leaves."""
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+@contextmanager
+def _sockets_in(folder: Path) -> Iterator[None]:
+    """Make multiprocessing create the socket of its server process here, and not in a folder that a kill leaves.
+
+    It has no public way to say so. A folder that it made itself it would remove at exit, after this one is gone.
+    """
+    config: dict[str, object] = current_process()._config  # type: ignore[attr-defined]
+    before = config.get("tempdir")
+    config["tempdir"] = str(folder)
     try:
-        util.get_temp_dir()
+        yield
     finally:
-        tempfile.tempdir = before
+        config["tempdir"] = before
