@@ -120,6 +120,8 @@ class HttpProtocol(HttpToolsProtocol):
         self._by_asgi = False
         # The request that is answered now, those behind it, and bytes that are parsed when there are none.
         self._busy = False
+        # Whether the next request waits until the client has read earlier answers; the connection is busy until then.
+        self._is_held = False
         self._queue: deque[Callable[[], None]] = deque()
         self._rest = memoryview(b"")
         # Whether input is discarded, and whether the connection ends after the answers under way.
@@ -152,12 +154,24 @@ class HttpProtocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """Limit the time that the client takes to read."""
         super().pause_writing()
-        self.deadline = self.loop.time() + self._limits.idle_time
+        self._wait_for_reader()
 
     def resume_writing(self) -> None:
         """Go on after the client has read."""
         super().resume_writing()
-        self.deadline = math.inf if self._busy else self.loop.time() + self._limits.idle_time
+        if self._is_held:
+            self._is_held = False
+            self._next()
+        elif self._busy:
+            self.deadline = math.inf
+            if not self._in_body:
+                self.waiting_since = None
+        else:
+            self.deadline = self.loop.time() + self._limits.idle_time
+
+    def _wait_for_reader(self) -> None:
+        self.waiting_since = self.loop.time()
+        self.deadline = self.waiting_since + self._limits.idle_time
 
     def expire(self) -> None:
         """End a request that is late, or a connection without one."""
@@ -424,6 +438,10 @@ class HttpProtocol(HttpToolsProtocol):
             self._next()
 
     def _next(self) -> None:
+        if self.flow.write_paused:  # a client that does not read would fill the memory with answers
+            self._is_held = True
+            self._wait_for_reader()
+            return
         self._busy = False
         if self._queue:
             self._start(self._queue.popleft())

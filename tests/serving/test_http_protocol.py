@@ -193,6 +193,20 @@ def test_more_requests_than_a_connection_may_pipeline_end_it_after_its_answers(s
     assert len(others) < 1000
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [post(b"", "/feedback", pad="x" * 100), request("GET", "/livez", pad="x" * 100)],
+    ids=["answered by the protocol", "answered by the application"],
+)
+def test_requests_wait_until_the_client_has_read_the_answers(service: Service, asked: bytes) -> None:
+    number = 2**24 // len(asked)
+    with connected(service.port, timeout=2.0) as connection:
+        with pytest.raises(TimeoutError):  # the service reads no more, instead of keeping the answers
+            connection.socket.sendall(asked * number)
+        first = connection.answer()
+        assert all(connection.answer().status == first.status for _ in range(1000))
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_a_connection_that_its_client_does_not_keep_is_closed(service: Service, version: str) -> None:
     with connected(service.port) as connection:
