@@ -41,6 +41,8 @@ def forget(
     from commands.console.formats import print_json
 
     _require_one_selection(prediction, where, history=history, repeat=repeat)
+    if dry_run and repeat is not None:
+        raise typer.BadParameter("--repeat has no dry run", param_hint="--dry-run")
     settings, pointer, forgetting = _open(model)
     if history:
         entries = forgetting.ledger.history()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from commands.console.formats import column_table, wide_console
@@ -35,14 +36,18 @@ def print_done(erasure: Erasure, left: Outlook) -> None:
 
 def print_history(entries: list[Erasure]) -> None:
     """Print the ledger of erasures, newest first."""
-    titles = ("erasure", "when", "rows", "selected by", "found in", "versions", "who")
-    table = column_table(titles, no_wrap=("erasure", "rows"))
+    if not entries:
+        print("no erasure is recorded")
+        return
+    titles = ("erasure", "when (UTC)", "rows", "selected by", "found in", "versions", "who")
+    table = column_table(titles, no_wrap=("erasure", "when (UTC)", "rows"))
     for entry in entries:
         places = ", ".join(f"{name} {count}" for name, count in entry.places.items() if count)
         state = "" if entry.state == "completed" else f" ({entry.state})"
         versions = ", ".join(entry.versions) or "-"
+        when = f"{datetime.fromtimestamp(entry.created_at, UTC):%Y-%m-%d %H:%M}"
         table.add_row(
-            f"{entry.id}{state}", entry.when, str(entry.n_predictions), entry.selection, places, versions, entry.actor
+            f"{entry.id}{state}", when, str(entry.n_predictions), entry.selection, places, versions, entry.actor
         )
     wide_console().print(table)
 

@@ -55,6 +55,16 @@ def test_one_selection_is_needed(trained: Settings, here: Cli, words: list[str])
     assert "give one of --prediction, --where, --repeat and --history" in " ".join(result.stderr.split())
 
 
+def test_a_repetition_has_no_dry_run(trained: Settings, here: Cli) -> None:
+    result = here("forget", "--model", MODEL, "--repeat", "1", "--dry-run")
+    assert result.returncode == 2
+    assert "--repeat has no dry run" in " ".join(result.stderr.split())
+
+
+def test_an_empty_ledger_is_named(trained: Settings, here: Cli) -> None:
+    assert here("forget", "--model", MODEL, "--history").stdout == "no erasure is recorded\n"
+
+
 def test_no_match_is_no_error(trained: Settings, here: Cli) -> None:
     result = here("forget", "--model", MODEL, "--where", "sepal_length=1", "--yes")
     assert result.stdout == f"{MODEL}: no prediction with features matches; there is nothing to remove\n"

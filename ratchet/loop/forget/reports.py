@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from ratchet.errors import StateError
 from ratchet.loop.forget.mentions import mentions
 from ratchet.monitoring.reports.job import workspace
+from ratchet.monitoring.reports.record_files import EXPORTS
 from ratchet.settings import Settings
 from ratchet.store.archive import Archive
 from ratchet.store.archive_columns import to_table
@@ -43,10 +44,10 @@ def forget_in_reports(settings: Settings, store: Store, model: str, texts: Colle
     try:
         for left in settings.home.glob(".report-*"):  # of a process that was killed while it drew a report
             shutil.rmtree(left)
-        exported = settings.data_dir / "prod_data.csv"
-        if exported.is_file():
-            exported.unlink()
-            notes.append(f"deleted: {exported}, which python run.py report writes again")
+        for exported in (settings.data_dir / name for name in EXPORTS):
+            if exported.is_file():
+                exported.unlink()
+                notes.append(f"deleted: {exported}, which python run.py report writes again")
         drawn = [path for path in _drawn(settings) if mentions(path.read_text(encoding="utf-8"), texts)]
         for path in drawn:
             path.unlink()

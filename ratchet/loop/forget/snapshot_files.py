@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ratchet.data.snapshots import fetch_snapshot, production_rows, redact_snapshot, redaction_of, snapshot_path
+import sqlalchemy as sa
+
+from ratchet.data.snapshots import (
+    fetch_snapshot,
+    production_rows,
+    redact_snapshot,
+    redaction_of,
+    remaining_version,
+    snapshot_path,
+)
 from ratchet.errors import DataError
 from ratchet.loop.forget.places import Forgotten
 from ratchet.loop.forget.selection import Selection
@@ -14,13 +23,14 @@ from ratchet.loop.training_runs import TrainingRuns
 from ratchet.settings import Settings
 from ratchet.store.database import Store
 from ratchet.store.failpoints import failpoint
+from ratchet.store.tables import training_runs
 
 # Runs whose snapshots are fetched from the DVC remote.
 _MOST_RUNS = 100_000
 
 
 class SnapshotFiles:
-    """The snapshots of a home, and those of the model's runs on the DVC remote."""
+    """The snapshots of a home without those of other models' runs, and those of the model's runs on the DVC remote."""
 
     name = "snapshots"
 
@@ -30,7 +40,8 @@ class SnapshotFiles:
     def find(self, wanted: Selection) -> set[str]:
         """Return the ids of the selected rows; of a row, the version is not known."""
         found: set[str] = set()
-        for version in self._versions():
+        others = self._of_other_models()
+        for version in (each for each in self._versions() if each not in others):
             rows = production_rows(snapshot_path(self._settings, version), wanted.columns)
             if rows is not None:
                 records: dict[Any, dict[Any, Any]] = rows.astype(object).to_dict(orient="index")
@@ -61,6 +72,17 @@ class SnapshotFiles:
                     continue
         for path in self._files():
             yield path.stem
+
+    def _of_other_models(self) -> set[str]:
+        """Return the snapshots of the runs of other models: their rows are none of this model's predictions."""
+        run = training_runs.c
+        named = sa.select(run.model, run.snapshot).where(run.snapshot.is_not(None)).distinct()
+        mine, others = set[str](), set[str]()
+        with self._store.reading() as connection:
+            for model, version in connection.execute(named):
+                known = mine if model == self._model else others
+                known.update((version, remaining_version(self._settings, version)))
+        return others - mine
 
     def _files(self) -> list[Path]:
         return sorted(snapshot_path(self._settings, "").parent.glob("*.parquet"))

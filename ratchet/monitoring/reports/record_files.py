@@ -23,6 +23,8 @@ from ratchet.store.database import Store
 
 # The newest labelled rows that are exported.
 MOST_ROWS = 100_000
+# The two files; a version's training rows can be rows of production.
+EXPORTS = ("ref_data.csv", "prod_data.csv")
 
 
 def export_records(settings: Settings, store: Store, version: Version) -> str:
@@ -51,7 +53,7 @@ def write_records(settings: Settings, subject: VersionRows, labelled: Sequence[L
     reference = _embedded(subject, subject.train).assign(target=subject.train[subject.schema.target].to_numpy())
     production = _embedded(subject, features_of(known, subject.schema)).assign(**outcome)
     folder = settings.data_dir
-    files = {folder / "ref_data.csv": reference, folder / "prod_data.csv": production}
+    files = {folder / EXPORTS[0]: reference, folder / EXPORTS[1]: production}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for file, frame in files.items():

@@ -148,13 +148,14 @@ def test_a_note_in_the_archive_is_replaced_too(home: Settings, any_store: Store)
 def test_exports_and_the_rows_of_a_killed_report_are_deleted(home: Settings, any_store: Store) -> None:
     in_store(any_store)
     home.data_dir.mkdir()
-    (home.data_dir / "prod_data.csv").write_text(f"mail\n{MAIL}\n")
+    for name in ("ref_data.csv", "prod_data.csv"):
+        (home.data_dir / name).write_text(f"mail\n{MAIL}\n")
     (home.home / ".report-x").mkdir()
     (home.home / ".report-x" / "current_features.parquet").write_text(MAIL)
     forgetting = Forgetting(home, any_store, "iris", [])
     _, notes = forgetting.forget(forgetting.find(BY_MAIL), BY_MAIL, "ann")
-    assert [note for note in notes if "prod_data.csv" in note]
-    assert not (home.data_dir / "prod_data.csv").exists()
+    assert len([note for note in notes if "_data.csv" in note]) == 2
+    assert holders(home.data_dir) == []
     assert holders(home.home) == []
 
 

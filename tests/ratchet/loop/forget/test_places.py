@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from ratchet.data import snapshots
 from ratchet.data.fingerprint import file_version
@@ -33,6 +34,7 @@ from ratchet.settings import Settings
 from ratchet.store.archive import Archive
 from ratchet.store.database import Store
 from ratchet.store.prediction_rows import PredictionRows, Span, find_prediction
+from ratchet.store.tables import training_runs
 from tests.ratchet.loop.forget.person import (
     BY_MAIL,
     SNAPSHOT_IDS,
@@ -145,6 +147,16 @@ def test_a_snapshot_is_replaced_by_one_without_the_rows(home: Settings, any_stor
     assert place.find(BY_MAIL) == set()
     with pytest.raises(DataError, match=f"2 of its rows were forgotten .*; the remaining rows are the snapshot {new}"):
         fetch_snapshot(home, old)
+
+
+def test_a_snapshot_of_another_model_is_searched_for_that_model_alone(home: Settings, any_store: Store) -> None:
+    run = {"watermark": 1, "config_hash": "c", "state": "refused", "reason": "r", "attempts": 1, "created_at": 1.0}
+    with any_store.transaction() as connection:
+        connection.execute(sa.insert(training_runs).values(**run, model="other", snapshot=snapshot(home)))
+    iris, other = (SnapshotFiles(home, any_store, model) for model in ("iris", "other"))
+    assert (iris.find(BY_MAIL), other.find(BY_MAIL)) == (set(), SNAPSHOT_IDS)
+    other.erase(forgotten({min(SNAPSHOT_IDS)}))
+    assert (iris.find(BY_MAIL), other.find(BY_MAIL)) == (set(), {max(SNAPSHOT_IDS)})
 
 
 def test_a_snapshot_that_was_redacted_twice_leads_to_the_newest(home: Settings) -> None:
