@@ -127,7 +127,8 @@ class JournalMover:
         A process that is killed while it writes leaves half a frame at the end, which it has not acknowledged.
         """
         position = self._positions.get(path, 0)
-        rest = os.pread(descriptor, os.fstat(descriptor).st_size - position, position).rstrip(b"\0")
+        # A frame whose sync failed after it was moved has been cut off, so that the segment may be shorter.
+        rest = os.pread(descriptor, max(0, os.fstat(descriptor).st_size - position), position).rstrip(b"\0")
         found = next_frame(rest)
         if found is None:
             if rest:

@@ -537,6 +537,25 @@ def test_a_row_that_cannot_be_synced_is_refused_and_removed(folder: Path, monkey
     assert replayed(folder) == [prediction(1)]
 
 
+def test_a_segment_is_removed_if_an_entry_was_moved_and_then_cut_off(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, moved = Journal(folder), list[Entry]()
+    mover = JournalMover(journal, moved.extend)
+    journal.append([prediction(1)])
+
+    def fail(descriptor: int) -> None:
+        mover.move()
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("ratchet.inference.journal.os.fdatasync", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            journal.append([prediction(2)])
+    mover.move()
+    assert (moved, journal.segments()) == ([prediction(1), prediction(2)], [])
+
+
 def test_a_process_survives_the_limit_of_a_file_size(folder: Path) -> None:
     process = program(
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
