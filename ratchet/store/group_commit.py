@@ -78,9 +78,10 @@ class GroupCommit(Generic[Item, Result]):
     Parameters
     ----------
     name: what the items are, as error messages and the thread name it.
-    commit: makes a group durable and returns one result for each item; called by the thread. It calls ``Group.join``
-        once its transaction has begun, and raises ``UnavailableError`` if nothing was written.
-    on_commit: receives each committed group and its results, on the thread.
+    commit: makes a group durable and returns one result for each item; called by the thread, or by the event loop if
+        it is quick. It calls ``Group.join`` once its transaction has begun, and raises ``UnavailableError`` if nothing
+        was written.
+    on_commit: receives each committed group and its results, where it was committed.
     limit: size after which no further request joins a commit.
     timeout: seconds after which a request that is not durable fails, to the next second.
     capacity: size of all that may wait.
