@@ -146,6 +146,11 @@ def pipelined_requests(port: int, until: float) -> None:
     stream(port, 20, b"", request("GET", "/"), until)
 
 
+def unread_answers(port: int, until: float) -> None:
+    """Requests that the protocol class answers; no answer is read."""
+    stream(port, 20, b"", post(b"", "/feedback", pad="x" * 100), until)
+
+
 def half_open_requests(port: int, until: float) -> None:
     """Connections that each send a part of a request and are forgotten, as fast as they can be opened."""
     forgotten: list[socket.socket] = []
@@ -171,6 +176,7 @@ ATTACKS: dict[str, Callable[[int, float], None]] = {
     "h2c in two segments": h2c_in_two_segments,
     "a body of a byte a second": slow_bodies,
     "endless pipelined requests": pipelined_requests,
+    "answers that are not read": unread_answers,
     "requests without an end": half_open_requests,
 }
 
