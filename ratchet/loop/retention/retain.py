@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from ratchet.errors import RegistryError
+from ratchet.errors import RegistryError, one_line
 from ratchet.loop.retention import Limits, files
 from ratchet.loop.retention.day_files import DayFiles
 from ratchet.loop.retention.mover import Moved, Mover, leaving
@@ -136,15 +136,15 @@ def _files(settings: Settings, store: Store, limits: Limits, now: float, outcome
     for kind in files.FILES:
         try:
             found = kind.find(settings, store, now - limits.age)
-        except RegistryError as error:
-            outcome.notes.append(f"{kind.name} stay: {error}")
+            if not found:
+                continue
+            size, oldest = sum(map(files.size_of, found)), min(path.stat().st_mtime for path in found)
+            if remove:
+                files.remove(settings, kind, found)
+        except (RegistryError, OSError) as error:  # also where another process removes a file meanwhile
+            outcome.notes.append(f"{kind.name} stay: {one_line(error)}")
             continue
-        if not found:
-            continue
-        size, oldest = sum(map(files.size_of, found)), min(path.stat().st_mtime for path in found)
         outcome.moved.append(Moved(kind.name, "", len(found), size, oldest))
-        if remove:
-            files.remove(settings, kind, found)
 
 
 def _with_space(store: Store, outcome: Outcome) -> Outcome:

@@ -111,6 +111,19 @@ def test_old_reports_and_logs_go_without_the_newest_report(settings: Settings, a
     assert {moved.kind: moved.rows for moved in outcome.moved} == {"reports": 1, "logs": 2}
 
 
+def test_files_that_cannot_be_removed_are_noted(
+    settings: Settings, any_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aged_file(settings.home / "watch" / "run-1.log")
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "run-1.log")
+
+    monkeypatch.setattr(files, "remove", refused)
+    outcome = keep(settings, any_store)
+    assert (outcome.moved, outcome.notes) == ([], ["logs stay: [Errno 13] Permission denied: 'run-1.log'"])
+
+
 def test_a_plan_removes_no_file(settings: Settings, any_store: Store) -> None:
     log = aged_file(settings.home / "watch" / "run-1.log")
     outcome = plan(settings.model_copy(update={"retention_days": 10.0}), any_store)
