@@ -1,13 +1,18 @@
 """Log lines for predictions and feedback, as JSON on standard output.
 
 The lines are written in batches without the logging module, which takes longer for each than the rest of a request.
+A reader of standard output that has stopped does not stop the service: its lines wait, and the newest are dropped.
 """
 
 from __future__ import annotations
 
+import logging
+import select
 import sys
+import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from queue import SimpleQueue
 from typing import Any, cast
 
 import orjson
@@ -19,6 +24,13 @@ from ratchet.store.prediction_batches import PredictionBatch, column_values, row
 from ratchet.store.predictions import Prediction
 from ratchet.store.timestamps import iso_utc
 
+logger = logging.getLogger(__name__)
+
+# A pipe that is ready takes this many bytes without waiting (POSIX's PIPE_BUF is at least 512, Linux's is 4096).
+_TAKEN_AT_ONCE = select.PIPE_BUF
+# Bytes that wait for a reader that has stopped.
+_MOST_WAITING = 16 * 2**20
+
 
 class EventLog:
     """Writes a line for each request with predictions, and for each new answer."""
@@ -26,6 +38,10 @@ class EventLog:
     def __init__(self, *, enabled: bool, include_features: bool) -> None:
         self._enabled = enabled
         self._include_features = include_features
+        self._waiting: SimpleQueue[bytes] = SimpleQueue()
+        self._bytes_waiting = 0
+        self._lock = threading.Lock()
+        self._writer: threading.Thread | None = None
 
     def log_predictions(self, requests: Sequence[Rows]) -> None:
         """Write a line for each request whose predictions are durable."""
@@ -39,9 +55,31 @@ class EventLog:
             self._write([_as_line(self._feedback(result)) for result in results if result.status != "repeated"])
 
     def _write(self, lines: Sequence[bytes]) -> None:
-        if lines:
-            sys.stdout.buffer.write(b"".join(lines))
-            sys.stdout.buffer.flush()
+        """Write lines, at once if that does not have to wait for a reader, and otherwise in a thread."""
+        if not lines:
+            return
+        content = b"".join(lines)
+        with self._lock:
+            if not self._bytes_waiting and len(content) <= _TAKEN_AT_ONCE and _is_ready():
+                _write_out(content)
+            elif self._bytes_waiting + len(content) > _MOST_WAITING:
+                logger.error("%d log lines are dropped: standard output is not read", len(lines))
+            else:
+                self._bytes_waiting += len(content)
+                self._waiting.put(content)
+                if self._writer is None:
+                    self._writer = threading.Thread(target=self._write_waiting, name="event-log", daemon=True)
+                    self._writer.start()
+
+    def _write_waiting(self) -> None:
+        while True:
+            content = self._waiting.get()
+            try:
+                _write_out(content)
+            except OSError as error:
+                logger.debug("log lines were not written: %s", error)
+            with self._lock:
+                self._bytes_waiting -= len(content)
 
     def _prediction(self, entries: Rows) -> bytes:
         if isinstance(entries[0], PredictionBatch):
@@ -107,6 +145,19 @@ class EventLog:
             "source": current.source,
             "revision": current.revision,
         }
+
+
+def _write_out(content: bytes) -> None:
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def _is_ready() -> bool:
+    """Whether standard output takes some bytes without waiting."""
+    try:
+        return bool(select.select((), (sys.stdout,), (), 0)[1])
+    except (OSError, ValueError):  # no descriptor, or one beyond those that select takes
+        return True
 
 
 def _as_line(line: dict[str, Any]) -> bytes:

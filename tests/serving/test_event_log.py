@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from typing import Any
 
@@ -64,3 +65,30 @@ def test_features_are_in_the_line_if_asked_for() -> None:
 def test_a_time_keeps_its_milliseconds_over_the_end_of_a_second(seconds: float) -> None:
     [line] = lines([{**ROW, "created_at": seconds}])
     assert line["time"].endswith(f"{int(seconds % 60):02d}.{int(seconds * 1000) % 1000:03d}Z")
+
+
+def test_a_reader_that_has_stopped_does_not_stop_the_writer(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stdout, os.fdopen(reader, "rb") as unread:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        log = EventLog(enabled=True, include_features=False)
+        versions = [str(number) for number in range(2000)]  # more than a pipe holds
+        for version in versions:
+            log.log_predictions([[{**ROW, "version": version}]])
+        assert [json.loads(unread.readline())["version"] for _ in versions] == versions
+
+
+def test_lines_that_find_no_room_are_dropped_and_reported(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.event_log._MOST_WAITING", 1000)
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as stdout, os.fdopen(reader, "rb") as unread:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        log = EventLog(enabled=True, include_features=False)
+        while not caplog.records:
+            log.log_predictions([[ROW]])
+        assert "log lines are dropped: standard output is not read" in caplog.text
+        os.set_blocking(reader, False)
+        while unread.read(65536):
+            pass
