@@ -90,5 +90,5 @@ def test_lines_that_find_no_room_are_dropped_and_reported(
             log.log_predictions([[ROW]])
         assert "log lines are dropped: standard output is not read" in caplog.text
         os.set_blocking(reader, False)
-        while unread.read(65536):
-            pass
+        while log._bytes_waiting:  # until the thread has written what waits
+            unread.read(65536)
