@@ -43,7 +43,7 @@ def move_journal() -> None:
 
 
 def _until(seconds: float, condition: Callable[[], bool]) -> Callable[[], bool]:
-    """Return whether a condition is true, or so many seconds have passed since the first call."""
+    """Return whether a condition is true, or that number of seconds has passed since the first call."""
     first: list[float] = []
 
     def reached() -> bool:

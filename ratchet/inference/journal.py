@@ -143,7 +143,7 @@ class _Segment:
         return time.monotonic() - self._opened_at
 
     def has_room(self, size: int) -> bool:
-        """Return whether so many bytes fit in."""
+        """Return whether that number of bytes fits in."""
         return self._end + size <= self._size
 
     def append(self, content: bytes) -> None:

@@ -28,7 +28,7 @@ sys.stdin.read() if len(sys.argv) > 2 else os._exit(9)
 
 
 def start(folder: Path, count: int, *more: str) -> subprocess.Popen[str]:
-    """Start a worker that counts, and dies at once unless it is told to stay."""
+    """Start a worker that counts, and dies at once unless it has to stay."""
     pipe, env = subprocess.PIPE, {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(folder)}
     words = [sys.executable, "-c", WORKER, str(count), *more]
     worker = subprocess.Popen(words, cwd=ROOT, env=env, stdin=pipe, stdout=pipe, text=True)

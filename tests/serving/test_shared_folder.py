@@ -65,7 +65,7 @@ def test_the_folder_of_a_killed_service_is_removed_by_the_next_start_and_that_of
 
 
 def test_only_locked_folders_of_this_user_are_removed(place: Path) -> None:
-    """A folder without a lock is being created; a link, or a pipe in place of the lock, is somebody else's."""
+    """A folder without a lock is being created; a link, or a pipe in place of the lock, belongs to another user."""
     (place / "ratchet-service-new").mkdir()
     (place / "target").mkdir()
     (place / "target" / "service.lock").touch()
