@@ -65,7 +65,7 @@ def store_predictions(settings: Settings, subject: VersionRows) -> None:
         [
             {
                 **common,
-                "id": f"{at:036d}",
+                "id": f"00-reported-{at:024d}",
                 "features": features.iloc[at].to_dict(),
                 "prediction": predicted[at],
                 "score": None,
@@ -76,7 +76,14 @@ def store_predictions(settings: Settings, subject: VersionRows) -> None:
         ],
     )
     truths = [
-        {**common, "prediction_id": f"{at:036d}", "revision": 1, "target": truth, "correct": None, "source": "api"}
+        {
+            **common,
+            "prediction_id": f"00-reported-{at:024d}",
+            "revision": 1,
+            "target": truth,
+            "correct": None,
+            "source": "api",
+        }
         for at, truth in enumerate(rows[subject.schema.target])
         if at % 3
     ]
