@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 UV := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
-# Test processes of make test and make test-services.
+# Test processes of make test, make test-services and a part of make test-slow.
 WORKERS ?= 2
+# The tests of make test-slow, and the folders of those that put load on the machine, which run one after the other.
+SLOW ?= slow or services
+UNDER_LOAD := tests/serving tests/monitoring
 INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compile-bytecode
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
@@ -25,7 +28,8 @@ test: .venv/.dev ## Run the tests; COVERAGE=1 measures their coverage
 	$(PYTEST) -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not slow and not services and not containers" $(if $(COVERAGE),--cov) $(ARGS)
 
 test-slow: .venv/.dev ## Run kills, races, load, browsers and the variants on PostgreSQL
-	$(PYTEST) -m "slow or services" $(ARGS)
+	$(PYTEST) -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "$(SLOW)" $(addprefix --ignore=,$(UNDER_LOAD)) $(ARGS) $(if $(JUNIT),--junitxml=$(JUNIT)-1.xml)
+	$(PYTEST) -m "$(SLOW)" $(UNDER_LOAD) $(ARGS) $(if $(JUNIT),--junitxml=$(JUNIT)-2.xml)
 
 test-services: .venv/.dev ## Run the tests on PostgreSQL and S3 in place of SQLite and files
 	RATCHET_TEST_SERVICES=1 $(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow and not containers" $(ARGS)
