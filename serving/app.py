@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from starlette import datastructures
 from starlette.middleware.cors import CORSMiddleware
@@ -28,6 +29,18 @@ class SecureCORSMiddleware(CORSMiddleware):
         return response
 
 
+def _without_timeout(app: Any) -> ASGIApp:
+    """Remove the time-out of BentoML, since the endpoints have their own.
+
+    It keeps a timer for each request, with the request's objects, until its time has passed.
+    """
+    from bentoml._internal.server.http.traffic import TimeoutMiddleware
+
+    app.user_middleware = [each for each in app.user_middleware if each.cls is not TimeoutMiddleware]
+    without: ASGIApp = app
+    return without
+
+
 def create() -> ASGIApp:
     """Create the application of one worker process."""
     from serving.service import Ratchet
@@ -37,7 +50,7 @@ def create() -> ASGIApp:
     worker.mover = None  # a process of its own moves the rows of the journal
     # Without this, the thread that writes predictions waits for the interpreter's lock and delays the other workers.
     sys.setswitchinterval(_SWITCH_INTERVAL)
-    app: ASGIApp = Ratchet.to_asgi()
+    app: ASGIApp = _without_timeout(Ratchet.to_asgi())
     if worker.settings.cors_origins:
         origins = list(worker.settings.cors_origins)
         app = SecureCORSMiddleware(app, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=["*"])

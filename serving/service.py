@@ -9,6 +9,7 @@ from bentoml import IODescriptor
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ratchet.settings import load_settings
 from serving.middleware import ServiceMiddleware
 from serving.routes import json_endpoints, routes
 from serving.schemas import body_schemas
@@ -52,8 +53,8 @@ ANSWER, ANSWERS, EXPLANATION = (_body_class(_ResponseBody, name) for name in ("A
 @bentoml.service(
     name="ratchet",
     workers=2,
-    # Longer than any reasonable RATCHET_REQUEST_TIMEOUT, which the endpoints enforce themselves.
-    traffic={"timeout": 3600},
+    # The endpoints enforce the request timeout themselves. BentoML keeps the objects of a request for this time.
+    traffic={"timeout": load_settings().request_timeout + 5},
     http={"host": "127.0.0.1", "port": 8000},
     # BentoML's metrics and access log take most of the time of a request, and the service has its own (ADR 11).
     metrics={"enabled": False},

