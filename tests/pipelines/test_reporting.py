@@ -105,8 +105,9 @@ def reported(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
         champion = ProductionPointer(here, MODEL).current()
         assert champion
         subject = load_version_rows(here, champion)
+        reports = set(workspace(here).rglob("*"))  # those of other models in this home
         before = run(here)
-        assert not workspace(here).exists()
+        assert set(workspace(here).rglob("*")) == reports
         store_predictions(here, subject)
         summary = run(here)
         assert isinstance(summary, ReportSummary)
