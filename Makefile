@@ -57,7 +57,7 @@ secrets: ## Write .env with a random value for each secret of the compose projec
 	@sh deploy/secrets
 
 images: ## Build both images, with the commit in them
-	GIT_COMMIT=$$(git describe --always --dirty --abbrev=40 --exclude '*') SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker compose build
+	GIT_COMMIT=$$(deploy/git-commit) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) docker compose build
 
 backup: ## Save databases and bucket of the running compose project into backups/
 	@deploy/backup

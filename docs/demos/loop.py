@@ -1,4 +1,4 @@
-"""``make demo-loop``: the whole loop in a temporary home, and a figure of it.
+"""``make demo-loop``: the whole loop in a temporary home, and a figure of it in ``.ratchet/demos``.
 
 A service predicts, ``watch`` checks the triggers, and a simulation sends drifting rows. Each command runs as a process
 of its own, and its output is printed after its name. The status is 0 if quality recovered.
@@ -152,7 +152,8 @@ def _require(condition: bool, message: str) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--picture", type=Path, default=ROOT / "docs/images/loop.png", help="the figure's file")
+    figure = os.path.relpath(ROOT / ".ratchet/demos/loop.png")
+    parser.add_argument("--picture", type=Path, default=figure, help="the figure's file (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=240, help="the time limit of the stream")
     return parser.parse_args()
 

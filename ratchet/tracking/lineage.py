@@ -15,6 +15,8 @@ from ratchet.config import TrainingConfig, config_hash
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow", "zenml", "onnxruntime", "skl2onnx")
 PREFIX = "ratchet."
+# Paths that shape no model: documents, and the output of commands. deploy/git-commit has the same list.
+NOT_CODE = ("docs", "notebooks", "*.md", "metrics", "benchmarks/results")
 _BUILT = re.compile(r"(?P<commit>[0-9a-f]{40})(?P<dirty>-dirty)?$")
 
 
@@ -85,14 +87,14 @@ def library_versions() -> dict[str, str]:
 
 
 def git_state(folder: Path) -> tuple[str, bool]:
-    """Return the checked-out commit, and whether the tree differs from it.
+    """Return the checked-out commit, and whether code, configs or locks below the folder differ from it.
 
-    Outside a repository, as in an image, they come from ``RATCHET_COMMIT``, the output of ``git describe --always
-    --dirty --abbrev=40 --exclude '*'`` at build time. Without it the result is ``("unknown", True)``.
+    Outside a repository, as in an image, they come from ``RATCHET_COMMIT``, the output of ``deploy/git-commit`` at
+    build time. Without it the result is ``("unknown", True)``.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
-        return commit, bool(_git(folder, "status", "--porcelain"))
+        return commit, bool(_git(folder, "status", "--porcelain", "--", ".", *(f":!{path}" for path in NOT_CODE)))
     except (OSError, subprocess.CalledProcessError):
         built = _BUILT.search(os.environ.get("RATCHET_COMMIT", ""))
         return (built["commit"], built["dirty"] is not None) if built else ("unknown", True)

@@ -55,8 +55,8 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.ports = {name: _free_port() for name in PORTS}
-        commit = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
-        self.commit = subprocess.run(commit, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+        commit = [str(ROOT / "deploy/git-commit")]
+        self.commit = subprocess.run(commit, capture_output=True, text=True, check=True).stdout.strip()
         self.env_file = folder / "env"
         self._env = os.environ | {"COMPOSE_PROJECT_NAME": PROJECT, "COMPOSE_ENV_FILES": str(self.env_file)}
         self.new_secrets()

@@ -13,12 +13,22 @@ import pytest
 from tests.conftest import ROOT
 
 
+def test_the_figure_of_the_demo_is_in_a_folder_that_git_ignores() -> None:
+    shown = subprocess.run(
+        [sys.executable, "docs/demos/loop.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    default = re.search(r"\(default: (.*loop\.png)\)", " ".join(shown.stdout.split()))
+    assert default is not None
+    assert subprocess.run(["git", "check-ignore", "--quiet", default[1]], cwd=ROOT, check=False).returncode == 0
+
+
 @pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_drift_is_detected_a_challenger_is_promoted_and_quality_recovers(tmp_path: Path) -> None:
     picture = tmp_path / "loop.png"
     env = {name: value for name, value in os.environ.items() if not name.startswith(("RATCHET_", "MLFLOW_", "ZENML_"))}
+    before_it = status()
     demo = subprocess.run(
         [sys.executable, "docs/demos/loop.py", "--picture", str(picture)],
         cwd=ROOT,
@@ -38,3 +48,8 @@ def test_drift_is_detected_a_challenger_is_promoted_and_quality_recovers(tmp_pat
     assert "drift is detected" in events
     assert "goes into Production" in events
     assert picture.stat().st_size > 10_000
+    assert status() == before_it, "the demo writes nothing into the repository"
+
+
+def status() -> str:
+    return subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from ratchet.data import Schema
 from ratchet.model.package.model_files import export_model
 from ratchet.tracking.lineage import collect, git_state, library_versions
+from tests.conftest import ROOT
 from tests.fitted import Trained
 
 
@@ -45,6 +47,43 @@ def test_commit_and_dirty_tree_are_detected(tmp_path: Path) -> None:
     assert not dirty
     (tmp_path / "file").write_text("2")
     assert git_state(tmp_path) == (commit, True)
+
+
+@pytest.mark.parametrize(
+    ("changed", "dirty"),
+    [
+        ("docs/images/loop.png", False),
+        ("docs/how-to/new.md", False),
+        ("notebooks/quickstart.ipynb", False),
+        ("ratchet/README.md", False),
+        ("metrics/iris.json", False),
+        ("benchmarks/results/loop.json", False),
+        ("ratchet/docs/code.py", True),
+        ("configs/iris/baseline.yaml", True),
+        ("requirements/training.txt", True),
+        ("dvc.lock", True),
+        ("pyproject.toml", True),
+    ],
+)
+@pytest.mark.parametrize("tracked", [True, False], ids=["changed", "new"])
+def test_code_configs_and_locks_make_a_tree_dirty_and_documents_and_output_do_not(
+    changed: str, dirty: bool, tracked: bool, tmp_path: Path
+) -> None:
+    script = tmp_path / "deploy/git-commit"
+    script.parent.mkdir()
+    shutil.copy(ROOT / "deploy/git-commit", script)
+    file = tmp_path / changed
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.with_name("other").write_text("1")  # so that the folder is known, and the file itself is what is new
+    if tracked:
+        file.write_text("1")
+    for words in (("init", "-q"), ("add", "."), ("commit", "-qm", "first")):
+        git(tmp_path, *words)
+    file.write_text("2")
+    commit, found = git_state(tmp_path)
+    assert found == dirty
+    printed = subprocess.run([str(script)], capture_output=True, text=True, check=True).stdout
+    assert printed == f"{commit}{'-dirty' if dirty else ''}\n", "the image's lineage says the same"
 
 
 def test_lineage_becomes_flat_tags(iris: Trained, tmp_path: Path) -> None:
