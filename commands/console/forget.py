@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from commands.console.formats import column_table, wide_console
+from commands.console.formats import local_time, table, wide_console
 
 if TYPE_CHECKING:
     from ratchet.loop.forget.erase import Found
@@ -39,17 +38,22 @@ def print_history(entries: list[Erasure]) -> None:
     if not entries:
         print("no erasure is recorded")
         return
-    titles = ("erasure", "when (UTC)", "rows", "selected by", "found in", "versions", "who")
-    table = column_table(titles, no_wrap=("erasure", "when (UTC)", "rows"))
-    for entry in entries:
-        places = ", ".join(f"{name} {count}" for name, count in entry.places.items() if count)
-        state = "" if entry.state == "completed" else f" ({entry.state})"
-        versions = ", ".join(entry.versions) or "-"
-        when = f"{datetime.fromtimestamp(entry.created_at, UTC):%Y-%m-%d %H:%M}"
-        table.add_row(
-            f"{entry.id}{state}", when, str(entry.n_predictions), entry.selection, places, versions, entry.actor
-        )
-    wide_console().print(table)
+    titles = ("erasure", "when", "rows", "selected by", "found in", "versions", "who")
+    wide_console().print(table(titles, map(_cells, entries), right=("rows",)))
+
+
+def _cells(entry: Erasure) -> tuple[str, ...]:
+    places = ", ".join(f"{name} {count}" for name, count in entry.places.items() if count)
+    state = "" if entry.state == "completed" else f" ({entry.state})"
+    return (
+        f"{entry.id}{state}",
+        local_time(entry.created_at),
+        str(entry.n_predictions),
+        entry.selection,
+        places,
+        ", ".join(entry.versions) or "-",
+        entry.actor,
+    )
 
 
 def _print_left(left: Outlook) -> None:

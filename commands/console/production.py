@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from commands.console.formats import column_table, field_table, wide_console
+from commands.console.formats import field_table, table, wide_console
 
 
 def print_fields(values: dict[str, Any]) -> None:
     """Print a mapping as a table; nested fields are indented, and a missing value is a dash."""
-    table = field_table()
-    _add_fields(table, values, "")
-    wide_console().print(table)
+    fields = field_table()
+    _add_fields(fields, values, "")
+    wide_console().print(fields)
 
 
 def print_history(entries: list[dict[str, Any]]) -> None:
     """Print the ledger, newest first: when, what, from, to, who, why, and the gate's metrics."""
-    table = column_table(("when", "what", "from", "to", "who", "why", "gate"), no_wrap=("when", "from", "to"))
-    for entry in entries:
-        what = entry["kind"] if entry["state"] == "completed" else f"{entry['kind']} ({entry['state']})"
-        versions = (entry["from_version"] or "-", entry["to_version"])
-        table.add_row(entry["when"], what, *versions, entry["actor"], entry["reason"], _gate(entry["gate"] or []))
-    wide_console().print(table)
+    titles = ("when", "what", "from", "to", "who", "why", "gate")
+    wide_console().print(table(titles, map(_history_cells, entries)))
 
 
 def print_findings(found: list[Any], left: list[Any], *, repaired: bool) -> None:
@@ -77,6 +73,12 @@ def _add_fields(table: Any, values: dict[str, Any], indent: str) -> None:
                 )
         else:
             table.add_row(title, "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+def _history_cells(entry: dict[str, Any]) -> tuple[str, ...]:
+    what = entry["kind"] if entry["state"] == "completed" else f"{entry['kind']} ({entry['state']})"
+    versions = (entry["from_version"] or "-", entry["to_version"])
+    return entry["when"], what, *versions, entry["actor"], entry["reason"], _gate(entry["gate"] or [])
 
 
 def _gate(checks: list[dict[str, Any]]) -> str:

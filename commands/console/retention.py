@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from commands.console.formats import column_table, wide_console
+from commands.console.formats import table, wide_console
 from ratchet.loop.retention import NOTHING_PAST_LIMITS
 
 if TYPE_CHECKING:
+    from ratchet.loop.retention.mover import Moved
     from ratchet.loop.retention.retain import Outcome
 
 _FILES = "files"
@@ -17,15 +18,11 @@ _FILES = "files"
 def print_outcome(outcome: Outcome, *, dry_run: bool) -> None:
     """Print what leaves or has left, by table and model, what stays and why, and a line with the result."""
     if outcome.moved:
-        table = column_table(("kind", "model", "number", "oldest", "size"), no_wrap=("kind", "oldest", "size"))
-        for column in (table.columns[2], table.columns[4]):
-            column.justify = "right"
-        for moved in outcome.moved:
-            oldest = "-" if moved.oldest is None else f"{datetime.fromtimestamp(moved.oldest, UTC):%Y-%m-%d}"
-            table.add_row(
-                moved.kind.replace("_", " "), moved.model or _FILES, f"{moved.rows:,}", oldest, in_words(moved.size)
-            )
-        wide_console().print(table)
+        rows = [
+            (moved.kind.replace("_", " "), moved.model or _FILES, f"{moved.rows:,}", _day(moved), in_words(moved.size))
+            for moved in outcome.moved
+        ]
+        wide_console().print(table(("kind", "model", "number", "oldest", "size"), rows, right=("number", "size")))
     for note in outcome.notes:
         print(note)
     print(_result(outcome, dry_run=dry_run))
@@ -38,6 +35,10 @@ def in_words(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
+
+
+def _day(moved: Moved) -> str:
+    return "-" if moved.oldest is None else f"{datetime.fromtimestamp(moved.oldest, UTC):%Y-%m-%d}"
 
 
 def _result(outcome: Outcome, *, dry_run: bool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commands.console.formats import column_table, wide_console
+from commands.console.formats import table, wide_console
 from simulation.report import Report, Segment
 
 
@@ -10,11 +10,8 @@ def print_report(report: Report) -> None:
     """Print the metrics of each phase by version, the totals, and the reasons of refusals."""
     names = list(report.segments[0].figures) if report.segments else []
     titles = ("phase", "rows", "version", "answers", "labels", *names, "median ms")
-    table = column_table(titles, no_wrap=titles)
-    for segment in report.segments:
-        table.add_row(*_cells(segment))
     console = wide_console()
-    console.print(table)
+    console.print(table(titles, map(_cells, report.segments), right=titles[3:]))
     console.print(_totals(report))
     for reason in report.refusals:
         console.print(f"refused: {reason}")
