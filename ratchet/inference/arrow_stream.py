@@ -7,7 +7,7 @@ decompression, and its texts, of which a dictionary or a view can repeat one lar
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,13 +47,33 @@ def read_stream(body: bytes, features: Collection[str], most_rows: int, most_byt
     try:
         n_rows = _check_sizes(body, most_rows, most_bytes)
         with pa.ipc.open_stream(body) as reader:
-            names = [name for name in reader.schema.names if not name.startswith(_PANDAS_INDEX)]
+            names = reader.schema.names
             known = _check_schema(reader.schema, features)
         read = _read_columns(body, known)
     except (pa.ArrowException, OSError, struct.error, UnicodeDecodeError) as error:
         raise InputError([Problem("body", f"Invalid Arrow IPC stream: {one_line(error)}")]) from None
     _check_texts(read, most_bytes)
-    return {name: _plain(read[name]) if name in read else pa.nulls(n_rows) for name in names}
+    return _plain_columns(read, names, n_rows)
+
+
+def read_table(table: pa.Table, features: Collection[str]) -> dict[str, pa.Array]:
+    """Return the columns of a table in memory as ``read_stream`` does.
+
+    Raises
+    ------
+    InputError: two columns have one name, or a feature has a type that no feature can have.
+    """
+    known = _check_schema(table.schema, features)
+    read = {table.schema.names[position]: table.column(position) for position in known}
+    return _plain_columns(read, table.schema.names, table.num_rows)
+
+
+def _plain_columns(read: Mapping[str, pa.ChunkedArray], names: Sequence[str], n_rows: int) -> dict[str, pa.Array]:
+    """Return plain columns by name, without the index of a frame; those that are not read are nulls."""
+    import pyarrow as pa
+
+    kept = (name for name in names if not name.startswith(_PANDAS_INDEX))
+    return {name: _plain(read[name]) if name in read else pa.nulls(n_rows) for name in kept}
 
 
 def _read_columns(body: bytes, positions: list[int]) -> dict[str, pa.ChunkedArray]:

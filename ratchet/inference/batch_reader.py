@@ -16,7 +16,7 @@ import orjson
 
 from ratchet.data.schema import Field
 from ratchet.errors import InputError, Problem
-from ratchet.inference.arrow_stream import no_rows, read_stream, too_many_rows
+from ratchet.inference.arrow_stream import no_rows, read_stream, read_table, too_many_rows
 from ratchet.inference.column_values import as_json, read_column
 from ratchet.model.record_schema import (
     LARGEST,
@@ -85,7 +85,20 @@ class BatchReader:
         ------
         InputError: has each invalid value, such as ``rows[3].age``.
         """
-        columns = read_stream(body, self._fields, self._records.most_rows, self._most_bytes)
+        return self._from_arrow(read_stream(body, self._fields, self._records.most_rows, self._most_bytes))
+
+    def read_table(self, table: pa.Table) -> pa.RecordBatch:
+        """Read a table in memory, of which each column is a feature, as ``read_arrow`` reads a stream.
+
+        Raises
+        ------
+        InputError: has each invalid value, such as ``rows[3].age``.
+        """
+        if not table.num_rows:
+            raise no_rows()
+        return self._from_arrow(read_table(table, self._fields))
+
+    def _from_arrow(self, columns: Mapping[str, pa.Array]) -> pa.RecordBatch:
         try:
             return self._checked(columns)
         except _NotByColumnError:
