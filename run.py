@@ -27,7 +27,7 @@ app = typer.Typer(
 def run(
     context: typer.Context,
     config: Annotated[
-        str | None, typer.Option("--config", "-c", help="A config file; a bare name is looked up in configs/.")
+        str | None, typer.Option("--config", "-c", help="A config: a file, or a name in configs/, such as fraud.")
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override one value: train.params.C=0.1", metavar="KEY=VALUE")

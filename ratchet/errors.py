@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ratchet.nearest_names import nearest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -85,15 +86,6 @@ def explain(problem: ErrorDetails, keys: Sequence[str]) -> str:
     if kind == "value_error":
         return ": ".join([*([".".join(keys)] if keys else []), message])
     return f"{'.'.join(keys) or '(top level)'}: got {problem['input']!r}: {message[0].lower()}{message[1:]}"
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """Return the hint ``; did you mean 'x'?`` for an invalid word, or the list of valid words."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known are: {', '.join(names)}" if names else ""
 
 
 def one_line(error: object) -> str:

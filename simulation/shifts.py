@@ -8,7 +8,8 @@ import numpy as np
 
 from ratchet.config.simulation import ClassPrior, DriftKind, MeanShift, NewCategory, Rotation
 from ratchet.data.schema import Schema
-from ratchet.errors import ConfigError, nearest
+from ratchet.errors import ConfigError
+from ratchet.nearest_names import nearest
 from simulation.row_pool import Draft, Floats, numeric_names
 
 # Changes a draft in place; the weight in [0, 1] is the drift's progress.

@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from ratchet.config import METRICS, Section, TrainingConfig
-from ratchet.errors import nearest
+from ratchet.nearest_names import nearest
 
 
 class Production(Section):

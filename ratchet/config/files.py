@@ -14,7 +14,8 @@ from ratchet.config.plain_yaml import MOST_BYTES, MOST_LEVELS, read_yaml
 from ratchet.config.reporting import ReportingConfig
 from ratchet.config.simulation import SimulationConfig
 from ratchet.config.tuning import TuningConfig
-from ratchet.errors import ConfigError, explain, nearest
+from ratchet.errors import ConfigError, explain
+from ratchet.nearest_names import nearest
 
 Config = TrainingConfig | ContinuousTrainingConfig | TuningConfig | ReportingConfig | SimulationConfig
 # The values of ``pipeline``; training is the default.
@@ -25,21 +26,25 @@ PIPELINES: dict[str, type[Config]] = {
     "reporting": ReportingConfig,
     "simulation": SimulationConfig,
 }
+# The config that the name of its folder stands for.
+_DEFAULT = "baseline.yaml"
 
 
 def find_config(name: str, root: Path) -> Path:
     """Return the file of a config: a path, or a name in ``configs/``, each with or without ``.yaml``.
 
+    The name of a folder stands for the baseline in it: ``fraud`` for ``configs/fraud/baseline.yaml``.
+
     Raises
     ------
-    ConfigError: there is no such file; suggests the nearest name.
+    ConfigError: there is no such file; suggests the nearest names.
     """
     folder = root / "configs"
-    names = (name, f"{name}.yaml")
+    names = (name, f"{name}.yaml", f"{name}/{_DEFAULT}")
     for candidate in [*map(Path, names), *(folder / one for one in names)]:
         if candidate.is_file():
             return candidate
-    known = [path.relative_to(folder).as_posix() for path in folder.rglob("*.yaml")]
+    known = [path.relative_to(folder).as_posix().removesuffix(f"/{_DEFAULT}") for path in folder.rglob("*.yaml")]
     raise ConfigError(f"no config file {name!r}, neither here nor in configs/{nearest(name, known)}")
 
 

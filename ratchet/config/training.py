@@ -14,7 +14,7 @@ from ratchet.config.embed import AnyEmbed, Embed
 from ratchet.config.plain_values import AnyValue
 from ratchet.config.section import Section
 from ratchet.config.tasks import CLASSIFICATION_METRICS, LABELLED, LOSSES, METRICS, REGRESSION_METRICS, TaskName
-from ratchet.errors import nearest
+from ratchet.nearest_names import nearest
 
 
 class Split(Section):
@@ -152,7 +152,8 @@ class TrainingConfig(Section):
     def _metric_fits_task(self) -> Self:
         metrics, metric = METRICS[self.task], self.evaluate.primary_metric
         if metric not in metrics:
-            raise ValueError(f"evaluate.primary_metric: {metric!r} does not measure {self.task}{nearest('', metrics)}")
+            hint = nearest(metric, metrics)
+            raise ValueError(f"evaluate.primary_metric: {metric!r} does not measure {self.task}{hint}")
         if metric == "cost" and self.dataset.costs is None:
             raise ValueError("evaluate.primary_metric: cost needs dataset.costs, the cost of each kind of mistake")
         return self

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from ratchet.config.plain_values import AnyValue
 from ratchet.config.section import Section
 from ratchet.config.training import TrainingConfig
-from ratchet.errors import nearest
+from ratchet.nearest_names import nearest
 
 # The parts of a config that a space may vary.
 _TUNABLE = ("embed.", "train.params.", "train.estimator", "train.threshold")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ratchet.errors import DataError, nearest
+from ratchet.errors import DataError
+from ratchet.nearest_names import nearest
 
 # With more classes than this, the target is a number to predict.
 MOST_CLASSES = 1000

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.data.atomic_write import write_whole
 from ratchet.data.fingerprint import file_version
-from ratchet.errors import ConfigError, DataError, StateError, nearest, one_line
+from ratchet.errors import ConfigError, DataError, StateError, one_line
+from ratchet.nearest_names import nearest
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

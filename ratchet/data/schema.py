@@ -11,7 +11,8 @@ from ratchet.config import LABELLED, Column, Costs, Dataset, TaskName
 from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.columns import classes_of, is_boolean, require_columns, require_value, row_number
 from ratchet.data.target_column import typed_target
-from ratchet.errors import DataError, nearest
+from ratchet.errors import DataError
+from ratchet.nearest_names import nearest
 
 # The text of a missing category.
 MISSING = ""

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 
 from ratchet.data.column_reader import Candidates, JsonNumber, category_of
 from ratchet.data.number_text import NumberFormat
-from ratchet.errors import InputError, Problem, nearest
+from ratchet.errors import InputError, Problem
+from ratchet.nearest_names import nearest
 
 Label = str | int | float
 Source = Literal["user", "link", "batch"]

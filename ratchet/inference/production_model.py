@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 
 from ratchet.data.schema import Schema
-from ratchet.errors import InputError, Problem, nearest
+from ratchet.errors import InputError, Problem
 from ratchet.inference.frame_table import to_table
 from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.runtime import ColumnAnswers, Runtime
 from ratchet.inference.shapley import explain
 from ratchet.model.record_schema import is_nullable
+from ratchet.nearest_names import nearest
 from ratchet.settings import Settings
 
 if TYPE_CHECKING:

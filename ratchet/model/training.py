@@ -17,9 +17,10 @@ from sklearn.pipeline import Pipeline
 
 from ratchet.config import TaskName, Train
 from ratchet.data.schema import Schema
-from ratchet.errors import ConfigError, TrainingError, nearest, one_line
+from ratchet.errors import ConfigError, TrainingError, one_line
 from ratchet.model.estimators import CostThresholdSearch
 from ratchet.model.tasks import TASKS
+from ratchet.nearest_names import nearest
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from typing import Any
 from mlflow.exceptions import MlflowException
 
 from ratchet.errors import RegistryError, StateError, one_line
+from ratchet.nearest_names import nearest
 from ratchet.registry import stage_and_alias
 from ratchet.registry.attempt import attempt
 from ratchet.registry.loadable_versions import earlier_versions, first_that_loads
@@ -111,8 +112,8 @@ class ProductionPointer:
             except MlflowException as error:
                 if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     raise
-                known = ", ".join(self.versions()) or "none"
-                raise RegistryError(f"{self.model} has no version {version!r}; registered are: {known}") from None
+                hint = nearest(version, self.versions())
+                raise RegistryError(f"{self.model} has no version {version!r}{hint}") from None
 
     def versions(self) -> list[str]:
         """Return the numbers of all registered versions, newest first."""

@@ -10,6 +10,7 @@ from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.errors import ConfigError, RegistryError, one_line
+from ratchet.nearest_names import nearest
 from ratchet.settings import Settings
 from ratchet.tracking.connection import all_pages, connect, is_present, quoted, reachable
 
@@ -115,7 +116,7 @@ def choose_model(settings: Settings, model: str | None) -> str:
     if model is None and len(known) > 1:
         raise ConfigError(f"several models are registered ({', '.join(known)}): choose one with --model")
     if model is not None and model not in known:
-        raise ConfigError(f"there is no model {model!r}; registered are: {', '.join(known)}")
+        raise ConfigError(f"there is no model {model!r}{nearest(model, known)}")
     return model or known[0]
 
 

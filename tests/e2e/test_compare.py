@@ -44,7 +44,7 @@ def test_json_has_costs_and_the_mlflow_run(shell: Cli, settings: Settings) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--model", "irsi"), "there is no model 'irsi'; registered are: "),
+        (("--model", "irsi"), "there is no model 'irsi'; did you mean 'iris'"),
         (("--model", "iris", "--metric", "f1_makro"), "no run has the metric 'f1_makro'; did you mean 'f1_macro'?"),
         (("--model", "iris", "--no-log", "--output", str(Path(__file__))), "--output: cannot write to "),
     ],

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ratchet.data.atomic_write import write_whole
-from ratchet.errors import DataError, StateError, nearest
+from ratchet.errors import DataError, StateError
+from ratchet.nearest_names import nearest
 
 _BLOCK = 1 << 20
 # A few kilobytes can unpack to terabytes; no data set that is read whole is larger than this.

@@ -14,7 +14,8 @@ from ratchet.data.columns import as_time_text
 from ratchet.data.delimited import Dialect, read_delimited
 from ratchet.data.fetch.downloads import Remote, download
 from ratchet.data.sources.frame import FrameSource
-from ratchet.errors import DataError, nearest
+from ratchet.errors import DataError
+from ratchet.nearest_names import nearest
 
 _ANOMALY, _NORMAL = "anomaly", "normal"
 _COLUMNS = ["timestamp", "value"]

@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import LOSSES, METRICS
-from ratchet.errors import ConfigError, nearest
+from ratchet.errors import ConfigError
 from ratchet.experiments.comparison.link import compare_link
 from ratchet.experiments.comparison.runs import FinishedRun, newest_runs
+from ratchet.nearest_names import nearest
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.registry.promotion_ledger import Entry
 from ratchet.settings import Settings

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ratchet.config.plain_values import to_json
 from ratchet.config.tuning import Choices, FloatRange, IntRange, Parameter, Search
-from ratchet.errors import ConfigError, nearest, one_line
+from ratchet.errors import ConfigError, one_line
 from ratchet.experiments.tuning.space import Values
+from ratchet.nearest_names import nearest
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

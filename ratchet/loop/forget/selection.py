@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ratchet.data.schema import Schema
-from ratchet.errors import ConfigError, RegistryError, nearest
+from ratchet.errors import ConfigError, RegistryError
 from ratchet.model.record_schema import canonical_time
+from ratchet.nearest_names import nearest
 from ratchet.registry.model_version import Version
 from ratchet.registry.version_files import readable_schema
 from ratchet.settings import Settings

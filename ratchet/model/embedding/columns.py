@@ -11,7 +11,8 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, RobustScaler, Sta
 
 from ratchet.config.embed import Scaler
 from ratchet.data.schema import Field, Schema
-from ratchet.errors import ConfigError, nearest
+from ratchet.errors import ConfigError
+from ratchet.nearest_names import nearest
 
 SCALERS = {"standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
 

@@ -38,15 +38,39 @@ def test_a_bare_name_is_looked_up_in_configs() -> None:
     assert find_config("baseline", ROOT) == BASELINE
 
 
+def test_the_name_of_a_folder_is_its_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_config("fraud", ROOT) == ROOT / "configs" / "fraud" / "baseline.yaml"
+    assert find_config("configs/fraud", ROOT) == Path("configs/fraud/baseline.yaml")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "baseline.yaml").write_text("model: mine\n")
+    monkeypatch.chdir(tmp_path)
+    assert find_config("mine", ROOT) == Path("mine/baseline.yaml")
+
+
+def test_no_config_repeats_another() -> None:
+    files = [path for path in (ROOT / "configs").rglob("*.yaml") if not path.is_symlink()]
+    contents = [tuple(line for line in path.read_text().splitlines() if not line.startswith("#")) for path in files]
+    assert len(set(contents)) == len(files)
+    assert BASELINE.resolve() == ROOT / "configs" / "iris" / "baseline.yaml"
+
+
 def test_a_path_comes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "baseline.yaml").write_text("model: other\n")
     monkeypatch.chdir(tmp_path)
     assert find_config("baseline.yaml", ROOT) == Path("baseline.yaml")
 
 
-def test_an_unknown_config_file_is_refused_with_the_nearest_name() -> None:
-    with pytest.raises(ConfigError, match=r"no config file 'baselin.yaml'.*did you mean 'baseline.yaml'"):
-        find_config("baselin.yaml", ROOT)
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("baselin.yaml", r"; did you mean 'baseline\.yaml' or '.*\.yaml'\?$"),
+        ("fruad", r"; did you mean 'fraud'\?$"),
+        ("nothing_like_it_at_all", r"; the nearest of \d\d are '[^']*' and '[^']*'$"),
+    ],
+)
+def test_an_unknown_config_file_is_refused_with_the_nearest_names(name: str, hint: str) -> None:
+    with pytest.raises(ConfigError, match=f"no config file '{name}', neither here nor in configs/{hint}"):
+        find_config(name, ROOT)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +79,7 @@ def test_an_unknown_config_file_is_refused_with_the_nearest_name() -> None:
         (BASELINE, "trian.params.C=1", "unknown key 'trian'; did you mean 'train'?"),
         (BASELINE, "dataset.nam=iris", "unknown key 'dataset.nam'; did you mean 'name'?"),
         (BASELINE, "dataset.columns.sepal_width.typ=number", "did you mean 'type'?"),
-        (BASELINE, "zzz=1", "unknown key 'zzz'; known are:"),
+        (BASELINE, "zzz=1", "unknown key 'zzz'; the nearest of"),
         (BASELINE, "seed=abc", "seed: got 'abc': input should be a valid integer"),
         (BASELINE, "split.test_size=2", "split.test_size: got 2: input should be less than 1"),
         (BASELINE, "evaluate.primary_metric=f3", "evaluate.primary_metric: unknown metric 'f3'"),

@@ -146,7 +146,7 @@ def test_a_rollback_skips_refused_challengers(pointer: ProductionPointer) -> Non
         (lambda p: p.promote("2", "r", "a", expected=None), "expected version none in Production, found 1"),
         (lambda p: p.promote("2", "r", "a", expected="3"), "expected version 3 in Production, found 1"),
         (lambda p: p.promote("1", "r", "a"), "version 1 is in Production already"),
-        (lambda p: p.promote("9", "r", "a"), "has no version '9'; registered are: 4, 3, 2, 1"),
+        (lambda p: p.promote("9", "r", "a"), "has no version '9'; the nearest of 4 are '4' and '3'"),
         (lambda p: p.promote("x", "r", "a"), "has no version 'x'"),
         (lambda p: p.promote("2", " ", "a"), "a reason is required"),
         (lambda p: p.rollback("", "a"), "a reason is required"),
