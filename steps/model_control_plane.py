@@ -16,9 +16,10 @@ from zenml.exceptions import EntityExistsError
 from zenml.model.utils import link_artifact_version_to_model_version
 from zenml.models import ModelVersionResponse
 
-from ratchet.registry.model_version import Version, from_mlflow
+from ratchet.registry.model_version import from_mlflow
 from ratchet.settings import Settings
 from ratchet.tracking import connect, reachable, run_record
+from ratchet.tracking.lineage import whole_lineage
 
 
 class ZenMLStage:
@@ -52,7 +53,7 @@ class ZenMLStage:
             with reachable(self._settings):
                 registered = connect(self._settings).get_model_version(model, number)
             described = from_mlflow(registered)
-            _link_artifacts(version, described)
+            _link_artifacts(version, whole_lineage(self._settings, described.run_id, described.tags))
             log_metadata(
                 metadata={
                     "mlflow_model_version": number,
@@ -83,10 +84,10 @@ def _version(client: Client, model: str, number: str) -> ModelVersionResponse:
         return client.create_model_version(known, f"v{number}")
 
 
-def _link_artifacts(version: ModelVersionResponse, described: Version) -> None:
+def _link_artifacts(version: ModelVersionResponse, lineage: dict[str, str]) -> None:
     """Link the artifacts of the finished steps to the version, which the model's page then shows."""
     try:
-        run = Client().get_pipeline_run(UUID(described.lineage.get("zenml_run_id", "")))
+        run = Client().get_pipeline_run(UUID(lineage.get("zenml_run_id", "")))
     except (KeyError, ValueError):  # it was trained by another machine, whose ZenML has the artifacts
         return
     for step in run.steps.values():

@@ -26,6 +26,7 @@ from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, log_inputs, log_metrics, register
+from ratchet.tracking.lineage import Lineage
 from ratchet.tracking.log_run import log_package
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -91,11 +92,16 @@ def loop_config(*overrides: str) -> ContinuousTrainingConfig:
     return config
 
 
+def lineage_on(data_version: str) -> Lineage:
+    """A lineage of a run on some data."""
+    return Lineage(git_commit="", git_dirty=False, data_version=data_version, config_hash="", seed=42, versions={})
+
+
 def registered(settings: Settings, name: str, trained: Trained, metrics: dict[str, float] | None = None) -> str:
     """Log a trained model with its config and figures to MLflow, register it and promote it; its version."""
     client = connect(settings)
     run = client.create_run(ensure_experiment(settings, name)).info.run_id
-    log_inputs(client, run, trained.config, {}, "data")
+    log_inputs(client, run, trained.config, lineage_on("data"))
     log_metrics(client, run, metrics or {})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

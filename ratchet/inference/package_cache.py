@@ -22,7 +22,7 @@ from ratchet.private_files import create_folder, restrict_tree
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, download, run_record
-from ratchet.tracking.lineage import PREFIX
+from ratchet.tracking.lineage import whole_lineage
 
 # Number of packages that stay in the cache.
 _KEPT = 5
@@ -162,13 +162,16 @@ def _is_intact(target: Path, digest: str) -> bool:
 
 
 def _details(settings: Settings, version: Version) -> dict[str, Any]:
-    lineage = {k.removeprefix(PREFIX): v for k, v in version.tags.items() if k.startswith(PREFIX)}
+    try:  # the model can be served without either
+        lineage = whole_lineage(settings, version.run_id, version.tags)
+    except RatchetError:
+        lineage = version.lineage
     libraries = {
         key.removeprefix("version."): lineage.pop(key) for key in sorted(lineage) if key.startswith("version.")
     }
     try:
         metrics = run_record(settings, version.run_id).quality
-    except RatchetError:  # the model can be served without its metrics
+    except RatchetError:
         metrics = {}
     return {"mlflow_run_id": version.run_id, "lineage": lineage, "libraries": libraries, "metrics": metrics}
 

@@ -8,6 +8,7 @@ from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.store.erasures import Erasures
 from ratchet.store.timestamps import iso_utc
 from ratchet.tracking import run_record
+from ratchet.tracking.lineage import whole_lineage
 
 if TYPE_CHECKING:
     from ratchet.loop.prediction_place import Place
@@ -23,7 +24,7 @@ def version_lineage(settings: Settings, pointer: ProductionPointer, number: str)
     """
     version = pointer.get(number)
     record = run_record(settings, version.run_id)
-    tags = version.lineage
+    tags = whole_lineage(settings, version.run_id, version.tags)
     data: dict[str, str] = {
         key: tags[key] for key in ("snapshot", "watermark", "reference_data_version", "warm_start") if key in tags
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ratchet.registry.attempt import attempt
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.tracking import connect
+from ratchet.tracking.lineage import PREFIX
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # The artifact of a run with the metrics and the lineage of its model, written before the decision.
 MODEL_RECORD = "model_record.json"
+# The gate's decision, on a run and on a version.
+OUTCOME_TAG = f"{PREFIX}outcome"
 
 
 @dataclass(frozen=True)
@@ -76,8 +79,11 @@ def repeat(pointer: ProductionPointer, entry: Entry) -> None:
 def _write_run(given: Decided) -> None:
     client = connect(given.settings)
     client.log_dict(given.run_id, given.decision, "gate.json")
-    for key, name in {"model_version": "version", "outcome": "outcome"}.items():
-        client.set_tag(given.run_id, f"ratchet.{key}", given.decision[name])
+    version, outcome = given.decision["version"], given.decision["outcome"]
+    client.set_tag(given.run_id, f"{PREFIX}model_version", version)
+    client.set_tag(given.run_id, OUTCOME_TAG, outcome)
+    if outcome != "unchanged":  # then the decision of an earlier run holds
+        client.set_model_version_tag(given.model, version, OUTCOME_TAG, outcome)
 
 
 def _write_files(given: Decided) -> None:

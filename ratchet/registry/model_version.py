@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from ratchet.tracking import DIGEST_TAG
-from ratchet.tracking.lineage import PREFIX
+from ratchet.tracking.lineage import lineage_tags
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -20,7 +20,7 @@ class Version:
     ----------
     run_id: the MLflow run that trained it.
     digest: the package's digest, as recorded at registration.
-    tags: the version's tags, with its lineage.
+    tags: the version's tags, with a part of its lineage; ``whole_lineage`` reads all of it.
     created_at: seconds since the epoch.
     """
 
@@ -34,8 +34,8 @@ class Version:
 
     @property
     def lineage(self) -> dict[str, str]:
-        """The lineage tags, without their prefix."""
-        return {key.removeprefix(PREFIX): value for key, value in self.tags.items() if key.startswith(PREFIX)}
+        """The part of the lineage that is in the tags, without their prefix."""
+        return lineage_tags(self.tags)
 
 
 class Mirror(Protocol):

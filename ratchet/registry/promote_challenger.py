@@ -24,6 +24,7 @@ from ratchet.registry.model_version import Mirror, Version
 from ratchet.registry.production_pointer import PRODUCTION, ProductionPointer
 from ratchet.tracking import PackageRef, connect, log_metrics, register
 from ratchet.tracking.lineage import Lineage
+from ratchet.tracking.runs import log_missing_origin
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -81,7 +82,7 @@ def promote_challenger(
     ----------
     run_id: the MLflow run that the gate's figures are logged to.
     holdout, identities: typed rows that it was not fitted on, and their identities.
-    lineage: set as tags on the registered version.
+    lineage: a part of it is set as tags on the registered version.
     n_reference: the number of holdout rows, the first ones, that come from the reference; None for all.
     operation_id: the same for every attempt at this decision, so that it is carried out once.
     label_bias: as for ``GateInput``.
@@ -92,6 +93,10 @@ def promote_challenger(
     """
     client = connect(settings)
     version = str(register(client, config.model, package, lineage.tags()).version)
+    if (
+        package.run_id != run_id
+    ):  # from the cache: the run that trained it can have failed before its inputs were logged
+        log_missing_origin(client, package.run_id, config, lineage)
     pointer = ProductionPointer(settings, config.model, mirrors=mirrors)
     champion = pointer.current()
     if champion:

@@ -1,4 +1,7 @@
-"""The lineage of a model: code, data, config, libraries and pipeline run, as MLflow tags."""
+"""The lineage of a model: code, data, config, libraries and pipeline run.
+
+Runs and versions have the part as tags that people filter by and that searches need; all of it is in one artifact.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,27 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import TrainingConfig, config_hash
+from ratchet.errors import RegistryError, one_line
+
+if TYPE_CHECKING:
+    from ratchet.settings import Settings
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow", "zenml", "onnxruntime", "skl2onnx")
 PREFIX = "ratchet."
+# The artifact of a run with its whole lineage.
+LINEAGE_FILE = "lineage.json"
+CONTINUOUS = "continuous_training"
+_TAGS = ("pipeline", "data_version", "git_commit")
+# Tags of the runs and versions that have them: the code finds them by search, or changes them later.
+_TAGS_IF_SET = ("warm_start", "audit_share", "study", "trial")
 # Paths that shape no model: documents, and the output of commands. deploy/git-commit has the same list.
 NOT_CODE = ("docs", "notebooks", "*.md", "metrics", "benchmarks/results")
 _BUILT = re.compile(r"(?P<commit>[0-9a-f]{40})(?P<dirty>-dirty)?$")
@@ -25,6 +40,7 @@ class Lineage(BaseModel):
 
     Attributes
     ----------
+    pipeline: the one that trains, such as ``training``.
     data_version: the content hash of the rows: of the data set, or in continuous training of the snapshot.
     snapshot, watermark, reference_data_version: in continuous training, the hash of the snapshot of reference and
         production rows, the newest feedback in it, and the hash of the reference data set.
@@ -35,6 +51,7 @@ class Lineage(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    pipeline: str = "training"
     git_commit: str
     git_dirty: bool
     data_version: str
@@ -51,20 +68,59 @@ class Lineage(BaseModel):
     study: str | None = None
     trial: int | None = None
 
+    def flat(self) -> dict[str, str]:
+        """Return all values that are set as text; the version of a library has the key ``version.<name>``."""
+        values = self.model_dump(exclude={"versions"}, exclude_none=True)
+        flat = {key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in values.items()}
+        return flat | {f"version.{name}": version for name, version in self.versions.items()}
+
     def tags(self) -> dict[str, str]:
-        """Return the lineage as flat MLflow tags with the prefix ``ratchet.``."""
-        flat = self.model_dump(exclude={"versions"}, exclude_none=True)
-        tags = {
-            f"{PREFIX}{key}": str(value).lower() if isinstance(value, bool) else str(value)
-            for key, value in flat.items()
-        }
-        return tags | {f"{PREFIX}version.{name}": version for name, version in self.versions.items()}
+        """Return the tags of a run or version, with the prefix ``ratchet.``."""
+        flat = self.flat()
+        return {f"{PREFIX}{key}": flat[key] for key in (*_TAGS, *_TAGS_IF_SET) if key in flat}
+
+
+def lineage_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of a lineage that is in the tags of a run or version, without their prefix.
+
+    The rows of continuous training are a snapshot, which an earlier release named in a tag of its own.
+    """
+    found = {key.removeprefix(PREFIX): value for key, value in tags.items() if key.startswith(PREFIX)}
+    if found.get("pipeline") == CONTINUOUS and "data_version" in found:
+        return {"snapshot": found["data_version"]} | found
+    return found
+
+
+def whole_lineage(settings: Settings, run_id: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the lineage of a run or version, from its tags and the artifact of its run, as ``Lineage.flat``.
+
+    An earlier release wrote all of it as tags. A tag has precedence, since it can be newer.
+
+    Raises
+    ------
+    RegistryError: the artifact cannot be read.
+    """
+    known = lineage_tags(tags)
+    if "config_hash" in known:
+        return known
+    from mlflow.artifacts import load_dict
+    from mlflow.exceptions import MlflowException
+
+    from ratchet.tracking.connection import connect
+
+    try:
+        uri = connect(settings).get_run(run_id).info.artifact_uri
+        content = load_dict(f"{uri}/{LINEAGE_FILE}")
+        return Lineage.model_validate(content).flat() | known
+    except (MlflowException, OSError, ValueError) as error:
+        raise RegistryError(f"the lineage of the run {run_id} cannot be read: {one_line(error)}") from None
 
 
 def collect(config: TrainingConfig, data_version: str, folder: Path) -> Lineage:
     """Collect the lineage of a run that is about to start; the run adds the ids of its pipeline run."""
     commit, dirty = git_state(folder)
     return Lineage(
+        pipeline=config.pipeline,
         git_commit=commit,
         git_dirty=dirty,
         data_version=data_version,

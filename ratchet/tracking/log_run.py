@@ -79,8 +79,7 @@ def log_training_run(
     """
     client = connect(settings)
     trained_here = package.run_id == run_id
-    tags = lineage.tags() | ({} if trained_here else {f"{PREFIX}trained_by_run": package.run_id})
-    log_inputs(client, run_id, config, tags, lineage.data_version)
+    log_inputs(client, run_id, config, lineage, {} if trained_here else {f"{PREFIX}trained_by_run": package.run_id})
     primary = evaluation.primary_metric
     interval = {f"{primary}_low": evaluation.low, f"{primary}_high": evaluation.high}
     log_metrics(client, run_id, evaluation.metrics | interval, package.model_id if trained_here else None)

@@ -18,10 +18,12 @@ from ratchet.errors import RegistryError, one_line
 from ratchet.settings import Settings
 from ratchet.tracking.connection import all_pages, connect, quoted
 from ratchet.tracking.keys import config_params
+from ratchet.tracking.lineage import LINEAGE_FILE, Lineage
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+CONFIG_FILE = "config.yaml"
 # Metrics of the run that trained a model: the seconds of the fit, and the bytes of the package.
 TRAINING_SECONDS, PACKAGE_BYTES = "training_seconds", "package_bytes"
 # MLflow's limits of a parameter's value and of a data set's name, in characters.
@@ -31,15 +33,28 @@ _BATCH = 1000
 
 
 def log_inputs(
-    client: MlflowClient, run_id: str, config: TrainingConfig, tags: Mapping[str, str], data_version: str
+    client: MlflowClient, run_id: str, config: TrainingConfig, lineage: Lineage, tags: Mapping[str, str] | None = None
 ) -> None:
-    """Log the inputs of a run: parameters, lineage tags, the config and the data set."""
+    """Log the inputs of a run: parameters, lineage, further tags, the config and the data set."""
     params = [Param(key, value[:_LONGEST_PARAM]) for key, value in config_params(config).items()]
-    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in tags.items()])
-    client.log_text(run_id, write_yaml(config.to_plain()), "config.yaml")
+    marks = lineage.tags() | dict(tags or {})
+    client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in marks.items()])
+    log_origin(client, run_id, config, lineage)
     name = str(getattr(config.dataset, "name", None) or getattr(config.dataset, "path", ""))[-_LONGEST_NAME:]
-    dataset = Dataset(name=name, digest=data_version, source_type=config.dataset.source, source=name)
+    dataset = Dataset(name=name, digest=lineage.data_version, source_type=config.dataset.source, source=name)
     client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def log_origin(client: MlflowClient, run_id: str, config: TrainingConfig, lineage: Lineage) -> None:
+    """Log the config and the lineage of a run as files, from which a version can be trained again."""
+    client.log_text(run_id, write_yaml(config.to_plain()), CONFIG_FILE)
+    client.log_dict(run_id, lineage.model_dump(mode="json", exclude_none=True), LINEAGE_FILE)
+
+
+def log_missing_origin(client: MlflowClient, run_id: str, config: TrainingConfig, lineage: Lineage) -> None:
+    """Log config and lineage to a run that has no config; a run of an earlier release has its lineage as tags."""
+    if CONFIG_FILE not in {file.path for file in client.list_artifacts(run_id)}:
+        log_origin(client, run_id, config, lineage)
 
 
 def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
@@ -130,7 +145,7 @@ def run_record(settings: Settings, run_id: str) -> RunRecord:
     client = connect(settings)
     try:
         run = client.get_run(run_id)
-        config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/config.yaml")
+        config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{CONFIG_FILE}")
         experiment = client.get_experiment(run.info.experiment_id).name
     except (MlflowException, OSError) as error:
         raise RegistryError(f"the run {run_id} cannot be read: {one_line(error)}") from None

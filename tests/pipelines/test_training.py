@@ -19,6 +19,7 @@ from ratchet.registry.gates import CHECKS
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect
+from ratchet.tracking.lineage import whole_lineage
 from tests.conftest import ROOT
 from tests.training_runs import config_for, train_in
 
@@ -61,17 +62,30 @@ def test_one_mlflow_run_holds_everything(first: RunSummary, client: MlflowClient
     assert figures == {"figures/confusion_matrix.png", "figures/features.png"}
 
 
-def test_the_lineage_is_complete(first: RunSummary, client: MlflowClient) -> None:
-    tags = client.get_run(first.mlflow_run_id).data.tags
-    assert tags["ratchet.zenml_run_id"] == first.zenml_run_id
-    assert tags["ratchet.zenml_run_name"] == first.run_name
-    assert len(tags["ratchet.git_commit"]) == 40
-    assert tags["ratchet.git_dirty"] in ("true", "false")
-    assert tags["ratchet.data_version"] == "013d0da08d6506664ce640459139176b"
-    assert {"ratchet.config_hash", "ratchet.seed", "ratchet.version.scikit-learn"} <= set(tags)
+def ours(tags: dict[str, str]) -> set[str]:
+    return {key.removeprefix("ratchet.") for key in tags if key.startswith("ratchet.")}
+
+
+def test_a_run_and_a_version_have_five_tags_and_the_whole_lineage_in_a_file(
+    first: RunSummary, client: MlflowClient, settings: Settings
+) -> None:
+    run = client.get_run(first.mlflow_run_id)
     version = client.get_model_version("iris", first.promotion.version)
+    filtered = {"pipeline", "data_version", "git_commit", "outcome"}
+    assert ours(run.data.tags) == filtered | {"model_version"}
+    assert ours(version.tags) == filtered | {"package_digest"}
     assert version.run_id == first.mlflow_run_id
-    assert version.tags["ratchet.git_commit"] == tags["ratchet.git_commit"]
+    assert version.tags["ratchet.outcome"] == run.data.tags["ratchet.outcome"] == "promoted"
+    lineage = whole_lineage(settings, first.mlflow_run_id, {})
+    assert (lineage["zenml_run_id"], lineage["zenml_run_name"]) == (first.zenml_run_id, first.run_name)
+    assert len(lineage["git_commit"]) == 40
+    assert lineage["git_dirty"] in ("true", "false")
+    assert lineage["data_version"] == "013d0da08d6506664ce640459139176b"
+    assert {"config_hash", "seed", "version.scikit-learn"} <= set(lineage)
+    for tags in (run.data.tags, version.tags):
+        assert {key: tags[f"ratchet.{key}"] for key in ("pipeline", "data_version", "git_commit")}.items() <= (
+            lineage.items()
+        )
 
 
 def test_zenml_has_the_version_its_stage_and_its_artifacts(first: RunSummary) -> None:

@@ -37,8 +37,7 @@ def tune_in_run(
     """
     client = connect(settings)
     name = study_name(config, lineage.data_version)
-    log_inputs(client, run_id, config, lineage.tags(), lineage.data_version)
-    client.set_tag(run_id, STUDY_TAG, name)
+    log_inputs(client, run_id, config, lineage, {STUDY_TAG: name})
     with trial_log(settings, run_id, name, config.evaluate.primary_metric) as log, subscribed(log):
         summary = run_study(config, rows, schema, lineage.data_version, settings, publish)
     record_study(settings, run_id, config, summary, lineage.data_version)

@@ -24,7 +24,6 @@ def record_drift(settings: Settings, model: str, run_id: str, report: DriftRepor
     """
     record_drift_of_training(open_store(settings), model, report, run_id)
     client = connect(settings)
-    client.set_tag(run_id, "ratchet.drift", report.summary)
     client.log_dict(run_id, report.model_dump(mode="json"), "drift.json")
     if report.reference is not None:
         log_metrics(client, run_id, drift_metrics(report))

@@ -124,7 +124,7 @@ def draw(folder: Path) -> None:
 def record_report(settings: Settings, run_id: str, report: Report, page: str) -> None:
     """Log a report to its MLflow run: figures as metrics, page and content as files."""
     client = connect(settings)
-    tags = {"pipeline": "reporting", "model": report.model, "version": report.version}
+    tags = {"pipeline": "reporting", "model_version": report.version}
     for key, value in tags.items():
         client.set_tag(run_id, f"{PREFIX}{key}", value)
     figures = {f"production.{name}": value for name, (value, _) in report.figures.items()}

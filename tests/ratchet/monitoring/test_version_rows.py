@@ -16,14 +16,14 @@ from ratchet.registry.model_version import Version
 from ratchet.settings import Settings
 from ratchet.store.database import Store, open_store
 from ratchet.tracking import connect, ensure_experiment, log_inputs
-from tests.fitted import CONFIGS, Trained
+from tests.fitted import CONFIGS, Trained, lineage_on
 
 
 def registered(settings: Settings, config: Any, **tags: str) -> Version:
     """Return a version whose run has this config."""
     client = connect(settings)
     run = client.create_run(ensure_experiment(settings, config.model)).info.run_id
-    log_inputs(client, run, config, {}, "data")
+    log_inputs(client, run, config, lineage_on("data"))
     return Version(config.model, "1", run, "digest", "Production", {f"ratchet.{key}": tag for key, tag in tags.items()})
 
 

@@ -15,8 +15,7 @@ from ratchet.registry.former_training_rows import with_identities
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment, log_inputs
-from ratchet.tracking.lineage import Lineage
-from tests.fitted import Trained
+from tests.fitted import Trained, lineage_on
 
 NONE = np.empty(0, dtype=np.uint64)
 
@@ -30,7 +29,7 @@ def test_rows_of_the_same_version_split_and_seed_are_known_by_their_place(
     client = connect(mlflow_settings)
     run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id
     config = iris.config.model_copy(update={"seed": seed})
-    log_inputs(client, run, config, {}, "v1")
+    log_inputs(client, run, config, lineage_on("v1"))
     recorded = config.to_plain()
     for newer in ("group", "fill"):
         recorded["dataset"].pop(newer, None)
@@ -39,7 +38,7 @@ def test_rows_of_the_same_version_split_and_seed_are_known_by_their_place(
     package = load_package(*iris_package)
     labelled = row_hashes(iris.train)
     old = replace(package, training_rows=TrainingRows(frozenset(), NONE, NONE, 0, 0, labelled=labelled))
-    lineage = Lineage(git_commit="", git_dirty=False, data_version=data, config_hash="", seed=42, versions={})
+    lineage = lineage_on(data)
     found = with_identities(
         mlflow_settings, old, version, package.training_rows, iris.holdout_identities, iris.config, lineage
     ).training_rows

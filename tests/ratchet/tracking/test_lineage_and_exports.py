@@ -10,7 +10,7 @@ import pytest
 
 from ratchet.data import Schema
 from ratchet.model.package.model_files import export_model
-from ratchet.tracking.lineage import collect, git_state, library_versions
+from ratchet.tracking.lineage import collect, git_state, library_versions, lineage_tags
 from tests.conftest import ROOT
 from tests.fitted import Trained
 
@@ -86,12 +86,29 @@ def test_code_configs_and_locks_make_a_tree_dirty_and_documents_and_output_do_no
     assert printed == f"{commit}{'-dirty' if dirty else ''}\n", "the image's lineage says the same"
 
 
-def test_lineage_becomes_flat_tags(iris: Trained, tmp_path: Path) -> None:
-    tags = collect(iris.config, "abc", tmp_path).tags()
-    assert tags["ratchet.git_dirty"] == "true"
-    assert tags["ratchet.data_version"] == "abc"
-    assert tags["ratchet.seed"] == "42"
-    assert tags["ratchet.version.scikit-learn"] == library_versions()["scikit-learn"]
+def test_three_values_of_a_lineage_are_tags_and_all_are_text(iris: Trained, tmp_path: Path) -> None:
+    lineage = collect(iris.config, "abc", tmp_path)
+    assert lineage.tags() == {
+        "ratchet.pipeline": "training",
+        "ratchet.data_version": "abc",
+        "ratchet.git_commit": "unknown",
+    }
+    flat = lineage.flat()
+    assert (flat["git_dirty"], flat["seed"]) == ("true", "42")
+    assert flat["version.scikit-learn"] == library_versions()["scikit-learn"]
+
+
+def test_what_only_some_runs_have_is_a_tag_too(iris: Trained, tmp_path: Path) -> None:
+    some = {"warm_start": "3", "audit_share": 0.5, "study": "s", "trial": 2}
+    tags = collect(iris.config, "abc", tmp_path).model_copy(update=some).tags()
+    assert {key: tags[f"ratchet.{key}"] for key in some} == {key: str(value) for key, value in some.items()}
+
+
+def test_the_rows_of_continuous_training_are_a_snapshot_in_old_and_new_tags() -> None:
+    new = {"ratchet.pipeline": "continuous_training", "ratchet.data_version": "abc", "mlflow.user": "x"}
+    assert lineage_tags(new)["snapshot"] == "abc"
+    assert lineage_tags({"ratchet.snapshot": "abc", "ratchet.data_version": "abc"})["snapshot"] == "abc"
+    assert "snapshot" not in lineage_tags({"ratchet.pipeline": "training", "ratchet.data_version": "abc"})
 
 
 def test_a_library_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
