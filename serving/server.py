@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ratchet.secret_strength import check_secrets
 from ratchet.settings import Settings, load_settings, prepare_home
 from serving.connection_table import ConnectionTable, Limits, allow_connections
 from serving.environment import BATCH_SOCKET, prepare_environment
+from serving.readiness import announce_start, announce_when_ready
 from serving.shared_folder import shared_folder
 from serving.supervisor import Role, Supervisor, exit_with_parent
 
@@ -45,16 +46,19 @@ def serve(settings: Settings) -> None:
         raise ConfigError(
             f"MODEL_PATH: there is no file {settings.model_path}; training writes models/<model>/model.joblib"
         )
-    port = _free_port(settings.host, settings.port)
+    settings = settings.model_copy(update={"port": _free_port(settings.host, settings.port)})
+    started = time.monotonic()
+    announce_start(settings)
     with shared_folder() as folder:
         _set_environment(settings, folder)
-        roles: list[Role] = [(work, (settings.host, port, str(folder), Limits.of_worker(settings)))] * settings.workers
+        address = settings.host, settings.port
+        roles: list[Role] = [(work, (*address, str(folder), Limits.of_worker(settings)))] * settings.workers
         grace = settings.request_timeout + _GRACE
         supervisor = Supervisor(roles, grace, ["serving.preload"], last=[*_batch_roles(folder), (move_rows, ())])
         if settings.model_path is None:
-            supervisor.check(find_model, (str(folder),), lambda: _announce(settings.host, port))
+            supervisor.check(find_model, (str(folder),), lambda: announce_when_ready(settings, started))
         else:
-            _announce(settings.host, port)
+            announce_when_ready(settings, started)
         supervisor.run()
 
 
@@ -138,11 +142,6 @@ def find_model(folder: str) -> RatchetError | None:
         return error
     write_whole(Path(folder, _MODEL_FILE), lambda path: path.write_text(name))
     return None
-
-
-def _announce(host: str, port: int) -> None:
-    host = f"[{host}]" if ":" in host else host
-    print(f"serving on http://{host}:{port}, documentation at /docs; Ctrl-C ends it", file=sys.stderr, flush=True)
 
 
 def _set_environment(settings: Settings, folder: Path) -> None:

@@ -23,6 +23,8 @@ from tests.conftest import ROOT
 
 RECORD = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 SERVICE = "serving.service:Ratchet"
+# How the lines begin that the command prints while the service starts; its other lines are JSON.
+NOTICES = ("starting ", "listening on ", "ready ", "ready: ")
 _START = 90.0
 
 
@@ -75,6 +77,11 @@ class Service:
                 if all(has.get(key) == value for key, value in labels.items()):
                     total += float(found[2])
         return total
+
+    @property
+    def notices(self) -> list[str]:
+        """What the command has printed for a person."""
+        return [line for line in self.output.read_text().splitlines() if line.startswith(NOTICES)]
 
     @property
     def workers(self) -> list[int]:

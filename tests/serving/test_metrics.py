@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ratchet.settings import Settings
 from tests.fitted import Trained
 from tests.serving.conftest import published
-from tests.serving.running import RECORD, Service, serving
+from tests.serving.running import NOTICES, RECORD, Service, serving
 
 VIRGINICA = {"sepal_length": 7.9, "sepal_width": 3.8, "petal_length": 6.4, "petal_width": 2.0}
 ONE_BY_ONE, BATCHES, ROWS = 40, 3, 5
@@ -164,9 +164,9 @@ def test_health_merges_the_latencies_of_both_workers(counted: Service) -> None:
 
 
 def logged(service: Service, event: str) -> list[dict[str, Any]]:
-    """The log lines of an event; every line but the one with the address is JSON."""
+    """The log lines of an event; every line but those about the start is JSON."""
     output = service.output.read_text().splitlines()
-    lines = [json.loads(line) for line in output if not line.startswith("serving on http://")]
+    lines = [json.loads(line) for line in output if not line.startswith(NOTICES)]
     assert all({"time", "level", "event"} <= line.keys() for line in lines)
     return [line for line in lines if line["event"] == event]
 

@@ -12,7 +12,7 @@ from ratchet.settings import Settings
 from serving.server import serve
 from serving.worker import Worker
 from tests.conftest import Cli
-from tests.serving.running import RECORD, Service, environment
+from tests.serving.running import NOTICES, RECORD, Service, environment
 
 KEY = "9f2c71ab04de68b35a"
 
@@ -29,7 +29,7 @@ def error_line(cli: Cli, settings: Settings, *words: str, **env: str) -> str:
     done = cli("serve", "--workers", "1", *words, **{**environment(settings), **env})
     assert done.returncode == 2, done.stderr
     # The model is looked up while the workers start, so that the address may have been printed before.
-    line, *more = [line for line in done.stderr.splitlines() if not line.startswith("serving on http://")]
+    line, *more = [line for line in done.stderr.splitlines() if not line.startswith(NOTICES)]
     assert more == []
     assert line.startswith("error: ")
     return line
