@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from serving.feedback import FORM_PATH
 from serving.media_types import ARROW
+from serving.openapi_operations import GROUPS, OPERATIONS
 from serving.schemas import body_schemas
 from serving.worker import Worker
 
 Json = dict[str, Any]
 
 _SCHEMAS = "#/components/schemas/"
+_MOST_LABELS = 10
 _DESCRIPTIONS = {
     200: "The request succeeded.",
     201: "The first feedback on this prediction was recorded.",
@@ -31,39 +34,6 @@ _DESCRIPTIONS = {
 }
 # Of every operation, and JSON also where the other errors are pages.
 _COMMON_ERRORS = (405, 408, 431, 503)
-_BODY_ERRORS = (401, 408, 413, 415, 422, 503)
-_PAGE_ERRORS = (403, 404, 410, 503)
-_RECORDED = {200: "Recorded", 201: "Recorded", 409: "Contradiction"}
-# Path, method, summary, body, bodies of responses by status, and statuses of further errors.
-_OPERATIONS: tuple[tuple[str, str, str, str | None, dict[int, str], tuple[int, ...]], ...] = (
-    ("/predict", "post", "Predict one record", "Record", {200: "Answer"}, _BODY_ERRORS),
-    ("/predict_batch", "post", "Predict many records", "Records", {200: "BatchAnswer"}, _BODY_ERRORS),
-    ("/explain", "post", "Explain the prediction of one record", "Record", {200: "Explanation"}, _BODY_ERRORS),
-    ("/feedback", "post", "Record feedback on one prediction", "Feedback", _RECORDED, (*_BODY_ERRORS, 404)),
-    ("/feedback_batch", "post", "Record many feedbacks", "FeedbackBatch", {200: "FeedbackResults"}, _BODY_ERRORS),
-    ("/feedback/links", "post", "Create a link to the form", "LinkRequest", {200: "Link"}, (*_BODY_ERRORS, 404)),
-    (FORM_PATH, "get", "Show the feedback form; records nothing", None, {200: "Page"}, _PAGE_ERRORS),
-    (
-        FORM_PATH,
-        "post",
-        "Record the form",
-        "FormFields",
-        {200: "Page", 409: "Page"},
-        (*_PAGE_ERRORS, *_BODY_ERRORS[1:5]),
-    ),
-    ("/model", "get", "Version, signature, lineage and metrics of the model", None, {200: "Model"}, (401, 503)),
-    (
-        "/health",
-        "get",
-        "Status, workers, and latency of the last minutes",
-        None,
-        {200: "Health", 503: "Health"},
-        (401,),
-    ),
-    ("/metrics", "get", "Prometheus metrics of all workers", None, {200: "Text"}, (401,)),
-    ("/livez", "get", "Whether the process is alive", None, {200: "Text"}, ()),
-    ("/readyz", "get", "Whether a model is loaded", None, {200: "Text"}, (503,)),
-)
 # Schemas of responses that are not described in detail.
 _PLAIN = {"Model": "object", "Health": "object", "Page": "string", "Text": "string"}
 # Bodies of batches: as rows, as columns, and as Arrow streams.
@@ -75,27 +45,16 @@ def document(worker: Worker) -> Json:
     """Return the OpenAPI document for the model that a worker has loaded."""
     runtime, settings = worker.loaded, worker.settings
     schemas = body_schemas(runtime, settings.max_batch_rows, _SCHEMAS + "{model}")
-    paths: dict[str, Json] = {}
-    for path, method, summary, body, responses, errors in _OPERATIONS:
-        operation: Json = {"summary": summary, "responses": _responses(responses, errors)}
-        if body:
-            content = _content(body)
-            example = {key: schemas[body][key] for key in ("example",) if key in schemas[body]}
-            content[_media_type(body)] |= example
-            if body in _ALTERNATIVES:  # a reference has the example of its schema
-                content[_media_type(body)]["schema"] |= example
-            operation["requestBody"] = {"required": True, "content": content}
-        paths.setdefault(path, {})[method] = operation
-    paths[FORM_PATH]["get"]["parameters"] = [
-        {"name": "token", "in": "query", "required": True, "schema": {"type": "string"}}
-    ]
+    paths = _paths(worker, schemas)
     document: Json = {
         "openapi": "3.1.0",
         "info": {
-            "title": f"Ratchet: {worker.model or 'no model yet'}",
+            "title": f"{worker.model}: prediction service" if worker.model else "Prediction service",
             "version": runtime.version if runtime else "none",
+            "description": _description(worker),
         },
-        "servers": [{"url": "."}],
+        "tags": [{"name": name, "description": text} for name, text in GROUPS.items()],
+        "servers": [{"url": ".", "description": "this service"}],
         "paths": paths,
         "components": {
             "schemas": schemas,
@@ -113,10 +72,75 @@ def document(worker: Worker) -> Json:
     return document
 
 
-def _responses(bodies: dict[int, str], errors: tuple[int, ...]) -> Json:
+def _paths(worker: Worker, schemas: Json) -> dict[str, Json]:
+    """Return the operations by path and method."""
+    runtime, settings = worker.loaded, worker.settings
+    facts = {
+        "model": worker.model or "the model",
+        "target": runtime.schema.target if runtime else "the target",
+        "rows": f"{settings.max_batch_rows:,}",
+        "size": readable_size(settings.max_body_bytes),
+    }
+    paths: dict[str, Json] = {}
+    for one in OPERATIONS:
+        operation: Json = {
+            "tags": [one.group],
+            "operationId": one.name,
+            "summary": one.summary,
+            "description": one.description.format_map(facts),
+            "responses": _responses(one.responses, one.errors),
+        }
+        if one.body:
+            operation["requestBody"] = {"required": True, "content": _request_content(one.body, schemas)}
+        paths.setdefault(one.path, {})[one.method] = operation
+    paths[FORM_PATH]["get"]["parameters"] = [
+        {"name": "token", "in": "query", "required": True, "schema": {"type": "string"}}
+    ]
+    return paths
+
+
+def _request_content(body: str, schemas: Json) -> Json:
+    content = _content(body)
+    example = {key: schemas[body][key] for key in ("example",) if key in schemas[body]}
+    content[_media_type(body)] |= example
+    if body in _ALTERNATIVES:  # a reference has the example of its schema
+        content[_media_type(body)]["schema"] |= example
+    return content
+
+
+def _description(worker: Worker) -> str:
+    """Return the text at the top of the documentation, in Markdown."""
+    runtime, settings = worker.loaded, worker.settings
+    if runtime is None:
+        return "No version is in Production yet: predictions are refused with 503 until one is."
+    labels = runtime.schema.labels
+    shown = [f"`{label}`" for label in (labels or ())[:_MOST_LABELS]]
+    classes = f" ({', '.join(shown)}{', …' if len(labels or ()) > _MOST_LABELS else ''})" if shown else ""
+    lines = [
+        f"**{runtime.model}**, version {runtime.version}, predicts `{runtime.schema.target}`{classes} from"
+        f" {len(runtime.schema.features)} features. [State of the model, and a form that predicts](.)",
+        f"Limits: {readable_size(settings.max_body_bytes)} a body, {settings.max_batch_rows:,} rows a batch,"
+        f" {settings.request_timeout:g} s a request. A number outside the range seen in training is accepted; a value"
+        " that breaks a rule of the config is refused. Errors are JSON: `error` is the reason, `details` names each"
+        " invalid field.",
+    ]
+    if settings.api_keys:
+        lines.append("Requests need an API key, as `X-API-Key` or `Authorization: Bearer`.")
+    return "\n\n".join(lines)
+
+
+def readable_size(size: int) -> str:
+    """Return a number of bytes in MiB, KiB or bytes, such as ``4 MiB``."""
+    for unit, name in ((2**20, "MiB"), (2**10, "KiB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size} bytes"
+
+
+def _responses(bodies: Mapping[int, str], errors: tuple[int, ...]) -> Json:
     # The errors of a page are pages, all others are JSON.
     error = "Page" if bodies[200] == "Page" else "ErrorBody"
-    names = {status: {name} for status, name in (bodies | dict.fromkeys(errors, error)).items()}
+    names = {status: {name} for status, name in {**bodies, **dict.fromkeys(errors, error)}.items()}
     for status in _COMMON_ERRORS:
         names.setdefault(status, set()).add("ErrorBody")
     return {

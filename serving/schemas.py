@@ -14,10 +14,13 @@ from typing_extensions import TypedDict
 from ratchet.feedback.ground_truth import Label, Source, Status
 from ratchet.feedback.requests import LONGEST_ID
 from ratchet.inference.runtime import Runtime
+from ratchet.model.record_schema import LARGEST
 
 Schema = dict[str, Any]
 Schemas = dict[str, Schema]
 
+# Classes whose probabilities the documentation names; more of them would hide the rest of an answer.
+_MOST_NAMED_CLASSES = 20
 _EXAMPLE_ID = "01a1fcb8-6a25-715a-ad2f-2a367b0863ac"
 _ID = r"^[0-9a-f-]{36}(#[0-9]{5})?$"
 _closed = with_config(ConfigDict(extra="forbid"))
@@ -207,7 +210,18 @@ def body_schemas(runtime: Runtime | None, max_batch_rows: int, ref_template: str
     schemas: Schemas = TypeAdapter.json_schemas(adapters, ref_template=ref_template)[1]["$defs"]
     schemas["FeedbackBatch"]["properties"]["feedback"]["maxItems"] = max_batch_rows
     _set_labels_and_features(schemas, runtime)
-    return schemas | _record_schemas(runtime)
+    return schemas | {name: _with_single_precision(schema) for name, schema in _record_schemas(runtime).items()}
+
+
+def _with_single_precision(schema: Any) -> Any:
+    """Return a schema with ``format: float`` in place of the limits of single precision, which no person reads."""
+    if isinstance(schema, list):
+        return [_with_single_precision(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    limits = {"minimum": -LARGEST, "maximum": LARGEST}
+    kept = {name: _with_single_precision(part) for name, part in schema.items() if limits.get(name) != part}
+    return kept if len(kept) == len(schema) else kept | {"format": "float"}
 
 
 def _set_labels_and_features(schemas: Schemas, runtime: Runtime | None) -> None:
@@ -221,6 +235,9 @@ def _set_labels_and_features(schemas: Schemas, runtime: Runtime | None) -> None:
         properties[name]["prediction"] = label
         if not gives_probabilities:
             del properties[name]["probabilities"]
+        elif len(labels) <= _MOST_NAMED_CLASSES:
+            by_class = {str(label): {"type": "number"} for label in labels}
+            properties[name]["probabilities"] |= {"properties": by_class, "additionalProperties": False}
     properties["ColumnAnswer"]["predictions"]["items"] = label
     if not gives_probabilities:
         del properties["ColumnAnswer"]["probabilities"]
