@@ -6,32 +6,27 @@ and chat previews open links too.
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-import jinja2
 from itsdangerous import BadSignature, SignatureExpired
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from ratchet.errors import InputError, Problem
 from ratchet.feedback.ground_truth import Feedback, label_from_text
 from ratchet.feedback.table import ContradictionError, GonePredictionError, PredictionForReview, Recorded
 from serving.feedback import served_model
 from serving.json_endpoint import CLIENT_CLOSED_REQUEST
+from serving.page_templates import render
 from serving.request_body import FORM, read_body
 from serving.responses import reply_to_error
 from serving.worker import Worker
 
-_PAGES = Path(__file__).parent / "pages"
 _MAX_FIELDS = 10
 _MAX_SHOWN_CHARACTERS = 300
 _TITLES = {
@@ -67,7 +62,12 @@ class FeedbackForm:
             self._worker.metrics.count_error(reply.kind)
             status = 404 if isinstance(error, GonePredictionError) else reply.status
             title = _TITLES.get(status, "The answer was not recorded")
-            return _render("page.html", {"title": title, "sentence": reply.body["error"]}, reply.status, reply.headers)
+            return render(
+                "page.html",
+                {"title": title, "sentence": reply.body["error"], "root": "../"},
+                reply.status,
+                reply.headers,
+            )
 
     async def _form(self, token: str, status: int = 200) -> Response:
         prediction_id, found = await self._find(token)
@@ -83,7 +83,7 @@ class FeedbackForm:
             "revision": current.revision if current else 0,
             "changed": status == HTTPStatus.CONFLICT,
         }
-        return _render("form.html", values | self._prediction(prediction_id, found), status)
+        return render("form.html", values | self._prediction(prediction_id, found), status)
 
     async def _record(self, request: Request) -> Response:
         settings = self._worker.settings
@@ -101,7 +101,7 @@ class FeedbackForm:
             return await self._form(token, HTTPStatus.CONFLICT)
         if not isinstance(result, Recorded):
             raise result
-        return _render("thanks.html", {"standing": result.current.target} | self._prediction(prediction_id, found))
+        return render("thanks.html", {"standing": result.current.target} | self._prediction(prediction_id, found))
 
     async def _find(self, token: str) -> tuple[str, PredictionForReview]:
         try:
@@ -141,26 +141,3 @@ def _parse_fields(body: bytes) -> dict[str, str]:
     if len(fields) < len(pairs):
         raise InputError([Problem("body", "a field is given more than once")])
     return fields
-
-
-@functools.cache
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_PAGES), autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined
-    )
-
-
-@functools.cache
-def _policy() -> str:
-    """Return a content security policy that allows the inline style sheet and nothing else."""
-    style = _templates().get_template("style.css").render()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    style_source = f"style-src 'sha256-{digest}'"
-    return f"default-src 'none'; {style_source}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-
-
-def _render(
-    template: str, values: dict[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
-) -> HTMLResponse:
-    content = _templates().get_template(template).render(values)
-    return HTMLResponse(content, status, {"content-security-policy": _policy(), **(headers or {})})

@@ -12,16 +12,19 @@ from serving.feedback import FORM_PATH
 from serving.framework_errors import paths_of, reply_to_framework_error
 from serving.media_types import BATCH
 from serving.metrics import PREDICTION_PATHS
+from serving.page_files import PAGE_FILES
 from serving.request_body import JSON, require_media_type
 from serving.responses import JsonResponse, reply_to_error, with_security_headers
 from serving.routes import BATCH_PATH, FEEDBACK_PATHS
 from serving.worker import this_worker
 
-# Probes disclose nothing, and the form is authenticated by its token.
-_WITHOUT_KEY = frozenset({"/livez", "/readyz", "/healthz", FORM_PATH})
+# Probes and files of pages disclose nothing, the form is authenticated by its token, and the pages for browsers ask
+# for a key themselves.
+_WITHOUT_KEY = frozenset({"/livez", "/readyz", "/healthz", FORM_PATH, "/", "/docs", *PAGE_FILES})
+_SWAGGER_FILES = "/static_content/"
 # JsonEndpoint counts POST requests to these.
 _JSON_PATHS = frozenset({*PREDICTION_PATHS, *FEEDBACK_PATHS})
-_PAGES = frozenset({"/", "/docs", "/docs.json", "/health", "/metrics", "/model", "/schema.json"})
+_PAGES = frozenset({"/docs.json", "/health", "/metrics", "/model", "/schema.json"})
 _KNOWN_PATHS = _PAGES | _WITHOUT_KEY | _JSON_PATHS
 
 
@@ -67,7 +70,7 @@ class ServiceMiddleware:
 
     def _check(self, scope: Scope) -> None:
         """Check the API key, and the media type before BentoML does: it would accept a pickle."""
-        if scope["path"] not in _WITHOUT_KEY:
+        if scope["path"] not in _WITHOUT_KEY and not scope["path"].startswith(_SWAGGER_FILES):
             self._keys.authenticate(scope["headers"], scope.get("client"))
         if scope["path"] in _JSON_PATHS and scope["method"] == "POST":
             for name, value in scope["headers"]:

@@ -7,15 +7,19 @@ import functools
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ratchet.errors import UnavailableError
 from serving.feedback import FORM_PATH, FeedbackHandlers
 from serving.feedback_form import FeedbackForm
 from serving.json_endpoint import BatchEndpoint, JsonEndpoint
+from serving.landing_page import landing_page
 from serving.metrics import exposition
 from serving.openapi import document
+from serving.page_access import page_or_key_form
+from serving.page_files import PAGE_FILES, send_page_file
+from serving.page_templates import render
 from serving.predictions import PredictionHandlers, describe_model
 from serving.responses import JsonResponse, reply_to_error
 from serving.worker import this_worker
@@ -24,20 +28,6 @@ BATCH_PATH = "/predict_batch"
 FEEDBACK_PATHS = ("/feedback", "/feedback_batch", "/feedback/links")
 
 _DOCS_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
-_DOCS_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8"><title>Ratchet: API</title>
-<link rel="stylesheet" href="static_content/swagger-ui.css">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="static_content/swagger-ui-bundle.js"></script>
-<script src="static_content/swagger-ui-standalone-preset.js"></script>
-<script src="static_content/swagger-initializer.js"></script>
-</body>
-</html>
-"""
 
 
 @functools.cache
@@ -91,9 +81,21 @@ async def show_openapi(_: Request) -> Response:
     return JsonResponse(document(this_worker()))
 
 
-async def show_docs(_: Request) -> Response:
+async def show_docs(request: Request) -> Response:
     """Return the page of Swagger UI."""
-    return HTMLResponse(_DOCS_PAGE, headers={"content-security-policy": _DOCS_POLICY})
+    worker = this_worker()
+
+    async def page() -> Response:
+        values = {"title": f"{worker.model}: API" if worker.model else "API"}
+        return render("docs.html", values, headers={"content-security-policy": _DOCS_POLICY})
+
+    return await page_or_key_form(worker, request, page)
+
+
+async def show_landing(request: Request) -> Response:
+    """Return the landing page."""
+    worker = this_worker()
+    return await page_or_key_form(worker, request, functools.partial(landing_page, worker))
 
 
 async def feedback_form(request: Request) -> Response:
@@ -102,20 +104,16 @@ async def feedback_form(request: Request) -> Response:
     return await (form.submit(request) if request.method == "POST" else form.show(request))
 
 
-async def redirect_to_docs(_: Request) -> Response:
-    """Redirect to the documentation."""
-    return RedirectResponse("docs")
-
-
 routes = Starlette(
     routes=[
         Route("/model", show_model),
         Route("/health", show_health),
         Route("/metrics", show_metrics),
         Route("/docs.json", show_openapi),
-        Route("/docs", show_docs),
+        Route("/docs", show_docs, methods=["GET", "POST"]),
         *(Route(path, take_feedback, methods=["POST"]) for path in FEEDBACK_PATHS),
         Route(FORM_PATH, feedback_form, methods=["GET", "POST"]),
-        Route("/", redirect_to_docs),
+        *(Route(path, send_page_file) for path in PAGE_FILES),
+        Route("/", show_landing, methods=["GET", "POST"]),
     ]
 )

@@ -120,6 +120,11 @@ class Worker:
             return None
 
     @property
+    def since(self) -> float | None:
+        """When this worker began to serve its version, in seconds since the epoch; None while none is loaded."""
+        return self._since
+
+    @property
     def audit_share(self) -> float | None:
         """The share of predictions that a label is asked for; None for none."""
         return self._follower.audit_share if self._follower else None

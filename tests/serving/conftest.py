@@ -19,6 +19,11 @@ from tests.fitted import Trained, baseline
 from tests.homes import prepared
 from tests.serving.running import Service, serving
 
+# Of the service with keys.
+KEYS = ("first-key-9f2c71ab04", "second-key-de68b35a7c")
+SECRET = "signs-links-5d07f2e9ab"
+ALLOWED = "https://app.example.com"
+
 
 @pytest.fixture(scope="session")
 def served_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
@@ -82,6 +87,19 @@ def service(
     pointer = published(served_settings, iris_models[0])
     output = tmp_path_factory.mktemp("service") / "output"
     with serving(served_settings, pointer.model, output) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def guarded(
+    served_settings: Settings, iris_models: tuple[Trained, Trained], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """A service in production with two keys and one origin; tests do not change it."""
+    pointer = published(served_settings, iris_models[0])
+    output = tmp_path_factory.mktemp("guarded") / "output"
+    variables = {"RATCHET_API_KEYS": ",".join(KEYS), "RATCHET_CORS_ORIGINS": ALLOWED, "RATCHET_LINK_SECRET": SECRET}
+    variables["RATCHET_TRUSTED_PROXIES"] = "127.0.0.0/8"
+    with serving(served_settings, pointer.model, output, RATCHET_ENV="production", **variables) as running:
         yield running
 
 

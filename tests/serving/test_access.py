@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ratchet.settings import Settings
 from serving.responses import DENY_ALL_POLICY, SECURITY_HEADERS
-from tests.fitted import Trained
 from tests.serving.bentoml_clients import use_clients_of_bentoml
-from tests.serving.conftest import published
+from tests.serving.conftest import ALLOWED, KEYS, SECRET
 from tests.serving.request_cases import FORM, JSON_PATHS, RECORD_BODY
-from tests.serving.running import RECORD, Service, serving
+from tests.serving.running import RECORD, Service
 
-KEYS = ("first-key-9f2c71ab04", "second-key-de68b35a7c")
 KEY = {"x_api_key": KEYS[0]}
-SECRET = "signs-links-5d07f2e9ab"
-ALLOWED, FOREIGN = "https://app.example.com", "https://evil.example.com"
+FOREIGN = "https://evil.example.com"
 PREFLIGHT = {"access_control_request_method": "POST", "access_control_request_headers": "content-type,x-api-key"}
 PROBES = ("/livez", "/readyz", "/healthz")
-PAGES = ("/", "/model", "/health", "/metrics", "/docs", "/docs.json", "/schema.json", "/static_content/swagger-ui.css")
+PAGES = ("/model", "/health", "/metrics", "/docs.json", "/schema.json")
+BROWSER_PAGES = ("/", "/docs")
+FILES = ("/favicon.ico", "/favicon.svg", "/landing.js", "/key.js", "/docs.js", "/static_content/swagger-ui.css")
 REQUESTS = [
     *(("POST", path) for path in (*JSON_PATHS, "/feedback/form/")),
     *(("GET", path) for path in (*PAGES, "/predict", "/feedback", "/feedback/form/", "/nothing")),
@@ -37,19 +34,6 @@ REQUESTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def guarded(
-    served_settings: Settings, iris_models: tuple[Trained, Trained], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """A service in production with two keys and one origin."""
-    pointer = published(served_settings, iris_models[0])
-    output = tmp_path_factory.mktemp("guarded") / "output"
-    variables = {"RATCHET_API_KEYS": ",".join(KEYS), "RATCHET_CORS_ORIGINS": ALLOWED, "RATCHET_LINK_SECRET": SECRET}
-    variables["RATCHET_TRUSTED_PROXIES"] = "127.0.0.0/8"
-    with serving(served_settings, pointer.model, output, RATCHET_ENV="production", **variables) as running:
-        yield running
-
-
 @pytest.mark.parametrize(("method", "path"), REQUESTS)
 def test_without_a_key_a_request_is_refused(guarded: Service, method: str, path: str) -> None:
     status, headers, body = guarded.request(method, path, RECORD_BODY if method == "POST" else None)
@@ -57,6 +41,54 @@ def test_without_a_key_a_request_is_refused(guarded: Service, method: str, path:
     assert headers["www-authenticate"] == 'Bearer realm="ratchet"'
     assert json.loads(body) == {"error": "an API key is needed: send X-API-Key, or Authorization: Bearer"}
     assert has_security_headers(headers)
+
+
+@pytest.mark.parametrize("path", BROWSER_PAGES)
+def test_without_a_key_a_page_asks_for_one_and_shows_nothing(guarded: Service, path: str) -> None:
+    model = guarded.get("/model", **KEY)["name"]
+    asks = guarded.request("GET", path)
+    refused = guarded.request("POST", path, b"key=first-key-9f2c71ab05", content_type=FORM)
+    for status, headers, body in (asks, refused):
+        page = body.decode()
+        assert (status, headers["content-type"]) == (401, "text/html; charset=utf-8")
+        assert has_security_headers(headers)
+        assert 'type="password"' in page
+        assert not [shown for shown in (model, "species", "sepal_length", "setosa") if shown in page]
+    assert "not valid" in refused[2].decode()
+    assert "not valid" not in asks[2].decode()
+
+
+@pytest.mark.parametrize("path", BROWSER_PAGES)
+@pytest.mark.parametrize("key", KEYS)
+def test_a_key_opens_a_page_from_a_form_or_a_header_and_is_not_part_of_it(
+    guarded: Service, path: str, key: str
+) -> None:
+    model = guarded.get("/model", **KEY)["name"]
+    by_form = guarded.request("POST", path, f"key={key}".encode(), content_type=FORM)
+    for status, headers, body in (by_form, guarded.request("GET", path, x_api_key=key)):
+        assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
+        assert model in body.decode()
+        assert key not in f"{body.decode()} {headers}"
+    assert key not in guarded.output.read_text()
+    assert guarded.request("GET", f"{path}?key={key}")[0] == 401
+
+
+def test_a_form_with_a_key_is_limited(guarded: Service) -> None:
+    for body, expected in (
+        (b"key=" + b"x" * 5000, 413),
+        (b"&".join([b"a=1"] * 20), 422),
+        (b"", 401),
+        (b"key=%ff", 401),
+    ):
+        assert guarded.request("POST", "/", body, content_type=FORM)[0] == expected
+    assert guarded.request("POST", "/", b"{}", content_type="application/json")[0] == 415
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_the_files_of_the_pages_need_no_key_and_disclose_nothing(guarded: Service, path: str) -> None:
+    status, _, body = guarded.request("GET", path)
+    assert status == 200
+    assert guarded.get("/model", **KEY)["name"].encode() not in body
 
 
 @pytest.mark.parametrize("path", PROBES)
@@ -182,8 +214,7 @@ def has_security_headers(headers: dict[str, str]) -> bool:
         ("POST", "/feedback_batch", b'{"feedback": [1]}', 200),
         *(("GET", path, None, 405) for path in ("/feedback/links", "/predict", "/explain")),
         *(("GET", path, None, 404) for path in ("/nothing", "/static_content/nothing")),
-        ("GET", "/", None, 307),
-        *(("GET", path, None, 200) for path in (*PAGES[1:], *PROBES)),
+        *(("GET", path, None, 200) for path in (*PAGES, *BROWSER_PAGES, *FILES, *PROBES)),
         ("OPTIONS", "/predict", None, 405),
     ],
 )
@@ -193,7 +224,7 @@ def test_every_reply_carries_the_security_headers(
     found, headers, _ = service.request(method, path, body)
     assert found == status
     assert has_security_headers(headers), headers
-    assert headers["content-security-policy"] == DENY_ALL_POLICY[1].decode() or path == "/docs"
+    assert headers["content-security-policy"] == DENY_ALL_POLICY[1].decode() or path in BROWSER_PAGES
 
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/model"])

@@ -44,7 +44,17 @@ REQUESTS: list[tuple[str, str, bytes | None, dict[str, str]]] = [
     *((method, path, None, {}) for path in JSON_PATHS for method in ("GET", "PUT", "OPTIONS")),
     *(
         ("GET", path, None, {})
-        for path in ("/", "/docs", "/docs.json", "/schema.json", "/livez", "/readyz", "/nothing", "/docs/", "//livez")
+        for path in (
+            "/favicon.svg",
+            "/docs",
+            "/docs.json",
+            "/schema.json",
+            "/livez",
+            "/readyz",
+            "/nothing",
+            "/docs/",
+            "//livez",
+        )
     ),
     ("POST", "/nothing", b"{}", {}),
     *(("POST", path, RECORD_BODY, {"content_encoding": "gzip"}) for path in JSON_PATHS),
@@ -144,6 +154,7 @@ def test_bentoml_serve_answers_every_request_like_the_hot_path(
         assert other.post("/feedback", {**feedback, "target": "setosa"})[0] == 409
         link = other.post("/feedback/links", {"prediction_id": answer["prediction_id"]})[1]["url"]
         assert other.request("GET", link)[0] == 200
+        assert b"in Production" in other.request("GET", "/")[2]
         use_clients_of_bentoml(other)
 
 

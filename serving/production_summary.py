@@ -1,0 +1,90 @@
+"""What the landing page shows of the version in Production, read from the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ratchet.monitoring.windows import drift_windows, quality_windows
+from ratchet.registry.promotion_ledger import Entry, Ledger
+from ratchet.store.database import Store
+
+_MOST_CHANGES = 5
+_MOST_FEATURES = 3
+_WORDS = {"promote": "promoted", "rollback": "rolled back", "repair": "repaired", "moved": "moved in MLflow"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of Production, or a promotion that did not come about.
+
+    Attributes
+    ----------
+    outcome: in words, such as ``promoted`` or ``refused``.
+    kind: ``good``, ``warning`` or ``plain``, for the colour.
+    at: seconds since the epoch.
+    """
+
+    outcome: str
+    kind: str
+    before: str | None
+    version: str
+    reason: str
+    actor: str
+    at: float
+
+
+@dataclass(frozen=True)
+class ProductionSummary:
+    """The newest verdicts on a version, and the newest changes of Production.
+
+    Attributes
+    ----------
+    since: when the version went into Production; None if the ledger does not say.
+    quality, drift: the newest windows, as ``ratchet.monitoring.windows`` returns them; None before the first one.
+    drifted: the features that drifted most in that window, with their figures.
+    """
+
+    since: float | None
+    quality: dict[str, Any] | None
+    drift: dict[str, Any] | None
+    drifted: list[tuple[str, float]]
+    changes: list[Change]
+
+
+def read_summary(store: Store, model: str, version: str) -> ProductionSummary:
+    """Return the summary of a version.
+
+    Raises
+    ------
+    StateError: the store cannot be read.
+    """
+    ledger = Ledger(store, model)
+    last = ledger.last_completed()
+    quality, drift = quality_windows(store, model, version, 1), drift_windows(store, model, version, 1)
+    return ProductionSummary(
+        since=last.ended_at if last and last.to_version == version else None,
+        quality=quality[0] if quality else None,
+        drift=drift[0] if drift else None,
+        drifted=_most_drifted(drift[0]["report"]) if drift else [],
+        changes=[_change(entry) for entry in ledger.history(_MOST_CHANGES)],
+    )
+
+
+def _most_drifted(report: dict[str, Any]) -> list[tuple[str, float]]:
+    figures = [(name, float(report["figures"][name])) for name in report["drifted"]]
+    return sorted(figures, key=lambda one: -one[1])[:_MOST_FEATURES]
+
+
+def _change(entry: Entry) -> Change:
+    done = entry.state == "completed"
+    kind = "good" if done and entry.kind == "promote" else "warning" if done or entry.state == "refused" else "plain"
+    return Change(
+        outcome=_WORDS[entry.kind] if done else entry.state,
+        kind=kind,
+        before=entry.from_version,
+        version=entry.to_version,
+        reason=entry.reason,
+        actor=entry.actor,
+        at=entry.ended_at or entry.created_at,
+    )
