@@ -8,7 +8,7 @@ WORKERS ?= 2
 # The tests of make test-slow, and the folders of those that put load on the machine, which run one after the other.
 SLOW ?= slow or services
 UNDER_LOAD := tests/serving tests/monitoring
-INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --quiet --require-hashes --compile-bytecode
+INSTALL := VIRTUAL_ENV=.venv $(UV) pip install --require-hashes --compile-bytecode
 COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
@@ -79,19 +79,24 @@ clean: ## Remove the environment, all state, and the output of runs
 	rm -rf .venv .ratchet models .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv/.uv:
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else f"Python 3.11 or 3.12 is needed, this is {v[0]}.{v[1]}: make PYTHON=python3.11 ...")'
+	@echo "Creating the environment .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8'
 	@touch $@
 
+# The sizes are those of .venv on Linux with this lock alone; the locks share most packages.
 .venv/.training: requirements/training.txt | .venv/.uv
-	$(INSTALL) -r $<
+	@echo "Installing $< into .venv: 1.6 GB on the disk, some minutes"
+	@$(INSTALL) -r $<
 	@touch $@
 
 .venv/.serving: requirements/serving.txt | .venv/.uv
-	$(INSTALL) -r $<
+	@echo "Installing $< into .venv: 0.8 GB on the disk, some minutes"
+	@$(INSTALL) -r $<
 	@touch $@
 
 .venv/.dev: requirements/dev.txt | .venv/.uv
-	$(INSTALL) -r $<
+	@echo "Installing $< into .venv: 2.2 GB on the disk, some minutes"
+	@$(INSTALL) -r $<
 	@touch $@

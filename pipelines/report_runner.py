@@ -25,7 +25,6 @@ class ReportSummary:
 
     report: Report
     method: str
-    threshold: float
     run_name: str
     zenml_run_id: str
     mlflow_run_id: str
@@ -41,7 +40,8 @@ class ReportSummary:
         for name, (value, holdout) in report.figures.items():
             yield _line(name, f"{value:.4f}" + ("" if holdout is None else f"  (holdout {holdout:.4f})"))
         yield _line("drift", self._drift)
-        yield _line("prediction drift", f"{self.method} {report.prediction_drift:.3f}")
+        if report.prediction_drift is not None:
+            yield _line("prediction drift", f"{self.method} {report.prediction_drift:.3f}")
         for note in report.notes:
             yield _line("note", note)
         yield _line("files", report.records)
@@ -52,11 +52,12 @@ class ReportSummary:
     @property
     def _drift(self) -> str:
         drift, drifted = self.report.drift, self.report.drifted
+        if not drifted:
+            return self.report.verdict
         strongest = sorted(drifted, key=drift.__getitem__, reverse=True)[:_MOST_NAMED]
         named = ", ".join(f"{name} {drift[name]:.3f}" for name in strongest)
         more = ", …" if len(drifted) > _MOST_NAMED else ""
-        limit = f"{len(drifted)} of {len(drift)} columns at {self.method} {self.threshold:g} or above"
-        return f"{limit}: {named}{more}" if drifted else limit
+        return f"{self.report.verdict}; {self.method} {named}{more}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,6 @@ def _summary(run: Any, config: ReportingConfig, settings: Settings) -> ReportSum
     return ReportSummary(
         report=Report.model_validate(step.outputs["report"][0].load()),
         method=config.drift.method,
-        threshold=config.drift.threshold,
         run_name=run.name,
         zenml_run_id=str(run.id),
         mlflow_run_id=mlflow_run_of(step),

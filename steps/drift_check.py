@@ -24,5 +24,6 @@ def drift_check(
     champion, version = reference_package(settings, model_name)
     report = drift.compare_window(train_rows.iloc[first_new_row:], None, champion, config, version)
     record_drift(settings, model_name, tracking.active_run_id(), report)
-    log_metadata(metadata={"summary": report.summary, "share": report.share}, infer_artifact=True)
+    share = {"share": report.share} if report.has_verdict else {}
+    log_metadata(metadata={"summary": report.summary, **share}, infer_artifact=True)
     return report

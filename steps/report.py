@@ -20,7 +20,5 @@ def report(
     settings = load_settings()
     made, page = reports.make_report(settings, config, model_name)
     reports.record_report(settings, tracking.active_run_id(), made, page)
-    log_metadata(
-        metadata={"version": made.version, "drift_share": made.drift_share}, artifact_name="report", infer_artifact=True
-    )
+    log_metadata(metadata={"version": made.version, "drift": made.verdict}, artifact_name="report", infer_artifact=True)
     return HTMLString(page), made.model_dump(mode="json")

@@ -9,6 +9,11 @@ from pydantic import Field, field_validator, model_validator
 from ratchet.config import METRICS, Section, TrainingConfig
 from ratchet.nearest_names import nearest
 
+# Fewer rows have no verdict on drift, in a trigger, a pipeline or a report.
+SMALLEST_WINDOW = 20
+# Fewer labelled rows have no verdict on quality, unless a config changes it.
+FEWEST_LABELLED = 30
+
 
 class Production(Section):
     """The labelled rows of production in a run."""
@@ -35,7 +40,7 @@ class Debounce(Section):
 class DriftTrigger(Debounce):
     """Drift of production rows from the training rows of the champion."""
 
-    window: int = Field(default=500, ge=20, le=20_000, description="Predictions in a window.")
+    window: int = Field(default=500, ge=SMALLEST_WINDOW, le=20_000, description="Predictions in a window.")
 
 
 class QualityDrop(Debounce):
@@ -47,7 +52,9 @@ class QualityDrop(Debounce):
     step: int | None = Field(
         default=None, ge=1, description="New labels from one window to the next; default: the size of a window."
     )
-    minimum_rows: int = Field(default=30, ge=10, description="With fewer labelled rows, the window has no verdict.")
+    minimum_rows: int = Field(
+        default=FEWEST_LABELLED, ge=10, description="With fewer labelled rows, the window has no verdict."
+    )
 
 
 class Triggers(Section):

@@ -117,7 +117,7 @@ def measure(
     scores = scores_of(rows, task, positive, costs)
     n_rows = 0 if scores is None else len(scores)
     if scores is None or n_rows < limits.minimum_rows:
-        reason = f"{n_rows} labelled rows, {limits.minimum_rows} are needed"
+        reason = f"too few rows to tell: {n_rows} labelled, {limits.minimum_rows} are needed"
         return Quality(version=version, metric=metric, n_rows=n_rows, estimate=estimate, reason=reason)
     reason, figures = f"{metric} is not defined on this window of {n_rows} rows", defined_metrics(scores)
     found = Quality(version=version, metric=metric, n_rows=n_rows, metrics=figures, estimate=estimate, reason=reason)

@@ -77,8 +77,8 @@ def record_drift_window(
 
 
 def record_drift_of_training(store: Store, model: str, report: DriftReport, run_id: str) -> None:
-    """Store the drift of a training run's rows against the champion; nothing is stored without a champion."""
-    if report.reference is not None:
+    """Store the drift of a training run's rows against the champion; nothing is stored without a verdict."""
+    if report.reference is not None and report.has_verdict:
         with store.transaction() as connection:
             _record_drift(store, connection, model, report.reference, report, kind="training", run_id=run_id)
 

@@ -129,7 +129,8 @@ def test_the_summary_has_quality_drift_and_the_columns_that_drifted(reported: Re
     lines = "\n".join(reported.summary.lines)
     assert "version 1: 90 predictions, 60 labelled" in lines
     assert f"f1_macro               {report.figures['f1_macro'][0]:.4f}  (holdout 0.9333)" in lines
-    assert "1 of 4 columns at psi 0.2 or above: sepal_width" in lines
+    assert "against version 1: 1 of 4 features drifted" in lines
+    assert "; psi sepal_width " in lines
 
 
 def test_the_page_and_the_figures_are_in_mlflow(reported: Reported) -> None:

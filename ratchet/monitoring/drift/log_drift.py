@@ -20,12 +20,13 @@ COLUMN_TABLE = "drift_columns.csv"
 def record_drift(settings: Settings, model: str, run_id: str, report: DriftReport) -> None:
     """Log a report to its MLflow run and to the store's table of drift windows.
 
-    The run gets metrics, the table ``drift_columns.csv`` of their columns, and the report as ``drift.json``.
+    The run gets metrics, the table ``drift_columns.csv`` of their columns, and the report as ``drift.json``. A report
+    without a verdict, such as one on too few rows, has no metrics, and is not stored.
     """
-    record_drift_of_training(open_store(settings), model, report, run_id)
     client = connect(settings)
     client.log_dict(run_id, report.model_dump(mode="json"), "drift.json")
-    if report.reference is not None:
+    if report.has_verdict:
+        record_drift_of_training(open_store(settings), model, report, run_id)
         log_metrics(client, run_id, drift_metrics(report))
         client.log_text(run_id, column_table(report.figures, report.drifted, report.p_values), COLUMN_TABLE)
 
@@ -37,7 +38,12 @@ def column_table(figures: Mapping[str, float], drifted: Collection[str], p_value
 
 
 def drift_metrics(report: DriftReport) -> dict[str, float]:
-    """Return a report as flat metrics: ``drift.<key>`` and ``drift_p.<key>`` of each column, and the other groups."""
+    """Return a report as flat metrics: ``drift.<key>`` and ``drift_p.<key>`` of each column, and the other groups.
+
+    A report without a verdict has none.
+    """
+    if not report.has_verdict:
+        return {}
     metrics = {f"drift.{column_key(name)}": figure for name, figure in report.figures.items()}
     metrics |= {f"drift_p.{column_key(name)}": p_value for name, p_value in report.p_values.items()}
     for group, columns in {"embedded": report.embedded, "output": report.predictions}.items():

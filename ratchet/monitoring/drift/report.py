@@ -73,10 +73,17 @@ class DriftReport(BaseModel):
     notes: tuple[str, ...] = ()
 
     @property
+    def has_verdict(self) -> bool:
+        """Whether there is a reference, and are enough rows to compare with it."""
+        return self.reference is not None and self.n_rows >= FEWEST_ROWS
+
+    @property
     def summary(self) -> str:
         """The verdict in one line."""
         if self.reference is None:
             return "no reference yet"
+        if not self.has_verdict:
+            return f"too few rows to tell: {self.n_rows}, {FEWEST_ROWS} are needed"
         verdict = "drift" if self.detected else "no drift"
         reasons = [f"{len(self.drifted)} of {len(self.figures)} features drifted"]
         reasons += ["the predictions drifted"] if any(column.drifted for column in self.predictions) else []

@@ -8,12 +8,13 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from ratchet.config import Drift
+from ratchet.config.continuous import SMALLEST_WINDOW
 from ratchet.model.package.histogram import ColumnCounts, Counts
 from ratchet.model.package.profile import FeatureProfile
 from ratchet.monitoring.drift.statistics import Result, benjamini_hochberg, measure
 
 # Fewer rows than this are not compared.
-FEWEST_ROWS = 10
+FEWEST_ROWS = SMALLEST_WINDOW
 
 
 class ColumnDrift(BaseModel):

@@ -31,9 +31,11 @@ class Job(BaseModel):
     ----------
     model, version: the version that the report is about.
     created_at: the time of its points in the panels.
-    numbers, categories: the feature columns to compare, each with a value on both sides.
+    numbers, categories: the feature columns to compare, each with a value on both sides and a verdict.
     features: the names of the features by column.
     drift: the method and limits for every column.
+    verdicts: the drift figure of each column and of the predictions, and whether it drifted.
+    too_few_rows: why there are no verdicts; None where there are.
     figures: metrics in production, and on the holdout where they are defined; empty without labelled rows.
     classes: whether the model predicts classes, and not a number.
     """
@@ -47,5 +49,7 @@ class Job(BaseModel):
     categories: tuple[str, ...]
     features: dict[str, str]
     drift: ReportDrift
+    verdicts: dict[str, tuple[float, bool]]
+    too_few_rows: str | None
     figures: dict[str, tuple[float, float | None]]
     classes: bool

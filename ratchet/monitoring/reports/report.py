@@ -8,23 +8,24 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from ratchet.config import Drift
 from ratchet.config.reporting import ReportingConfig
 from ratchet.errors import DataError, RatchetError
 from ratchet.monitoring.drift.log_drift import COLUMN_TABLE, column_table
-from ratchet.monitoring.drift.verdicts import reaches
+from ratchet.monitoring.drift.report import DriftReport, compare_window
 from ratchet.monitoring.label_bias import check_newest_labels
-from ratchet.monitoring.production_rows import labelled_rows, newest_predictions
+from ratchet.monitoring.production_rows import PredictedRow, labelled_rows, newest_predictions
 from ratchet.monitoring.reports import job as report_job
-from ratchet.monitoring.reports.job import PREDICTION
 from ratchet.monitoring.reports.record_files import MOST_ROWS, write_records
 from ratchet.monitoring.reports.rows import ReportRows, report_rows
-from ratchet.monitoring.reports.version_rows import load_version_rows
+from ratchet.monitoring.reports.version_rows import VersionRows, load_version_rows
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
@@ -44,10 +45,11 @@ class Report(BaseModel):
     model, version: the version that the report is about.
     predictions, labelled: rows in the windows.
     figures: metrics on the labelled rows, and on the holdout.
-    drift: the drift figure of each column that was compared.
-    prediction_drift: the drift figure of the predictions.
-    drifted: the columns at the limit or above it.
-    drift_share: their share of all columns.
+    verdict: the verdict of the drift check in one line; with too few rows there is none, and no drift figures.
+    drift: the drift figure of each feature.
+    prediction_drift: the drift figure of the predictions; None if they were not compared.
+    drifted: the features that drifted.
+    drift_share: their share of all features; None if nothing was compared.
     notes: unusual properties of the rows.
     records: the paths of the record files, and their numbers of rows.
     content: everything that Evidently computed, metric by metric.
@@ -60,10 +62,11 @@ class Report(BaseModel):
     predictions: int
     labelled: int
     figures: dict[str, tuple[float, float | None]]
+    verdict: str
     drift: dict[str, float]
-    prediction_drift: float
+    prediction_drift: float | None
     drifted: tuple[str, ...]
-    drift_share: float
+    drift_share: float | None
     notes: tuple[str, ...]
     records: str
     content: tuple[dict[str, Any], ...]
@@ -90,15 +93,24 @@ def make_report(settings: Settings, config: ReportingConfig, model: str) -> tupl
     labelled = labelled_rows(pointer.store, model, version.version, MOST_ROWS)
     subject = load_version_rows(settings, version)
     labels = check_newest_labels(pointer.store, model, None, classes=subject.schema.labels is not None)
-    rows = report_rows(subject, predicted, labelled[: config.window], config, labels)
+    drift = check_drift(subject, predicted, config)
+    rows = report_rows(subject, predicted, labelled[: config.window], config, drift, labels)
     with tempfile.TemporaryDirectory(dir=prepare_home(settings), prefix=".report-") as scratch:
         folder = Path(scratch)
         rows.write(folder)
         draw(folder)
-        report = _read(folder, rows, write_records(settings, subject, labelled))
+        report = _read(folder, rows, drift, write_records(settings, subject, labelled))
         page = (folder / report_job.HTML).read_text()
         _publish(folder / report_job.WORKSPACE, report_job.workspace(settings))
     return report, page
+
+
+def check_drift(subject: VersionRows, predicted: Sequence[PredictedRow], config: ReportingConfig) -> DriftReport:
+    """Compare predicted rows with the training rows of their version, as the drift trigger does."""
+    rows = pd.DataFrame.from_records([row.features for row in predicted])
+    limits = Drift(method=config.drift.method, threshold=config.drift.threshold, share=config.drift.share)
+    predictions = [row.prediction for row in predicted]
+    return compare_window(rows, predictions, subject.package, limits, subject.version.version)
 
 
 def draw(folder: Path) -> None:
@@ -129,38 +141,33 @@ def record_report(settings: Settings, run_id: str, report: Report, page: str) ->
         client.set_tag(run_id, f"{PREFIX}{key}", value)
     figures = {f"production.{name}": value for name, (value, _) in report.figures.items()}
     figures |= {f"drift.{column_key(name)}": value for name, value in report.drift.items()}
-    figures |= {"drift_share": report.drift_share, "prediction_drift": report.prediction_drift}
+    drift = {"drift_share": report.drift_share, "prediction_drift": report.prediction_drift}
+    figures |= {name: value for name, value in drift.items() if value is not None}
     figures |= {"predictions": float(report.predictions), "labelled": float(report.labelled)}
     log_metrics(client, run_id, figures)
     client.log_text(run_id, page, "report.html")
-    client.log_text(run_id, column_table(report.drift, report.drifted, {}), COLUMN_TABLE)
+    if report.drift:
+        client.log_text(run_id, column_table(report.drift, report.drifted, {}), COLUMN_TABLE)
     client.log_dict(run_id, report.model_dump(mode="json"), "report.json")
 
 
-def _read(folder: Path, rows: ReportRows, records: str) -> Report:
+def _read(folder: Path, rows: ReportRows, drift: DriftReport, records: str) -> Report:
     job = rows.job
-    content = json.loads((folder / report_job.CONTENT).read_text())["metrics"]
-    drift = {found["config"]["column"]: found["value"] for found in _of_type(content, "ValueDrift")}
-    prediction_drift = drift.pop(PREDICTION)
-    drift = {job.features[column]: figure for column, figure in drift.items()}
     return Report(
         model=job.model,
         version=job.version,
         predictions=rows.predictions,
         labelled=rows.labelled,
         figures=job.figures,
-        drift=drift,
-        prediction_drift=prediction_drift,
-        drifted=tuple(name for name, figure in drift.items() if reaches(figure, job.drift.threshold)),
-        drift_share=next((found["value"]["share"] for found in _of_type(content, "DriftedColumnsCount")), 0.0),
+        verdict=drift.summary,
+        drift=drift.figures,
+        prediction_drift=next((column.figure for column in drift.predictions), None),
+        drifted=drift.drifted,
+        drift_share=drift.share if drift.has_verdict else None,
         notes=rows.notes,
         records=records,
-        content=tuple(content),
+        content=tuple(json.loads((folder / report_job.CONTENT).read_text())["metrics"]),
     )
-
-
-def _of_type(content: list[dict[str, Any]], metric: str) -> Iterator[dict[str, Any]]:
-    return (found for found in content if found["config"]["type"].endswith(f":{metric}"))
 
 
 def _reason(error: subprocess.CalledProcessError) -> str:

@@ -11,12 +11,14 @@ from typing import Any
 import pandas as pd
 
 from ratchet.config import TaskName
+from ratchet.config.continuous import FEWEST_LABELLED
 from ratchet.config.reporting import ReportingConfig
 from ratchet.data.schema import MISSING, Field, Schema
 from ratchet.model.evaluation import score_rows
 from ratchet.model.package.histogram import count_words
 from ratchet.model.package.profiling import sample_rows
 from ratchet.model.tasks import task_of
+from ratchet.monitoring.drift.report import DriftReport
 from ratchet.monitoring.label_bias import LabelCheck
 from ratchet.monitoring.live_quality import defined_metrics, scores_of, truth_of
 from ratchet.monitoring.production_rows import LabelledRow, PredictedRow
@@ -61,6 +63,7 @@ def report_rows(
     predicted: Sequence[PredictedRow],
     labelled: Sequence[LabelledRow],
     config: ReportingConfig,
+    drift: DriftReport,
     labels: LabelCheck | None = None,
 ) -> ReportRows:
     """Prepare a report.
@@ -69,6 +72,7 @@ def report_rows(
     ----------
     predicted: the newest rows that it predicted, newest first; at least one.
     labelled: its rows with feedback, newest first.
+    drift: the verdict on the newest rows.
     labels: whether the chance of a label depends on the answer; None if it is not known.
     """
     schema, classes = subject.schema, subject.schema.labels is not None
@@ -82,7 +86,8 @@ def report_rows(
         for rows in (subject.train, subject.holdout)
     )
     features = train, features_of(current, schema)
-    fields, notes = _comparable(schema.features, *features)
+    comparable, notes = _comparable(schema.features, *features)
+    fields = [field for field in comparable if field.name in drift.figures]
     # Not of the training rows: a model that overfits repeats their targets, which have more spread than predictions.
     predictions = subject.model.predict(holdout), [row.prediction for row in current]
     titles = column_titles(schema.feature_names)
@@ -95,12 +100,20 @@ def report_rows(
         categories=tuple(titles[field.name] for field in fields if field.type == "category"),
         features={title: name for name, title in titles.items()},
         drift=config.drift,
+        verdicts=_verdicts(drift, titles),
+        too_few_rows=None if drift.has_verdict else drift.summary,
         figures=_figures(subject, scored, task),
         classes=classes,
     )
     known = sum(row.target is not None for row in labelled)
     all_notes = (*_bias_notes(labels), *_label_notes(labelled, scored, classes=classes), *notes)
     return ReportRows(job, frames, len(predicted), known, all_notes)
+
+
+def _verdicts(drift: DriftReport, titles: dict[str, str]) -> dict[str, tuple[float, bool]]:
+    """Return the figure of each column of the report and of the predictions, and whether it drifted."""
+    features = {titles[name]: (figure, name in drift.drifted) for name, figure in drift.figures.items()}
+    return features | {column.name: (column.figure, column.drifted) for column in drift.predictions}
 
 
 def _comparable(
@@ -188,6 +201,8 @@ def _label_notes(labelled: Sequence[LabelledRow], scored: Sequence[LabelledRow],
     notes = []
     if not targets:
         notes.append("no prediction has a label yet: quality is not measured")
+    elif len(targets) < FEWEST_LABELLED:
+        notes.append(f"quality: too few rows to tell: {len(targets)} labelled, {FEWEST_LABELLED} are needed")
     elif classes and len(set(targets)) == 1:
         notes.append(f"all {len(targets)} labelled rows are of one class, {targets[0]!r}")
     if assumed:

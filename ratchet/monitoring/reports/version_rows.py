@@ -11,6 +11,7 @@ from ratchet.config.files import parse_config
 from ratchet.data.schema import Schema
 from ratchet.data.snapshots import load_snapshot, remaining_version
 from ratchet.errors import DataError, RegistryError
+from ratchet.model.package.sealed_package import Package
 from ratchet.model.train_holdout import load_train_holdout
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.model_version import Version
@@ -23,13 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VersionRows:
-    """A version with its fitted pipeline, and its training and held-out rows, each with features and target."""
+    """A version with its package, and its training and held-out rows, each with features and target."""
 
     version: Version
-    model: Pipeline
-    schema: Schema
+    package: Package
     train: pd.DataFrame
     holdout: pd.DataFrame
+
+    @property
+    def model(self) -> Pipeline:
+        """The fitted pipeline."""
+        return self.package.model
+
+    @property
+    def schema(self) -> Schema:
+        """The model's features and target."""
+        return self.package.schema
 
 
 def load_version_rows(settings: Settings, version: Version) -> VersionRows:
@@ -42,7 +52,7 @@ def load_version_rows(settings: Settings, version: Version) -> VersionRows:
     """
     train, holdout = training_rows(settings, version)
     package = fetch_package(settings, version)
-    return VersionRows(version, package.model, package.schema, train, holdout)
+    return VersionRows(version, package, train, holdout)
 
 
 def training_rows(settings: Settings, version: Version) -> tuple[pd.DataFrame, pd.DataFrame]:

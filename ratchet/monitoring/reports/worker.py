@@ -16,7 +16,9 @@ from evidently import DataDefinition, Dataset, MulticlassClassification, Report
 from evidently.core.container import MetricOrContainer
 from evidently.core.metric_types import SingleValue, SingleValueCalculation, SingleValueMetric
 from evidently.core.report import Context, Snapshot
-from evidently.legacy.renderers.html_widgets import plotly_figure  # custom metrics have no other way to draw
+from evidently.legacy.calculations.stattests.registry import StatTest, register_stattest
+from evidently.legacy.core import ColumnType
+from evidently.legacy.renderers.html_widgets import plotly_figure, text_widget  # custom metrics draw in no other way
 from evidently.metrics import RowCount, UniqueValueCount, ValueDrift
 from evidently.presets import DataDriftPreset
 from evidently.presets.classification import ClassificationQualityByLabel
@@ -89,6 +91,26 @@ class MistakesCalculation(SingleValueCalculation[Mistakes]):
         return "Wrong predictions"
 
 
+class TooFewRows(SingleValueMetric):
+    """The number of rows in a window that is too small to tell drift."""
+
+    reason: str
+
+
+class TooFewRowsCalculation(SingleValueCalculation[TooFewRows]):
+    """Count the rows, and show the reason."""
+
+    def calculate(self, context: Context, current_data: Dataset, reference_data: Dataset | None) -> SingleValue:
+        """Return the number of rows in production."""
+        found: SingleValue = self.result(len(current_data.as_dataframe()))
+        found.widget = [text_widget(title="Drift", text=self.metric.reason)]
+        return found
+
+    def display_name(self) -> str:
+        """Return the title in the table of metrics."""
+        return "Too few rows to tell drift"
+
+
 class Bias(SingleValueMetric):
     """The mean error of predicted numbers, and predictions over targets."""
 
@@ -111,6 +133,7 @@ class BiasCalculation(SingleValueCalculation[Bias]):
 def draw(folder: Path) -> None:
     """Draw the report of a folder: HTML, JSON, and a workspace with one snapshot of one project."""
     job = Job.model_validate_json((folder / report_job.JOB).read_text())
+    _use_verdicts(job)
     parts = (_quality(job, folder), _drift(job, folder), _predictions(job, folder))
     snapshot = _joined(job, [part for part in parts if part is not None])
     snapshot.save_html(str(folder / report_job.HTML))
@@ -128,6 +151,19 @@ def draw(folder: Path) -> None:
     tab = DashboardTabModel(title=_TAB, panels=[panel.id for panel in panels])
     workspace.save_dashboard(project.id, DashboardModel(tabs=[tab], panels=panels))
     workspace.add_run(project.id, snapshot, name=f"{job.model} version {job.version}")
+
+
+def _use_verdicts(job: Job) -> None:
+    """Make Evidently show the figures and verdicts of the drift check in place of its own.
+
+    Its PSI without a test of significance marks every second column of a hundred rows that have not drifted.
+    """
+
+    def verdict(_reference: pd.Series, current: pd.Series, _type: ColumnType, _limit: float) -> tuple[float, bool]:
+        return job.verdicts[str(current.name)]
+
+    types = [ColumnType.Numerical, ColumnType.Categorical]
+    register_stattest(StatTest(job.drift.method, job.drift.method.upper(), types, job.drift.threshold), verdict)
 
 
 def _quality(job: Job, folder: Path) -> Snapshot | None:
@@ -156,6 +192,9 @@ def _quality(job: Job, folder: Path) -> Snapshot | None:
 
 def _drift(job: Job, folder: Path) -> Snapshot | None:
     columns = [*job.numbers, *job.categories]
+    if job.too_few_rows:
+        reason = TooFewRows(reason=job.too_few_rows)
+        return _run([reason], folder, report_job.FEATURES, DataDefinition(), job)
     if not columns:
         return None
     definition = DataDefinition(numerical_columns=list(job.numbers), categorical_columns=list(job.categories))
@@ -171,10 +210,9 @@ def _drift(job: Job, folder: Path) -> Snapshot | None:
 
 def _predictions(job: Job, folder: Path) -> Snapshot:
     kind = "categorical_columns" if job.classes else "numerical_columns"
-    items: list[MetricOrContainer] = [
-        RowCount(),
-        ValueDrift(column=PREDICTION, method=job.drift.method, threshold=job.drift.threshold),
-    ]
+    items: list[MetricOrContainer] = [RowCount()]
+    if PREDICTION in job.verdicts:
+        items.append(ValueDrift(column=PREDICTION, method=job.drift.method, threshold=job.drift.threshold))
     if job.classes:
         items.append(UniqueValueCount(column=PREDICTION))
     return _run(items, folder, report_job.PREDICTIONS, DataDefinition(**{kind: [PREDICTION]}), job)

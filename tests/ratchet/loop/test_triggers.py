@@ -378,7 +378,7 @@ def test_the_line_of_the_quality_trigger_has_the_metric(stream: Stream) -> None:
         "quality in 0 of the last 0 windows, 2 of 3 are required (10 of 20 labels of version 1)"
     )
     labels(stream, 10)
-    assert quality_dropped(view).line.endswith("(20 labelled rows, 30 are needed)")
+    assert quality_dropped(view).line.endswith("(too few rows to tell: 20 labelled, 30 are needed)")
     labels(stream, 20, truth="virginica")
     line = quality_dropped(view).line
     assert line.startswith("quality in 1 of the last 1 windows, 2 of 3 are required (accuracy 0.500 (95 % interval ")
@@ -536,6 +536,7 @@ def test_drift_of_training_rows_is_not_among_the_windows_of_production(store: St
     record_drift_of_training(store, "iris", report, "run")
     record_drift_of_training(store, "iris", report, "another run")
     record_drift_of_training(store, "iris", DriftReport(reference=None, method="psi"), "the first run")
+    record_drift_of_training(store, "iris", DriftReport(reference="1", method="psi", n_rows=19), "too few rows")
     assert count(store, drift_results) == 2
     assert drift_windows(store, "iris", None, 10) == []
 

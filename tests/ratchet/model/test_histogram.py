@@ -130,7 +130,7 @@ def test_batches_and_a_file_give_the_report_of_the_whole(
 
 def test_no_batch_at_all_is_an_empty_window() -> None:
     report = compare_batches([], PROFILE, Drift(), "1")
-    assert report.notes == ("too few rows: the window has 0, 10 are required; nothing was compared",)
+    assert report.notes == ("too few rows: the window has 0, 20 are required; nothing was compared",)
     assert not report.detected
     assert report.model_dump()["figures"] == {}
 

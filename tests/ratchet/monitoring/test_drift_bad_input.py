@@ -39,14 +39,17 @@ def judged(package: Package, rows: pd.DataFrame, predictions: list[Any] | None =
 def test_an_empty_window_is_not_compared(package: Package, method: str) -> None:
     report = judged(package, pd.DataFrame({"age": [], "plan": []}), [], method=method)
     assert (report.detected, report.figures) == (False, {})
-    assert report.notes == ("too few rows: the window has 0, 10 are required; nothing was compared",)
+    assert report.notes == ("too few rows: the window has 0, 20 are required; nothing was compared",)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_window_of_a_few_rows_is_not_compared(package: Package, mixed: Trained, method: str) -> None:
-    report = judged(package, mixed.holdout.head(9), method=method)
-    assert (report.detected, report.n_rows) == (False, 9)
-    assert report.notes[0] == "too few rows: the window has 9, 10 are required; nothing was compared"
+    report = judged(package, mixed.holdout.head(19), method=method)
+    assert (report.detected, report.n_rows) == (False, 19)
+    assert report.notes[0] == "too few rows: the window has 19, 20 are required; nothing was compared"
+    assert report.summary == "too few rows to tell: 19, 20 are needed"
+    assert not report.has_verdict
+    assert drift_metrics(report) == {}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -220,7 +220,7 @@ def test_a_window_of_one_class_has_all_metrics_but_the_area_under_the_curve() ->
 def test_too_few_rows_give_no_verdict_and_the_reason(n_rows: int) -> None:
     found = measured([row("setosa", "virginica", {"setosa": 0.6, "virginica": 0.4})] * n_rows, minimum_rows=30)
     assert (found.value, found.dropped, found.n_rows, found.metrics) == (None, False, n_rows, {})
-    assert found.reason == f"{n_rows} labelled rows, 30 are needed"
+    assert found.reason == f"too few rows to tell: {n_rows} labelled, 30 are needed"
     assert found.estimate == (pytest.approx(0.6) if n_rows else None)
 
 

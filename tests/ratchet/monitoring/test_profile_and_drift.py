@@ -166,7 +166,7 @@ def test_shifted_rows_have_drifted_in_the_features_that_shifted(iris: Trained, m
 
 def test_a_column_has_drifted_only_at_the_threshold_and_if_significant(iris: Trained) -> None:
     profile = profile_rows(iris.train, iris.schema)
-    few = iris.train.sample(12, random_state=2)
+    few = iris.train.sample(20, random_state=2)
     by_chance = compare(few, profile, Drift(), "1")
     assert max(by_chance.figures.values()) > 0.2
     assert by_chance.drifted == ()
