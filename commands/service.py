@@ -33,21 +33,34 @@ def serve(
 class Pages(StrEnum):
     """The tool whose pages to show."""
 
-    evidently = "evidently"
     mlflow = "mlflow"
+    zenml = "zenml"
+    evidently = "evidently"
 
 
 def ui(
-    what: Annotated[Pages, typer.Argument(help="The tool.")],
+    what: Annotated[Pages | None, typer.Argument(help="One tool; all and the service if left out.")] = None,
+    model: Model = None,
     host: Annotated[str, typer.Option(help="Address to listen on; the pages have no login.")] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port to listen on (default: evidently 8082, mlflow 5000).")
+        int | None,
+        typer.Option(
+            min=1,
+            max=65535,
+            help="Port to listen on, for all pages the first of four (default: mlflow 5000, zenml 8237,"
+            " evidently 8082, service 8000).",
+        ),
     ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open the browser.")] = False,
 ) -> None:
-    """Show reports (evidently) or runs (mlflow) in the browser, until Ctrl-C."""
+    """Show runs (mlflow), pipelines (zenml), reports (evidently) and the service in the browser, until Ctrl-C."""
     from commands import web_pages
     from ratchet.settings import load_settings, quiet_environment
 
     quiet_environment()
-    serve_pages = web_pages.serve_evidently if what is Pages.evidently else web_pages.serve_mlflow
-    serve_pages(load_settings(), host, port or web_pages.PORTS[what])
+    settings = load_settings()
+    if what:
+        web_pages.show_tool(settings, what, host, port, browser=not no_browser)
+    else:
+        settings = settings.model_copy(update={"serve_model": model or settings.serve_model})
+        web_pages.show_all(settings, host, port, browser=not no_browser)

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from pipelines.zenml_survey import answer_survey
 from ratchet.errors import ConfigError
 from ratchet.settings import Settings, prepare_home, without_password
 
@@ -24,17 +25,30 @@ def use_embedded_store(settings: Settings) -> bool:
     -------
     Whether the embedded store is used.
     """
-    embedded = str(settings.home.resolve() / "zenml")
-    configured = os.environ.get("ZENML_CONFIG_PATH")
     if settings.zenml_store_url:
         os.environ["ZENML_STORE_URL"] = settings.zenml_store_url  # ZenML does not read .env
         return False
     os.environ.pop("ZENML_STORE_URL", None)  # an empty value overrides that of .env
-    if configured != embedded and (configured or _logged_in_to_a_server()):
+    if _own_configuration(settings):
         return False
     prepare_home(settings)
-    os.environ["ZENML_CONFIG_PATH"] = embedded
+    os.environ["ZENML_CONFIG_PATH"] = str(_embedded_configuration(settings))
     return True
+
+
+def configuration_folder(settings: Settings) -> Path:
+    """Return the folder of the ZenML configuration that runs use: the user's, or the one in the home."""
+    return _own_configuration(settings) or _embedded_configuration(settings)
+
+
+def server_url(settings: Settings) -> str | None:
+    """Return the address of the user's ZenML server; None where the store is a file or a database.
+
+    A local server that the configuration in the home is connected to is not the user's: its store is in the home.
+    """
+    own = _own_configuration(settings)
+    url = settings.zenml_store_url or (_connected_server(own) if own else None)
+    return url if url and url.startswith("http") else None
 
 
 def ensure_stack(settings: Settings, *, embedded: bool) -> str:
@@ -56,6 +70,8 @@ def ensure_stack(settings: Settings, *, embedded: bool) -> str:
     if embedded or settings.zenml_stack:
         name = STACK if embedded else str(settings.zenml_stack)
         _register(client, settings, name)
+        if embedded:
+            answer_survey(client.zen_store, client.active_user.name)
         return name
     active = client.active_stack
     tracker: Any = active.experiment_tracker
@@ -118,14 +134,26 @@ def _component(client: Any, name: str, kind: Any, flavor: str, configuration: di
     return client.update_stack_component(name, kind, configuration=stale) if stale else found
 
 
-def _logged_in_to_a_server() -> bool:
-    """Return whether ZenML's global config names a server; read as a file, since ZenML's client creates its store."""
+def _embedded_configuration(settings: Settings) -> Path:
+    return settings.home.resolve() / "zenml"
+
+
+def _own_configuration(settings: Settings) -> Path | None:
+    """Return the folder of ZenML's configuration if the user has one; None if the one in the home is used."""
     import typer
 
-    path = Path(typer.get_app_dir("zenml")) / "config.yaml"
+    configured = os.environ.get("ZENML_CONFIG_PATH")
+    if configured:
+        return None if Path(configured).resolve() == _embedded_configuration(settings) else Path(configured)
+    default = Path(typer.get_app_dir("zenml"))
+    return default if _connected_server(default) else None
+
+
+def _connected_server(folder: Path) -> str | None:
+    """Return the server that a ZenML configuration names; read as a file, since ZenML's client creates its store."""
     try:
-        config = yaml.safe_load(path.read_text())
+        config = yaml.safe_load((folder / "config.yaml").read_text())
     except (OSError, yaml.YAMLError):
-        return False
+        return None
     store = config.get("store") if isinstance(config, dict) else None
-    return isinstance(store, dict) and store.get("type") == "rest"
+    return str(store.get("url")) if isinstance(store, dict) and store.get("type") == "rest" else None

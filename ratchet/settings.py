@@ -95,6 +95,12 @@ class Settings(BaseSettings):
         return without_password(self.tracking_uri)
 
     @property
+    def has_tracking_store(self) -> bool:
+        """Whether MLflow's store exists, as far as that is known without a connection: a file may be missing."""
+        kind, separator, path = self.tracking_uri.partition("sqlite:///")
+        return kind != "" or not separator or Path(path.partition("?")[0]).exists()
+
+    @property
     def store_url(self) -> str:
         """Ratchet's own store: ``RATCHET_DATABASE_URL``, else SQLite in the home."""
         return self.database_url or f"sqlite:///{self.home.resolve()}/ratchet.db"

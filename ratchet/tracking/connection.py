@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import mlflow
@@ -24,12 +23,6 @@ def connect(settings: Settings) -> MlflowClient:
     """
     mlflow.set_tracking_uri(settings.tracking_uri)
     return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
-
-
-def is_present(settings: Settings) -> bool:
-    """Return whether MLflow's store exists, as far as that is known without a connection: a file may be missing."""
-    kind, separator, path = settings.tracking_uri.partition("sqlite:///")
-    return kind != "" or not separator or Path(path.partition("?")[0]).exists()
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from ratchet.errors import ConfigError, RegistryError, one_line
 from ratchet.nearest_names import nearest
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, is_present, quoted, reachable
+from ratchet.tracking.connection import all_pages, connect, quoted, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,7 +92,7 @@ def registered_models(settings: Settings) -> list[str]:
     ------
     RegistryError: MLflow is unreachable.
     """
-    if not is_present(settings):  # MLflow would create it
+    if not settings.has_tracking_store:  # MLflow would create it
         return []
     client = connect(settings)
     with reachable(settings):

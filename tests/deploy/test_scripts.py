@@ -79,6 +79,21 @@ def test_the_file_of_secrets_has_no_password_and_no_service_can_be_asked_from_ou
                 assert re.fullmatch(r"(\$\{\w+:\?[^}]*\},?)+", value), f"{name}: {variable}"
 
 
+def test_the_object_store_publishes_its_console_alone() -> None:
+    store = yaml.safe_load(COMPOSE)["services"]["s3"]
+    assert store["command"][-2:] == ["--console-address", ":9001"]
+    assert store["ports"] == ["${BIND_ADDRESS:-127.0.0.1}:${S3_CONSOLE_PORT:-8900}:9001"]
+
+
+def test_the_how_to_has_every_address_and_the_variable_of_its_port() -> None:
+    how_to = (ROOT / "docs" / "how-to" / "compose.md").read_text()
+    published = re.findall(r"\$\{(\w+_PORT):-(\d+)\}", COMPOSE)
+    assert {variable for variable, _ in published} >= {"API_PORT", "ZENML_PORT", "S3_CONSOLE_PORT"}
+    for variable, port in published:
+        assert f"`{variable}`" in how_to
+        assert f"`http://127.0.0.1:{port}`" in how_to
+
+
 def test_every_service_is_hardened() -> None:
     for name, service in yaml.safe_load(COMPOSE)["services"].items():
         assert service["read_only"], name

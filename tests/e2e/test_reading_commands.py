@@ -62,11 +62,12 @@ def test_what_needs_no_home_creates_none(command: str, elsewhere: Cli) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
-@pytest.mark.parametrize("pages", ["mlflow", "evidently"])
-def test_pages_of_nothing_are_refused_and_create_nothing(pages: str, elsewhere: Cli) -> None:
-    result = elsewhere("ui", pages)
+@pytest.mark.parametrize("pages", ["mlflow", "zenml", "evidently", ""])
+def test_pages_of_nothing_are_refused_with_a_line_for_each_and_create_nothing(pages: str, elsewhere: Cli) -> None:
+    result = elsewhere("ui", *pages.split())
     assert result.returncode == 2
-    assert ".ratchet" in result.stderr
+    assert (result.stdout + result.stderr).count(".ratchet") == (1 if pages else 4)
+    assert (result.stdout + result.stderr).count("\n") == (1 if pages else 5)
     assert list(Path.cwd().iterdir()) == []
 
 

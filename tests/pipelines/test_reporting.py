@@ -190,6 +190,8 @@ def test_without_a_champion_there_is_no_report(settings: Settings, model: str) -
 
 @pytest.mark.slow
 def test_evidentlys_pages_have_a_point_in_every_panel_and_the_report(reported: Reported) -> None:
+    from playwright.sync_api import sync_playwright
+
     with pages() as url:
         (project,) = [found for found in ask(f"{url}/api/projects/") if found["name"] == MODEL]
         dashboard = ask(f"{url}/api/v2/dashboards/{project['id']}")
@@ -207,6 +209,16 @@ def test_evidentlys_pages_have_a_point_in_every_panel_and_the_report(reported: R
         (source,) = series["sources"]
         behind = ask(f"{url}/api/projects/{project['id']}/{source['snapshot_id']}/data")
         assert "sepal_width" in json.dumps(behind["widgets"])
+        with sync_playwright() as driver:
+            browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1600, "height": 1200})
+            page.goto(url)
+            page.get_by_text(MODEL, exact=True).first.click()
+            for title in titles:
+                page.get_by_text(title, exact=True).first.wait_for()
+            page.goto(f"{url}/projects/{project['id']}/reports/{source['snapshot_id']}")
+            page.get_by_text("sepal_width", exact=True).first.wait_for()
+            browser.close()
 
 
 @contextmanager
@@ -214,7 +226,7 @@ def pages() -> Iterator[str]:
     """Serve ``run.py ui evidently`` on a free port; it has to end with status 0."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, str(ROOT / "run.py"), "ui", "evidently", "--port", str(port)]
+    command = [sys.executable, str(ROOT / "run.py"), "ui", "evidently", "--no-browser", "--port", str(port)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         url = f"http://127.0.0.1:{port}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import tempfile
 from functools import cache
@@ -14,9 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from commands.web_pages import serve_evidently, serve_mlflow
 from ratchet.config.reporting import ReportingConfig
-from ratchet.errors import ConfigError, RatchetError, StateError
+from ratchet.errors import RatchetError, StateError
 from ratchet.model.package.sealed_package import Package, load_package
 from ratchet.monitoring.drift.report import compare_window
 from ratchet.monitoring.label_bias import LabelCheck
@@ -353,22 +351,3 @@ def test_a_record_file_that_cannot_be_replaced_leaves_no_temporary_file(iris: Tr
     with pytest.raises(StateError, match="Is a directory"):
         write_records(Settings(data_dir=tmp_path), subject(iris), [])
     assert [path.name for path in tmp_path.iterdir()] == ["ref_data.csv"]
-
-
-def test_evidentlys_pages_require_a_report_and_a_free_port(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path)
-    with pytest.raises(StateError, match="draw one with python run.py report"):
-        serve_evidently(settings, "127.0.0.1", 0)
-    (tmp_path / "evidently").mkdir()
-    (tmp_path / "mlflow.db").touch()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        for serve in (serve_evidently, serve_mlflow):
-            with pytest.raises(ConfigError, match=f"cannot listen on 127.0.0.1 port {port} .*--port"):
-                serve(settings, "127.0.0.1", port)
-
-
-def test_mlflows_pages_are_refused_if_the_runs_are_on_a_server() -> None:
-    settings = Settings(mlflow_uri="http://user:secret@mlflow.example:5000")
-    with pytest.raises(ConfigError, match=r"on a server, which has these pages itself: http://user:\*\*\*@mlflow"):
-        serve_mlflow(settings, "127.0.0.1", 5000)
