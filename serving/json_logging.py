@@ -43,6 +43,6 @@ def log_as_json(level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-    # Below this level they log a line per request or query.
-    for name in ("httpx", "alembic", "mlflow", "filelock", "bentoml"):
+    # Below this level they log a line per request or query, and uvicorn the steps of a start.
+    for name in ("httpx", "alembic", "mlflow", "filelock", "bentoml", "uvicorn.error"):
         logging.getLogger(name).setLevel(logging.WARNING)

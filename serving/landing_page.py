@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 from starlette.responses import Response
 
 from ratchet.errors import RatchetError
-from ratchet.experiments.comparison.link import pages_of
+from ratchet.experiments.comparison.link import LOCAL_PAGES, pages_of
 from ratchet.inference.runtime import Runtime
 from ratchet.model.tasks import task_of
 from ratchet.settings import Settings
@@ -54,6 +54,7 @@ async def landing_page(worker: Worker) -> Response:
         "controls": controls_of(runtime.schema.features, runtime.reader.example()),
         "needs_key": bool(worker.settings.api_keys),
         "mlflow": None if worker.settings.model_path else _mlflow_page(worker.settings, runtime),
+        "is_local_mlflow": pages_of(worker.settings) == LOCAL_PAGES,
         "iso": iso_utc,
         "number": _shown,
     }

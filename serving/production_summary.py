@@ -42,13 +42,13 @@ class ProductionSummary:
     ----------
     since: when the version went into Production; None if the ledger does not say.
     quality, drift: the newest windows, as ``ratchet.monitoring.windows`` returns them; None before the first one.
-    drifted: the features that drifted most in that window, with their figures.
+    drift_reasons: what that window's verdict is based on, in words.
     """
 
     since: float | None
     quality: dict[str, Any] | None
     drift: dict[str, Any] | None
-    drifted: list[tuple[str, float]]
+    drift_reasons: list[str]
     changes: list[Change]
 
 
@@ -66,14 +66,23 @@ def read_summary(store: Store, model: str, version: str) -> ProductionSummary:
         since=last.ended_at if last and last.to_version == version else None,
         quality=quality[0] if quality else None,
         drift=drift[0] if drift else None,
-        drifted=_most_drifted(drift[0]["report"]) if drift else [],
+        drift_reasons=_reasons(drift[0]["report"]) if drift else [],
         changes=[_change(entry) for entry in ledger.history(_MOST_CHANGES)],
     )
 
 
-def _most_drifted(report: dict[str, Any]) -> list[tuple[str, float]]:
-    figures = [(name, float(report["figures"][name])) for name in report["drifted"]]
-    return sorted(figures, key=lambda one: -one[1])[:_MOST_FEATURES]
+def _reasons(report: dict[str, Any]) -> list[str]:
+    """Return what a drift report is based on: features, with those that drifted most, predictions, and separability."""
+    figures = report["figures"]
+    most = sorted(report["drifted"], key=lambda name: -figures[name])[:_MOST_FEATURES]
+    reasons = [f"{len(report['drifted'])} of {len(figures)} features drifted"]
+    reasons += [f"{name}: {report['method']} {figures[name]:.3g}" for name in most]
+    # Reports of earlier releases lack the other keys.
+    if any(column["drifted"] for column in report.get("predictions", ())):
+        reasons.append("the predictions drifted")
+    if report.get("domain_drifted"):
+        reasons.append(f"a classifier separates the rows from training rows (AUC {report['domain_auc']:.2f})")
+    return reasons
 
 
 def _change(entry: Entry) -> Change:

@@ -44,8 +44,8 @@ def _announce_when_ready(settings: Settings, started: float) -> None:
             _print(f"listening on {_url(settings)}; no version of {model} is loaded yet")
             has_waited = True
         time.sleep(_POLL_INTERVAL if health is None else _MODEL_POLL_INTERVAL)
-    url, ready = _url(settings), "ready" if has_waited else f"ready in {time.monotonic() - started:.1f} s"
-    _print(f"{ready}: {health['model']} version {health['version']} on {url}, API documentation at {url}/docs")
+    ready = "ready" if has_waited else f"ready in {time.monotonic() - started:.1f} s"
+    _print(f"{ready}: {health['model']} version {health['version']} on {_url(settings)} (API at /docs)")
 
 
 def _health(settings: Settings) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from ratchet.config.rows import Column
 from ratchet.data.schema import Field, Schema
@@ -22,6 +23,7 @@ from ratchet.registry.model_version import Version
 from ratchet.registry.promotion_ledger import Ledger
 from ratchet.settings import Settings
 from ratchet.store.database import Store
+from ratchet.store.tables import drift_results
 from serving.landing_page import landing_page
 from tests.serving.running import RECORD, Service
 
@@ -138,8 +140,16 @@ def test_the_page_shows_live_quality_with_its_interval_and_drift(store: Store, m
     page = shown(runtime, store)
     assert page.section("Live quality").startswith("0.710 f1 macro 95 % interval 0.640 to 0.780, 200 labelled rows")
     assert "Quality has dropped." in page.text
-    assert page.section("Drift").startswith("Drift 1 of 1 features, 500 rows age 0.400")
+    assert page.section("Drift").startswith("Detected 1 of 1 features drifted, 500 rows age: psi 0.4")
     assert "Holdout: f1 macro 0.930 (0.820 to 1.000)" in page.text
+
+
+def test_a_drift_report_of_an_earlier_release_is_shown(store: Store, model: str) -> None:
+    report = {"reference": "3", "method": "psi", "figures": {"age": 0.4, "sum": 0.1}, "drifted": ["age"]}
+    values = {"n_rows": 50, "detected": True, "share": 0.5, "report": report, "created_at": time.time()}
+    with store.transaction() as connection:
+        connection.execute(sa.insert(drift_results).values(model=model, version="3", kind="production", **values))
+    assert "1 of 2 features drifted, 50 rows age: psi 0.4" in shown(runtime_of(model, NUMBER), store).section("Drift")
 
 
 def test_the_page_shows_what_the_ledger_says_in_words(store: Store, model: str) -> None:

@@ -21,9 +21,7 @@ def test_the_start_is_announced_before_the_version(service: Service) -> None:
     starting, ready = service.notices
     model = service.get("/model")["name"]
     assert starting == f"starting {model} with 2 workers on {address}; Ctrl-C ends it"
-    assert re.fullmatch(
-        rf"ready in \d+\.\d s: {model} version 1 on {address}, API documentation at {address}/docs", ready
-    )
+    assert re.fullmatch(rf"ready in \d+\.\d s: {model} version 1 on {address} \(API at /docs\)", ready)
     assert service.request("GET", "/docs")[0] == 200
 
 
