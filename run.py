@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from commands import data, dispatch, experiments, forget, loop, production, retention, service
+from commands import data, dispatch, experiments, forget, init, loop, production, retention, service
 from commands.options import Verbose
 from ratchet.user_identity import complete_user_environment
 
@@ -61,6 +61,7 @@ def run(
 
 # In the order of --help.
 COMMANDS = (
+    init.init,
     dispatch.schema,
     data.data,
     data.evaluate,

@@ -18,6 +18,8 @@ from ratchet.errors import ConfigError
 MOST_BYTES = 2**20
 _MOST_VALUES = 100_000
 MOST_LEVELS = 100
+# Characters of a line with a compact list or mapping.
+_LONGEST_LINE = 110
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("null", "bool", "int", "float", "str", "seq", "map")}
 _UNUSABLE = re.compile("[\0\ud800-\udfff]")
@@ -144,9 +146,17 @@ def read_yaml(text: str, where: str) -> Any:
         raise ConfigError(f"{where}{line_of}: not valid YAML: {error.problem or error.context}") from None
 
 
-def write_yaml(value: Any) -> str:
-    """Return plain values as YAML that ``read_yaml`` reads back the same; the order of keys is kept."""
-    return yaml.dump(value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True)
+def write_yaml(value: Any, *, compact: bool = False) -> str:
+    """Return plain values as YAML that ``read_yaml`` reads back the same; the order of keys is kept.
+
+    Parameters
+    ----------
+    compact: write each list or mapping that has no other in it on one line.
+    """
+    flow, width = (None, _LONGEST_LINE) if compact else (False, None)
+    return yaml.dump(
+        value, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, default_flow_style=flow, width=width
+    )
 
 
 def _separated(value: Any) -> Any:

@@ -252,11 +252,17 @@ def _check_rows(file: TextFile, header: list[str], dialect: Dialect) -> None:
 
 def _separator_hint(file: TextFile, dialect: Dialect) -> str:
     """Return the hint for a separator that divides the first lines into the same number of fields, two at least."""
-    fields = {}
-    for separator, shown in _SEPARATORS.items():
+    others = {found: count for found, count in even_separators(file, dialect).items() if found != dialect.separator}
+    best = max(others, key=lambda found: others[found], default="")
+    return f"; set dataset.separator, probably to {_SEPARATORS[best]}" if others.get(best, 0) > 1 else ""
+
+
+def even_separators(file: TextFile, dialect: Dialect) -> dict[str, int]:
+    """Return each usual separator that divides the first lines into the same number of fields, and the number."""
+    even = {}
+    for separator in _SEPARATORS:
         with dialect.reader(file, separator) as rows:
             counts = {len(row) for row in islice(filter(None, rows), _SAMPLE)}
-        if separator != dialect.separator and len(counts) == 1:
-            fields[shown] = counts.pop()
-    best = max(fields, key=lambda shown: fields[shown], default="")
-    return f"; set dataset.separator, probably to {best}" if fields.get(best, 0) > 1 else ""
+        if len(counts) == 1:
+            even[separator] = counts.pop()
+    return even

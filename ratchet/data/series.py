@@ -93,7 +93,7 @@ def _repeated_times(frame: pd.DataFrame, keys: pd.Series[Any], config: Dataset) 
     example = frame[(keys == keys[twice].iloc[0]).to_numpy()]
     first, second = (row_number(index) for index in example.index[:2])
     where = "".join(f", {name} {example[name].iloc[0]}" for name in config.groups)
-    apart = next((str(name) for name in frame.columns if _tells_apart(frame, str(name), config)), None)
+    apart = next((str(name) for name in frame.columns if tells_apart(frame, str(name), config)), None)
     group = apart if not config.groups else f"[{', '.join([*config.groups, str(apart)])}]"
     named = f": {group}" if apart else ""
     return (
@@ -103,7 +103,7 @@ def _repeated_times(frame: pd.DataFrame, keys: pd.Series[Any], config: Dataset) 
     )
 
 
-def _tells_apart(frame: pd.DataFrame, name: str, config: Dataset) -> bool:
+def tells_apart(frame: pd.DataFrame, name: str, config: Dataset) -> bool:
     """Return whether a column could be the group: it makes times unique, and each of its values has several rows."""
     keys = list(dict.fromkeys([*config.groups, name, str(config.time)]))
     if name in (config.target, config.time, *config.groups) or pd.api.types.is_float_dtype(frame[name]):

@@ -38,7 +38,7 @@ _LARGEST_EXACT = 1e15
 _PAIRS_BY_CHANCE = 10
 # Texts of this many words on average are sentences.
 _WORDS = 3
-_NAMED_ID = re.compile(r"((^|[_\W])(id|uuid|guid|key)|[a-z]I[dD])$", re.IGNORECASE)
+NAMED_ID = re.compile(r"((^|[_\W])(id|uuid|guid|key)|[a-z]I[dD])$", re.IGNORECASE)
 _UNNAMED = re.compile(r"(Unnamed: \d+|__index_level_\d+__)?$")
 
 
@@ -73,7 +73,7 @@ def suspicious_columns(frame: pd.DataFrame, config: Dataset, task: TaskName) -> 
     found = {name: _suspicion(frame[name], one, config, fixes.get(name)) for name, one in findings.items() if one}
     if len(frame) < FEWEST_ROWS or config.target not in frame.columns:
         return tuple(found.values())
-    codes = {name: _codes(sample[name]) for name in [*features, config.target]}
+    codes = {name: _codes(sample[name]) for name in frame.columns if str(name) not in config.drop}
     repeated = repeated_rows(frame, codes)
     if repeated is not None:  # in a repeated row, each value would have the same target
         once = ~pd.DataFrame(codes).duplicated().to_numpy()
@@ -120,13 +120,22 @@ def _number_formats(findings: dict[Any, _Finding], frame: pd.DataFrame, config: 
     rules = {name: one.rule for name, one in findings.items() if one.kind == "number-like text" and one.rule}
     if getattr(config, "separator", ",") != ";" and not any("decimal" in rule for rule in rules.values()):
         return {}
-    names = [name for name, rule in rules.items() if "decimal" in rule or rule.get("thousands") == ","]
+    names = [
+        name
+        for name, rule in rules.items()
+        if "decimal" in rule or (rule.get("thousands") == "," and not _has_points(frame[name]))
+    ]
     if not _is_delimited(config) or any(pd.api.types.is_float_dtype(kind) for kind in frame.dtypes):
         commas = {name: {key: text for key, text in rules[name].items() if text != ","} for name in names}
         return {name: typed_line(str(name), config, **rule, decimal=",") for name, rule in commas.items()}
     groups = {rules[name].get("thousands", ",") for name in names} - {","}
     line = f'dataset: {{decimal: ",", thousands: "{groups.pop()}"}}' if len(groups) == 1 else 'dataset.decimal: ","'
     return dict.fromkeys(names, line)
+
+
+def _has_points(values: Values) -> bool:
+    """Whether a number with commas has a point too, which is then the decimal character."""
+    return any("." in text for text in _forms(values.dropna()))
 
 
 def _is_delimited(config: Dataset) -> bool:
@@ -178,7 +187,7 @@ def _different_integers(values: Values, known: Values) -> _Finding | None:
     low, span = float(values.min()), float(values.max() - values.min()) + 1
     if low in (0, 1) and span == len(values):
         return _Finding("row number", "numbers the rows")
-    if len(values) ** 2 / (2 * span) > _PAIRS_BY_CHANCE or _NAMED_ID.search(str(values.name)):
+    if len(values) ** 2 / (2 * span) > _PAIRS_BY_CHANCE or NAMED_ID.search(str(values.name)):
         return _Finding("id", "has another integer in each row")
     return None
 
