@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.console.formats import field_table, wide_console
+from commands.console.formats import coloured, field_table, wide_console
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from ratchet.experiments.first_config.decide import FirstConfig
 
 _TITLES = {
@@ -37,14 +39,14 @@ _MOST = 12
 def print_first_config(first: FirstConfig, folder: Path, written: tuple[str, ...]) -> None:
     """Print what was decided and why, the warnings, the files, and the command that trains."""
     shown = os.path.relpath(folder)
-    rows = [
+    rows: list[tuple[str, str | Text]] = [
         ("file", _file(first)),
         ("target", first.data.schema.target),
         ("features", _features(first)),
         *_decisions(first),
-        *(("warning", warning) for warning in first.warnings),
+        *(("warning", coloured(warning, "refused")) for warning in first.warnings),
         ("written", f"{shown}/: {', '.join(written)}"),
-        ("next", f"python run.py --config {shown}/{written[0]}"),
+        ("next", f"python run.py --config {first.name}"),
     ]
     wide_console().print(field_table(rows))
 
@@ -74,6 +76,6 @@ def _decisions(first: FirstConfig) -> Iterator[tuple[str, str]]:
         found: list[Any] = [one for one in first.decisions if one.key == key]
         for one in found[:_MOST]:
             examples = f" ({one.examples})" if one.examples else ""
-            yield title, f"{one.value}: {one.why}{examples}"
+            yield title if one is found[0] else "", f"{one.value}: {one.why}{examples}"
         if len(found) > _MOST:
-            yield title, f"{len(found) - _MOST} more, in {first.recipes[0].stem}.yaml"
+            yield "", f"{len(found) - _MOST} more, in {first.recipes[0].stem}.yaml"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from ratchet.config import LABELLED, LOSSES, TaskName, TrainingConfig
 from ratchet.config.files import parse_config
 from ratchet.data import LoadedDataset, load_dataset
 from ratchet.data.suspicion import quoted
-from ratchet.errors import ConfigError, DataError, nearest
+from ratchet.errors import ConfigError, DataError
 from ratchet.experiments.first_config.columns import draft_columns, settle_columns
 from ratchet.experiments.first_config.draft import Decision, Draft
 from ratchet.experiments.first_config.estimators import Recipe, recipes
@@ -27,8 +28,9 @@ from ratchet.experiments.first_config.ratings import are_ratings, user_and_item
 from ratchet.experiments.first_config.target import Goal, choose_goal, inferred_task
 from ratchet.experiments.first_config.time_order import series_keys, time_column
 from ratchet.model.tasks import TASKS
+from ratchet.nearest_names import nearest
 
-_NAME = re.compile(r"[a-zA-Z][\w-]{0,149}$")
+_NAME = re.compile(r"[a-zA-Z][\w-]{0,149}")
 _FEWEST_ROWS = 20
 # Held-out rows that the gate needs for a comparison.
 _FEWEST_HELD_OUT = 10
@@ -77,11 +79,12 @@ def model_name(path: Path, name: str | None) -> str:
     ConfigError: the name is no name of a model.
     """
     if name is not None:
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise ConfigError(f"--name: got {name!r}, expected letters, digits, _ and -, with a letter first")
         return name
-    found = re.sub(r"[^a-zA-Z0-9]+", "_", path.stem).strip("_").lower()
-    return found if _NAME.match(found) else f"model_{found}".rstrip("_")[:150]
+    letters = unicodedata.normalize("NFKD", path.stem).encode("ascii", "ignore").decode()
+    found = re.sub(r"[^a-zA-Z0-9]+", "_", letters).strip("_").lower()
+    return found if _NAME.fullmatch(found) else f"model_{found}".rstrip("_")[:150]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,8 @@ from ratchet.data.suspicion import Suspicion, quoted
 from ratchet.experiments.first_config.file_sample import FileSample
 
 _DATASET: TypeAdapter[Any] = TypeAdapter(Dataset)
+# What a warning says of a column as it is, and what the config ends.
+_READ_AS_CATEGORY = re.compile(r", (each of )?which (is|are) read as (a category|categories)")
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Draft:
     def fix(self, found: Suspicion) -> None:
         """Put the line of a warning into the section."""
         why, _, examples = found.found.partition(" (")
+        why = _READ_AS_CATEGORY.sub("", why)
         examples = examples.removesuffix(")")
         name = found.column or ""
         for key, value in read_yaml(found.fix, "the line of a warning").items():

@@ -19,7 +19,8 @@ from typing import Any
 from ratchet.data.delimited import Dialect, check_header, even_separators
 from ratchet.data.encodings import other_encoding
 from ratchet.data.text_file import TextFile
-from ratchet.errors import DataError, nearest, one_line
+from ratchet.errors import DataError, one_line
+from ratchet.nearest_names import nearest
 
 # The bytes of a text file that are looked at: its head, and pieces at equal distances up to its end.
 _HEAD, _PIECE, _PIECES = 4 << 20, 512 << 10, 7

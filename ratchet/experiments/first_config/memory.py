@@ -13,8 +13,10 @@ from ratchet.errors import DataError
 from ratchet.experiments.first_config.draft import Draft
 from ratchet.experiments.first_config.target import Goal
 
-# Memory of a training run in times that of its typed rows: read, checked, split and embedded.
-_COPIES = 4
+# Copies of the typed rows in a training run: read, checked, split. Copies of the embedded ones: whole, and scaled.
+_TYPED, _EMBEDDED = 3, 2
+# Components of a text.
+_OF_A_TEXT = 100
 _BATCH_ROWS = 200_000
 
 
@@ -25,8 +27,7 @@ def choose_memory(draft: Draft, rows: pd.DataFrame, n_rows: int, goal: Goal, emb
     ------
     DataError: it is more, and the file cannot be read in batches.
     """
-    kept = rows[[*draft.features, draft.target]]
-    needed = n_rows * _COPIES * float(kept.memory_usage(deep=True, index=False).sum()) / len(rows)
+    needed = n_rows * _bytes_of_a_row(draft, rows)
     memory = machine_memory()
     if draft.sample.complete or needed < memory / 2:
         return False
@@ -45,6 +46,18 @@ def choose_memory(draft: Draft, rows: pd.DataFrame, n_rows: int, goal: Goal, emb
         )
     draft.warnings.append(amount)
     return False
+
+
+def _bytes_of_a_row(draft: Draft, rows: pd.DataFrame) -> float:
+    """Return the memory that a row takes in training: 8 bytes a value, and a text's own length."""
+    typed, width = 8.0, 0
+    for name in draft.features:
+        values = rows[name]
+        is_text = draft.declared.get(name, {}).get("type") == "text"
+        is_number = pd.api.types.is_numeric_dtype(values) and "type" not in draft.declared.get(name, {})
+        typed += 8 + (float(values.dropna().str.len().mean()) if is_text else 0)
+        width += _OF_A_TEXT if is_text else 1 if is_number else values.nunique()
+    return _TYPED * typed + _EMBEDDED * 8 * width
 
 
 def machine_memory() -> int:

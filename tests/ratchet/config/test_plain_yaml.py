@@ -184,5 +184,6 @@ def same(one: Any, other: Any) -> bool:
 def test_what_is_written_reads_back_the_same(value: Any) -> None:
     text = write_yaml({"value": value})
     assert same(read_yaml(text, "here"), {"value": value})
+    assert same(read_yaml(write_yaml({"value": value}, compact=True), "here"), {"value": value})
     if "e" not in text:  # PyYAML itself reads 1e22 as text
         assert same(yaml.safe_load(text), {"value": value}), "as earlier releases read it"

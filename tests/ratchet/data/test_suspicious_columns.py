@@ -259,3 +259,16 @@ def test_a_file_that_is_read_in_batches_has_the_warnings_of_its_training_sample(
     assert {one.column: one.kind for one in found} == {"price": "number-like text", "same": "constant", "n": "id"}
     with pytest.raises(DataError, match=r"dataset.strict: column 'price'.* \(and 2 more, which --dry-run lists\)"):
         ingest(dataset(tmp_path / "data.parquet", **keys, strict=True), Split(), "classification", 0)
+
+
+def test_rows_of_different_times_repeat_no_row() -> None:
+    hours = pd.date_range("2025-01-01", periods=ROWS, freq="h").strftime("%Y-%m-%dT%H:%M")
+    rows = pd.DataFrame({"at": hours, "y": np.random.default_rng(0).integers(0, 150, ROWS) / 10})
+    assert suspicious_columns(rows, dataset(Path("x.csv"), time="at"), "regression") == ()
+
+
+def test_commas_in_numbers_with_a_point_are_thousands_also_between_semicolons() -> None:
+    draws = np.random.default_rng(0)
+    rows = pd.DataFrame({"a": [f"{value:,.2f}" for value in draws.normal(40_000, 900, ROWS)], "y": ["u", "v"] * 150})
+    (found,) = suspicious_columns(rows, dataset(Path("x.csv"), separator=";"), "classification")
+    assert found.fix == 'dataset.columns: {a: {type: number, thousands: ","}}'
