@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The command line: ``python run.py --config baseline.yaml``, ``python run.py status``, …
 
 The commands are in ``commands/``. A config names the pipeline that runs it.
@@ -12,11 +13,14 @@ from typing import Annotated
 import typer
 
 from commands import data, dispatch, experiments, forget, init, loop, production, retention, service
-from commands.options import Verbose
+from commands.options import Verbose, config_option
+from commands.version import print_version
 from ratchet.user_identity import complete_user_environment
 
+_INTERRUPTED = 130  # the exit status after Ctrl-C
+_INTERRUPTED_RUN = "interrupted: run the same command again; a study continues where it stopped"
+
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -26,9 +30,7 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def run(
     context: typer.Context,
-    config: Annotated[
-        str | None, typer.Option("--config", "-c", help="A config: a file, or a name in configs/, such as fraud.")
-    ] = None,
+    config: Annotated[str | None, config_option("A config: a file, or a name in configs/, such as fraud.")] = None,
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Override one value: train.params.C=0.1", metavar="KEY=VALUE")
     ] = None,
@@ -42,6 +44,10 @@ def run(
         typer.Option("--snapshot", metavar="HASH", help="Continuous training on the rows of an earlier run."),
     ] = None,
     number: Annotated[int | None, typer.Option("--run", hidden=True, help="The run that watch has opened.")] = None,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=print_version, is_eager=True),
+    ] = False,
 ) -> None:
     """Train in pipelines, promote only a model that is proved better, and roll back with one command."""
     if context.invoked_subcommand is not None:
@@ -85,6 +91,27 @@ for command in COMMANDS:
     app.command()(command)
 
 
+def _status(end: Exception | SystemExit) -> int | str | None:
+    """Print why a command ended early, and return its exit status.
+
+    Raises
+    ------
+    Exception: the given one, if it is a bug.
+    """
+    from commands.console.errors import print_error, was_interrupted
+    from ratchet.errors import RatchetError, one_line
+
+    if was_interrupted(end) or getattr(end, "code", None) == _INTERRUPTED:
+        print(_INTERRUPTED_RUN if "zenml" in sys.modules else "interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    if isinstance(end, RatchetError):
+        print_error(one_line(end))
+        return 2
+    if not isinstance(end, SystemExit):
+        raise end
+    return end.code
+
+
 def main() -> None:
     """Run a command; an error that the user can fix is one line and status 2."""
     complete_user_environment()  # before MLflow is imported, which looks up the user's home
@@ -93,16 +120,8 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
-    except Exception as error:
-        from ratchet.errors import RatchetError, one_line
-
-        if type(error).__name__ == "RunInterruptedException":  # ZenML's error for Ctrl-C within a step
-            print("interrupted: run the same command again; a study continues where it stopped", file=sys.stderr)
-            sys.exit(130)
-        if not isinstance(error, RatchetError):
-            raise
-        print(f"error: {one_line(error)}", file=sys.stderr)
-        sys.exit(2)
+    except (Exception, SystemExit) as error:
+        sys.exit(_status(error))
     finally:
         if "zenml" in sys.modules:
             from pipelines.startup import exit_quickly

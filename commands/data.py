@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands import ROOT
-from commands.options import Overrides
+from commands.options import Overrides, config_option
 from commands.request import read_request
 
 if TYPE_CHECKING:
     from ratchet.config import TrainingConfig
     from ratchet.settings import Settings
 
-Config = Annotated[str, typer.Option("--config", "-c", help="A config of training.")]
+Config = Annotated[str, config_option("A config of training.")]
 
 
 def data(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from commands import ROOT
-from commands.options import AsJson, Model, Overrides, Verbose
+from commands.options import AsJson, Model, Overrides, Verbose, config_option
 from commands.request import Request, read_request
 
 if TYPE_CHECKING:
@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 
 
 def watch(
-    config: Annotated[str, typer.Option("--config", "-c", help="A config of continuous training.")],
+    config: Annotated[str, config_option("A config of continuous training.")],
     overrides: Overrides = None,
     once: Annotated[
         bool, typer.Option("--once", help="Check the triggers once, wait for the run, and end: for cron and CI.")
     ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the details of each trigger on a terminal.")
+    ] = False,
 ) -> None:
     """Check the triggers of continuous training periodically, and start a run when one fires."""
+    from functools import partial
+
+    from commands.console.watch import print_event
     from pipelines.watch import watch as watch_until_stopped
     from ratchet.config.continuous import ContinuousTrainingConfig
     from ratchet.errors import ConfigError
@@ -35,13 +41,17 @@ def watch(
     command = [sys.executable, str(ROOT / "run.py"), "--config", str(request.path), *repeated]
     report = [sys.executable, str(ROOT / "run.py"), "report", "--model", loaded.model]
     retention = [sys.executable, str(ROOT / "run.py"), "retention"]
-    if not watch_until_stopped(loaded, request.settings, command, report, once=once, retention=retention):
+    log = partial(print_event, verbose=verbose)
+    brief = sys.stdout.isatty() and not verbose
+    if not watch_until_stopped(
+        loaded, request.settings, command, report, log, once=once, retention=retention, brief=brief
+    ):
         raise typer.Exit(1)
 
 
 def report(
     model: Model = None,
-    config: Annotated[str, typer.Option("--config", "-c", help="A config of a report.")] = "reporting.yaml",
+    config: Annotated[str, config_option("A config of a report.")] = "reporting.yaml",
     overrides: Overrides = None,
     verbose: Verbose = False,
 ) -> None:
@@ -59,7 +69,8 @@ def report(
 def draw(config: ReportingConfig, request: Request) -> None:
     """Draw a report, and print its results and where it is."""
     from commands.console.formats import print_json
-    from commands.console.runs import live_steps
+    from commands.console.live_steps import live_steps
+    from commands.console.report import print_report
     from pipelines.progress import silence_libraries
     from pipelines.report_runner import STEPS, run_reporting
 
@@ -70,8 +81,7 @@ def draw(config: ReportingConfig, request: Request) -> None:
         silence_libraries()
     with live_steps(STEPS) as listener:
         drawn = run_reporting(config, request.settings, request.options(listener))
-    for line in drawn.lines:
-        print(line)
+    print_report(drawn)
 
 
 def refuse_simulation(_config: SimulationConfig, request: Request) -> None:
@@ -88,7 +98,7 @@ def refuse_simulation(_config: SimulationConfig, request: Request) -> None:
 
 
 def simulate(
-    config: Annotated[str, typer.Option("--config", "-c", help="A config of a simulation.")] = "simulate.yaml",
+    config: Annotated[str, config_option("A config of a simulation.")] = "simulate.yaml",
     overrides: Overrides = None,
     url: Annotated[str | None, typer.Option(help="The service (default: port 8000 of this machine).")] = None,
     api_key: Annotated[str | None, typer.Option(help="Its key (default: the first of RATCHET_API_KEYS).")] = None,

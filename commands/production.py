@@ -187,4 +187,4 @@ def _print_change(entry: Entry, as_json: bool) -> None:
         for reason in entry.skipped:
             print(f"skipped {reason}")
     for warning in entry.warnings:
-        print(f"warning: {warning}; write it with python run.py doctor --repair", file=sys.stderr)
+        print(f"warning: {warning}; write it with python run.py doctor --repair --model {entry.model}", file=sys.stderr)

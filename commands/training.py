@@ -15,7 +15,8 @@ def train(config: TrainingConfig, request: Request) -> None:
     if request.dry_run:
         plan(config, request)
         return
-    from commands.console.runs import live_steps, print_summary
+    from commands.console.live_steps import live_steps
+    from commands.console.runs import print_summary
     from pipelines.runner import STEPS, run_training
 
     with live_steps(STEPS) as listener:
@@ -29,15 +30,16 @@ def train_continuously(config: ContinuousTrainingConfig, request: Request) -> No
         plan(config, request)
         return
     from commands.console import runs
+    from commands.console.live_steps import live_steps
     from pipelines.continuous import run_continuous, run_on_snapshot
     from pipelines.runner import STEPS
 
     if request.snapshot:
-        with runs.live_steps(STEPS) as listener:
+        with live_steps(STEPS) as listener:
             summary = run_on_snapshot(config, request.settings, request.snapshot, request.options(listener))
         runs.print_summary(summary)
         return
-    with runs.live_steps(STEPS) as listener:
+    with live_steps(STEPS) as listener:
         ended = run_continuous(config, request.settings, request.options(listener), number=request.number)
     runs.print_continuous(ended)
 

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
 
 def tune(config: TuningConfig, request: Request) -> None:
     """Run or continue a study, train its best trial, and print both results."""
-    from commands.console.runs import live_steps, print_summary
+    from commands.console.live_steps import live_steps
+    from commands.console.runs import print_summary
     from commands.console.study import TrialLines, print_plan, print_study
     from pipelines import runner
     from pipelines.tuning_runner import STEPS, plan_tuning, run_tuning

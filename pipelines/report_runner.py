@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.runner import RunOptions, execute, mlflow_run_of
 from ratchet.config.reporting import ReportingConfig
+from ratchet.experiments.comparison.link import run_link
 from ratchet.monitoring.production_rows import newest_predictions
 from ratchet.monitoring.reports.record_files import export_records
 from ratchet.monitoring.reports.report import Report
@@ -28,26 +29,25 @@ class ReportSummary:
     run_name: str
     zenml_run_id: str
     mlflow_run_id: str
+    mlflow_url: str
     tracking_uri: str
 
     @property
-    def lines(self) -> Iterator[str]:
-        """The summary for the console."""
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """The titles and values of the summary."""
         report = self.report
-        yield _line(
-            report.model, f"version {report.version}: {report.predictions} predictions, {report.labelled} labelled"
-        )
+        yield report.model, f"version {report.version}: {report.predictions} predictions, {report.labelled} labelled"
         for name, (value, holdout) in report.figures.items():
-            yield _line(name, f"{value:.4f}" + ("" if holdout is None else f"  (holdout {holdout:.4f})"))
-        yield _line("drift", self._drift)
+            yield name, f"{value:.4f}" + ("" if holdout is None else f"  (holdout {holdout:.4f})")
+        yield "drift", self._drift
         if report.prediction_drift is not None:
-            yield _line("prediction drift", f"{self.method} {report.prediction_drift:.3f}")
+            yield "prediction drift", f"{self.method} {report.prediction_drift:.3f}"
         for note in report.notes:
-            yield _line("note", note)
-        yield _line("files", report.records)
-        yield _line("MLflow run", f"{self.mlflow_run_id} in {self.tracking_uri}: report.html, report.json")
-        yield _line("ZenML run", f"{self.run_name} ({self.zenml_run_id})")
-        yield _line("pages", "python run.py ui evidently")
+            yield "note", note
+        yield "files", report.records
+        yield "MLflow run", f"{self.mlflow_run_id} in {self.tracking_uri}: report.html, report.json"
+        yield "ZenML run", f"{self.run_name} ({self.zenml_run_id})"
+        yield "pages", "python run.py ui evidently"
 
     @property
     def _drift(self) -> str:
@@ -69,10 +69,10 @@ class NoPredictions:
     records: str
 
     @property
-    def lines(self) -> Iterator[str]:
-        """The summary for the console."""
-        yield f"{self.model} version {self.version} has no predictions yet: there is nothing to report on"
-        yield _line("files", self.records)
+    def fields(self) -> Iterator[tuple[str, str]]:
+        """The titles and values of the summary."""
+        yield self.model, f"version {self.version} has no predictions yet: there is nothing to report on"
+        yield "files", self.records
 
 
 def run_reporting(config: ReportingConfig, settings: Settings, options: RunOptions) -> ReportSummary | NoPredictions:
@@ -109,9 +109,6 @@ def _summary(run: Any, config: ReportingConfig, settings: Settings) -> ReportSum
         run_name=run.name,
         zenml_run_id=str(run.id),
         mlflow_run_id=mlflow_run_of(step),
+        mlflow_url=run_link(settings, mlflow_run_of(step)),
         tracking_uri=settings.tracking_place,
     )
-
-
-def _line(title: str, text: str) -> str:
-    return f"{title:<22} {text}"

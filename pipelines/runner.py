@@ -68,6 +68,7 @@ class RunSummary:
     zenml_run_id: str
     mlflow_run_id: str
     tracking_uri: str
+    mlflow_url: str
     exports: Path
     warnings: tuple[str, ...] = ()
 
@@ -180,7 +181,10 @@ def lineage_of(config: TrainingConfig, settings: Settings, data_version: str, **
 
 def summary_of(run: Any, config: TrainingConfig, settings: Settings) -> RunSummary:
     """Summarise a finished run of a training pipeline."""
+    from ratchet.experiments.comparison.link import run_link
+
     steps = run.steps
+    mlflow_run = mlflow_run_of(steps["evaluate"])
     return RunSummary(
         config=config,
         evaluation=steps["evaluate"].outputs["evaluation"][0].load(),
@@ -189,7 +193,8 @@ def summary_of(run: Any, config: TrainingConfig, settings: Settings) -> RunSumma
         steps=tuple(_step_summary(name, steps[name]) for name in STEPS),
         run_name=run.name,
         zenml_run_id=str(run.id),
-        mlflow_run_id=mlflow_run_of(steps["evaluate"]),
+        mlflow_run_id=mlflow_run,
+        mlflow_url=run_link(settings, mlflow_run),
         tracking_uri=settings.tracking_place,
         exports=settings.models_dir / config.model,
         warnings=tuple(map(str, steps["ingest"].outputs["data_warnings"][0].load().found)),

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.runner import RunOptions, RunSummary, execute, lineage_of, mlflow_run_of, run_training
 from ratchet.config.tuning import TuningConfig
 from ratchet.data import dataset_version
+from ratchet.experiments.comparison.link import run_link
 from ratchet.experiments.tuning.record import BEST, best_config
 from ratchet.experiments.tuning.samplers import check_search, most_trials
 from ratchet.experiments.tuning.space import check_space, values_of
@@ -41,6 +42,7 @@ class TuningRun:
     training: RunSummary
     run_name: str
     mlflow_run_id: str
+    mlflow_url: str
     best_file: Path
 
 
@@ -101,5 +103,6 @@ def run_tuning(
         training=trained,
         run_name=run.name,
         mlflow_run_id=mlflow_run_of(step),
+        mlflow_url=run_link(settings, mlflow_run_of(step)),
         best_file=settings.models_dir / config.model / BEST,
     )

@@ -19,7 +19,6 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from ratchet.config.continuous import ContinuousTrainingConfig
@@ -40,11 +39,6 @@ _REPEAT_AFTER = 60.0
 _LONGEST_PAUSE = 60.0
 # Seconds from one start of retention to the next.
 _RETENTION_EVERY = 3600.0
-
-
-def print_line(line: str) -> None:
-    """Print a line with the time."""
-    print(f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S} {line}", flush=True)  # noqa: T201
 
 
 @dataclass
@@ -82,6 +76,7 @@ class Watcher:
     log: receives the lines for the user.
     interval: seconds between checks, stored with the heartbeat; 0 for a single check.
     retention: the command of retention; none starts none.
+    brief: whether a decision is logged without the details of its triggers.
     """
 
     def __init__(
@@ -90,16 +85,17 @@ class Watcher:
         settings: Settings,
         command: Sequence[str],
         report: Sequence[str],
-        log: Callable[[str], None] = print_line,
+        log: Callable[[str], None],
         interval: float = 0.0,
         retention: Sequence[str] = (),
+        brief: bool = False,
     ) -> None:
         self._config = config
         self._folder = prepare_home(settings) / "watch"
         self._folder.mkdir(exist_ok=True)
         self._command, self._report = command, report
         self._retention = retention if Limits.of(settings).are_set else ()
-        self._log, self._interval = log, interval
+        self._log, self._interval, self._brief = log, interval, brief
         self._last_line, self._repeat_at, self._has_started = "", 0.0, False
         self._paused_until, self._failures = 0.0, 0
         self._decider = Decider(config, settings)
@@ -133,7 +129,7 @@ class Watcher:
         decision = self._decider.decide()
         # After the decision: a watcher that cannot decide, as without MLflow, must not appear to work.
         self._decider.beat(self._interval)
-        self._log_once(decision.line)
+        self._log_once(decision.brief if self._brief else decision.line)
         if decision.run is not None:
             self._run = decision.run
             number = str(decision.run.id)
@@ -229,11 +225,17 @@ def watch(
     settings: Settings,
     command: Sequence[str],
     report: Sequence[str],
+    log: Callable[[str], None],
     *,
     once: bool,
     retention: Sequence[str] = (),
+    brief: bool = False,
 ) -> bool:
     """Watch until SIGTERM or Ctrl-C, or check once and wait for the processes that this starts.
+
+    Parameters
+    ----------
+    config, settings, command, report, log, retention, brief: as for ``Watcher``.
 
     Returns
     -------
@@ -245,7 +247,7 @@ def watch(
     """
     register_at_start(settings, keeps_rows=True)
     interval = 0.0 if once else config.triggers.interval
-    watcher = Watcher(config, settings, command, report, interval=interval, retention=retention)
+    watcher = Watcher(config, settings, command, report, log, interval, retention, brief)
     if once:
         watcher.check_or_raise()
         return watcher.wait()
@@ -253,7 +255,7 @@ def watch(
     stops: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):  # a check in progress ends before the watcher stops
         signal.signal(number, lambda received, _: stops.put(received))
-    print_line(f"watching {config.model} every {interval:g} s (process {os.getpid()}); Ctrl-C stops it")
+    log(f"watching {config.model} every {interval:g} s (process {os.getpid()}); Ctrl-C stops it")
     try:
         stopped = False
         while not stopped:
@@ -263,7 +265,7 @@ def watch(
                 logger.exception("a check of %s failed", config.model)
             with contextlib.suppress(queue.Empty):
                 stopped = bool(stops.get(timeout=interval))
-        print_line("stopping")
+        log("stopping")
     finally:
         watcher.stop()
     return True

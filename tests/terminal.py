@@ -37,7 +37,7 @@ class Screen:
     ----------
     lines: the scrollback and the screen below it, without blanks at the end of a line and without empty last lines.
     colours: for each line the colour of each character: ``default``, ``green``, ``red``, ``brown`` (yellow), …
-    links: the targets of the terminal's hyperlinks.
+    links: the targets of the terminal's hyperlinks, each once.
     status: the exit status of the command; None while it runs.
     """
 
@@ -135,7 +135,7 @@ class Terminal:
         return Screen(
             lines=tuple(lines[:height]),
             colours=tuple(tuple(cell.fg for cell in row) for row in cells[:height]),
-            links=tuple(found.decode() for found in _LINK.findall(bytes(self._output))),
+            links=tuple(dict.fromkeys(found.decode() for found in _LINK.findall(bytes(self._output)))),
             status=self._process.exitstatus,
         )
 

@@ -1,78 +1,26 @@
-"""The output of a pipeline run on the terminal: its plan, its steps, and the table at its end."""
+"""The output of a pipeline run on the terminal: its plan, and the table at its end."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from commands.console.formats import field_table, wide_console
+from commands.console.formats import Meaning, coloured, field_table, link, wide_console
 from ratchet.config import Section
 from ratchet.config.plain_yaml import write_yaml
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from rich.text import Text
 
     from ratchet.data.first_rows import CheckedRows
 
 # Warnings about a data set on the terminal.
 _MOST_WARNINGS = 10
-_MARKS = {"started": "…", "finished": "✓", "cached": "✓", "failed": "✗"}
-
-
-@contextmanager
-def live_steps(names: tuple[str, ...]) -> Iterator[Callable[[str, str], None]]:
-    """Yield a listener for step events: a live display on a terminal, otherwise one line for each event.
-
-    Parameters
-    ----------
-    names: the steps in their order.
-    """
-    if sys.stderr.isatty():
-        with _live_display(names) as listener:
-            yield listener
-    else:
-        yield _plain_lines()
-
-
-def _plain_lines() -> Callable[[str, str], None]:
-    started: dict[str, float] = {}
-
-    def listen(name: str, event: str) -> None:
-        if event == "started":
-            started[name] = time.perf_counter()
-            return
-        seconds = f" {time.perf_counter() - started[name]:.2f} s" if name in started else ""
-        print(f"{_MARKS[event]} {name} {event}{seconds}", file=sys.stderr, flush=True)
-
-    return listen
-
-
-@contextmanager
-def _live_display(names: tuple[str, ...]) -> Iterator[Callable[[str, str], None]]:
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = SpinnerColumn(finished_text="[green]✓"), TextColumn("{task.description:<12}"), TimeElapsedColumn()
-    with Progress(*columns, TextColumn("[dim]{task.fields[note]}"), console=Console(stderr=True)) as progress:
-        tasks = {name: progress.add_task(name, total=1, start=False, note="") for name in names}
-
-        def listen(name: str, event: str) -> None:
-            if name not in tasks:
-                return
-            if event == "started":
-                progress.start_task(tasks[name])
-                return
-            note = "" if event == "finished" else event
-            progress.start_task(tasks[name])
-            progress.update(tasks[name], completed=0 if event == "failed" else 1, note=note)
-            progress.stop_task(tasks[name])
-
-        yield listen
+# Of the outcomes of the gate; others have no colour.
+_MEANINGS: dict[str, Meaning] = {"promoted": "promoted", "refused": "refused"}
 
 
 def print_plan(config: Section, plan: Any, where: str, checked: CheckedRows) -> None:
@@ -94,23 +42,30 @@ def print_checked(data_version: str, checked: CheckedRows) -> None:
 
 def print_summary(summary: Any) -> None:
     """Print the table of a training run: metrics, version and stage, locations, times, and the next command."""
+    from rich.text import Text
+
     evaluation, promotion = summary.evaluation, summary.promotion
     interval = f"{evaluation.confidence:.0%} interval {evaluation.low:.4f} to {evaluation.high:.4f}"
     primary = f"{evaluation.primary:.4f}  ({interval}, {evaluation.n_rows} held-out rows)"
     others = [name for name in evaluation.metrics if name != evaluation.primary_metric]
+    run = link(summary.mlflow_run_id, summary.mlflow_url)
+    repair = f"{_python()} run.py doctor --repair --model {summary.config.model}"
     champion = "nothing" if promotion.champion is None else f"version {promotion.champion}"
     table = field_table(
         [
             (evaluation.primary_metric, primary),
             *((f"  {name}", f"{evaluation.metrics[name]:.4f}") for name in others),
             ("model", f"{summary.config.model} version {promotion.version}, stage {promotion.stage}"),
-            ("decision", f"{promotion.outcome}: {promotion.reason}"),
-            *(("warning", f"{warning}; write it with python run.py doctor --repair") for warning in promotion.warnings),
+            ("decision", _decision(promotion)),
+            *(("warning", f"{warning}; write it with {repair}") for warning in promotion.warnings),
             ("in Production", champion),
             ("drift", summary.drift.summary),
             *(("data warning", line) for line in shown_warnings(summary.warnings)),
             ("steps", ", ".join(_step(step) for step in summary.steps)),
-            ("MLflow run", f"{summary.mlflow_run_id} in {summary.tracking_uri}"),
+            (
+                "MLflow run",
+                Text.assemble(run, f" in {summary.tracking_uri}"),
+            ),
             ("ZenML run", f"{summary.run_name} ({summary.zenml_run_id})"),
             ("files", f"{summary.exports}/model.joblib, metrics.json"),
             ("next", _next_command(summary)),
@@ -143,12 +98,19 @@ def _step(step: Any) -> str:
     return f"{step.name} cached" if step.status == "cached" else f"{step.name} {step.seconds:.2f} s"
 
 
+def _decision(promotion: Any) -> Text:
+    from rich.text import Text
+
+    outcome = promotion.outcome
+    return Text.assemble(
+        coloured(outcome, _MEANINGS[outcome]) if outcome in _MEANINGS else outcome, f": {promotion.reason}"
+    )
+
+
 def _next_command(summary: Any) -> str:
-    if summary.promotion.outcome == "promoted" and summary.promotion.version == "1":
-        return f"{_python()} run.py serve --model {summary.config.model}"
-    served = summary.tracking_uri.startswith("http")
-    command = f"open {summary.tracking_uri}" if served else f"mlflow ui --backend-store-uri {summary.tracking_uri}"
-    return f"{command}   (experiment {summary.config.model})"
+    """Return the command that serves a first version, or that compares a further one with the others of its model."""
+    first = summary.promotion.outcome == "promoted" and summary.promotion.version == "1"
+    return f"{_python()} run.py {'serve' if first else 'compare'} --model {summary.config.model}"
 
 
 def _python() -> str:

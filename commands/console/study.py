@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from commands.console.formats import field_table, wide_console
+from commands.console.formats import field_table, link, wide_console
 from commands.console.runs import print_checked
 from ratchet.config import LOSSES
 from ratchet.config.plain_yaml import write_yaml
@@ -61,7 +61,10 @@ def print_plan(config: TuningConfig, plan: Any, where: str, checked: CheckedRows
 
 def print_study(done: Any) -> None:
     """Print the table of a study: the trials, the best and the baseline, and where the results are."""
-    wide_console().print(field_table(_rows(done.study, done)))
+    from rich.text import Text
+
+    run = Text.assemble(link(done.mlflow_run_id, done.mlflow_url), ": trials, figures")
+    wide_console().print(field_table([*_rows(done.study, done), ("MLflow run", run)]))
     print()
 
 
@@ -80,7 +83,6 @@ def _rows(study: Any, done: Any) -> list[tuple[str, str]]:
         ("  baseline", f"{value}{note}"),
         *((f"  {path}", str(choice)) for path, choice in best.values.items()),
         ("config", f"{done.best_file}"),
-        ("MLflow run", f"{done.mlflow_run_id}: trials, figures"),
     ]
 
 

@@ -44,8 +44,13 @@ def find_config(name: str, root: Path) -> Path:
     for candidate in [*map(Path, names), *(folder / one for one in names)]:
         if candidate.is_file():
             return candidate
-    known = [path.relative_to(folder).as_posix().removesuffix(f"/{_DEFAULT}") for path in folder.rglob("*.yaml")]
-    raise ConfigError(f"no config file {name!r}, neither here nor in configs/{nearest(name, known)}")
+    raise ConfigError(f"no config file {name!r}, neither here nor in configs/{nearest(name, config_names(root))}")
+
+
+def config_names(root: Path) -> list[str]:
+    """Return the names of the files in ``configs/``, and of a folder in place of the baseline in it."""
+    folder = root / "configs"
+    return sorted(path.relative_to(folder).as_posix().removesuffix(f"/{_DEFAULT}") for path in folder.rglob("*.yaml"))
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Any:

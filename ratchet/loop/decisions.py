@@ -30,9 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class Decision(NamedTuple):
-    """A decision and its reason in one line, and the run to make."""
+    """A decision with its reason in one line, the same in a few words without the model, and the run to make."""
 
     line: str
+    brief: str
     run: TrainingRun | None = None
 
 
@@ -86,10 +87,9 @@ class Decider:
         decision = self._decide()
         if moved is None:
             return decision
-        before = (
-            f"version {moved.to_version} was moved into Production outside Ratchet, in place of {moved.from_version}"
-        )
-        return decision._replace(line=f"{before}: the gate did not check it; {decision.line}")
+        brief = f"version {moved.to_version} was moved into Production outside Ratchet"
+        before = f"{brief}, in place of {moved.from_version}"
+        return decision._replace(line=f"{before}: the gate did not check it; {decision.line}", brief=brief)
 
     def _outside_move(self) -> Entry | None:
         try:
@@ -103,12 +103,15 @@ class Decider:
         if run is not None:
             holder = self.holder()
             if holder:
-                return Decision(f"{model}: run {run.id} (watermark {run.watermark}) is under way by {holder}")
+                line = f"{model}: run {run.id} (watermark {run.watermark}) is under way by {holder}"
+                return Decision(line, f"run {run.id} is under way by {holder}")
             action = "resumes" if run.attempts else "starts"
-            return Decision(f"{model}: run {run.id} (watermark {run.watermark}) {action}: {run.reason}", run)
+            line = f"{model}: run {run.id} (watermark {run.watermark}) {action}: {run.reason}"
+            return Decision(line, f"run {run.id} {action}: {run.reason}", run)
         champion = self._pointer.current()
         if champion is None:
-            return Decision(f"{model}: {self._without_champion()}")
+            reason = self._without_champion()
+            return Decision(f"{model}: {reason}", reason)
         set_audit_share(self._settings, champion, self._config.feedback.audit_share)
         return self._check_triggers(self._input(champion))
 
@@ -117,16 +120,19 @@ class Decider:
         return leases.holder(self._pointer.store, self.runs.lease_name)
 
     def _check_triggers(self, given: TriggerInput) -> Decision:
-        subject = f"{given.model} version {given.version}"
+        version = f"version {given.version}"
+        subject = f"{given.model} {version}"
         results = {name: found for name, check in TRIGGERS.items() if (found := check(given)) is not None}
         fired = {name: result for name, result in results.items() if result.fires}
         if not fired:
             progress = "; ".join(result.line for result in results.values()) or "no trigger is set"
-            return Decision(f"{subject}: nothing to do: {progress}")
+            brief = ", ".join(result.brief for result in results.values()) or progress
+            return Decision(f"{subject}: nothing to do: {progress}", f"{version}: {brief}")
         reason = "; ".join(f"{name}: {result.line}" for name, result in fired.items())
         blocked = blocking_reason(given)
         if blocked:
-            return Decision(f"{subject}: {reason}; but {blocked}")
+            brief = ", ".join(result.brief for result in fired.values())
+            return Decision(f"{subject}: {reason}; but {blocked}", f"{version}: {brief}, but {blocked}")
         return self._open(given, fired, reason)
 
     def _open(self, given: TriggerInput, fired: dict[str, TriggerResult], reason: str) -> Decision:
@@ -135,8 +141,10 @@ class Decider:
         run = self.runs.open(mark, config_hash(self._config), reason, triggers=list(fired), after=after)
         if run is None:
             blocked = f"watermark {mark} has had its run, or another process opened a run meanwhile"
-            return Decision(f"{given.model}: {reason}; but {blocked}")
-        return Decision(f"{given.model} version {given.version}: run {run.id} (watermark {mark}) starts: {reason}", run)
+            return Decision(f"{given.model}: {reason}; but {blocked}", blocked)
+        line = f"{given.model} version {given.version}: run {run.id} (watermark {mark}) starts: {reason}"
+        brief = ", ".join(result.brief for result in fired.values())
+        return Decision(line, f"run {run.id} starts: {brief}", run)
 
     def _input(self, champion: Version) -> TriggerInput:
         return TriggerInput(
@@ -154,7 +162,8 @@ class Decider:
         last = self._pointer.ledger.last_completed()
         if last is None:
             return "no champion yet, so there is nothing to watch: train one first"
-        return f"nothing is in Production, but the ledger has version {last.to_version}: run python run.py doctor"
+        repair = f"python run.py doctor --model {self._config.model}"
+        return f"nothing is in Production, but the ledger has version {last.to_version}: run {repair}"
 
     def _promoted_at(self, champion: Version) -> float:
         entry = self._pointer.ledger.last_completed()

@@ -124,11 +124,13 @@ class TriggerResult(NamedTuple):
     Attributes
     ----------
     line: the reason, or the progress.
+    brief: the same in a few words.
     every: the run uses the labels up to the last multiple of this number; None for all labels.
     """
 
     fires: bool
     line: str
+    brief: str
     every: int | None = None
 
 
@@ -139,8 +141,8 @@ def every_k_labels(given: TriggerInput) -> TriggerResult | None:
         return None
     found = count_labels(given.store, given.model, given.consumed, k)
     if found < k:
-        return TriggerResult(False, f"{found} of {k} labels")
-    return TriggerResult(True, f"{k} or more new labels", k)
+        return TriggerResult(False, f"{found} of {k} labels", f"{found}/{k} labels")
+    return TriggerResult(True, f"{k} or more new labels", f"{k} new labels", k)
 
 
 def drift_detected(given: TriggerInput) -> TriggerResult | None:
@@ -204,10 +206,13 @@ def cron_due(given: TriggerInput) -> TriggerResult | None:
         return None
     newest = newest_valid([given.since, *([given.last.created_at] if given.last else [])], given.now)
     if newest is None:  # their times were set by a clock that was wrong
-        return TriggerResult(True, f"due, since the newest run and promotion are in the future ({expression})")
+        line = f"due, since the newest run and promotion are in the future ({expression})"
+        return TriggerResult(True, line, "cron due")
     due = next_time(expression, newest)
     line = f"due at {datetime.fromtimestamp(due, UTC):%Y-%m-%d %H:%M} UTC ({expression})"
-    return TriggerResult(due <= given.now, line)
+    if due <= given.now:
+        return TriggerResult(True, line, "cron due")
+    return TriggerResult(False, line, f"cron at {_time_of_day(due, given.now)}")
 
 
 # Each by its name in the config; None if the config does not have it.
@@ -319,4 +324,9 @@ def _debounced(
     ]
     positive = sum(window[verdict] for window in counted)
     line = f"{what} in {positive} of the last {len(counted)} windows, {limits.k} of {limits.n} are required ({note})"
-    return TriggerResult(positive >= limits.k, line)
+    return TriggerResult(positive >= limits.k, line, f"{what} {positive}/{limits.k}")
+
+
+def _time_of_day(due: float, now: float) -> str:
+    """Return a time to come in the local time zone, with the day if it is over 24 hours ahead."""
+    return f"{datetime.fromtimestamp(due):{'%H:%M' if due - now < 86_400 else '%d %b %H:%M'}}"

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from commands.console import formats, production, runs
+from commands.console import errors, formats, live_steps, production, runs, watch
 from ratchet.config.files import load_config
 from ratchet.data.first_rows import CheckedRows
 from ratchet.data.suspicion import Suspicion
@@ -39,6 +40,7 @@ def summary(outcome: Any = "promoted", version: str = "1") -> Any:
         run_name="baseline-1",
         zenml_run_id="z",
         mlflow_run_id="m",
+        mlflow_url="http://127.0.0.1:5000/#/runs/m",
         tracking_uri="sqlite:///x.db",
         exports=Path("models/iris"),
         warnings=("column 'a': numbers the rows (0, 1, …): dataset.drop: [a]",),
@@ -73,20 +75,20 @@ def test_more_warnings_than_fit_on_a_terminal_are_counted() -> None:
     assert (len(first), last) == (10, "54 more in data_warnings.json of the MLflow run")
 
 
-def test_after_the_first_promotion_the_next_command_opens_mlflow(capsys: pytest.CaptureFixture[str]) -> None:
+def test_after_the_first_promotion_the_next_command_compares(capsys: pytest.CaptureFixture[str]) -> None:
     runs.print_summary(summary(outcome="refused", version="2"))
-    assert "mlflow ui --backend-store-uri sqlite:///x.db" in capsys.readouterr().out
+    assert capsys.readouterr().out.rstrip().endswith("run.py compare --model iris")
 
 
-def test_for_runs_on_a_server_the_next_command_opens_its_pages(capsys: pytest.CaptureFixture[str]) -> None:
-    of_server = summary(outcome="refused", version="2")
-    of_server.tracking_uri = "http://mlflow:5000"
-    runs.print_summary(of_server)
-    assert "open http://mlflow:5000" in capsys.readouterr().out
+@pytest.mark.parametrize("verbose", [True, False])
+def test_a_line_of_watch_in_a_pipe_is_whole_and_has_the_date(capsys: pytest.CaptureFixture[str], verbose: bool) -> None:
+    watch.print_event("iris: run 1 promoted version 2: " + "x" * 300, verbose=verbose)
+    line = capsys.readouterr().out
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d iris: run 1 promoted version 2: x{300}\n", line)
 
 
 def test_without_a_terminal_each_step_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with runs.live_steps(("ingest", "train")) as listen:
+    with live_steps.live_steps(("ingest", "train")) as listen:
         listen("ingest", "cached")
         listen("train", "started")
         listen("train", "failed")
@@ -96,7 +98,7 @@ def test_without_a_terminal_each_step_is_a_line(capsys: pytest.CaptureFixture[st
 
 
 def test_steps_are_live_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with runs._live_display(("ingest", "train")) as listen:
+    with live_steps._live_display(("ingest", "train")) as listen:
         for event in ("started", "finished"):
             listen("ingest", event)
         listen("train", "cached")
@@ -104,6 +106,20 @@ def test_steps_are_live_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> Non
     output = capsys.readouterr().err
     assert "ingest" in output
     assert "cached" in output
+
+
+def test_an_error_that_ctrl_c_has_caused_is_an_interruption() -> None:
+    """As where ZenML cannot write that a run has failed, since the interrupted transaction holds its store."""
+    try:
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise OSError("database is locked")  # noqa: B904
+    except OSError as error:
+        caused = error
+    assert errors.was_interrupted(caused)
+    assert not errors.was_interrupted(OSError("database is locked"))
+    assert not errors.was_interrupted(None)
 
 
 def test_a_plan_is_yaml_with_comments(capsys: pytest.CaptureFixture[str]) -> None:

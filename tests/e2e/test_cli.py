@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
+import re
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import jsonschema
@@ -57,6 +55,12 @@ def test_a_locale_without_arrows_is_no_error(cli: Cli) -> None:
     assert (result.returncode, "# plan: ingest \\u2192 embed" in result.stdout) == (0, True), result.stderr
 
 
+def test_the_version_is_one_line_with_those_of_the_parts(here: Cli) -> None:
+    result = here("--version")
+    assert (result.returncode, result.stdout.count("\n")) == (0, 1)
+    assert re.fullmatch(r"ratchet [\d.]+ \(Python 3\S+ zenml \S+ mlflow \S+ scikit-learn .*\)\n", result.stdout)
+
+
 def test_without_arguments_it_prints_its_usage(here: Cli) -> None:
     assert "Usage" in here().stdout
 
@@ -85,32 +89,6 @@ def test_the_baseline_ends_with_its_table_and_exit_status_0(cli: Cli, home: dict
 def test_verbose_shows_the_output_of_libraries(cli: Cli, home: dict[str, str]) -> None:
     result = cli("--config", "baseline.yaml", "-v", **home)
     assert "Initiating a new run for the pipeline" in result.stdout + result.stderr
-
-
-@pytest.mark.slow
-def test_on_a_terminal_the_steps_are_live_and_the_result_is_printed_after_them(home: dict[str, str]) -> None:
-    leader, follower = pty.openpty()
-    env = {**of_no_home(), **home, "TERM": "xterm"}
-    command = [sys.executable, "run.py", "--config", "baseline.yaml"]
-    process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=follower, stderr=follower)
-    os.close(follower)
-    output = bytearray()
-
-    def read() -> None:
-        try:
-            while block := os.read(leader, 4096):
-                output.extend(block)
-        except OSError:
-            pass  # the other side is closed: the process has ended
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    assert process.wait(timeout=120) == 0
-    reader.join(timeout=10)
-    os.close(leader)
-    assert b"drift_check" in output
-    erased = output.rindex(b"\x1b[2K")  # the live display erases its lines to draw them again
-    assert erased < output.index(b"f1_macro")
 
 
 @pytest.mark.slow

@@ -116,9 +116,9 @@ def reported(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def test_a_champion_without_predictions_has_nothing_to_report(reported: Reported) -> None:
     assert isinstance(reported.before, NoPredictions)
-    line, files = reported.before.lines
-    assert line == "reported version 1 has no predictions yet: there is nothing to report on"
-    assert "prod_data.csv (0 rows)" in files
+    fields = dict(reported.before.fields)
+    assert fields["reported"] == "version 1 has no predictions yet: there is nothing to report on"
+    assert "prod_data.csv (0 rows)" in fields["files"]
 
 
 def test_the_summary_has_quality_drift_and_the_columns_that_drifted(reported: Reported) -> None:
@@ -126,11 +126,11 @@ def test_the_summary_has_quality_drift_and_the_columns_that_drifted(reported: Re
     assert (report.predictions, report.labelled) == (90, 60)
     assert report.drifted == ("sepal_width",)
     assert report.drift_share == 0.25
-    lines = "\n".join(reported.summary.lines)
-    assert "version 1: 90 predictions, 60 labelled" in lines
-    assert f"f1_macro               {report.figures['f1_macro'][0]:.4f}  (holdout 0.9333)" in lines
-    assert "against version 1: 1 of 4 features drifted" in lines
-    assert "; psi sepal_width " in lines
+    fields = dict(reported.summary.fields)
+    assert fields["reported"] == "version 1: 90 predictions, 60 labelled"
+    assert fields["f1_macro"] == f"{report.figures['f1_macro'][0]:.4f}  (holdout 0.9333)"
+    assert "against version 1: 1 of 4 features drifted" in fields["drift"]
+    assert "; psi sepal_width " in fields["drift"]
 
 
 def test_the_page_and_the_figures_are_in_mlflow(reported: Reported) -> None:

@@ -58,7 +58,7 @@ def test_a_watcher_that_cannot_decide_stores_the_heartbeat_of_its_start_alone(
 
 
 def test_a_single_check_stores_an_interval_of_0(watched: WatchedModel) -> None:
-    watch(watched.config, watched.settings, SLEEP, REPORT, once=True)
+    watch(watched.config, watched.settings, SLEEP, REPORT, watched.lines.append, once=True)
     found = last_beat(watched.store, watched.config.model)
     assert found is not None
     assert found.interval == 0

@@ -110,7 +110,7 @@ from pipelines.watch import watch
 from ratchet.config.files import load_config
 from ratchet.settings import load_settings
 config = load_config(Path(sys.argv[1]), [f"model={sys.argv[2]}", "triggers.interval=0.05"])
-watch(config, load_settings(), sys.argv[3:], [], once=False)
+watch(config, load_settings(), sys.argv[3:], [], print, once=False)
 """
 
 

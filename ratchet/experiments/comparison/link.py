@@ -1,4 +1,4 @@
-"""The URL of the same comparison in MLflow's pages."""
+"""URLs in MLflow's pages: of a comparison, and of a run."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def compare_link(settings: Settings, experiment: str, run_ids: Iterable[str]) ->
     """
     query = f"runs={_json(list(run_ids))}&experiments={_json([experiment])}"
     return f"{pages_of(settings)}/#/compare-runs?{query}"
+
+
+def run_link(settings: Settings, run_id: str) -> str:
+    """Return the URL of a run, which MLflow's pages resolve without the experiment."""
+    return f"{pages_of(settings)}/#/runs/{run_id}"
 
 
 def pages_of(settings: Settings) -> str:

@@ -81,9 +81,7 @@ def newest_runs(settings: Settings, model: str, champion: str | None = None) -> 
         experiment = client.get_experiment_by_name(model)
         found = [] if experiment is None else _search(client, experiment.experiment_id, _ENDED)
         if experiment is None or not found:
-            raise RegistryError(
-                f"no run of {model!r} has finished yet: train one with python run.py --config baseline.yaml"
-            )
+            raise RegistryError(f"no run of {model!r} has finished yet: train it with python run.py --config FILE")
         newest: dict[tuple[str, str | None], FinishedRun] = {}
         for run in found:
             newest.setdefault((run.label, run.study), run)

@@ -67,7 +67,7 @@ def outlook(
 def _commands(settings: Settings, model: str, snapshot: str | None) -> tuple[str, ...]:
     rows = f" --snapshot {remaining_version(settings, snapshot)}" if snapshot else ""
     return (
-        f"python run.py --config continuous_training.yaml --set model={model}{rows}",
+        f"python run.py --config FILE --set model={model}{rows}",
         f'python run.py promote VERSION --model {model} --reason "rows were forgotten"',
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -115,10 +116,10 @@ def test_a_trigger_that_is_not_configured_reads_nothing(trigger: Any, stream: St
 def test_labels_fire_at_every_multiple_of_k_and_the_run_uses_that_many(stream: Stream) -> None:
     view = given(stream, only(every_k_labels=10))
     seqs = labels(stream, 9)
-    assert every_k_labels(view) == TriggerResult(False, "9 of 10 labels")
+    assert every_k_labels(view) == TriggerResult(False, "9 of 10 labels", "9/10 labels")
     seqs += labels(stream, 1)
     fired = every_k_labels(view)
-    assert fired == TriggerResult(True, "10 or more new labels", 10)
+    assert fired == TriggerResult(True, "10 or more new labels", "10 new labels", 10)
     assert target_watermark(view, [fired]) == seqs[9]
     seqs += labels(stream, 15)
     assert every_k_labels(view) == fired, "it counts no further than it has to"
@@ -129,7 +130,7 @@ def test_labels_of_an_earlier_run_do_not_fire_again(stream: Stream) -> None:
     config = only(every_k_labels=10)
     seqs = labels(stream, 15)
     ran(stream, seqs[9])
-    assert every_k_labels(given(stream, config)) == TriggerResult(False, "5 of 10 labels")
+    assert every_k_labels(given(stream, config)) == TriggerResult(False, "5 of 10 labels", "5/10 labels")
     seqs += labels(stream, 5)
     view = given(stream, config)
     again = every_k_labels(view)
@@ -506,7 +507,7 @@ def test_a_run_is_blocked_without_enough_new_labels(stream: Stream) -> None:
 def test_a_run_uses_all_labels_unless_every_k_labels_alone_fired(stream: Stream) -> None:
     seqs = labels(stream, 15)
     view = given(stream, only(every_k_labels=10))
-    by_labels, by_drift = TriggerResult(True, "", 10), TriggerResult(True, "")
+    by_labels, by_drift = TriggerResult(True, "", "", 10), TriggerResult(True, "", "")
     assert target_watermark(view, [by_labels]) == seqs[9]
     assert target_watermark(view, [by_drift]) == seqs[-1]
     assert target_watermark(view, [by_labels, by_drift]) == seqs[-1]
@@ -575,6 +576,17 @@ def test_without_a_trigger_there_is_nothing_to_do(settings: Settings, lived: Str
     labels(lived, 50)
     decision = decider(settings, lived).decide()
     assert (decision.run, decision.line) == (None, f"{lived.model} version 1: nothing to do: no trigger is set")
+    assert decision.brief == "version 1: no trigger is set"
+
+
+def test_the_brief_line_has_the_progress_of_every_trigger_within_70_characters(
+    settings: Settings, lived: Stream
+) -> None:
+    labels(lived, 150)
+    every = {"drift": {"window": 200}, "quality_drop": {"drop": 0.05, "window": 900}, "cron": "0 3 * * *"}
+    brief = decider(settings, lived, every_k_labels=200, **every).decide().brief
+    assert re.fullmatch(r"version 1: 150/200 labels, drift 0/2, quality 0/2, cron at \S+( \S+ \S+)?", brief)
+    assert len(brief) <= 70
 
 
 @pytest.mark.filterwarnings("ignore:.*deprecated since 2.9.0:FutureWarning")
@@ -594,13 +606,16 @@ def test_a_version_moved_in_mlflow_is_noticed_once_and_watched(settings: Setting
 def test_a_deleted_champion_is_not_taken_for_a_model_without_one(settings: Settings, lived: Stream) -> None:
     connect(settings).delete_model_version(lived.model, "1")
     line = decider(settings, lived).decide().line
-    assert line == f"{lived.model}: nothing is in Production, but the ledger has version 1: run python run.py doctor"
+    reason = "nothing is in Production, but the ledger has version 1: run python run.py doctor"
+    assert line == f"{lived.model}: {reason} --model {lived.model}"
 
 
 def test_a_trigger_that_fires_opens_one_run_with_its_reason(settings: Settings, lived: Stream) -> None:
     looking = decider(settings, lived, every_k_labels=10)
     labels(lived, 7)
-    assert looking.decide().line == f"{lived.model} version 1: nothing to do: 7 of 10 labels"
+    waiting = looking.decide()
+    assert waiting.line == f"{lived.model} version 1: nothing to do: 7 of 10 labels"
+    assert waiting.brief == "version 1: 7/10 labels"
     seqs = labels(lived, 6)
     decision = looking.decide()
     assert decision.run.watermark == seqs[2]
@@ -610,6 +625,7 @@ def test_a_trigger_that_fires_opens_one_run_with_its_reason(settings: Settings, 
         f"{lived.model} version 1: run {decision.run.id} (watermark {seqs[2]}) starts:"
         " every_k_labels: 10 or more new labels"
     )
+    assert decision.brief == f"run {decision.run.id} starts: 10 new labels"
     assert looking.runs.history(10) == [decision.run]
 
 
