@@ -37,6 +37,7 @@ class Page:
     environment: variables of the server, added to those of this process.
     address: the URL, if it is not that of host and port.
     grace: seconds that the server has to end after its port is free.
+    start: the path at which the browser opens the page.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Page:
     environment: Mapping[str, str] = field(default_factory=dict)
     address: str = ""
     grace: float = 0.0
+    start: str = ""
 
     @property
     def url(self) -> str:

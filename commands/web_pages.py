@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
 import tempfile
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -31,7 +32,7 @@ class PagesElsewhereError(ConfigError):
 
     def __init__(self, what: str, url: str) -> None:
         super().__init__(f"{what} are on a server, which has these pages itself: {url}")
-        self.url = url
+        self.url = re.sub("://[^/@]*@", "://", url)  # without user and password
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ class Tool:
     Attributes
     ----------
     name, shows: the tool, and what its pages show.
+    start: the path at which the browser opens them.
     port: the default port; None for that of the settings.
     page: makes the page from settings, host and port; raises RatchetError if there is nothing to show.
     """
 
     name: str
     shows: str
+    start: str
     port: int | None
     page: Callable[[Settings, str, int], Page]
 
@@ -88,7 +91,7 @@ def show_all(settings: Settings, host: str, port: int | None, *, browser: bool) 
         try:
             page = _page(tool, settings, host, None if port is None else port + number)
         except PagesElsewhereError as found:
-            page = Page(tool.name, tool.shows, address=found.url)
+            page = Page(tool.name, tool.shows, address=found.url, start=tool.start)
         except RatchetError as error:
             table.leave_out(tool.name, str(error))
             continue
@@ -169,12 +172,16 @@ def _uvicorn(factory: str, host: str, port: int) -> tuple[str, ...]:
     return (sys.executable, "-m", "uvicorn", "--factory", factory, *where, *limits)
 
 
+# Past the home pages, which are about language models in MLflow, and about ZenML's product in ZenML.
+_EXPERIMENTS = "/#/experiments?workflowType=machine_learning"
+_PIPELINES = "/projects/default/pipelines"
+
 # In the order of the table.
 TOOLS = {
-    "mlflow": Tool("MLflow", "runs, comparisons, registered versions", 5000, _mlflow),
-    "zenml": Tool("ZenML", "pipelines, steps, artifacts", 8237, _zenml),
-    "evidently": Tool("Evidently", "reports: quality and drift in production", 8082, _evidently),
-    "service": Tool("service", "predictions, feedback, documentation", None, _service),
+    "mlflow": Tool("MLflow", "runs, comparisons, registered versions", _EXPERIMENTS, 5000, _mlflow),
+    "zenml": Tool("ZenML", "pipelines, steps, artifacts", _PIPELINES, 8237, _zenml),
+    "evidently": Tool("Evidently", "reports: quality and drift in production", "/", 8082, _evidently),
+    "service": Tool("service", "predictions, feedback, documentation", "/", None, _service),
 }
 
 
@@ -183,7 +190,7 @@ def _page(tool: Tool, settings: Settings, host: str, port: int | None) -> Page:
     page = tool.page(settings, host, port or tool.port or settings.port)
     if page.command:
         _check_address(page.host, page.port)
-    return page
+    return replace(page, start=tool.start)
 
 
 def _check_address(host: str, port: int) -> None:
@@ -205,7 +212,7 @@ def _open(page: Page, *, browser: bool) -> None:
     """Open a page in the browser of a desktop; on a machine without one, a browser of the terminal would open."""
     desktop = sys.platform != "linux" or any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))
     if browser and desktop:
-        webbrowser.open_new_tab(page.url)
+        webbrowser.open_new_tab(page.url + page.start)
 
 
 @contextlib.contextmanager

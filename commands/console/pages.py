@@ -91,7 +91,7 @@ class PageTable:
     def _row(self, page: Page) -> tuple[str | Text, ...]:
         if page in self._starting:
             return page.name, coloured(page.url, "detail"), f"{self._spinner.render(time.monotonic())} starting"
-        return page.name, link(page.url, page.url), page.shows
+        return page.name, link(page.url, page.url + page.start), page.shows
 
 
 @contextmanager

@@ -103,7 +103,7 @@ def test_servers_that_run_already_are_linked_and_opened_in_the_browser(
         result = cli(
             *("ui", "--port", first, *(["--no-browser"] * no_browser)),
             RATCHET_HOME=str(tmp_path),
-            MLFLOW_TRACKING_URI="http://mlflow.example:5000",
+            MLFLOW_TRACKING_URI="http://user:secret@mlflow.example:5000",
             ZENML_STORE_URL="http://zenml.example:8237",
             BROWSER=f"{browser} %s",
         )
@@ -113,7 +113,10 @@ def test_servers_that_run_already_are_linked_and_opened_in_the_browser(
     assert [row[1] for row in rows[1:4]] == urls
     assert rows[4][:4] == ["Evidently", "is", "not", "shown:"]
     assert "Ctrl-C" not in result.stdout, "nothing was started"
-    assert (opened.read_text().split() if opened.exists() else []) == ([] if no_browser else urls)
+    assert "secret" not in result.stdout
+    starts = ["/#/experiments?workflowType=machine_learning", "/projects/default/pipelines", "/"]
+    started_at = [url + start for url, start in zip(urls, starts, strict=True)]
+    assert (opened.read_text().split() if opened.exists() else []) == ([] if no_browser else started_at)
 
 
 @dataclass
@@ -154,7 +157,10 @@ def test_one_table_has_a_link_to_each_page_that_is_served(shown: Shown) -> None:
             "service": f"http://127.0.0.1:{shown.port + 3}",
         }.items()
     )
-    assert set(names.values()) <= set(shown.screen.links)
+    assert f"{shown.zenml}/projects/default/pipelines" in shown.screen.links
+    assert {urllib.parse.urlsplit(url).netloc for url in shown.screen.links} == {
+        urllib.parse.urlsplit(url).netloc for url in names.values()
+    }
     assert shown.screen.widest <= 80
     assert "starting" not in shown.screen.text
     for path, number in (("/", 0), ("/docs", 3)):
