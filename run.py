@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from commands import data, dispatch, experiments, forget, init, loop, production, retention, service
+from commands import data, dispatch, experiments, forget, init, loop, prediction, production, retention, service
 from commands.options import Verbose, config_option
 from commands.version import print_version
 from ratchet.user_identity import complete_user_environment
@@ -82,6 +82,7 @@ COMMANDS = (
     forget.forget,
     experiments.compare,
     service.serve,
+    prediction.predict,
     loop.report,
     retention.retention,
     service.ui,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,9 @@ from ratchet.data.column_reader import ColumnReader, rule_of
 from ratchet.data.columns import require_columns
 from ratchet.data.text_file import TextFile
 from ratchet.errors import DataError, one_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _SEPARATORS = {",": '","', ";": '";"', "\t": r'"\t"', "|": '"|"'}
 # Lines that are compared to find the separator of a file.
@@ -84,16 +87,22 @@ def read_delimited(path: Path, dialect: Dialect, config: BaseDataset, most: int 
     builders = {
         name: ColumnBuilder(ColumnReader(name, rule_of(config, name)), strict=name not in lenient) for name in header
     }
-    _fill(builders, file, header, dialect)
+    _fill(builders, text_blocks(file, header, dialect, list(builders)))
     mixed = {name: builder.restart() for name, builder in builders.items() if builder.is_mixed}
     if mixed:
-        _fill(mixed, file, header, dialect)
+        _fill(mixed, text_blocks(file, header, dialect, list(mixed)))
     columns = {}
     for name in header:  # one column at a time, so that memory has no second copy of all
         columns[name] = builders.pop(name).finish().to_pandas()
         pa.default_memory_pool().release_unused()
     frame = pd.DataFrame(columns, copy=False)
     return frame if timestamp is None else _with_time(frame, timestamp)
+
+
+def _fill(builders: Mapping[str, ColumnBuilder], blocks: Iterable[pa.RecordBatch]) -> None:
+    for block in blocks:
+        for name, builder in builders.items():
+            builder.add(block.column(name))
 
 
 def check_header(header: list[str], path: Path) -> None:
@@ -156,39 +165,46 @@ def _header(file: TextFile, dialect: Dialect) -> list[str]:
     return header
 
 
-def _fill(builders: Mapping[str, ColumnBuilder], file: TextFile, header: list[str], dialect: Dialect) -> None:
-    """Read a file into the builders of some of its columns."""
+def text_blocks(
+    file: TextFile, header: list[str], dialect: Dialect, columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield some columns of a file as text, null where a field is empty, block by block.
+
+    Raises
+    ------
+    DataError: as for ``read_delimited``, without the types; perhaps after some blocks.
+    """
     import pyarrow as pa
 
-    try:
-        count = _read_blocks(builders, file, header, dialect, _BLOCKS[0])
-    except pa.ArrowInvalid as error:
-        if "block size" not in str(error):
-            _refuse(file, header, dialect, error)
+    count = 0
+    for size in _BLOCKS:
         try:
-            for builder in builders.values():
-                builder.restart()
-            count = _read_blocks(builders, file, header, dialect, _BLOCKS[1])
-        except pa.ArrowInvalid as still:
-            _refuse(file, header, dialect, still)
+            for block in _parsed(file, header, dialect, columns, size, count):
+                count += block.num_rows
+                yield block
+            break
+        except pa.ArrowInvalid as error:
+            if "block size" not in str(error) or size == _BLOCKS[-1]:
+                _refuse(file, header, dialect, error)
     if not count:
         raise DataError(f"{file.path}: has a header but no rows")
     if dialect.quotes and not _quotes_enclose_fields(file, dialect.separator):
         _check_rows(file, header, dialect)
 
 
-def _read_blocks(
-    builders: Mapping[str, ColumnBuilder], file: TextFile, header: list[str], dialect: Dialect, size: int
-) -> int:
-    """Return the number of rows."""
+def _parsed(
+    file: TextFile, header: list[str], dialect: Dialect, columns: Sequence[str], size: int, skip: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows after the first ``skip``, in blocks of ``size`` bytes, which no row may exceed."""
     import pyarrow as pa
     from pyarrow import csv as pa_csv
 
-    count = 0
     with file.open() as stream:
-        blocks = pa_csv.open_csv(
+        yield from pa_csv.open_csv(
             stream,
-            read_options=pa_csv.ReadOptions(column_names=dialect.names, block_size=size, use_threads=False),
+            read_options=pa_csv.ReadOptions(
+                column_names=dialect.names, block_size=size, use_threads=False, skip_rows_after_names=skip
+            ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=dialect.separator,
                 quote_char='"' if dialect.quotes else False,
@@ -196,16 +212,11 @@ def _read_blocks(
             ),
             convert_options=pa_csv.ConvertOptions(
                 column_types=dict.fromkeys(header, pa.string()),
-                include_columns=list(builders),
+                include_columns=list(columns),
                 null_values=[""],
                 strings_can_be_null=True,
             ),
         )
-        for block in blocks:
-            count += block.num_rows
-            for name, builder in builders.items():
-                builder.add(block.column(name))
-    return count
 
 
 def _quotes_enclose_fields(file: TextFile, separator: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,6 @@ from ratchet.inference.package_cache import PackageCache
 from ratchet.inference.runtime import ColumnAnswers, Runtime
 from ratchet.inference.shapley import explain
 from ratchet.model.record_schema import is_nullable
-from ratchet.nearest_names import nearest
 from ratchet.settings import Settings
 
 if TYPE_CHECKING:
@@ -147,8 +147,13 @@ class ProductionModel:
         known = self.signature.feature_names
         extra = [name for name in names if name not in {*known, *others, self.signature.target}]
         missing = [f.name for f in self.signature.features if not is_nullable(f) and f.name not in names]
-        problems = [Problem(name, f"the column is missing{nearest(name, extra)}") for name in missing]
-        problems += [Problem(name, f"is no feature of {self.name}{nearest(name, known)}") for name in extra]
+        renamed = {name: found for name in missing for found in get_close_matches(name, extra, n=1)}
+        problems = [Problem(name, f"is missing{_is_it(renamed[name]) if name in renamed else ''}") for name in missing]
+        problems += [
+            Problem(name, f"is no feature of {self.name}{_is_it(*get_close_matches(name, known, n=1))}")
+            for name in extra
+            if name not in renamed.values()
+        ]
         if problems:
             raise InputError(problems)
 
@@ -187,6 +192,10 @@ def free_name(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+def _is_it(*names: str) -> str:
+    return f"; is it {names[0]!r}?" if names else ""
 
 
 def _moved(error: InputError, first_row: int, n_rows: int) -> InputError:

@@ -20,6 +20,7 @@ WITHOUT_MODEL = (
     "compare",
     "report",
     "reproduce 1",
+    "predict rows.csv",
     "promote 1 --reason x",
     "rollback --reason x",
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ratchet.config import Drift, TrainingConfig
@@ -14,6 +15,8 @@ from ratchet.config.files import load_config
 from ratchet.data import LoadedDataset, Schema, load_dataset
 from ratchet.data.fingerprint import canonical_csv
 from ratchet.inference.engines import SklearnEngine
+from ratchet.inference.file_prediction.predict_file import prediction_of
+from ratchet.inference.production_model import ProductionModel
 from ratchet.inference.runtime import Runtime
 from ratchet.model.package.profiling import profile_rows
 from ratchet.monitoring.drift.report import compare
@@ -92,6 +95,23 @@ def assert_rows_get_their_predictions(trained: Trained, data: LoadedDataset, row
         assert batch.equals(columns)
 
 
+def assert_files_get_the_predictions_of_their_rows(
+    trained: Trained, data: LoadedDataset, csv: Path, folder: Path
+) -> None:
+    """The training file, and its typed rows and its text as Parquet."""
+    schema = trained.schema
+    expected = trained.model.predict(schema.select(data.frame)).tolist()
+    runtime = Runtime("m", "1", "digest", schema, SklearnEngine(trained.model, schema), "scikit-learn")
+    data.frame.to_parquet(folder / "typed.parquet")
+    texts = text_rows(csv.read_bytes(), DECLARED[csv.stem].get("separator", ","))
+    pq.write_table(pa.Table.from_pylist(texts), folder / "texts.parquet")
+    for source in (csv, folder / "typed.parquet", folder / "texts.parquet"):
+        target = folder / f"of_{source.stem}.parquet"
+        config = trained.config.dataset.model_dump()
+        prediction_of(ProductionModel(runtime), config, source, target).run(lambda share, rows: None)
+        assert pq.read_table(target).column("prediction").to_pylist() == expected, source
+
+
 def assert_no_drift(data: LoadedDataset) -> None:
     report = compare(data.frame, profile_rows(data.frame, data.schema), Drift(method="psi"), "1")
     assert set(report.figures) == {field.name for field in data.schema.features if field.type != "time"}
@@ -100,11 +120,12 @@ def assert_no_drift(data: LoadedDataset) -> None:
 
 
 @pytest.mark.parametrize("case", sorted(path.stem for path in CASES.glob("*.csv")))
-def test_the_text_of_a_file_gets_the_prediction_of_its_row(case: str) -> None:
+def test_the_text_of_a_file_gets_the_prediction_of_its_row(case: str, tmp_path: Path) -> None:
     config = config_of(case)
     trained, data = fit(config), load_dataset(config.dataset, config.task)
     rows = text_rows((CASES / f"{case}.csv").read_bytes(), DECLARED[case].get("separator", ","))
     assert_rows_get_their_predictions(trained, data, rows)
+    assert_files_get_the_predictions_of_their_rows(trained, data, CASES / f"{case}.csv", tmp_path)
     assert_no_drift(data)
 
 

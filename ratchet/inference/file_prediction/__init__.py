@@ -1,0 +1,1 @@
+"""Predict the rows of a file part by part, and write the predictions to another file."""
