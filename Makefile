@@ -13,7 +13,7 @@ COMPILE := $(UV) pip compile --quiet --universal --python-version 3.11 --generat
 
 .DEFAULT_GOAL := help
 .PHONY: help train serve test test-slow test-services test-containers check format lock secrets images backup restore \
-  demo-rollback demo-loop bench clean
+  demo-rollback demo-loop pictures bench clean
 
 help: ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ demo-rollback: .venv/.training ## Train two versions, promote, roll back, roll f
 
 demo-loop: .venv/.training .venv/.serving ## Run service, watcher and a drifting stream together until quality has recovered
 	@$(BIN)/python docs/demos/loop.py
+
+pictures: .venv/.dev ## Draw the pictures of the documentation again, in docs/images; needs Chromium
+	@PYTHONPATH=. $(BIN)/python docs/pictures/redraw.py
 
 bench: .venv/.dev ## Run all benchmarks, and print their results in one table
 	@for script in benchmarks/*.py; do case $$script in */measure.py|*/floor.py|*/table.py|*/__*) ;; *) $(BIN)/python $$script || exit 1 ;; esac; done

@@ -34,6 +34,15 @@ def test_what_is_shipped_is_what_was_tested(lock: Path) -> None:
         assert versions <= tested.get(name, versions), name
 
 
+@pytest.mark.parametrize("lock", ["training", "serving", "dev"])
+def test_make_says_what_it_installs_and_shows_the_progress(lock: str) -> None:
+    command = ["make", "--dry-run", "--always-make", f".venv/.{lock}"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    (said,) = [at for at, line in enumerate(lines) if re.search(rf"echo .*requirements/{lock}\.txt.* GB", line)]
+    assert f"-r requirements/{lock}.txt" in lines[said + 1]
+    assert "--quiet" not in lines[said + 1]
+
+
 def test_every_setting_stands_in_the_example_file() -> None:
     from ratchet.settings import Settings
 
