@@ -69,7 +69,7 @@ class FeedbackForm:
                 reply.headers,
             )
 
-    async def _form(self, token: str, status: int = 200) -> Response:
+    async def _form(self, token: str, status: int = 200, problem: str | None = None) -> Response:
         prediction_id, found = await self._find(token)
         predicted, current = found.predicted, found.current
         chosen = predicted.prediction if current is None or current.target is None else current.target
@@ -82,6 +82,7 @@ class FeedbackForm:
             "standing": shown,
             "revision": current.revision if current else 0,
             "changed": status == HTTPStatus.CONFLICT,
+            "problem": problem,
         }
         return render("form.html", values | self._prediction(prediction_id, found), status)
 
@@ -93,7 +94,11 @@ class FeedbackForm:
         prediction_id, found = await self._find(token)
         if "target" not in fields:
             raise InputError([Problem("target", "Field required")])
-        target = label_from_text(fields["target"], found.predicted)
+        try:
+            target = label_from_text(fields["target"], found.predicted)
+        except InputError as error:
+            self._worker.metrics.count_error(reply_to_error(error).kind)
+            return await self._form(token, HTTPStatus.UNPROCESSABLE_ENTITY, error.problems[0].message)
         feedback = Feedback(prediction_id, target, correction=True, expected_revision=_revision(fields), source="link")
         (result,) = await self._worker.feedback.record([feedback], served_model(self._worker))
         if isinstance(result, ContradictionError):

@@ -190,7 +190,10 @@ def test_an_unknown_class_is_refused(service: Service, store: Store, target: str
     one = predicted(service)
     status, _, page = send(service, link_to(service, one), target)
     assert status == 422
-    assert "which is not a class of the model" in page
+    (problem,) = re.findall(r'<p class="error" id="problem" role="alert">(.*?)</p>', page)
+    assert re.fullmatch(r"Got .*, which is not a class of the model.*[.?] Nothing was recorded\.", problem)
+    assert 'aria-describedby="problem"' in page
+    assert Page(page).choices == {"setosa": True, "versicolor": False, "virginica": False}, "it can be sent again"
     assert history(store, one) == []
 
 
@@ -271,7 +274,8 @@ def test_the_form_of_a_regression_has_a_number_field(service: Service, store: St
     (field,) = [each for each in page.inputs if each["name"] == "target"]
     assert (field["type"], field["value"]) == ("number", "152.5")
     for bad in ("many", "", "nan", "inf"):
-        assert send(service, link_to(service, one), bad)[0] == 422
+        status, _, text = send(service, link_to(service, one), bad)
+        assert (status, 'role="alert">Got ' in text, 'aria-invalid="true"' in text) == (422, True, True)
     assert send(service, link_to(service, one), "140.25")[0] == 200
     assert history(store, one) == [(1, 140.25, "link")]
 
