@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ratchet.config.continuous import SMALLEST_WINDOW
 from ratchet.monitoring.windows import drift_windows, quality_windows
 from ratchet.registry.promotion_ledger import Entry, Ledger
 from ratchet.store.database import Store
@@ -42,12 +43,13 @@ class ProductionSummary:
     ----------
     since: when the version went into Production; None if the ledger does not say.
     quality, drift: the newest windows, as ``ratchet.monitoring.windows`` returns them; None before the first one.
-    drift_reasons: what that window's verdict is based on, in words.
+    drift_verdict, drift_reasons: of that window, in words; a window with too few rows has no verdict.
     """
 
     since: float | None
     quality: dict[str, Any] | None
     drift: dict[str, Any] | None
+    drift_verdict: str
     drift_reasons: list[str]
     changes: list[Change]
 
@@ -66,9 +68,16 @@ def read_summary(store: Store, model: str, version: str) -> ProductionSummary:
         since=last.ended_at if last and last.to_version == version else None,
         quality=quality[0] if quality else None,
         drift=drift[0] if drift else None,
+        drift_verdict=_verdict(drift[0]) if drift else "",
         drift_reasons=_reasons(drift[0]["report"]) if drift else [],
         changes=[_change(entry) for entry in ledger.history(_MOST_CHANGES)],
     )
+
+
+def _verdict(window: dict[str, Any]) -> str:
+    if window["n_rows"] < SMALLEST_WINDOW:
+        return "Too few rows to tell"
+    return "Detected" if window["detected"] else "Not detected"
 
 
 def _reasons(report: dict[str, Any]) -> list[str]:

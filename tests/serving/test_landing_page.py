@@ -152,6 +152,11 @@ def test_a_drift_report_of_an_earlier_release_is_shown(store: Store, model: str)
     assert "1 of 2 features drifted, 50 rows age: psi 0.4" in shown(runtime_of(model, NUMBER), store).section("Drift")
 
 
+def test_a_window_with_too_few_rows_has_no_verdict(store: Store, model: str) -> None:
+    record_drift_window(store, model, "3", DriftReport(reference="3", method="psi", n_rows=3), "a", "b")
+    assert shown(runtime_of(model, NUMBER), store).section("Drift").startswith("Too few rows to tell")
+
+
 def test_the_page_shows_what_the_ledger_says_in_words(store: Store, model: str) -> None:
     ledger = Ledger(store, model)
     ledger.record("promote", "completed", version("2"), before="1", reason="better", actor="ci")
