@@ -91,7 +91,6 @@ def _progress(width: int) -> Progress:
             mark = str(spinner.render(task.get_time())) if event == "started" else _MARKS[event]
             seconds = "" if task.elapsed is None or event == "cached" else f"{task.elapsed:6.1f} s"
             note = event if event in ("cached", "failed", "stopped") else ""
-            line = Text(f"{mark} ", style=_STYLES.get(event, ""))
-            return line.append(f"{task.description:<{width}}{seconds}", style="none").append(f"  {note}", style="none")
+            return Text.assemble((mark, _STYLES.get(event, "")), f" {task.description:<{width}}{seconds}  {note}")
 
     return Progress(Step(), console=Console(stderr=True))

@@ -83,7 +83,8 @@ def test_a_training_ends_with_its_steps_and_its_whole_table(trained: dict[int, S
 
 def test_a_training_has_colours_by_meaning_and_a_link_to_its_run(trained: dict[int, Screen]) -> None:
     first, again = trained[80], trained[120]
-    assert (first.colour_of("✓"), first.colour_of("promoted"), first.colour_of("next")) == ("green", "green", "default")
+    assert (first.colour_of("✓"), first.colour_of("promoted: ")) == ("green", "green")
+    assert (first.colour_of("ingest"), first.colour_of("next")) == ("default", "default")
     assert again.colour_of("unchanged") == "default"
     run = next(line.split()[2] for line in first.lines if line.startswith("MLflow run"))
     assert first.links == (f"http://127.0.0.1:5000/#/runs/{run}",)
