@@ -29,7 +29,7 @@ from ratchet.errors import ConfigError, StateError
 from ratchet.settings import Settings
 from tests import web_server
 from tests.conftest import ROOT, Cli
-from tests.terminal import RUN, WIDTHS, Screen, Terminal, shown_by
+from tests.terminal import RUN, Screen, Terminal, shown_by
 
 CHROMIUM = "/usr/bin/chromium"
 STEPS = {"ingest", "embed", "train", "evaluate", "drift_check", "promote"}
@@ -213,13 +213,12 @@ def test_a_page_that_dies_is_one_line_and_ctrl_c_ends_the_others(shown: Shown) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("columns", WIDTHS)
 def test_a_single_page_prints_its_address_when_it_answers_and_ends_with_ctrl_c(
-    columns: int, first: RunSummary, settings: Settings
+    first: RunSummary, settings: Settings
 ) -> None:
     port = _free_ports(1)
     command = [*RUN, "ui", "zenml", "--port", str(port), "--no-browser"]
-    with Terminal(command, columns=columns, RATCHET_HOME=str(settings.home)) as terminal:
+    with Terminal(command, RATCHET_HOME=str(settings.home)) as terminal:
         terminal.wait_for("until Ctrl-C", 240)
         assert page_servers.answers("127.0.0.1", port, "/health")
         terminal.interrupt()
