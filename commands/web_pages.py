@@ -22,6 +22,8 @@ from ratchet.open_address import warn_if_open
 from ratchet.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
+# Has the app ratchet of MLflow's server, which is commands/mlflow_server.py.
+_MLFLOW_PLUGIN = ROOT / "commands" / "mlflow_plugin"
 # Seconds that the service has to answer its requests and to write their rows.
 _GRACE_OF_SERVICE = 40.0
 _TRAIN = "train with python run.py --config baseline.yaml, or set RATCHET_HOME"
@@ -126,9 +128,13 @@ def _mlflow(settings: Settings, host: str, port: int) -> Page:
         raise StateError(f"there is no run in {settings.home.resolve()} yet: {_TRAIN}")
     where = ("--backend-store-uri", settings.tracking_uri, "--host", host, "--port", str(port))
     limits = ("--workers", "1", "--uvicorn-opts", f"--log-level warning --timeout-graceful-shutdown {GRACE}")
-    # Jobs are unused here: seven processes of 240 MB.
-    environment = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")}
-    command = (sys.executable, "-m", "mlflow", "ui", *where, *limits)
+    environment = {
+        # Jobs are unused here: seven processes of 240 MB.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),
+        "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, _MLFLOW_PLUGIN))),
+    }
+    command = (sys.executable, "-m", "mlflow", "ui", "--app-name", "ratchet", *where, *limits)
     return Page("MLflow", TOOLS["mlflow"].shows, host, port, command, environment=environment)
 
 

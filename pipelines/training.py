@@ -55,6 +55,7 @@ def challenge(
         config.seed,
         config.model,
         base,
+        config.tracking.autolog,
     )
     evaluation = evaluate(model, package, holdout_rows, schema, warnings, config, lineage)
     drift = drift_check(train_rows, config.model, config.drift, first_new_row, after="evaluate")

@@ -18,7 +18,17 @@ from ratchet.config.embed import AnyEmbed, Embed, ImageEmbed, RatingsEmbed, Seri
 from ratchet.config.rows import BaseDataset, Column, Costs, Window
 from ratchet.config.section import Section
 from ratchet.config.tasks import CLASSIFICATION_METRICS, LABELLED, LOSSES, METRICS, REGRESSION_METRICS, TaskName
-from ratchet.config.training import Drift, Evaluate, Feedback, Promote, Split, Train, TrainingConfig, config_hash
+from ratchet.config.training import (
+    Drift,
+    Evaluate,
+    Feedback,
+    Promote,
+    Split,
+    Tracking,
+    Train,
+    TrainingConfig,
+    config_hash,
+)
 
 __all__ = [
     "CLASSIFICATION_METRICS",
@@ -53,6 +63,7 @@ __all__ = [
     "TaskName",
     "TextEmbed",
     "Timestamp",
+    "Tracking",
     "Train",
     "TrainingConfig",
     "TsvDataset",

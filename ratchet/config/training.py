@@ -132,6 +132,14 @@ class Feedback(Section):
     )
 
 
+class Tracking(Section):
+    """What a run logs to MLflow in addition."""
+
+    autolog: bool = Field(
+        default=False, description="Whether the fit is logged by mlflow.autolog() too, which takes seconds."
+    )
+
+
 class TrainingConfig(Section):
     """A training run, from the data to the decision on promotion."""
 
@@ -147,6 +155,7 @@ class TrainingConfig(Section):
     drift: Drift = Drift()
     promote: Promote = Promote()
     feedback: Feedback = Feedback()
+    tracking: Tracking = Tracking()
 
     @model_validator(mode="after")
     def _metric_fits_task(self) -> Self:
@@ -201,6 +210,6 @@ def _whole_only(config: TrainingConfig) -> Iterator[str]:
 
 
 def config_hash(config: BaseModel) -> str:
-    """Return the first 12 hexadecimal digits of the SHA-256 of the config's canonical JSON."""
-    canonical = json.dumps(config.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """Return the first 12 hexadecimal digits of the SHA-256 of the config's canonical JSON, without what is logged."""
+    canonical = json.dumps(config.model_dump(mode="json", exclude={"tracking"}), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]

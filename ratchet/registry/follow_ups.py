@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ratchet.registry.attempt import attempt
 from ratchet.registry.fetch_package import fetch_package
+from ratchet.registry.version_description import describe_challenger
 from ratchet.tracking import connect
 from ratchet.tracking.lineage import PREFIX
+from ratchet.tracking.markdown import run_note
 
 if TYPE_CHECKING:
     from ratchet.model.package.sealed_package import Package
@@ -82,8 +84,11 @@ def _write_run(given: Decided) -> None:
     version, outcome = given.decision["version"], given.decision["outcome"]
     client.set_tag(given.run_id, f"{PREFIX}model_version", version)
     client.set_tag(given.run_id, OUTCOME_TAG, outcome)
+    text = describe_challenger(given.model, given.decision, given.record or _logged_record(given))
+    client.log_batch(given.run_id, tags=[run_note(text)])
     if outcome != "unchanged":  # then the decision of an earlier run holds
         client.set_model_version_tag(given.model, version, OUTCOME_TAG, outcome)
+        client.update_model_version(given.model, version, text)
 
 
 def _write_files(given: Decided) -> None:

@@ -161,6 +161,8 @@ def _model_record(evaluation: Evaluation, lineage: Lineage, package: PackageRef)
         "metrics": evaluation.metrics,
         "primary_metric": evaluation.primary_metric,
         "confidence_interval": [evaluation.low, evaluation.high],
+        "confidence": evaluation.confidence,
+        "holdout_rows": evaluation.n_rows,
         "mlflow_run_id": package.run_id,
         "package_digest": package.digest,
         **lineage.model_dump(mode="json"),

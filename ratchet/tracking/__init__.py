@@ -1,6 +1,14 @@
 """MLflow: experiments, runs, logged models and registered versions."""
 
-from ratchet.tracking.connection import active_run_id, all_pages, connect, ensure_experiment, quoted, reachable
+from ratchet.tracking.connection import (
+    active_run_id,
+    all_pages,
+    comparisons_of,
+    connect,
+    ensure_experiment,
+    quoted,
+    reachable,
+)
 from ratchet.tracking.models import DIGEST_TAG, PackageRef, choose_model, download, register, registered_models
 from ratchet.tracking.runs import (
     PACKAGE_BYTES,
@@ -25,6 +33,7 @@ __all__ = [
     "all_pages",
     "child_runs",
     "choose_model",
+    "comparisons_of",
     "connect",
     "download",
     "ensure_experiment",

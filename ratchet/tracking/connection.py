@@ -15,6 +15,11 @@ from ratchet.settings import Settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+# The description of an experiment or a run, which MLflow's pages show as Markdown.
+NOTE = "mlflow.note.content"
+# Without it, MLflow 3 takes an experiment for one of generative AI.
+_CLASSIC = {"mlflow.experimentKind": "custom_model_development"}
+
 
 def connect(settings: Settings) -> MlflowClient:
     """Return a client of the tracking server and registry in the settings.
@@ -39,8 +44,17 @@ def reachable(settings: Settings) -> Iterator[None]:
         raise RegistryError(f"MLflow at {settings.tracking_place}: {one_line(error)}") from None
 
 
-def ensure_experiment(settings: Settings, name: str) -> str:
+def comparisons_of(model: str) -> str:
+    """Return the name of the experiment of a model's comparisons, which no model can have."""
+    return f"{model}.comparisons"
+
+
+def ensure_experiment(settings: Settings, name: str, note: str = "") -> str:
     """Return the id of an experiment, created at first use with the artifact location of the settings.
+
+    Parameters
+    ----------
+    note: the description that MLflow's pages show.
 
     Raises
     ------
@@ -50,9 +64,14 @@ def ensure_experiment(settings: Settings, name: str) -> str:
     with reachable(settings):
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
-            return str(client.create_experiment(name, artifact_location=f"{root}/{name}" if root else None))
-    if experiment.lifecycle_stage == "deleted":
-        raise RegistryError(f"the MLflow experiment {name!r} is deleted: restore it, or choose another model name")
+            location = f"{root}/{name}" if root else None
+            tags = _CLASSIC | ({NOTE: note} if note else {})
+            return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        if experiment.lifecycle_stage == "deleted":
+            raise RegistryError(f"the MLflow experiment {name!r} is deleted: restore it, or choose another model name")
+        for key, value in _CLASSIC.items():
+            if key not in experiment.tags:  # made by an earlier release
+                client.set_experiment_tag(experiment.experiment_id, key, value)
     return str(experiment.experiment_id)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from mlflow.entities import LoggedModelOutput
+from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_MODELS
 from sklearn.pipeline import Pipeline
 
 from ratchet.config import TrainingConfig
@@ -21,6 +25,12 @@ from ratchet.settings import Settings
 from ratchet.tracking import DIGEST_TAG, PACKAGE_BYTES, PackageRef, connect, log_inputs, log_metrics
 from ratchet.tracking.lineage import PREFIX, Lineage
 from ratchet.tracking.run_figures import confusion_figure, features_figure
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# The files of a package that describe it and have no row of the training data.
+_DESCRIBING = ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml")
 
 
 def log_package(
@@ -51,9 +61,22 @@ def log_package(
             experiment, name=name, source_run_id=run_id, tags={DIGEST_TAG: digest}, model_type=estimator
         )
         client.log_model_artifacts(logged.model_id, str(folder))
+        show_in_artifacts(client, run_id, name, folder)
     client.finalize_logged_model(logged.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
     return PackageRef(model_id=logged.model_id, run_id=run_id, digest=digest, onnx=manifest.onnx.exported)
+
+
+def show_in_artifacts(client: MlflowClient, run_id: str, name: str, folder: Path) -> None:
+    """Show a logged model among the artifacts of its run, as MLflow 2 did, without a second copy of its files.
+
+    MLflow reads ``runs:/<run>/<name>`` from this folder and from the logged model of that name together.
+    """
+    for file in _DESCRIBING:
+        client.log_artifact(run_id, str(folder / file), name)
+    flavors = {"sklearn": {}, "python_function": {}}
+    shown = {"artifact_path": name, "run_id": run_id, "flavors": flavors, "utc_time_created": str(datetime.now(UTC))}
+    client.set_tag(run_id, MLFLOW_LOGGED_MODELS, json.dumps([shown]))
 
 
 def log_training_run(
@@ -70,7 +93,7 @@ def log_training_run(
     """Log the inputs of a run, its metrics with the interval of the primary one, figures, and a profile of the holdout.
 
     The metrics are logged to the run and to its logged model. A run whose model came from the cache gets the tag
-    ``ratchet.trained_by_run``, and logs to itself alone, since the logged model has its metrics already.
+    ``ratchet.trained_by_run``, and logs the metrics to itself alone, since the logged model has them already.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.exceptions import MlflowException
 
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, reachable
+from ratchet.tracking.connection import all_pages, comparisons_of, connect, reachable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,8 +40,8 @@ class RunFile:
         artifacts.delete_artifacts(self.path)
 
 
-def text_files(settings: Settings, experiment: str) -> Iterator[RunFile]:
-    """Yield the text files that the runs of an experiment logged, also of deleted runs.
+def text_files(settings: Settings, model: str) -> Iterator[RunFile]:
+    """Yield the text files that a model's runs and comparisons logged, also those of deleted runs.
 
     Raises
     ------
@@ -51,8 +51,8 @@ def text_files(settings: Settings, experiment: str) -> Iterator[RunFile]:
 
     client = connect(settings)
     with reachable(settings):
-        found = client.get_experiment_by_name(experiment)
-        ids = [found.experiment_id] if found is not None else []
+        found = map(client.get_experiment_by_name, (model, comparisons_of(model)))
+        ids = [experiment.experiment_id for experiment in found if experiment is not None]
         runs = all_pages(
             lambda token: client.search_runs(ids, run_view_type=ViewType.ALL, max_results=1000, page_token=token)
         )

@@ -126,13 +126,9 @@ class RunRecord(BaseModel):
 
     @property
     def quality(self) -> dict[str, float]:
-        """The metrics on the holdout, without those of drift, gate, training time and package size."""
-        costs = (TRAINING_SECONDS, PACKAGE_BYTES)
-        return {
-            name: value
-            for name, value in self.metrics.items()
-            if "." not in name and not name.startswith("drift_") and name not in costs
-        }
+        """The metrics on the holdout, without those of drift, gate, training (also by autologging) and package size."""
+        others = ("drift_", "training_", PACKAGE_BYTES)
+        return {name: value for name, value in self.metrics.items() if "." not in name and not name.startswith(others)}
 
 
 def run_record(settings: Settings, run_id: str) -> RunRecord:

@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipelines.runner import STEPS, RunOptions, RunSummary, plan_training, run_training
+from ratchet.config import config_hash
 from ratchet.errors import ConfigError, DataError, RegistryError, TrainingError
 from ratchet.registry.fetch_package import fetch_package
 from ratchet.registry.gates import CHECKS
@@ -57,7 +58,7 @@ def test_one_mlflow_run_holds_everything(first: RunSummary, client: MlflowClient
     )
     assert run.inputs.dataset_inputs[0].dataset.digest == run.data.tags["ratchet.data_version"]
     files = {file.path for file in client.list_artifacts(run.info.run_id)}
-    assert {"config.yaml", "figures", "holdout_profile.json", "gate.json"} <= files
+    assert {"config.yaml", "figures", "holdout_profile.json", "gate.json", "lineage.json", "iris"} <= files
     figures = {file.path for file in client.list_artifacts(run.info.run_id, "figures")}
     assert figures == {"figures/confusion_matrix.png", "figures/features.png"}
 
@@ -86,6 +87,14 @@ def test_a_run_and_a_version_have_five_tags_and_the_whole_lineage_in_a_file(
         assert {key: tags[f"ratchet.{key}"] for key in ("pipeline", "data_version", "git_commit")}.items() <= (
             lineage.items()
         )
+
+
+def test_the_run_and_the_version_are_described(first: RunSummary, client: MlflowClient) -> None:
+    text = client.get_model_version("iris", first.promotion.version).description
+    assert text.startswith(f"Promoted with f1_macro {first.evaluation.primary:.4f} (95% interval ")
+    assert first.promotion.reason in text
+    assert "`013d0da08d6506664ce640459139176b`" in text
+    assert client.get_run(first.mlflow_run_id).data.tags["mlflow.note.content"] == text
 
 
 def test_zenml_has_the_version_its_stage_and_its_artifacts(first: RunSummary) -> None:
@@ -138,6 +147,19 @@ def test_two_runs_of_one_config_are_the_same_to_the_last_bit(
     assert one.promotion.version != two.promotion.version
     assert one.evaluation == two.evaluation
     assert golden(settings, one, tmp_path / "1") == golden(settings, two, tmp_path / "2")
+
+
+@pytest.mark.slow
+def test_autologging_adds_to_the_run_and_changes_no_model(
+    first: RunSummary, settings: Settings, client: MlflowClient, model: str, tmp_path: Path
+) -> None:
+    logged = train_in(settings, config_for(model, "tracking.autolog=true"))
+    run = client.get_run(logged.mlflow_run_id)
+    assert run.data.params["C"] == run.data.params["train.params.C"] == "1.0"
+    assert "training_accuracy_score" in run.data.metrics
+    assert "training_confusion_matrix.png" in {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert golden(settings, logged, tmp_path / "1") == golden(settings, first, tmp_path / "2")
+    assert config_hash(logged.config) == config_hash(config_for(model)), "the config shapes the same model"
 
 
 @pytest.mark.slow

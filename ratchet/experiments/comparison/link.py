@@ -18,7 +18,7 @@ def compare_link(settings: Settings, experiment: str, run_ids: Iterable[str]) ->
     Its router builds ``#/compare-runs?runs=[…]&experiments=[…]`` with JSON lists (``getCompareRunPageRoute``). They
     are percent-encoded here, so that terminals and Markdown recognize the whole URL.
     """
-    query = f"runs={_json(list(run_ids))}&experiments={_json([experiment])}"
+    query = f"runs={_json(list(run_ids))}&experiments={_json([experiment])}&workflowType=machine_learning"
     return f"{pages_of(settings)}/#/compare-runs?{query}"
 
 

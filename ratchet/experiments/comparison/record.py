@@ -11,8 +11,9 @@ from ratchet.experiments.comparison.figures import interval_figure
 from ratchet.experiments.comparison.table import Comparison
 from ratchet.experiments.comparison.text import markdown
 from ratchet.settings import Settings
-from ratchet.tracking import connect, reachable
+from ratchet.tracking import comparisons_of, connect, ensure_experiment, reachable
 from ratchet.tracking.lineage import PREFIX
+from ratchet.tracking.markdown import description, run_note
 
 RUN_NAME = "comparison"
 PAGE, PICTURE = "comparison.md", "comparison.png"
@@ -42,7 +43,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
 def log_comparison(settings: Settings, comparison: Comparison) -> str:
     """Log page, picture and content to an MLflow run, unless an equal one is logged, and return the run's id.
 
-    The run is named ``comparison`` and has no outcome, so that no comparison contains it.
+    The run is in the experiment of the model's comparisons, and shows the page as its description.
 
     Raises
     ------
@@ -50,17 +51,19 @@ def log_comparison(settings: Settings, comparison: Comparison) -> str:
     """
     content = comparison.model_dump_json()
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    client = connect(settings)
+    client, model = connect(settings), comparison.model
+    experiment = ensure_experiment(settings, comparisons_of(model), f"The comparisons of the configs of {model}")
     with reachable(settings):
         where = f"tags.`{_CONTENT_TAG}` = '{digest}' and attributes.status = 'FINISHED'"
-        logged = client.search_runs([comparison.experiment_id], where, max_results=1)
+        logged = client.search_runs([experiment], where, max_results=1)
         if logged:
             return str(logged[0].info.run_id)
         tags = {_PIPELINE_TAG: RUN_NAME, _CONTENT_TAG: digest}
-        run = str(client.create_run(comparison.experiment_id, tags=tags, run_name=RUN_NAME).info.run_id)
+        run = str(client.create_run(experiment, tags=tags, run_name=RUN_NAME).info.run_id)
         figure = interval_figure(comparison)
         if figure:
             client.log_figure(run, figure, PICTURE)
+        client.log_batch(run, tags=[run_note(description(*markdown(comparison).split("\n\n")))])
         client.log_text(run, markdown(comparison, [PICTURE] if figure else []), PAGE)
         client.log_dict(run, comparison.model_dump(mode="json"), "comparison.json")
         client.set_terminated(run)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from rich.filesize import decimal
 
 from ratchet.experiments.comparison.table import Comparison, Row
+from ratchet.tracking.markdown import escaped
 
 NOTHING = "–"
 _SECTION = re.compile(r"^(train\.params\.|train\.|embed\.)")
@@ -80,8 +81,8 @@ def markdown(comparison: Comparison, pictures: Sequence[str] = ()) -> str:
     names, head = short_names(comparison.parameters), titles(comparison)
     lines = [f"# {comparison.model}: {comparison.metric} of {len(comparison.rows)} configs", ""]
     lines += [_line(head), _line("---" for _ in head)]
-    lines += [_line(map(_escaped, cells(row, names))) for row in comparison.rows]
-    lines += ["", *(f"- {line}" for line in conclusions(comparison))]
+    lines += [_line(map(_cell, cells(row, names))) for row in comparison.rows]
+    lines += ["", *(f"- {escaped(line)}" for line in conclusions(comparison))]
     lines += ["", f"[The same runs in MLflow]({comparison.url})"]
     for picture in pictures:
         lines += ["", f"![{picture.partition('.')[0]}]({picture})"]
@@ -92,5 +93,5 @@ def _line(words: Iterable[str]) -> str:
     return f"| {' | '.join(words)} |"
 
 
-def _escaped(cell: str) -> str:
-    return cell.replace("|", "\\|").replace("\n", "<br>")
+def _cell(text: str) -> str:
+    return "<br>".join(map(escaped, text.split("\n")))

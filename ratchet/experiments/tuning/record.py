@@ -22,6 +22,7 @@ from ratchet.experiments.tuning.trial_log import STUDY_TAG, trial_log
 from ratchet.settings import Settings
 from ratchet.tracking import connect, log_inputs, log_metrics
 from ratchet.tracking.lineage import Lineage
+from ratchet.tracking.markdown import description, escaped, run_note
 
 BEST = "best.yaml"
 
@@ -54,6 +55,7 @@ def record_study(
     if summary.baseline.value is not None:
         metrics["baseline"] = summary.baseline.value
     log_metrics(client, run_id, metrics)
+    client.log_batch(run_id, tags=[run_note(describe_study(summary))])
     with open_study(settings, config, data_version) as stored:
         drawn = figures(stored.study, summary)
     for file, figure in drawn.items():
@@ -61,6 +63,20 @@ def record_study(
     client.log_text(run_id, as_yaml(best_config(config, summary), summary), BEST)
     client.log_dict(run_id, json.loads(summary.model_dump_json()), "study.json")
     write_best(settings.models_dir / config.model, best_config(config, summary), summary)
+
+
+def describe_study(summary: StudySummary) -> str:
+    """Return the description of a study's run: the best trial with its values, and the baseline, in Markdown."""
+    best, folds = summary.best, f"mean of {summary.n_folds} folds"
+    own = summary.baseline.value
+    values = [f"| {escaped(key)} | {escaped(value)} |" for key, value in best.values.items()]
+    return description(
+        f"**Trial {best.number} is the best: {summary.metric} {best.value or 0.0:.4f}** ({folds})"
+        + ("" if own is None else f"; the config's own values: {own:.4f}"),
+        f"{len(summary.trials)} trials of the study {escaped(summary.study)}; the best config is the artifact `{BEST}`,"
+        " which the next run trains.",
+        "\n".join(("| parameter | value |", "| --- | --- |", *values)),
+    )
 
 
 def write_best(folder: Path, config: TrainingConfig, summary: StudySummary) -> Path:

@@ -33,7 +33,7 @@ def identity(config: TuningConfig, data_version: str) -> dict[str, Any]:
 
     The number of trials, the time limit and the workers are no part of it.
     """
-    base = config.base().model_dump(mode="json", exclude_defaults=True)
+    base = config.base().model_dump(mode="json", exclude_defaults=True, exclude={"tracking"})
     search = config.search.model_dump(mode="json")
     evaluated = {"primary_metric": config.evaluate.primary_metric}
     made = {key: base.get(key) for key in ("model", "task", "seed", "dataset", "split", "embed", "train")}

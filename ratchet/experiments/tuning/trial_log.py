@@ -11,7 +11,9 @@ from ratchet.experiments.tuning.summary import TrialRecord
 from ratchet.experiments.tuning.trial_events import Listener
 from ratchet.settings import Settings
 from ratchet.tracking import ChildRun, child_runs, connect, log_child_run, reachable
+from ratchet.tracking.connection import NOTE
 from ratchet.tracking.lineage import PREFIX
+from ratchet.tracking.markdown import escaped
 
 logger = logging.getLogger(__name__)
 
@@ -56,12 +58,14 @@ def trial_log(settings: Settings, parent: str, study: str, metric: str) -> Itera
 def _as_run(record: TrialRecord, study: str, metric: str) -> ChildRun:
     value = {} if record.value is None else {metric: record.value}
     reason = {f"{PREFIX}reason": record.reason} if record.reason else {}
+    figure = "" if record.value is None else f", {metric} {record.value:.4f} (mean of {len(record.folds)} folds)"
+    note = f"Trial {record.number} of the study {escaped(study)}: {record.state}{figure}"
     return ChildRun(
         name=f"trial-{record.number:04d}",
         params=record.values,
         metrics={**value, "trial": record.number, "seconds": record.ended - record.began},
         steps={f"{metric}_fold": record.folds},
-        tags={STUDY_TAG: study, TRIAL_TAG: str(record.number), STATE_TAG: record.state, **reason},
+        tags={STUDY_TAG: study, TRIAL_TAG: str(record.number), STATE_TAG: record.state, **reason, NOTE: note},
         began=record.began,
         ended=record.ended,
         finished=record.state != "failed",

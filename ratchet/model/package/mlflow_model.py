@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
     from sklearn.pipeline import Pipeline
 
+# MLflow's types of predictions, by NumPy's kind.
+_OUTPUT_TYPES = {"b": "boolean", "i": "long", "u": "long", "f": "double"}
 _REQUIREMENTS = ("scikit-learn", "skops", "numpy", "scipy", "pandas")
 
 
@@ -45,13 +48,15 @@ def signature_of(schema: Schema, predictions: npt.NDArray[Any]) -> ModelSignatur
 
     MLflow converts neither long integers nor booleans to double, so that a double would refuse the training file.
     Integers of which some were missing are double, as in ``pandas.read_csv``. Categories, texts and times are strings.
+    The output is a column with the target's name.
     """
-    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.models import ModelSignature
     from mlflow.types import ColSpec
     from mlflow.types import Schema as Columns
 
     inputs = Columns([ColSpec(_type_of(field), field.name) for field in schema.features])
-    return ModelSignature(inputs=inputs, outputs=infer_signature(None, predictions).outputs)
+    kind = _OUTPUT_TYPES.get(np.asarray(predictions.tolist()).dtype.kind, "string")
+    return ModelSignature(inputs=inputs, outputs=Columns([ColSpec(kind, schema.target)]))
 
 
 def example_of(features: pd.DataFrame, schema: Schema) -> pd.DataFrame | None:

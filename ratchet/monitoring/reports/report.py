@@ -31,6 +31,7 @@ from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
 from ratchet.tracking.keys import column_key
 from ratchet.tracking.lineage import PREFIX
+from ratchet.tracking.markdown import description, run_note
 
 # Seconds; a report takes 5 to 15 s, one of a hundred columns and 5,000 rows up to a minute.
 TIMEOUT = 300.0
@@ -145,10 +146,23 @@ def record_report(settings: Settings, run_id: str, report: Report, page: str) ->
     figures |= {name: value for name, value in drift.items() if value is not None}
     figures |= {"predictions": float(report.predictions), "labelled": float(report.labelled)}
     log_metrics(client, run_id, figures)
+    client.log_batch(run_id, tags=[run_note(_description(report))])
     client.log_text(run_id, page, "report.html")
     if report.drift:
         client.log_text(run_id, column_table(report.drift, report.drifted, {}), COLUMN_TABLE)
     client.log_dict(run_id, report.model_dump(mode="json"), "report.json")
+
+
+def _description(report: Report) -> str:
+    rows = f"{report.predictions} predictions, {report.labelled} labelled"
+    figures = [
+        f"| {name} | {value:.4f} | {'' if holdout is None else f'{holdout:.4f}'} |"
+        for name, (value, holdout) in report.figures.items()
+    ]
+    return description(
+        f"**Version {report.version} in Production: {rows}**. The page is the artifact `report.html`.",
+        "\n".join(("| metric | production | holdout |", "| --- | --- | --- |", *figures)) if figures else "",
+    )
 
 
 def _read(folder: Path, rows: ReportRows, drift: DriftReport, records: str) -> Report:

@@ -20,6 +20,7 @@ from ratchet.experiments.comparison.text import conclusions, markdown, short_nam
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.tracking import connect, ensure_experiment
+from ratchet.tracking.run_files import text_files
 
 FLOOR = {"name": "floor", "passed": True, "figure": 0.9, "limit": 0.8, "reason": "f1_macro 0.9, needed 0.8"}
 RIVAL = {"name": "against_champion", "passed": False, "figure": -0.1, "limit": 0.0, "reason": "worse"}
@@ -274,6 +275,7 @@ def test_the_link_opens_the_runs_in_mlflow(monkeypatch: pytest.MonkeyPatch, uri:
     link = compare_link(Settings(), "1", ["a1", "b2"])
     assert link.startswith(f"{pages}/#/compare-runs?runs=%5B%22a1%22%2C%22b2%22%5D&")
     query = parse_qs(urlsplit(link).fragment.partition("?")[2])
+    assert query.pop("workflowType") == ["machine_learning"]
     assert {key: json.loads(value) for key, (value,) in query.items()} == {"runs": ["a1", "b2"], "experiments": ["1"]}
 
 
@@ -300,6 +302,9 @@ def test_the_same_comparison_is_logged_once(two: Comparison, mlflow_settings: Se
     logged = client.get_run(run)
     assert (logged.info.run_name, logged.info.status) == ("comparison", "FINISHED")
     assert logged.data.tags["ratchet.pipeline"] == "comparison"
+    assert client.get_experiment(logged.info.experiment_id).name == f"{two.model}.comparisons"
+    assert "| variation_svm |" in logged.data.tags["mlflow.note.content"]
+    assert "comparison.json" in {Path(file.path).name for file in text_files(mlflow_settings, two.model)}
     logged_files = {file.path for file in client.list_artifacts(run)}
     assert logged_files == {"comparison.json", "comparison.md", "comparison.png"}
     assert log_comparison(mlflow_settings, two.model_copy(update={"notes": ("another",)})) != run
@@ -316,3 +321,11 @@ def test_the_figure_has_each_config_with_the_metric_and_marks_the_champion(two: 
 def test_without_a_measured_row_there_is_no_figure(two: Comparison) -> None:
     rows = tuple(row.model_copy(update={"value": None}) for row in two.rows)
     assert interval_figure(two.model_copy(update={"rows": rows})) is None
+
+
+def test_names_and_reasons_are_no_markup_on_the_page(two: Comparison) -> None:
+    hostile = two.rows[0].model_copy(update={"config": "<b>|x", "why": "[a](b)"})
+    page = markdown(two.model_copy(update={"rows": (hostile,)}))
+    assert r"\<b\>\|x" in page
+    assert r"\[a\](b)" in page
+    assert "<b>" not in page

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import parse_csv_input
 
 from ratchet.data import load_dataset
+from ratchet.model.package.mlflow_model import signature_of
 from tests.fitted import Trained, baseline, packaged
 
 ROWS = 120
@@ -93,3 +94,14 @@ def test_bundled_data_are_predicted_from_their_own_file(
     served = loaded(trained, tmp_path).predict(pd.read_csv(tmp_path / "data.csv"))
     expected = trained.model.predict(trained.schema.select(trained.train))
     assert served.tolist() == pytest.approx(expected.tolist()) if name == "diabetes" else (served == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("classes", "type_"),
+    [(["few", "many"], "string"), ([0, 1], "long"), ([True, False], "boolean"), ([0.5, 1.5], "double")],
+    ids=["text", "integers", "booleans", "numbers"],
+)
+def test_the_output_is_a_column_of_the_targets_name_and_type(classes: list[Any], type_: str, iris: Trained) -> None:
+    outputs = signature_of(iris.schema, np.array(classes * 3)).outputs
+    assert [(spec.name, str(spec.type)) for spec in outputs.inputs] == [("species", f"DataType.{type_}")]
+    assert signature_of(iris.schema, np.array(classes * 3, dtype=object)).outputs == outputs

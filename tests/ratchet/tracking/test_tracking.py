@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 from pydantic import BaseModel
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
 
 from ratchet.config import TrainingConfig
 from ratchet.config.files import PIPELINES
@@ -20,6 +23,7 @@ from ratchet.settings import Settings
 from ratchet.tracking import (
     DIGEST_TAG,
     PackageRef,
+    RunRecord,
     active_run_id,
     connect,
     download,
@@ -27,6 +31,7 @@ from ratchet.tracking import (
     log_metrics,
     register,
 )
+from ratchet.tracking.autologging import autologged
 from ratchet.tracking.keys import column_key, config_params, flat, separate_params
 from ratchet.tracking.log_run import log_package
 from tests.fitted import Trained, registered
@@ -50,6 +55,50 @@ def test_an_experiment_has_the_artifact_location_of_the_settings(mlflow_settings
     assert ensure_experiment(mlflow_settings, model_name) == first
     location = connect(mlflow_settings).get_experiment(first).artifact_location
     assert location == f"{mlflow_settings.mlflow_artifacts}/{model_name}"
+
+
+def test_an_experiment_is_one_of_classic_training_and_an_earlier_one_becomes_one(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str
+) -> None:
+    former = client.create_experiment(model_name)
+    chosen = client.create_experiment(f"{model_name}_chosen", tags={"mlflow.experimentKind": "genai_development"})
+    assert ensure_experiment(mlflow_settings, model_name) == former
+    assert ensure_experiment(mlflow_settings, f"{model_name}_chosen") == chosen
+    new = ensure_experiment(mlflow_settings, f"{model_name}_new", "A note")
+    kinds = [client.get_experiment(found).tags["mlflow.experimentKind"] for found in (former, chosen, new)]
+    assert kinds == ["custom_model_development", "genai_development", "custom_model_development"]
+    assert client.get_experiment(new).tags["mlflow.note.content"] == "A note"
+
+
+def test_a_logged_model_is_shown_among_the_artifacts_of_its_run(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained
+) -> None:
+    package = log(mlflow_settings, model_name, iris)
+    shown = {file.path for file in client.list_artifacts(package.run_id, model_name)}
+    assert shown == {
+        f"{model_name}/{file}" for file in ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml")
+    }
+    (described,) = json.loads(client.get_run(package.run_id).data.tags["mlflow.log-model.history"])
+    assert (described["artifact_path"], set(described["flavors"])) == (model_name, {"sklearn", "python_function"})
+    loaded: Any = mlflow.pyfunc.load_model(f"runs:/{package.run_id}/{model_name}")
+    assert (loaded.predict(iris.holdout) == iris.model.predict(iris.schema.select(iris.holdout))).all()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_fits_are_logged_by_mlflow_inside_the_block_where_the_config_asks_for_it(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str, enabled: bool
+) -> None:
+    features, target = load_iris(return_X_y=True)
+    with mlflow.start_run(experiment_id=ensure_experiment(mlflow_settings, model_name)) as run:
+        with autologged(enabled=enabled):
+            LogisticRegression(C=0.5, max_iter=500).fit(features, target)
+        LogisticRegression(C=0.1, max_iter=500).fit(features, target)
+    logged = client.get_run(run.info.run_id)
+    assert logged.data.params.get("C") == ("0.5" if enabled else None)
+    assert ("training_accuracy_score" in logged.data.metrics) is enabled
+    assert not client.search_logged_models([logged.info.experiment_id])
+    record = RunRecord(name="", experiment="", metrics=logged.data.metrics | {"f1_macro": 1}, dataset=None, config=None)
+    assert record.quality == {"f1_macro": 1}
 
 
 def test_a_deleted_experiment_raises(mlflow_settings: Settings, client: MlflowClient, model_name: str) -> None:
