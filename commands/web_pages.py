@@ -131,8 +131,9 @@ def _mlflow(settings: Settings, host: str, port: int) -> Page:
     environment = {
         # Jobs are unused here: seven processes of 240 MB.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": os.environ.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false"),
+        "PYTHONWARNINGS": "ignore:starlette.middleware.wsgi is deprecated",  # MLflow's, at each start
         "MLFLOW_DISABLE_TELEMETRY": os.environ.get("MLFLOW_DISABLE_TELEMETRY", "true"),
-        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, _MLFLOW_PLUGIN))),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(_MLFLOW_PLUGIN), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     command = (sys.executable, "-m", "mlflow", "ui", "--app-name", "ratchet", *where, *limits)
     return Page("MLflow", TOOLS["mlflow"].shows, host, port, command, environment=environment)

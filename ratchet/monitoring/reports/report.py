@@ -31,7 +31,7 @@ from ratchet.settings import Settings, prepare_home
 from ratchet.tracking import connect, log_metrics
 from ratchet.tracking.keys import column_key
 from ratchet.tracking.lineage import PREFIX
-from ratchet.tracking.markdown import description, run_note
+from ratchet.tracking.markdown import description, escaped, run_note
 
 # Seconds; a report takes 5 to 15 s, one of a hundred columns and 5,000 rows up to a minute.
 TIMEOUT = 300.0
@@ -161,6 +161,7 @@ def _description(report: Report) -> str:
     ]
     return description(
         f"**Version {report.version} in Production: {rows}**. The page is the artifact `report.html`.",
+        f"Drift: {escaped(report.verdict)}",
         "\n".join(("| metric | production | holdout |", "| --- | --- | --- |", *figures)) if figures else "",
     )
 
