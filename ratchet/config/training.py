@@ -136,7 +136,7 @@ class Tracking(Section):
     """What a run logs to MLflow in addition."""
 
     autolog: bool = Field(
-        default=False, description="Whether the fit is logged by mlflow.autolog() too, which takes seconds."
+        default=False, description="Whether MLflow's autologging logs the fit too, which takes seconds."
     )
 
 

@@ -74,7 +74,7 @@ def show_in_artifacts(client: MlflowClient, run_id: str, name: str, folder: Path
     """
     for file in _DESCRIBING:
         client.log_artifact(run_id, str(folder / file), name)
-    flavors = {"sklearn": {}, "python_function": {}}
+    flavors: dict[str, dict[str, str]] = {"sklearn": {}, "python_function": {}}
     shown = {"artifact_path": name, "run_id": run_id, "flavors": flavors, "utc_time_created": str(datetime.now(UTC))}
     client.set_tag(run_id, MLFLOW_LOGGED_MODELS, json.dumps([shown]))
 

@@ -57,18 +57,21 @@ def text_files(settings: Settings, model: str) -> Iterator[RunFile]:
             lambda token: client.search_runs(ids, run_view_type=ViewType.ALL, max_results=1000, page_token=token)
         )
         for run in runs if ids else ():
-            for path in _files(client, run.info.run_id):
+            for path in _files(run.info.artifact_uri):
                 if PurePosixPath(path).suffix in _TEXTS:
                     yield RunFile(client, run.info.run_id, path)
 
 
-def _files(client: MlflowClient, run_id: str, folder: str | None = None) -> Iterator[str]:
+def _files(artifacts: str, folder: str | None = None) -> Iterator[str]:
+    """Yield the files of a run; MLflow's client would list the files of its logged model with them."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
     try:
-        found = client.list_artifacts(run_id, folder)
+        found = get_artifact_repository(artifacts).list_artifacts(folder)
     except (MlflowException, OSError):  # the artifacts of a deleted run can be gone
         return
     for file in found:
         if file.is_dir:
-            yield from _files(client, run_id, file.path)
+            yield from _files(artifacts, file.path)
         else:
             yield file.path

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 import pytest
@@ -34,6 +35,7 @@ from ratchet.tracking import (
 from ratchet.tracking.autologging import autologged
 from ratchet.tracking.keys import column_key, config_params, flat, separate_params
 from ratchet.tracking.log_run import log_package
+from ratchet.tracking.run_files import text_files
 from tests.fitted import Trained, registered
 
 
@@ -74,10 +76,9 @@ def test_a_logged_model_is_shown_among_the_artifacts_of_its_run(
     mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained
 ) -> None:
     package = log(mlflow_settings, model_name, iris)
-    shown = {file.path for file in client.list_artifacts(package.run_id, model_name)}
-    assert shown == {
-        f"{model_name}/{file}" for file in ("MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml")
-    }
+    own = Path(unquote(urlsplit(client.get_run(package.run_id).info.artifact_uri).path), model_name)
+    assert {file.name for file in own.iterdir()} == {"MLmodel", "requirements.txt", "conda.yaml", "python_env.yaml"}
+    assert [*text_files(mlflow_settings, model_name)] == [], "the rows in the package are no files of the run"
     (described,) = json.loads(client.get_run(package.run_id).data.tags["mlflow.log-model.history"])
     assert (described["artifact_path"], set(described["flavors"])) == (model_name, {"sklearn", "python_function"})
     loaded: Any = mlflow.pyfunc.load_model(f"runs:/{package.run_id}/{model_name}")
@@ -89,6 +90,7 @@ def test_fits_are_logged_by_mlflow_inside_the_block_where_the_config_asks_for_it
     mlflow_settings: Settings, client: MlflowClient, model_name: str, enabled: bool
 ) -> None:
     features, target = load_iris(return_X_y=True)
+    mlflow.sklearn.autolog(disable=True)  # as ZenML does after each step
     with mlflow.start_run(experiment_id=ensure_experiment(mlflow_settings, model_name)) as run:
         with autologged(enabled=enabled):
             LogisticRegression(C=0.5, max_iter=500).fit(features, target)
