@@ -131,7 +131,7 @@ def test_a_wrong_config_ends_the_process_with_status_2(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("trian.x=1", "unknown key 'trian'; did you mean 'train'?"),
+        ("trian.x=1", "unknown key 'trian'; did you mean 'train' or 'tracking'?"),
         ("seed=abc", "seed: got 'abc': input should be a valid integer"),
         ("train.estimator=sklearn.ensemble.RandomForrest", "did you mean"),
         ("train.estimator=subprocess.Popen", "not from an allowed package"),

@@ -76,7 +76,7 @@ def test_an_unknown_config_file_is_refused_with_the_nearest_names(name: str, hin
 @pytest.mark.parametrize(
     ("config", "override", "message"),
     [
-        (BASELINE, "trian.params.C=1", "unknown key 'trian'; did you mean 'train'?"),
+        (BASELINE, "trian.params.C=1", "unknown key 'trian'; did you mean 'train' or 'tracking'?"),
         (BASELINE, "dataset.nam=iris", "unknown key 'dataset.nam'; did you mean 'name'?"),
         (BASELINE, "dataset.columns.sepal_width.typ=number", "did you mean 'type'?"),
         (BASELINE, "zzz=1", "unknown key 'zzz'; the nearest of"),
