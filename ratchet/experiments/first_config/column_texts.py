@@ -49,14 +49,16 @@ def read_texts(sample: FileSample, target: str) -> pd.DataFrame:
 def require_header(texts: pd.DataFrame, sample: FileSample, target: str) -> None:
     """Refuse a file whose first line has values and no names.
 
-    Half of the names, or that of the target, are numbers in a column of numbers, or values of their column.
+    More than half of the names are numbers in a column of numbers, or values of their column. The target's name is one
+    of them, or is not in the first line: columns of years or pixels are named with numbers.
 
     Raises
     ------
     DataError: with the first line.
     """
     found = [name for name in texts.columns if _is_value(str(name), texts[name])]
-    if target in found or len(found) > _HEADER_SHARE * len(texts.columns):
+    is_named = target in texts.columns and target not in found
+    if not is_named and len(found) > _HEADER_SHARE * len(texts.columns):
         shown = quoted(", ".join(sample.header))
         raise DataError(f"{sample.path} has no header: its first line, {shown}, has values; add a line of column names")
 

@@ -256,6 +256,15 @@ def test_a_file_that_no_model_can_be_trained_on_is_refused_in_one_line(kind: str
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("header", "target"), [("2019,2020,2021,left", "left"), ("0,1,2,label", "label"), ("a,b,c,spam", "spam")]
+)
+def test_a_header_of_numbers_or_with_the_name_of_a_class_is_one(header: str, target: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(f"{header}\n" + "1.5,2.5,3.5,spam\n4.5,3.0,1.5,ham\n2.5,0.5,1.0,ham\n" * 20)
+    assert decided(path, target).data.schema.feature_names == header.split(",")[:3]
+
+
 @pytest.mark.parametrize("name", ["data.xlsx", "nothere.csv", "folder.csv", "noise.csv", "noise.parquet"])
 def test_a_path_that_is_no_table_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
