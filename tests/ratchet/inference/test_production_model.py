@@ -243,7 +243,7 @@ def test_the_version_in_production_is_opened_or_the_named_one(two_versions: str,
     assert open_production(notebook, two_versions).version == "2"
     assert ratchet.production(two_versions).version == "2"
     assert ratchet.production(two_versions, version=1).version == "1"
-    with pytest.raises(RegistryError, match="has no version '9'; registered are: 2, 1"):
+    with pytest.raises(RegistryError, match="has no version '9'; known are: 1, 2"):
         ratchet.production(two_versions, version=9)
     with pytest.raises(ConfigError, match="there is no model 'm_two_version'"):
         ratchet.production("m_two_version")
