@@ -10,7 +10,8 @@ timed rounds find them there:
 - **floor**: ``floor.py``, six empty steps on the same stack, with the libraries imported and nothing done to them;
 - **floor, product's startup**: the same with the measures of ``pipelines/startup.py``, to show what these save and
   what Ratchet's own work costs; no target;
-- **help**: ``run.py --help``.
+- **help**: ``run.py --help``;
+- **status**, **history**, **doctor**: these commands, in a home with the baseline in Production.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from rich.table import Table
 from table import targets_table
 
 WARM, CACHED, FLOOR, TUNED_FLOOR, HELP = "warm", "cached", "floor", "floor, product's startup", "help"
+STATUS, HISTORY, DOCTOR = "status", "history", "doctor"
 IMPORTS = ("zenml", "mlflow", "sklearn", "skops.io", "skl2onnx", "onnxruntime", "matplotlib.figure", "pandera.pandas")
 IMPORT_ROUNDS = 3
 STEPS = ("ingest", "embed", "train", "evaluate", "drift_check", "promote")
@@ -47,6 +49,8 @@ quiet_environment()
 print(json.dumps(dict(os.environ)))
 """
 _IMPORT = "import time; started = time.perf_counter(); import {0}; print('{0} took', time.perf_counter() - started)"
+
+_READING = {HELP: "--help", STATUS: STATUS, HISTORY: HISTORY, DOCTOR: DOCTOR}
 
 Environment = dict[str, str]
 StepSeconds = dict[str, float | None]
@@ -83,10 +87,14 @@ def _commands(environment: Environment, scratch: Path) -> list[Command]:
         FLOOR: (floor,),
         TUNED_FLOOR: (floor, "--product-startup"),
         HELP: (script, "--help"),
+        **{name: (script, name) for name in (STATUS, HISTORY, DOCTOR)},
     }
+    # The commands that read take turns after the cached runs, in their home.
+    folders = {name: f"side-{number}" for number, name in enumerate(sides)}
+    folders |= dict.fromkeys((STATUS, HISTORY, DOCTOR), folders[CACHED])
     return [
-        Command(name, (sys.executable, *words), environment | _home(scratch / f"side-{number}"))
-        for number, (name, words) in enumerate(sides.items())
+        Command(name, (sys.executable, *words), environment | _home(scratch / folders[name]))
+        for name, words in sides.items()
     ]
 
 
@@ -139,7 +147,7 @@ def _targets(timings: Mapping[str, Timing]) -> list[Target]:
     return [
         Target("warm baseline run / floor", timings[WARM].median / floor, 1.5, "at_most", "×"),
         Target("fully cached re-run / floor", timings[CACHED].median / floor, 1.2, "at_most", "×"),
-        Target("run.py --help", timings[HELP].median, 1.0, "at_most", "s"),
+        *(Target(f"run.py {name}", timings[key].median, 1.0, "at_most", "s") for key, name in _READING.items()),
     ]
 
 

@@ -48,27 +48,28 @@ def rollback(reason: Reason, model: Model = None, operation_id: Operation = None
 def history(
     model: Model = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Number of entries, newest first.")] = None,
+    gate: Annotated[bool, typer.Option("--gate", help="Print the whole reasons and the gate's checks.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the changes of Production: when, from, to, who, why, and the gate's metrics."""
+    """List the changes of Production: when, what, which version, who and why."""
     from commands.console.formats import print_json
     from commands.console.production import print_history
     from ratchet.loop import production_status
 
     _, pointer = _open(model, mirrored=False)
     entries = production_status.history(pointer, limit)
-    print_json(entries) if as_json else print_history(entries)
+    print_json(entries) if as_json else print_history(entries, gate=gate)
 
 
 def status(model: Model = None, as_json: AsJson = False) -> None:
-    """Show the version in Production: since when, its metrics, and its training data."""
+    """Show the version in Production and its metrics, the state of the loop, and whether all is well."""
     from commands.console.formats import print_json
-    from commands.console.production import print_fields
+    from commands.console.production import print_status
     from ratchet.loop import production_status
 
     settings, pointer = _open(model, mirrored=False)
     found = production_status.status(settings, pointer)
-    print_json(found) if as_json else print_fields(found)
+    print_json(found) if as_json else print_status(found)
 
 
 def doctor(
@@ -122,8 +123,7 @@ def lineage(
 ) -> None:
     """Show the origin of a version or a prediction: runs, commit, data, config and libraries."""
     from commands.console.formats import print_json
-    from commands.console.production import print_fields
-    from ratchet.loop.prediction_place import find_anywhere
+    from commands.console.production import print_lineage
     from ratchet.loop.version_lineage import prediction_lineage, version_lineage
     from ratchet.settings import load_settings
     from ratchet.store.prediction_batches import split_id
@@ -131,10 +131,14 @@ def lineage(
     settings = load_settings()
     has_id = len(version) == 36 or split_id(version) is not None
     is_prediction = has_id and (settings.database_url or settings.home.is_dir())
-    place = find_anywhere(settings, version) if is_prediction else None
+    place = None
+    if is_prediction:
+        from ratchet.loop.prediction_place import find_anywhere
+
+        place = find_anywhere(settings, version)
     settings, pointer = _open(place.prediction["model"] if place else model, mirrored=False)
     found = prediction_lineage(settings, pointer, place) if place else version_lineage(settings, pointer, version)
-    print_json(found) if as_json else print_fields(found)
+    print_json(found) if as_json else print_lineage(found)
 
 
 def reproduce(version: str, model: Model = None, as_json: AsJson = False) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipelines.progress import silence_libraries
 from pipelines.stack import use_embedded_store
+from pipelines.zenml_database import embedded_stage
 from ratchet.registry.fetch_package import production_pointer
 from ratchet.registry.model_version import Mirror
 from ratchet.registry.production_pointer import ProductionPointer
@@ -40,8 +41,9 @@ class LazyZenMLStage:
         self._settings, self.of_one_home = settings, of_one_home
 
     def read(self, model: str) -> str | None:
-        """Return the version that ZenML has in production."""
-        return self._stage.read(model)
+        """Return the version that ZenML has in production, from its embedded store without its import."""
+        known, version = embedded_stage(self._settings, model)
+        return version if known else self._stage.read(model)
 
     def write(self, model: str, version: str) -> None:
         """Set the version that ZenML has in production."""

@@ -20,7 +20,8 @@ from ratchet.data.fingerprint import file_sha256
 from ratchet.data.row_identities import RowIdentities, data_source, identify
 from ratchet.data.training_rows import TrainingRows
 from ratchet.model.embedding import embed, fit_embedder
-from ratchet.model.package.sealed_package import MANIFEST, Manifest, write_package
+from ratchet.model.package.seal import MANIFEST, Manifest
+from ratchet.model.package.sealed_package import write_package
 from ratchet.model.tasks import TASKS
 from ratchet.model.training import build_estimator, fit_model
 from ratchet.registry.production_pointer import ProductionPointer

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from commands.console.formats import wide_console
+from commands.console.formats import Meaning, coloured, table, wide_console
 from ratchet.experiments.comparison import text
 from ratchet.experiments.comparison.link import LOCAL_PAGES, pages_of
-from ratchet.experiments.comparison.table import Comparison
+from ratchet.experiments.comparison.table import Comparison, Row
 from ratchet.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_MEANING: dict[str, Meaning] = {"refused": "refused", "failed": "failed"}
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print the table, with the row in Production in bold, and below it the reasons and notes."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 1, 0))
-    for i, title in enumerate(text.titles(comparison)):
-        table.add_column(_narrow(title), overflow="fold", no_wrap=i in (2, 3, 4, 5))
+    """Print a row for each config, with that in Production in green, and below it the reasons and notes."""
     names = text.short_names(comparison.parameters)
-    for row in comparison.rows:
-        table.add_row(*map(_narrow, text.cells(row, names)), style="bold" if row.in_production else None)
+    rows: list[list[str | Text]] = [
+        [*(cell.replace("\n", ", ") for cell in text.cells(row, names)[:-1]), _verdict(row)] for row in comparison.rows
+    ]
     console = wide_console()
-    console.print(table)
+    console.print(table(text.titles(comparison), rows))
     for line in text.conclusions(comparison):
-        console.print(line, soft_wrap=True)
+        console.print(line)
 
 
-def _narrow(cell: str) -> str:
-    """Return a cell with its parentheses on a line of their own, so that the table fits narrow terminals."""
-    return cell.replace(" (", "\n(")
+def _verdict(row: Row) -> Text:
+    return coloured(row.verdict, "promoted" if row.in_production else _MEANING.get(row.verdict.split(":")[0], "detail"))
 
 
 def print_places(settings: Settings, comparison: Comparison, files: Iterable[Path], run: str | None) -> None:

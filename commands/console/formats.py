@@ -25,6 +25,8 @@ MEANING: dict[Meaning, str] = {"promoted": "green", "refused": "yellow", "failed
 # Cells of at most this many characters are not wrapped.
 _SHORT = 24
 _GAP = 2
+# A column with room for fewer characters is not cropped: its rows become cards.
+_LEAST = 12
 # No line of a file or a pipe is longer.
 _UNLIMITED = 1_000_000
 _UNITS = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
@@ -45,8 +47,12 @@ def wide_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
-def field_table(rows: Iterable[tuple[str, str | Text]] = ()) -> Table:
+def field_table(rows: Iterable[tuple[str, str | Text]] = ()) -> Trimmed:
     """Return a table of titles and values."""
+    return Trimmed(_fields(rows))
+
+
+def _fields(rows: Iterable[tuple[str, str | Text]]) -> Table:
     from rich.table import Table
 
     fields = Table(show_header=False, box=None, pad_edge=False, padding=(0, _GAP))
@@ -57,7 +63,13 @@ def field_table(rows: Iterable[tuple[str, str | Text]] = ()) -> Table:
     return fields
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Collection[str] = ()) -> Rows:
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    right: Collection[str] = (),
+    cropped: str | None = None,
+) -> Rows:
     """Return rows under a header; below 100 columns, rows that do not fit on a line become cards.
 
     Parameters
@@ -65,41 +77,66 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right
     columns: their titles.
     rows: a cell for each column; an empty one is left out of a card.
     right: the titles of the columns that are aligned to the right, such as numbers.
+    cropped: the title of the column that ends with an ellipsis where a row does not fit, so that it stays on a line.
     """
-    return Rows(columns, [[_printable(cell) for cell in row] for row in rows], right)
+    return Rows(columns, [[_printable(cell) for cell in row] for row in rows], right, cropped)
+
+
+class Trimmed:
+    """A renderable without the spaces at the ends of its lines."""
+
+    def __init__(self, shown: RenderableType) -> None:
+        self._shown = shown
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield the lines."""
+        for line in console.render_lines(self._shown, options, pad=False):
+            yield from _without_end(line)
 
 
 class Rows:
     """A table that Rich prints as a table or as cards, as ``table`` returns it."""
 
-    def __init__(self, columns: Sequence[str], rows: list[list[Text]], right: Collection[str]) -> None:
+    def __init__(
+        self, columns: Sequence[str], rows: list[list[Text]], right: Collection[str], cropped: str | None
+    ) -> None:
         self._columns, self._rows, self._right = columns, rows, right
+        self._cropped = columns.index(cropped) if cropped else None
         cells = [[title, *(row[at].plain for row in rows)] for at, title in enumerate(columns)]
         self._widths = [_widest(line for cell in column for line in cell.splitlines()) for column in cells]
         self._words = [_widest(word for cell in column for word in cell.split()) for column in cells]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Yield the table or the cards, without spaces at the ends of lines."""
+        """Yield the table or the cards."""
         width = options.max_width
-        shown = self._as_cards() if self._folds(width) else self._as_table()
-        for line in console.render_lines(shown, options, pad=False):
-            yield from _without_end(line)
+        yield Trimmed(self._as_cards() if self._folds(width) else self._as_table(width))
 
     def _folds(self, width: int) -> bool:
         gaps = _GAP * (len(self._columns) - 1)
+        if self._cropped is not None:
+            return self._left_for_cropped(width) < _LEAST
         needed = (whole if whole <= _SHORT else word for whole, word in zip(self._widths, self._words, strict=True))
         return sum(self._widths) + gaps > width and (width < CARDS_BELOW or sum(needed) + gaps > width)
 
-    def _as_table(self) -> Table:
+    def _left_for_cropped(self, width: int) -> int:
+        others = sum(whole for at, whole in enumerate(self._widths) if at != self._cropped)
+        return width - others - _GAP * (len(self._columns) - 1)
+
+    def _as_table(self, width: int) -> Table:
         from rich.table import Table
 
         shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0))
-        for title, width in zip(self._columns, self._widths, strict=True):
+        for at, (title, whole) in enumerate(zip(self._columns, self._widths, strict=True)):
             side: Literal["left", "right"] = "right" if title in self._right else "left"
-            shown.add_column(title, no_wrap=width <= _SHORT, overflow="fold", justify=side)
+            shown.add_column(title, no_wrap=whole <= _SHORT or at == self._cropped, overflow="fold", justify=side)
         for row in self._rows:
-            shown.add_row(*row)
+            shown.add_row(*(self._crop(cell, width) if at == self._cropped else cell for at, cell in enumerate(row)))
         return shown
+
+    def _crop(self, cell: Text, width: int) -> Text:
+        line = cell.copy()
+        line.truncate(self._left_for_cropped(width), overflow="ellipsis")
+        return line
 
     def _as_cards(self) -> RenderableType:
         from rich.console import Group
@@ -107,7 +144,7 @@ class Rows:
         title_width = _widest(self._columns)
         cards: list[RenderableType] = []
         for row in self._rows:
-            card = field_table((title, cell) for title, cell in zip(self._columns, row, strict=True) if cell.plain)
+            card = _fields((title, cell) for title, cell in zip(self._columns, row, strict=True) if cell.plain)
             card.columns[0].width = title_width
             card.padding = (0, _GAP, 0, 0)
             cards += ["", card] if cards else [card]

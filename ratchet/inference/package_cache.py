@@ -17,11 +17,11 @@ from typing import Any
 
 from ratchet.errors import PackageError, RatchetError, StateError
 from ratchet.inference.runtime import Runtime, load_runtime
-from ratchet.model.package.sealed_package import verify_files
+from ratchet.model.package.seal import verify_files
 from ratchet.private_files import create_folder, restrict_tree
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings, prepare_home
-from ratchet.tracking import connect, download, run_record
+from ratchet.tracking import download, run_record
 from ratchet.tracking.lineage import whole_lineage
 
 # Number of packages that stay in the cache.
@@ -120,7 +120,7 @@ class PackageCache:
     def _download(self, version: Version, target: Path) -> None:
         partial = Path(tempfile.mkdtemp(dir=self._root, prefix=_PARTIAL))
         try:
-            folder = download(connect(self._settings), version.model, version.version, partial)
+            folder = download(self._settings, version.model, version.version, partial)
             verify_files(folder, version.digest)
             folder.rename(partial / _PACKAGE)
             details = _details(self._settings, version)

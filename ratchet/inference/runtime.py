@@ -27,7 +27,8 @@ from ratchet.model.package import agreement
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden
 from ratchet.model.package.model_files import load_joblib
 from ratchet.model.package.onnx import PARITY
-from ratchet.model.package.sealed_package import load_pipeline, verify_files
+from ratchet.model.package.seal import verify_files
+from ratchet.model.package.sealed_package import load_pipeline
 from ratchet.model.record_schema import Record, RecordReader
 from ratchet.store.prediction_batches import to_array
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from ratchet.loop.heartbeat import last_beat
 from ratchet.loop.training_runs import TrainingRuns, labels_waiting
+from ratchet.loop.verdict import verdict
 from ratchet.monitoring.windows import drift_windows, newest_label_check, quality_windows
 from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.store.timestamps import iso_utc
@@ -23,17 +25,18 @@ def status(settings: Settings, pointer: ProductionPointer) -> dict[str, Any]:
     ------
     RegistryError, StateError: MLflow or the store cannot be read.
     """
-    current = pointer.current()
+    current, loop = pointer.current(), _loop_status(pointer.store, pointer.model)
     if current is None:
-        return {"model": pointer.model, "in_production": None}
+        return {"model": pointer.model, "in_production": None, "verdict": verdict(pointer, None, loop)}
     entry = pointer.ledger.last_completed()
     promotion = entry if entry and entry.to_version == current.version else None
-    record = run_record(settings, current.run_id)
+    record = run_record(settings, current.run_id, with_config=False)
     return {
         "model": pointer.model,
         "in_production": current.version,
         "since": promotion.when if promotion else None,
         "by": promotion.actor if promotion else None,
+        "kind": promotion.kind if promotion else None,
         "reason": promotion.reason if promotion else None,
         "metrics": record.quality,
         "trained": iso_utc(current.created_at),
@@ -41,7 +44,8 @@ def status(settings: Settings, pointer: ProductionPointer) -> dict[str, Any]:
         "data_version": current.lineage.get("data_version"),
         "git_commit": current.lineage.get("git_commit"),
         "digest": current.digest,
-        "loop": _loop_status(pointer.store, pointer.model),
+        "loop": loop,
+        "verdict": verdict(pointer, current.version, loop),
     }
 
 
@@ -53,8 +57,10 @@ def history(pointer: ProductionPointer, limit: int | None = None) -> list[dict[s
 def _loop_status(store: Store, model: str) -> dict[str, Any]:
     run = TrainingRuns(store, model).last()
     drift, quality = drift_windows(store, model, None, 1), quality_windows(store, model, None, 1)
+    beat = last_beat(store, model)
     names = ("id", "watermark", "state", "reason", "outcome", "version", "attempts", "when")
     return {
+        "watcher": None if beat is None else {"when": iso_utc(beat.at), "interval": beat.interval},
         "labels_waiting": labels_waiting(store, model, run),
         "drift": _window(drift[0], "share", "detected") if drift else None,
         "labels": _label_check(newest_label_check(store, model)),

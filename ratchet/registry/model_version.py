@@ -11,6 +11,8 @@ from ratchet.tracking.lineage import lineage_tags
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
+    from ratchet.tracking.reader import RegisteredVersion
+
 
 @dataclass(frozen=True)
 class Version:
@@ -54,8 +56,8 @@ class Mirror(Protocol):
         ...
 
 
-def from_mlflow(found: ModelVersion) -> Version:
-    """Convert MLflow's entity."""
+def from_mlflow(found: ModelVersion | RegisteredVersion) -> Version:
+    """Convert MLflow's entity, or the one that a reader returns."""
     return Version(
         model=found.name,
         version=str(found.version),

@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property, partial
-from typing import Any
-
-from mlflow.exceptions import MlflowException
+from typing import TYPE_CHECKING, Any
 
 from ratchet.errors import RegistryError, StateError, one_line
 from ratchet.nearest_names import nearest
@@ -27,7 +25,11 @@ from ratchet.settings import Settings
 from ratchet.store import leases
 from ratchet.store.database import Store, open_store
 from ratchet.store.failpoints import failpoint
-from ratchet.tracking import connect, quoted, reachable
+from ratchet.tracking import connect, reachable
+from ratchet.tracking.reader import Reader, open_reader
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,15 @@ class ProductionPointer:
         self.settings = settings
         self._verify = verify
         self._lease_ttl = lease_ttl
-        self._client = connect(settings)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        """The client, which only changes need: reads do without MLflow's import."""
+        return connect(self.settings)
+
+    @cached_property
+    def _reader(self) -> Reader:
+        return open_reader(self.settings)
 
     @cached_property
     def store(self) -> Store:
@@ -106,30 +116,23 @@ class ProductionPointer:
         ------
         RegistryError: MLflow is unreachable, or the model has no such version.
         """
-        with reachable(self.settings):
-            try:
-                return from_mlflow(self._client.get_model_version(self.model, version))
-            except MlflowException as error:
-                if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                    raise
-                hint = nearest(version, self.versions())
-                raise RegistryError(f"{self.model} has no version {version!r}{hint}") from None
+        found = self._reader.version(self.model, version)
+        if found is None:
+            raise RegistryError(f"{self.model} has no version {version!r}{nearest(version, self.versions())}")
+        return from_mlflow(found)
 
     def versions(self) -> list[str]:
         """Return the numbers of all registered versions, newest first."""
-        with reachable(self.settings):
-            found = self._client.search_model_versions(f"name = {quoted(self.model)}", order_by=["version_number DESC"])
-        return [str(version.version) for version in found]
+        return [found.version for found in reversed(self._reader.versions(self.model))]
 
     def in_production(self) -> list[str]:
         """Return the versions in the stage Production, lowest first: one in a sound registry, none at first."""
-        with reachable(self.settings):
-            return stage_and_alias.in_stage(self._client, self.model)
+        return [found.version for found in self._reader.versions(self.model) if found.current_stage == PRODUCTION]
 
     def with_alias(self) -> list[str]:
         """Return the version that has the alias champion, or an empty list."""
-        with reachable(self.settings):
-            return stage_and_alias.with_alias(self._client, self.model)
+        found = self._reader.aliased(self.model, stage_and_alias.CHAMPION)
+        return [] if found is None else [found]
 
     def verify(self, version: str) -> None:
         """Check that a version loads and reproduces its golden predictions.

@@ -14,14 +14,14 @@ from ratchet.data.training_rows import TrainingRows
 from ratchet.errors import RegistryError
 from ratchet.registry.model_version import Version
 from ratchet.settings import Settings
-from ratchet.tracking import connect, download
+from ratchet.tracking import download
 
 
 def readable_schema(settings: Settings, version: Version) -> Schema | None:
     """Return the schema of a version's rows; None if its package is gone."""
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
         try:
-            package = download(connect(settings), version.model, version.version, Path(folder), files=("schema.json",))
+            package = download(settings, version.model, version.version, Path(folder), files=("schema.json",))
         except (RegistryError, OSError):
             return None
         return Schema.model_validate_json((package / "schema.json").read_text())
@@ -51,7 +51,7 @@ def _training_rows(settings: Settings, version: Version) -> TrainingRows | None:
     with tempfile.TemporaryDirectory(prefix="ratchet-") as folder:
         try:
             files = ("training_rows.npy", "training_rows.json")
-            package = download(connect(settings), version.model, version.version, Path(folder), files=files)
+            package = download(settings, version.model, version.version, Path(folder), files=files)
             found = TrainingRows.load(package)
         except (RegistryError, OSError):
             return None

@@ -1,5 +1,6 @@
 """MLflow: experiments, runs, logged models and registered versions."""
 
+from ratchet.tracking.artifacts import download
 from ratchet.tracking.connection import (
     active_run_id,
     all_pages,
@@ -9,7 +10,7 @@ from ratchet.tracking.connection import (
     quoted,
     reachable,
 )
-from ratchet.tracking.models import DIGEST_TAG, PackageRef, choose_model, download, register, registered_models
+from ratchet.tracking.models import DIGEST_TAG, PackageRef, choose_model, register, registered_models
 from ratchet.tracking.runs import (
     PACKAGE_BYTES,
     TRAINING_SECONDS,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-import mlflow
-from mlflow.exceptions import MlflowException
 
 from ratchet.errors import RegistryError, one_line
 from ratchet.settings import Settings
@@ -26,6 +24,8 @@ def connect(settings: Settings) -> MlflowClient:
 
     The process's own tracking URI is set too: MLflow resolves ``models:/<id>`` with it, whatever the client's is.
     """
+    import mlflow
+
     mlflow.set_tracking_uri(settings.tracking_uri)
     return mlflow.MlflowClient(tracking_uri=settings.tracking_uri, registry_uri=settings.tracking_uri)
 
@@ -40,7 +40,9 @@ def reachable(settings: Settings) -> Iterator[None]:
     """
     try:
         yield
-    except MlflowException as error:
+    except Exception as error:
+        if not _is_of_mlflow(error):
+            raise
         raise RegistryError(f"MLflow at {settings.tracking_place}: {one_line(error)}") from None
 
 
@@ -82,6 +84,8 @@ def active_run_id() -> str:
     ------
     RegistryError: there is none, since the active stack has no MLflow experiment tracker.
     """
+    import mlflow
+
     run = mlflow.active_run()
     if run is None:
         raise RegistryError("the active ZenML stack opened no MLflow run: add an MLflow experiment tracker to it")
@@ -96,6 +100,15 @@ def all_pages(search: Callable[[str | None], Any]) -> list[Any]:
         page = search(page.token)
         found += page
     return found
+
+
+def _is_of_mlflow(error: Exception) -> bool:
+    """Return whether MLflow raised an error; if it is not imported, it did not."""
+    if "mlflow" not in sys.modules:
+        return False
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException)
 
 
 def quoted(text: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ratchet.config.section import Section
+if TYPE_CHECKING:
+    from ratchet.config.section import Section
 
 # Sections of a config whose keys are names of columns. In train.params, the values of a parameter can be a mapping too.
 _KEYED_BY_USER = ("dataset.columns", "dataset.window.lags")

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.config import TrainingConfig, config_hash
 from ratchet.errors import RegistryError, one_line
+from ratchet.tracking.artifacts import read_text
+from ratchet.tracking.reader import open_reader
 
 if TYPE_CHECKING:
+    from ratchet.config import TrainingConfig
     from ratchet.settings import Settings
 
 LIBRARIES = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "mlflow", "zenml", "onnxruntime", "skl2onnx")
@@ -103,21 +105,20 @@ def whole_lineage(settings: Settings, run_id: str, tags: Mapping[str, str]) -> d
     known = lineage_tags(tags)
     if "config_hash" in known:
         return known
-    from mlflow.artifacts import load_dict
-    from mlflow.exceptions import MlflowException
-
-    from ratchet.tracking.connection import connect
-
+    run = open_reader(settings).run(run_id)
+    if run is None:
+        raise RegistryError(f"the lineage of the run {run_id} cannot be read: MLflow does not have the run")
+    content = read_text(settings, run.artifact_uri, LINEAGE_FILE)
     try:
-        uri = connect(settings).get_run(run_id).info.artifact_uri
-        content = load_dict(f"{uri}/{LINEAGE_FILE}")
-        return Lineage.model_validate(content).flat() | known
-    except (MlflowException, OSError, ValueError) as error:
+        return Lineage.model_validate_json(content).flat() | known
+    except ValueError as error:
         raise RegistryError(f"the lineage of the run {run_id} cannot be read: {one_line(error)}") from None
 
 
 def collect(config: TrainingConfig, data_version: str, folder: Path) -> Lineage:
     """Collect the lineage of a run that is about to start; the run adds the ids of its pipeline run."""
+    from ratchet.config import config_hash
+
     commit, dirty = git_state(folder)
     return Lineage(
         pipeline=config.pipeline,

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.errors import ConfigError, RegistryError, one_line
+from ratchet.errors import ConfigError, RegistryError
 from ratchet.nearest_names import nearest
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, quoted, reachable
+from ratchet.tracking.connection import connect, quoted
+from ratchet.tracking.reader import open_reader
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -48,6 +47,7 @@ class PackageRef(BaseModel):
 def is_stored(settings: Settings, package: PackageRef) -> bool:
     """Return whether MLflow still has the files of a package."""
     from mlflow.artifacts import list_artifacts
+    from mlflow.exceptions import MlflowException
 
     connect(settings)
     try:
@@ -65,6 +65,8 @@ def register(client: MlflowClient, model: str, package: PackageRef, tags: Mappin
     ------
     RegistryError: the package is no longer in MLflow.
     """
+    from mlflow.exceptions import MlflowException
+
     try:
         client.get_logged_model(package.model_id)
     except MlflowException:
@@ -94,10 +96,7 @@ def registered_models(settings: Settings) -> list[str]:
     """
     if not settings.has_tracking_store:  # MLflow would create it
         return []
-    client = connect(settings)
-    with reachable(settings):
-        found = all_pages(lambda token: client.search_registered_models(page_token=token))
-    return sorted(model.name for model in found)
+    return open_reader(settings).registered_models()
 
 
 def choose_model(settings: Settings, model: str | None) -> str:
@@ -125,23 +124,3 @@ def _shown(settings: Settings) -> str:
     if settings.mlflow_uri:
         return f"{settings.tracking_place} (MLFLOW_TRACKING_URI)"
     return f"{settings.home.resolve()} (set RATCHET_HOME, or run in the project's folder, for another home)"
-
-
-def download(client: MlflowClient, model: str, version: str, to: Path, files: Sequence[str] = ()) -> Path:
-    """Download a registered version's package, or some of its files, to a local folder; return the package's folder.
-
-    Raises
-    ------
-    RegistryError: the artifacts cannot be read.
-    """
-    from mlflow.artifacts import download_artifacts
-
-    try:
-        uri = client.get_model_version_download_uri(model, version)
-        for name in files:
-            download_artifacts(artifact_uri=f"{uri}/{name}", dst_path=str(to), tracking_uri=client.tracking_uri)
-        if files:
-            return to
-        return Path(download_artifacts(artifact_uri=uri, dst_path=str(to), tracking_uri=client.tracking_uri))
-    except (MlflowException, OSError) as error:
-        raise RegistryError(f"the artifacts of {model} version {version} cannot be read: {one_line(error)}") from None

@@ -6,22 +6,21 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import mlflow
 import yaml
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
-from mlflow.exceptions import MlflowException
 from pydantic import BaseModel, ConfigDict
 
-from ratchet.config import TrainingConfig
-from ratchet.config.plain_yaml import write_yaml
-from ratchet.errors import RegistryError, one_line
+from ratchet.errors import RegistryError
 from ratchet.settings import Settings
-from ratchet.tracking.connection import all_pages, connect, quoted
+from ratchet.tracking.artifacts import read_text
+from ratchet.tracking.connection import all_pages, quoted
 from ratchet.tracking.keys import config_params
 from ratchet.tracking.lineage import LINEAGE_FILE, Lineage
+from ratchet.tracking.reader import open_reader
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from ratchet.config import TrainingConfig
 
 CONFIG_FILE = "config.yaml"
 # Metrics of the run that trained a model: the seconds of the fit, and the bytes of the package.
@@ -36,6 +35,8 @@ def log_inputs(
     client: MlflowClient, run_id: str, config: TrainingConfig, lineage: Lineage, tags: Mapping[str, str] | None = None
 ) -> None:
     """Log the inputs of a run: parameters, lineage, further tags, the config and the data set."""
+    from mlflow.entities import Dataset, DatasetInput, InputTag, Param, RunTag
+
     params = [Param(key, value[:_LONGEST_PARAM]) for key, value in config_params(config).items()]
     marks = lineage.tags() | dict(tags or {})
     client.log_batch(run_id, params=params, tags=[RunTag(key, value) for key, value in marks.items()])
@@ -47,6 +48,8 @@ def log_inputs(
 
 def log_origin(client: MlflowClient, run_id: str, config: TrainingConfig, lineage: Lineage) -> None:
     """Log the config and the lineage of a run as files, from which a version can be trained again."""
+    from ratchet.config.plain_yaml import write_yaml
+
     client.log_text(run_id, write_yaml(config.to_plain()), CONFIG_FILE)
     client.log_dict(run_id, lineage.model_dump(mode="json", exclude_none=True), LINEAGE_FILE)
 
@@ -59,6 +62,8 @@ def log_missing_origin(client: MlflowClient, run_id: str, config: TrainingConfig
 
 def log_metrics(client: MlflowClient, run_id: str, figures: Mapping[str, float], model_id: str | None = None) -> None:
     """Log metrics; with ``model_id`` to the logged model too. A column is named by its ``column_key``."""
+    from mlflow.entities import Metric
+
     now = int(time.time() * 1000)
     metrics = [Metric(key, value, now, 0, model_id=model_id, run_id=run_id) for key, value in figures.items()]
     for first in range(0, len(metrics), _BATCH):
@@ -97,6 +102,8 @@ def child_runs(client: MlflowClient, parent: str, tag: str, value: str) -> dict[
 
 def log_child_run(client: MlflowClient, parent: str, child: ChildRun, known: Any = None) -> None:
     """Log a run inside another, or complete the known one of that name, which an earlier process logged in part."""
+    from mlflow.entities import Metric, Param, RunTag
+
     began, ended = int(child.began * 1000), int(child.ended * 1000)
     if known is not None and known.info.status in ("FINISHED", "FAILED"):
         if known.data.tags.get("mlflow.parentRunId") != parent:
@@ -131,25 +138,24 @@ class RunRecord(BaseModel):
         return {name: value for name, value in self.metrics.items() if "." not in name and not name.startswith(others)}
 
 
-def run_record(settings: Settings, run_id: str) -> RunRecord:
+def run_record(settings: Settings, run_id: str, *, with_config: bool = True) -> RunRecord:
     """Read what a training run logged.
+
+    Parameters
+    ----------
+    with_config: whether the config is read too, which is a file of the run.
 
     Raises
     ------
     RegistryError: MLflow is unreachable, or the run was deleted.
     """
-    client = connect(settings)
-    try:
-        run = client.get_run(run_id)
-        config = mlflow.artifacts.load_text(f"{run.info.artifact_uri}/{CONFIG_FILE}")
-        experiment = client.get_experiment(run.info.experiment_id).name
-    except (MlflowException, OSError) as error:
-        raise RegistryError(f"the run {run_id} cannot be read: {one_line(error)}") from None
-    datasets = run.inputs.dataset_inputs if run.inputs else []
+    run = open_reader(settings).run(run_id)
+    if run is None:
+        raise RegistryError(f"the run {run_id} cannot be read: MLflow at {settings.tracking_place} does not have it")
     return RunRecord(
-        name=run.info.run_name or run_id,
-        experiment=experiment,
-        metrics=run.data.metrics,
-        dataset=datasets[0].dataset.name if datasets else None,
-        config=yaml.safe_load(config),
+        name=run.name,
+        experiment=run.experiment,
+        metrics=run.metrics,
+        dataset=run.datasets[0] if run.datasets else None,
+        config=yaml.safe_load(read_text(settings, run.artifact_uri, CONFIG_FILE)) if with_config else None,
     )

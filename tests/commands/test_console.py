@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -154,3 +155,55 @@ def test_a_finding_has_its_repair_or_the_result(
     finding = SimpleNamespace(code=code, explanation="it differs", repair="set the alias", is_note=False)
     production.print_findings([finding], [finding] if code == "left" else [], repaired=repaired)
     assert capsys.readouterr().out == f"{code}: it differs\n{expected}"
+
+
+def status(**verdict: Any) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    hour, day = (now - timedelta(hours=1)).isoformat(), (now - timedelta(days=1)).isoformat()
+    return {
+        "model": "iris",
+        "in_production": "2",
+        "since": day,
+        "by": "ana",
+        "reason": "complaints",
+        "kind": "rollback",
+        "metrics": {"f1_macro": 0.93, "f1_macro_low": 0.9, "f1_macro_high": 0.96, "false_low": 0.5},
+        "trained": None,
+        "loop": {
+            "watcher": {"when": hour, "interval": 60.0},
+            "labels_waiting": 7,
+            "drift": {"version": "2", "when": hour, "rows": 200, "share": 0.25, "detected": False},
+            "quality": None,
+        },
+        "verdict": {"healthy": True, "problems": [], "notes": []} | verdict,
+    }
+
+
+def test_status_has_intervals_windows_and_relative_times(capsys: pytest.CaptureFixture[str]) -> None:
+    production.print_status(status())
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "reason rolled back: complaints",
+        "f1 macro 0.9300 (0.9000 to 0.9600)",
+        "false low 0.5000",
+        "watcher interval 60, 1 h ago",
+        "drift version 2, rows 200, share 0.25, detected no, 1 h ago",
+        "quality -",
+        "labels waiting 7",
+    ):
+        assert line in lines
+    assert lines[-1] == "iris is healthy"
+    assert any(re.fullmatch(r"since \d{4}-\d\d-\d\d \d\d:\d\d \(1 d ago\)", line) for line in lines)
+
+
+def test_the_verdict_has_every_problem_and_note_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    problems = ["f1 fell: roll back", "a run failed: fix it"]
+    production.print_status(status(healthy=False, problems=problems, notes=["no watcher"]))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "iris is not healthy: f1 fell: roll back; a run failed: fix it; no watcher"
+
+
+def test_without_a_version_in_production_only_the_verdict_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = {"healthy": False, "problems": ["nothing is in Production: train"], "notes": []}
+    production.print_status({"model": "iris", "in_production": None, "verdict": verdict})
+    assert capsys.readouterr().out == "iris is not healthy: nothing is in Production: train\n"

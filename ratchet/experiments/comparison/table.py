@@ -159,9 +159,9 @@ def _set(params: dict[str, str], key: str) -> str | None:
 
 
 def _decisions(pointer: ProductionPointer) -> dict[str, Entry]:
-    """Return the newest promotion or refusal of each version."""
-    oldest_first = reversed(pointer.ledger.history())
-    return {entry.to_version: entry for entry in oldest_first if entry.state in ("completed", "refused")}
+    """Return the newest promotion or refusal of each version; a rollback to a version is neither."""
+    decided = (entry for entry in reversed(pointer.ledger.history()) if entry.kind == "promote")
+    return {entry.to_version: entry for entry in decided if entry.state in ("completed", "refused")}
 
 
 def _row(run: FinishedRun, metric: str, differing: Iterable[str], champion: str | None, decision: Entry | None) -> Row:

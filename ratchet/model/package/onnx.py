@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from ratchet.data.schema import Schema
 from ratchet.errors import one_line
 from ratchet.model.package.agreement import Outputs, difference
+from ratchet.model.package.seal import OnnxReport
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -27,23 +27,6 @@ OPSET = {"": 17, "ai.onnx.ml": 3}
 MATRIX = "features"
 # The key of the graph's metadata that has the column of each input.
 _COLUMNS = "ratchet.columns"
-
-
-class OnnxReport(BaseModel):
-    """Result of an ONNX export.
-
-    Attributes
-    ----------
-    exported: whether the package holds ``model.onnx``, which agreed with scikit-learn on the reference rows.
-    reason: why it holds none.
-    max_difference: of probabilities (absolute) or predictions (relative) on the reference rows.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    exported: bool
-    reason: str = ""
-    max_difference: float | None = None
 
 
 def export_onnx(model: Pipeline, rows: pd.DataFrame, schema: Schema) -> tuple[bytes | None, OnnxReport]:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from ratchet.data.fingerprint import file_sha256
 from ratchet.data.schema import Schema
@@ -23,9 +23,10 @@ from ratchet.data.training_rows import TrainingRows
 from ratchet.errors import PackageError, one_line
 from ratchet.model.package.golden_predictions import TOLERANCE, Golden, golden_difference, record_golden
 from ratchet.model.package.mlflow_model import save_mlflow_model
-from ratchet.model.package.onnx import OnnxReport, export_onnx
+from ratchet.model.package.onnx import export_onnx
 from ratchet.model.package.profile import Profile
 from ratchet.model.package.profiling import profile_model, sample_rows
+from ratchet.model.package.seal import MANIFEST, Manifest, verify_files
 from ratchet.model.package.trusted_types import TRUSTED_TYPES, load_skops
 
 if TYPE_CHECKING:
@@ -33,21 +34,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MANIFEST = "manifest.json"
-# The name and number of a version, which MLflow writes into its folder when it loads the version by its name.
-_OF_MLFLOW = "registered_model_meta"
 _TRUST_LIST = "ratchet/model/package/trusted_types.py"
 # Training rows in the package, for the domain classifier of drift.
 SAMPLE_ROWS = 500
-
-
-class Manifest(BaseModel):
-    """SHA-256 of every file by name, and the result of the ONNX export."""
-
-    model_config = ConfigDict(frozen=True)
-
-    files: dict[str, str]
-    onnx: OnnxReport
 
 
 @dataclass(frozen=True)
@@ -163,38 +152,6 @@ def load_pipeline(folder: Path) -> Pipeline:
         return load_skops(path.read_bytes())
     except UntrustedTypesFoundException as error:
         raise PackageError(f"{path}: {one_line(error)}; see {_TRUST_LIST}") from None
-
-
-def verify_files(folder: Path, digest: str) -> Manifest:
-    """Check the manifest against the digest, every file against the manifest, and that there is nothing else.
-
-    Raises
-    ------
-    PackageError: a file is missing, differs, or is not in the manifest; the message has the first one.
-    """
-    seal = folder / MANIFEST
-    if not seal.is_file():
-        raise PackageError(f"{seal}: missing; the folder is no package, or was damaged")
-    if file_sha256(seal) != digest:
-        raise PackageError(f"{seal}: differs from the digest recorded at registration; the package was tampered with")
-    manifest = Manifest.model_validate_json(seal.read_text())
-    for name, expected in manifest.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise PackageError(f"{path}: missing from the package")
-        if file_sha256(path) != expected:
-            raise PackageError(f"{path}: differs from the manifest; the file was tampered with or damaged")
-    _refuse_unsealed(folder, {MANIFEST, _OF_MLFLOW, *manifest.files})
-    return manifest
-
-
-def _refuse_unsealed(folder: Path, sealed: set[str]) -> None:
-    """Refuse files, folders and links that are not in the seal, and links in place of those that are."""
-    folders = {parent.as_posix() for name in sealed for parent in PurePosixPath(name).parents}
-    for found in (folder, *sorted(folder.rglob("*"))):
-        name = found.relative_to(folder).as_posix()
-        if found.is_symlink() or name not in (folders if found.is_dir() else sealed):
-            raise PackageError(f"{found}: is not in the manifest, or is a link; something was added to the package")
 
 
 def _refuse_untrusted(model: Any) -> None:

@@ -141,7 +141,7 @@ def test_missing_artifacts_raise(
     client.create_registered_model(model_name)
     version = client.create_model_version(model_name, (tmp_path / "nowhere").as_uri())
     with pytest.raises(RegistryError, match=r"the artifacts of .* version 1 cannot be read"):
-        download(client, model_name, version.version, tmp_path)
+        download(mlflow_settings, model_name, str(version.version), tmp_path)
 
 
 def test_a_step_without_a_tracker_raises() -> None:
