@@ -80,7 +80,8 @@ class ScratchHome:
         screen = shown_by([*RUN, *shlex.split(words)], columns=columns, **self.environment)
         if screen.status != 0:
             sys.exit(f"run.py {words} ended with status {screen.status}:\n{screen.text}")
-        save_small(draw_screen(f"python run.py {words}", self._shortened(screen), columns), self.images / f"{name}.png")
+        command = f"python run.py {words}".replace(f"{self.folder}/", "")
+        save_small(draw_screen(command, self._shortened(screen), columns), self.images / f"{name}.png")
         print(f"{os.path.relpath(self.images / name)}.png", flush=True)
 
     def _shortened(self, screen: Screen) -> Screen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from scratch_home import ScratchHome
+from scratch_home import ROOT, ScratchHome
 
 
 def draw_terminals(home: ScratchHome) -> None:
@@ -17,6 +17,23 @@ def draw_terminals(home: ScratchHome) -> None:
     home.run('rollback --model iris --reason "complaints from the field"')
     home.picture("terminal-status", "status --model iris")
     home.picture("terminal-history", "history --model iris", columns=120)
+    _draw_files(home)
+
+
+def _draw_files(home: ScratchHome) -> None:
+    """Take pictures of the commands on files: a first config, and predictions."""
+    from sklearn.datasets import load_iris, load_wine
+
+    wine, flowers = home.folder / "vineyard.csv", home.folder / "flowers.csv"
+    load_wine(as_frame=True).frame.rename(columns={"target": "cultivar"}).to_csv(wine, index=False)
+    table = load_iris(as_frame=True).data
+    table.columns = [f"{part}_{side}" for part in ("sepal", "petal") for side in ("length", "width")]
+    table.to_csv(flowers, index=False)
+    try:
+        home.picture("terminal-init", f"init {wine} --target cultivar")
+    finally:
+        shutil.rmtree(ROOT / "configs/vineyard", ignore_errors=True)
+    home.picture("terminal-predict", f"predict {flowers} --model iris")
 
 
 def draw_report(home: ScratchHome) -> None:
