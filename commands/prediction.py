@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -40,15 +42,20 @@ def predict(
 
     quiet_environment()
     settings = load_settings()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that no partial file remains
     target = out or file.parent / f"{file.stem}.predictions{file.suffix}"
-    try:
-        with progress() as on_progress:
-            prediction = open_prediction(settings, choose_model(settings, model), version, file, target, keep or ())
-            started = time.perf_counter()
-            prediction.run(on_progress)
-    except KeyboardInterrupt:
-        print(f"interrupted: {target} is not written", file=sys.stderr)
-        raise typer.Exit(130) from None
+    with _ending_at_sigterm(), progress() as on_progress:
+        prediction = open_prediction(settings, choose_model(settings, model), version, file, target, keep or ())
+        started = time.perf_counter()
+        prediction.run(on_progress)
     seconds = time.perf_counter() - started
     print_json(prediction.summary(seconds)) if as_json else print_prediction(prediction, seconds)
+
+
+@contextmanager
+def _ending_at_sigterm() -> Iterator[None]:
+    """End a block at SIGTERM as at Ctrl-C, so that no partial file remains."""
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -105,7 +105,7 @@ def test_ctrl_c_during_the_bar_leaves_nothing(tmp_path: Path, columns: int) -> N
         terminal.interrupt()
         screen = terminal.end()
     assert screen.status == 130
-    assert screen.text.replace("\n", "") == f"interrupted: {tmp_path}/many.predictions.csv is not written"
+    assert screen.text.strip() == "interrupted"
     assert [path.name for path in tmp_path.iterdir()] == ["many.csv"]
 
 
