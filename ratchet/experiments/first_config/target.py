@@ -23,6 +23,8 @@ _RARE = 0.1
 # The share of the rarer of two classes below which the classes are weighted.
 _UNEVEN = 0.2
 _FEWEST_OF_A_CLASS = 2
+# Rows that a class has at least, on average, so that a fifth of the rows has one of each.
+_ROWS_OF_A_CLASS = 5
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,10 @@ def choose_goal(draft: Draft, values: pd.Series[Any], task: TaskName) -> Goal:
             f"target {target!r}: the class {quoted(counts.index[0])} has one row ({number} such classes), and the"
             " training rows and the holdout need one each: add rows, or merge or remove the class; to predict a number,"
             " use --task regression"
+        )
+    if len(classes) * _ROWS_OF_A_CLASS > len(typed):
+        raise DataError(
+            f"target {target!r}: has {len(classes)} classes in {len(typed)} rows, too many to hold out a row of each"
         )
     shares = {label: float(count) / len(typed) for label, count in counts.items()}
     if task == "anomaly_detection" and len(classes) != 2:

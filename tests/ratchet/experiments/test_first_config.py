@@ -233,6 +233,7 @@ REFUSED: dict[str, tuple[str, str | None, str]] = {
     "one class": ("a,y\n" + "1,u\n2,u\n" * 20, "y", "only one class"),
     "one value": ("a,y\n" + "1,0.5\n2,0.5\n" * 20, "y", "one value"),
     "class of one row": ("a,y\n" + "1,u\n" * 30 + "2,v\n", "y", "the class 'v' has one row"),
+    "many classes": ("a,y\n" + "".join(f"{n % 7},c{n % 20}\n" for n in range(60)), "y", "has 20 classes in 60 rows"),
     "missing target": ("a,y\n" + "1,u\n2,v\n" * 20 + "3,\n", "y", "is missing in row 41 (1 such)"),
     "word": ("a,y\n" + "1,u\n2,v\n" * 20 + "about 3,u\n", "y", "expected a number, got 'about 3' in row 41"),
     "few rows": ("a,y\n1,u\n2,v\n", "y", "has 2 rows"),
