@@ -28,7 +28,7 @@ def trained(settings: Settings) -> Settings:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--where", "sepal_lenght=5.1"], "there is no column 'sepal_lenght'; did you mean 'sepal_length'?"),
+        (["--where", "sepal_lenght=5.1"], "there is no column 'sepal_lenght'; did you mean 'sepal_length' or"),
         (["--where", "sepal_length="], "got 'sepal_length=', expected column=value with both"),
         (["--where", "sepal_length=long"], "sepal_length: expected a number, got 'long'"),
         (["--prediction", "unknown"], "there is no prediction 'unknown' of this model"),
