@@ -34,9 +34,11 @@ from ratchet.tracking import (
 )
 from ratchet.tracking.autologging import autologged
 from ratchet.tracking.keys import column_key, config_params, flat, separate_params
+from ratchet.tracking.lineage import whole_lineage
 from ratchet.tracking.log_run import log_package
 from ratchet.tracking.run_files import text_files
-from tests.fitted import Trained, registered
+from ratchet.tracking.runs import log_missing_origin
+from tests.fitted import Trained, lineage_on, registered
 
 
 @pytest.fixture
@@ -83,6 +85,18 @@ def test_a_logged_model_is_shown_among_the_artifacts_of_its_run(
     assert (described["artifact_path"], set(described["flavors"])) == (model_name, {"sklearn", "python_function"})
     loaded: Any = mlflow.pyfunc.load_model(f"runs:/{package.run_id}/{model_name}")
     assert (loaded.predict(iris.holdout) == iris.model.predict(iris.schema.select(iris.holdout))).all()
+
+
+def test_the_run_that_trained_a_model_gets_config_and_lineage_if_it_failed_before_it_logged_them(
+    mlflow_settings: Settings, client: MlflowClient, model_name: str, iris: Trained
+) -> None:
+    run = client.create_run(ensure_experiment(mlflow_settings, model_name)).info.run_id
+    with pytest.raises(RegistryError, match=f"the lineage of the run {run} cannot be read"):
+        whole_lineage(mlflow_settings, run, {})
+    log_missing_origin(client, run, iris.config, lineage_on("first"))
+    log_missing_origin(client, run, iris.config, lineage_on("second"))
+    found = whole_lineage(mlflow_settings, run, {"ratchet.version.numpy": "0"})
+    assert (found["data_version"], found["version.numpy"]) == ("first", "0"), "a tag has precedence"
 
 
 @pytest.mark.parametrize("enabled", [True, False])
