@@ -54,7 +54,7 @@ from serving_peers.servers import DURABILITY, PEER_KEYS, SIDES, Model, Server, S
 from table import targets_table
 
 from ratchet.settings import Settings, quiet_environment
-from ratchet.tracking import connect, download
+from ratchet.tracking import download
 
 MODELS = {
     "iris_logistic": ("logistic regression", "baseline.yaml", ()),
@@ -266,7 +266,7 @@ def _train(name: str, environment: Mapping[str, str], scratch: Path) -> Model:
     _note(f"trained: {title} {seconds:.2f} s")
     home, models = scratch / "home", scratch / "models"
     settings = Settings(home=home, models_dir=models, mlflow_uri=f"sqlite:///{home}/mlflow.db")
-    package = download(connect(settings), name, "1", scratch / "packages" / name)
+    package = download(settings, name, "1", scratch / "packages" / name)
     return Model(name, title, models / name / "model.joblib", package)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-
-from mlflow.entities import RunTag
+from typing import TYPE_CHECKING
 
 from ratchet.tracking.connection import NOTE
+
+if TYPE_CHECKING:
+    from mlflow.entities import RunTag
 
 # MLflow's limit of a version's description on PostgreSQL, in characters.
 _LONGEST = 5000
@@ -31,4 +33,6 @@ def description(*parts: str) -> str:
 
 def run_note(text: str) -> RunTag:
     """Return the tag of a run that its page shows as its description."""
+    from mlflow.entities import RunTag
+
     return RunTag(NOTE, text)

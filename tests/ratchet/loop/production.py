@@ -19,7 +19,7 @@ from ratchet.registry.production_pointer import ProductionPointer
 from ratchet.settings import Settings
 from ratchet.store.database import Store
 from ratchet.store.predictions import Prediction, insert_predictions
-from ratchet.tracking import connect, download
+from ratchet.tracking import download
 from simulation.stream import Example, Stream
 from tests.store_rows import record_all
 from tests.training_runs import CONFIGS
@@ -40,7 +40,7 @@ def answer(settings: Settings, store: Store, model: str, examples: Sequence[Exam
     """Predict rows with the champion, and store the predictions."""
     version = ProductionPointer(settings, model).current()
     folder.mkdir(parents=True, exist_ok=True)
-    files = download(connect(settings), model, version.version, folder)
+    files = download(settings, model, version.version, folder)
     runtime = load_runtime(files, version.digest, model=model, version=version.version)
     rows: list[Prediction] = []
     for example, found in zip(examples, runtime.predict([example.record for example in examples]), strict=True):
