@@ -93,9 +93,8 @@ def promote_challenger(
     """
     client = connect(settings)
     version = str(register(client, config.model, package, lineage.tags()).version)
-    if (
-        package.run_id != run_id
-    ):  # from the cache: the run that trained it can have failed before its inputs were logged
+    if package.run_id != run_id:
+        # The package is from the cache: the run that trained it can have failed before its inputs were logged.
         log_missing_origin(client, package.run_id, config, lineage)
     pointer = ProductionPointer(settings, config.model, mirrors=mirrors)
     champion = pointer.current()
