@@ -135,7 +135,9 @@ class _Server:
 
     def _reason(self) -> str:
         """Return the last line that the server has written, or its status."""
-        text = self._log.read_text(errors="replace") if self._log else ""
+        text = ""
+        with contextlib.suppress(FileNotFoundError):  # the command has ended, and removed the logs
+            text = self._log.read_text(errors="replace") if self._log else ""
         lines = [line.strip() for line in re.sub(r"\x1b\[[\d;]*m", "", text).splitlines() if line.strip()]
         return lines[-1].removeprefix("error: ") if lines else f"it ended with status {self.process.returncode}"
 

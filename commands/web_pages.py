@@ -19,7 +19,7 @@ from commands.console.pages import PageTable, starting
 from commands.page_servers import GRACE, Page, answers, started
 from ratchet.errors import ConfigError, RatchetError, StateError
 from ratchet.open_address import warn_if_open
-from ratchet.settings import Settings
+from ratchet.settings import Settings, without_password
 
 ROOT = Path(__file__).resolve().parent.parent
 # Has the app ratchet of MLflow's server, which is commands/mlflow_server.py.
@@ -33,7 +33,7 @@ class PagesElsewhereError(ConfigError):
     """A server that runs already has these pages."""
 
     def __init__(self, what: str, url: str) -> None:
-        super().__init__(f"{what} are on a server, which has these pages itself: {url}")
+        super().__init__(f"{what} are on a server, which has these pages itself: {without_password(url)}")
         self.url = re.sub("://[^/@]*@", "://", url)  # without user and password
 
 
@@ -123,7 +123,7 @@ def _serve(pages: Sequence[Page], table: PageTable, *, browser: bool) -> None:
 
 def _mlflow(settings: Settings, host: str, port: int) -> Page:
     if settings.tracking_uri.startswith("http"):
-        raise PagesElsewhereError("the runs", settings.tracking_place)
+        raise PagesElsewhereError("the runs", settings.tracking_uri)
     if not settings.has_tracking_store:
         raise StateError(f"there is no run in {settings.home.resolve()} yet: {_TRAIN}")
     where = ("--backend-store-uri", settings.tracking_uri, "--host", host, "--port", str(port))
@@ -225,7 +225,8 @@ def _open(page: Page, *, browser: bool) -> None:
 @contextlib.contextmanager
 def _until_interrupt() -> Iterator[None]:
     """Run a block until Ctrl-C, SIGTERM or the end of the terminal."""
-    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heeded = (number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN)
+    before = {number: signal.signal(number, _interrupt) for number in heeded}  # nohup ignores SIGHUP
     try:
         with contextlib.suppress(KeyboardInterrupt):
             yield

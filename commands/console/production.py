@@ -166,7 +166,7 @@ def _in_words(value: Any) -> str | None:
 def _with_intervals(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
     """Yield each metric, with its interval where it has one."""
     for name, value in metrics.items():
-        if name.removesuffix("_low").removesuffix("_high") != name and f"{name.rpartition('_')[0]}" in metrics:
+        if name.removesuffix("_low").removesuffix("_high") != name and name.rpartition("_")[0] in metrics:
             continue
         low, high = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
         interval = "" if low is None or high is None else f"  ({low:.4f} to {high:.4f})"

@@ -9,6 +9,7 @@ from ratchet.registry.production_pointer import ProductionPointer
 
 # A watcher is dead if it did not check for this many intervals, and for this many seconds, as in the alert rules.
 _MISSED, _SLACK = 10, 300.0
+_WATCH = "python run.py watch --config FILE"
 
 
 def verdict(pointer: ProductionPointer, version: str | None, loop: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def verdict(pointer: ProductionPointer, version: str | None, loop: dict[str, Any
 
 def _pointer(pointer: ProductionPointer, version: str | None) -> list[str]:
     if version is None:
-        return ["nothing is in Production: train a model, or promote a version with python run.py promote"]
+        promote = f"python run.py promote VERSION --model {pointer.model}"
+        return [f"nothing is in Production: train a model, or promote a version with {promote}"]
     ledger = pointer.ledger
     agree = pointer.with_alias() == [version] == ledger.promoted_versions()[-1:]
     if agree and not ledger.unfinished() and not ledger.with_pending():
@@ -42,12 +44,12 @@ def _watcher(pointer: ProductionPointer) -> tuple[list[str], list[str]]:
     """Return the problem with the watcher, and what is not known without one."""
     beat = last_beat(pointer.store, pointer.model)
     if beat is None:
-        return [], ["no watcher has looked yet: start one with python run.py watch"]
+        return [], [f"no watcher has looked yet: start one with {_WATCH}"]
     with pointer.store.reading() as connection:
         silent = pointer.store.now(connection) - beat.at
     if beat.interval == 0 or silent <= max(_MISSED * beat.interval, _SLACK):
         return [], []
-    return [f"the watcher has not looked for {_duration(silent)}: start it again with python run.py watch"], []
+    return [f"the watcher has not looked for {_duration(silent)}: start it again with {_WATCH}"], []
 
 
 def _newest_run(loop: dict[str, Any]) -> list[str]:

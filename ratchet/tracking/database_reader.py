@@ -68,7 +68,8 @@ def has_known_schema(settings: Settings) -> bool:
     with _reading(settings) as connection:
         if not sa.inspect(connection).has_table(_schema.name):
             return False
-        return set(connection.scalars(sa.select(_schema.c.version_num))) <= KNOWN_SCHEMAS
+        revisions = set(connection.scalars(sa.select(_schema.c.version_num)))
+    return bool(revisions) and revisions <= KNOWN_SCHEMAS  # none while MLflow makes its tables
 
 
 class DatabaseReader:

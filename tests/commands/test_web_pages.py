@@ -22,7 +22,7 @@ import yaml
 
 from commands import page_servers
 from commands.page_servers import Page, started
-from commands.web_pages import TOOLS, show_all, show_tool
+from commands.web_pages import TOOLS, _until_interrupt, show_all, show_tool
 from pipelines.runner import RunSummary
 from pipelines.stack import ensure_stack
 from ratchet.errors import ConfigError, StateError
@@ -78,7 +78,7 @@ def test_each_port_in_use_is_one_line(own: Settings, capsys: pytest.CaptureFixtu
     ("tool", "update", "url"),
     [
         ("mlflow", {"mlflow_uri": "http://user:secret@mlflow.example:5000"}, "http://user:***@mlflow.example:5000"),
-        ("zenml", {"zenml_store_url": "https://zenml.example"}, "https://zenml.example"),
+        ("zenml", {"zenml_store_url": "https://user:secret@zenml.example"}, "https://user:***@zenml.example"),
     ],
 )
 def test_pages_of_a_server_are_refused_with_its_address(
@@ -86,6 +86,21 @@ def test_pages_of_a_server_are_refused_with_its_address(
 ) -> None:
     with pytest.raises(ConfigError, match=f"on a server, which has these pages itself: {re.escape(url)}"):
         show_tool(own.model_copy(update=update), tool, "127.0.0.1", None, browser=False)
+
+
+def test_the_end_of_the_terminal_ends_the_pages_unless_nohup_ignores_it() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        for handler, ended in ((signal.SIG_DFL, True), (signal.SIG_IGN, False)):
+            signal.signal(signal.SIGHUP, handler)
+            goes_on = False
+            with _until_interrupt():
+                signal.raise_signal(signal.SIGHUP)
+                goes_on = True
+            assert goes_on is not ended
+            assert signal.getsignal(signal.SIGHUP) == handler
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("no_browser", [False, True])

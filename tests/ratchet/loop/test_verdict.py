@@ -54,7 +54,7 @@ def test_a_model_without_a_problem_is_healthy_and_the_absence_of_a_watcher_is_no
     assert verdict(pointer) == {
         "healthy": True,
         "problems": [],
-        "notes": ["no watcher has looked yet: start one with python run.py watch"],
+        "notes": ["no watcher has looked yet: start one with python run.py watch --config FILE"],
     }
     beat(pointer.store, pointer.model, 60.0)
     assert verdict(pointer) == {"healthy": True, "problems": [], "notes": []}
@@ -66,7 +66,7 @@ def test_a_watcher_that_stopped_is_a_problem(pointer: ProductionPointer) -> None
         mine = heartbeats.c.model == pointer.model
         connection.execute(sa.update(heartbeats).where(mine).values(looked_at=time.time() - 7300))
     assert verdict(pointer)["problems"] == [
-        "the watcher has not looked for 2 h: start it again with python run.py watch"
+        "the watcher has not looked for 2 h: start it again with python run.py watch --config FILE"
     ]
 
 
@@ -75,7 +75,8 @@ def test_without_a_version_in_production_status_says_what_to_do(mlflow_settings:
     found = production_status.status(mlflow_settings, ProductionPointer(mlflow_settings, model_name))
     assert found["in_production"] is None
     assert found["verdict"]["problems"] == [
-        "nothing is in Production: train a model, or promote a version with python run.py promote"
+        "nothing is in Production: train a model, or promote a version with python run.py promote VERSION"
+        f" --model {model_name}"
     ]
 
 

@@ -143,6 +143,12 @@ def test_an_empty_file_is_left_to_the_client_which_makes_its_tables(tmp_path: Pa
     assert isinstance(open_reader(Settings(home=tmp_path)), ClientReader)
 
 
+def test_a_database_whose_tables_mlflow_is_making_is_left_to_the_client(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "mlflow.db") as connection:
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    assert isinstance(open_reader(Settings(home=tmp_path)), ClientReader)
+
+
 def test_workspaces_are_left_to_the_client(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
     assert isinstance(open_reader(filled), ClientReader)
