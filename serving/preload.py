@@ -28,6 +28,7 @@ _EVERY_WORKER = (
     "typer",
 )
 _WITH_REGISTRY = ("ratchet.registry.polled_pointer", "ratchet.inference.package_cache", "filelock")
+_WITH_SERVER = ("mlflow",)  # the client, by which the registry of a server is read
 # MLflow imports them when it opens a store without a server.
 _WITH_STORE = (
     "mlflow.store.tracking.sqlalchemy_workspace_store",
@@ -42,8 +43,7 @@ def modules(settings: Settings) -> Iterator[str]:
     yield from _EVERY_WORKER
     if settings.model_path is None:
         yield from _WITH_REGISTRY
-        if not settings.tracking_uri.startswith("http"):
-            yield from _WITH_STORE
+        yield from _WITH_SERVER if settings.tracking_uri.startswith("http") else _WITH_STORE
 
 
 gc.disable()

@@ -34,16 +34,21 @@ def preloaded(home: Path, **environment: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("variables", "is_imported"),
-    [({}, True), ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}, False), ({"MODEL_PATH": "model.joblib"}, False)],
+    ("variables", "store", "client"),
+    [
+        ({}, True, True),
+        ({"MLFLOW_TRACKING_URI": "http://127.0.0.1:5000"}, False, True),
+        ({"MODEL_PATH": "model.joblib"}, False, False),
+    ],
     ids=["store", "server", "file"],
 )
 def test_workers_are_forked_with_the_imports_that_they_need(
-    variables: dict[str, str], is_imported: bool, tmp_path: Path
+    variables: dict[str, str], store: bool, client: bool, tmp_path: Path
 ) -> None:
     state = preloaded(tmp_path, **variables)
     assert state["missing"] == []
-    assert ("mlflow.store.tracking.sqlalchemy_store" in state["modules"]) is is_imported
+    assert ("mlflow.store.tracking.sqlalchemy_store" in state["modules"]) is store
+    assert ("mlflow" in state["modules"]) is client
     assert state["threads"] == 1
 
 
