@@ -102,12 +102,13 @@ def _resume(settings: Settings, pointer: ProductionPointer, forgetting: Forgetti
 
 def _entry(forgetting: Forgetting, number: int) -> Erasure:
     from ratchet.errors import ConfigError
+    from ratchet.nearest_names import nearest
 
     try:
         return forgetting.ledger.get(number)
     except LookupError:
-        known = ", ".join(str(entry.id) for entry in forgetting.ledger.history()) or "none"
-        raise ConfigError(f"--repeat: there is no erasure {number}; recorded are: {known}") from None
+        known = nearest(str(number), (str(entry.id) for entry in forgetting.ledger.history()))
+        raise ConfigError(f"--repeat: there is no erasure {number}{known}") from None
 
 
 def _selection(

@@ -113,7 +113,7 @@ def choose_model(settings: Settings, model: str | None) -> str:
             f"no model is registered in {_shown(settings)}: train one with python run.py --config baseline.yaml"
         )
     if model is None and len(known) > 1:
-        raise ConfigError(f"several models are registered ({', '.join(known)}): choose one with --model")
+        raise ConfigError(f"several models are registered: choose one with --model{nearest('', known)}")
     if model is not None and model not in known:
         raise ConfigError(f"there is no model {model!r}{nearest(model, known)}")
     return model or known[0]

@@ -12,9 +12,9 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
-from ratchet.errors import RegistryError
+from ratchet.errors import ConfigError, RegistryError
 from ratchet.settings import Settings
-from ratchet.tracking import connect
+from ratchet.tracking import choose_model, connect
 from ratchet.tracking.artifacts import local_path
 from ratchet.tracking.client_reader import ClientReader
 from ratchet.tracking.database_reader import KNOWN_SCHEMAS, DatabaseReader
@@ -107,6 +107,11 @@ def test_the_models_are_those_of_the_client(filled: Settings) -> None:
     found = DatabaseReader(filled).registered_models()
     assert found == ClientReader(filled).registered_models()
     assert set(found) == {*MODELS, "empty"}
+
+
+def test_a_choice_of_many_models_is_named_by_two(filled: Settings) -> None:
+    with pytest.raises(ConfigError, match="choose one with --model; there are 5, such as 'CHURN' and 'churn'$"):
+        choose_model(filled, None)
 
 
 def test_runs_are_those_of_the_client(filled: Settings) -> None:
