@@ -36,9 +36,14 @@ def check_output(path: Path) -> None:
         raise DataError(f"{path}: is no file that can be replaced: choose another name")
     if not path.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
         raise DataError(f"{path}: is read-only: make it writable, or choose another name")
+    _require_unlocked(path)
+
+
+def _require_unlocked(path: Path) -> None:
     try:
         with path.open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for lock in (fcntl.flock, fcntl.lockf):  # two kinds, of which neither sees the other
+                lock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise DataError(f"{path}: is locked by another process: close it there, or choose another name") from None
     except OSError as error:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import errno
-import fcntl
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -342,10 +343,25 @@ def test_an_output_that_cannot_be_written_is_found_before_a_model_is_loaded(
     }.items():
         with pytest.raises(DataError, match=message):
             open_prediction(mlflow_settings, "no such model", None, source, tmp_path / name)
-    with (tmp_path / "locked.csv").open("w") as locked:
-        fcntl.flock(locked, fcntl.LOCK_EX)
+
+
+@pytest.mark.parametrize("kind", ["flock", "lockf"])
+def test_an_output_that_another_process_has_locked_is_refused(
+    kind: str, tmp_path: Path, mlflow_settings: Settings
+) -> None:
+    source, target = tmp_path / "rows.csv", tmp_path / "locked.csv"
+    as_csv()(source)
+    target.write_text("old")
+    program = "import fcntl, sys; file = open(sys.argv[1], 'r+')\n"
+    program += f"fcntl.{kind}(file, fcntl.LOCK_EX); print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, str(target)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == "\n"
         with pytest.raises(DataError, match=r"locked.csv: is locked by another process: close it there"):
-            open_prediction(mlflow_settings, "no such model", None, source, tmp_path / "locked.csv")
+            open_prediction(mlflow_settings, "no such model", None, source, target)
+        holder.communicate("")
+    assert target.read_text() == "old"
 
 
 def test_a_file_that_cannot_be_read_is_found_before_a_model_is_loaded(
