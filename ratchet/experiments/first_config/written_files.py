@@ -27,16 +27,17 @@ def free_folder(configs: Path, name: str) -> Path:
 
     Raises
     ------
-    ConfigError: it exists; the message has a name that is free.
+    ConfigError: it exists, or the name is that of a config file; the message has a name that is free.
     """
-    folder = configs / name
+    folder, file = configs / name, configs / f"{name}.yaml"
+    if not folder.exists() and not file.exists():
+        return folder
+    others = (f"{name}_{number}" for number in range(2, 10_000))
+    free = next(one for one in others if not (configs / one).exists() and not (configs / f"{one}.yaml").exists())
+    choose = f"choose another name, such as --name {free}"
     if folder.exists():
-        number = next(number for number in range(2, 10_000) if not (configs / f"{name}_{number}").exists())
-        raise ConfigError(
-            f"{configs.name}/{name} exists, and init replaces no file: choose another name, such as"
-            f" --name {name}_{number}, or remove the folder"
-        )
-    return folder
+        raise ConfigError(f"{configs.name}/{name} exists, and init replaces no file: {choose}, or remove the folder")
+    raise ConfigError(f"{configs.name}/{name}.yaml exists, and --config {name} reads that file: {choose}")
 
 
 def write_files(first: FirstConfig, folder: Path) -> tuple[str, ...]:

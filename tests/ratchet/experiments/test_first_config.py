@@ -419,3 +419,11 @@ def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
         (tmp_path / "configs" / name).mkdir(parents=True)
     with pytest.raises(ConfigError, match="--name m_3"):
         free_folder(tmp_path / "configs", "m")
+
+
+def test_the_name_of_a_config_file_is_refused_since_the_printed_command_would_run_that_file(tmp_path: Path) -> None:
+    for name in ("m.yaml", "m_2.yaml"):
+        (tmp_path / name).touch()
+    with pytest.raises(ConfigError, match=r"/m.yaml exists, and --config m reads that file: .* --name m_3$"):
+        free_folder(tmp_path, "m")
+    assert free_folder(tmp_path, "n") == tmp_path / "n"
