@@ -26,7 +26,6 @@ class Control:
     options: to choose from, or suggestions.
     optional: whether the value may be missing.
     hint: what the training data or the config says about the values.
-    minimum, maximum: of the config's rule; values outside are refused.
     """
 
     name: str
@@ -35,8 +34,6 @@ class Control:
     optional: bool
     hint: str = ""
     options: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
 
 
 def controls_of(fields: tuple[Field, ...], example: Record) -> list[Control]:
@@ -50,8 +47,7 @@ def _control(field: Field, example: Mapping[str, float | str | None]) -> Control
         return Control(field.name, "boolean", "true" if value else "false", optional, options=("true", "false"))
     if field.type == "number":
         shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-        low, high = field.rule.minimum, field.rule.maximum
-        return Control(field.name, "number", shown, optional, _range(field), minimum=low, maximum=high)
+        return Control(field.name, "number", shown, optional, _range(field))
     if field.type == "category":
         known = field.rule.categories or field.categories or ()
         kind: Literal["choice", "suggestion"] = "choice" if 0 < len(known) <= _MOST_CHOICES else "suggestion"
