@@ -11,7 +11,7 @@ from commands import ROOT
 
 
 def init(
-    file: Annotated[Path, typer.Argument(help="A CSV, TSV or Parquet file.", show_default=False)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A CSV, TSV or Parquet file.")],
     target: Annotated[str | None, typer.Option("--target", "-t", help="The column to predict.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="The model's name; default: that of the file.")] = None,
     task: Annotated[

@@ -147,10 +147,10 @@ class ProductionModel:
         known = self.signature.feature_names
         extra = [name for name in names if name not in {*known, *others, self.signature.target}]
         missing = [f.name for f in self.signature.features if not is_nullable(f) and f.name not in names]
-        renamed = {name: found for name in missing for found in get_close_matches(name, extra, n=1)}
+        renamed = {name: found for name in missing for found in _most_similar(name, extra)}
         problems = [Problem(name, f"is missing{_is_it(renamed[name]) if name in renamed else ''}") for name in missing]
         problems += [
-            Problem(name, f"is no feature of {self.name}{_is_it(*get_close_matches(name, known, n=1))}")
+            Problem(name, f"is no feature of {self.name}{_is_it(*_most_similar(name, known))}")
             for name in extra
             if name not in renamed.values()
         ]
@@ -192,6 +192,12 @@ def free_name(name: str, taken: Collection[str]) -> str:
     while name in taken:
         name += "_"
     return name
+
+
+def _most_similar(name: str, others: Collection[str]) -> list[str]:
+    """Return the name that is most like another one, in upper or lower case; empty if none is."""
+    by_folded = {other.casefold(): other for other in others}
+    return [by_folded[found] for found in get_close_matches(name.casefold(), by_folded, n=1)]
 
 
 def _is_it(*names: str) -> str:

@@ -209,6 +209,8 @@ def test_a_missing_and_a_renamed_column_are_named(request: pytest.FixtureRequest
         model.predict(trained.holdout.drop(columns=first))
     with pytest.raises(InputError, match=f"^{first}: is missing; is it '{first}s'\\?$"):
         model.predict(trained.holdout.rename(columns={first: f"{first}s"}))
+    with pytest.raises(InputError, match=f"^{first}: is missing; is it '{first.upper()}'\\?$"):
+        model.predict(trained.holdout.rename(columns={first: first.upper()}))
 
 
 def test_a_name_that_a_feature_has_gets_an_underscore() -> None:
