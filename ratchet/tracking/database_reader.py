@@ -174,7 +174,8 @@ def _of(model: str, number: int | None) -> sa.Select[Any]:
     return rows if number is None else rows.where(_versions.c.version == number)
 
 
-def _is_number(text: str) -> bool:
+def _is_number(number: str) -> bool:
+    text = str(number)  # an entity of MLflow that was just created has an integer
     return text.isascii() and text.isdigit() and len(text) < 10
 
 

@@ -207,6 +207,8 @@ def test_a_time_within_the_tolerance_is_not_in_the_future() -> None:
 
 # The modules that read this machine's clock, and what for. All others compare times by the store's.
 CLOCKS = {
+    "commands/console/formats.py": "the time since an event, which is shown",
+    "commands/console/watch.py": "the time before a line, which is shown",
     "ratchet/feedback/feedback_log.py": "the comparison with a move of the journal on the same machine",
     "ratchet/inference/journal.py": "the name of a segment, and the comparison with a move on the same machine",
     "ratchet/inference/journal_mover.py": "the time of a move, which the same machine compares",
@@ -222,6 +224,7 @@ CLOCKS = {
     "ratchet/store/clock.py": "the comparison with the store's clock",
     "ratchet/store/database.py": "the store's clock on SQLite",
     "ratchet/store/predictions.py": "the store's clock on SQLite",
+    "ratchet/tracking/log_run.py": "the time of a logged model, which is shown",
     "ratchet/tracking/runs.py": "the time of a metric in MLflow, which is shown",
     "pipelines/runner.py": "the name of a run",
     "pipelines/watch.py": "the time before a line, which is shown",
