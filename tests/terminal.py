@@ -7,6 +7,7 @@ for text, types, and sends Ctrl-C.
 from __future__ import annotations
 
 import re
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -85,6 +86,7 @@ class Terminal:
             cwd=ROOT,
             env=inherited | {"TERM": "xterm-256color"} | env,
             dimensions=(rows, columns),
+            preexec_fn=_take_interrupts,
         )
 
     def __enter__(self) -> Self:
@@ -150,6 +152,11 @@ class Terminal:
         self._output += block
         self._stream.feed(block)
         return True
+
+
+def _take_interrupts() -> None:
+    """Take SIGINT as in the foreground of a shell; tests in its background have inherited that it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def shown_by(command: Sequence[str], *, columns: int = 80, rows: int = 24, seconds: float = 240, **env: str) -> Screen:
