@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -37,8 +38,14 @@ class _StepEvents(logging.Handler):
 
 def silence_libraries() -> None:
     """Show only errors of ZenML, MLflow and other libraries that log a lot."""
-    for name in (*_VERBOSE_LIBRARIES, "zenml"):
+    _silence(*_VERBOSE_LIBRARIES, "zenml")
+
+
+def _silence(*libraries: str) -> None:
+    for name in libraries:
         logging.getLogger(name).setLevel(logging.ERROR)
+    # MLflow sets its level when it is imported, which can be later.
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
 
 
 @contextmanager
@@ -62,8 +69,7 @@ def step_events(listener: Listener, *, verbose: bool) -> Iterator[None]:
     if not verbose:
         for console in consoles:
             console.setLevel(logging.CRITICAL + 1)
-        for name in _VERBOSE_LIBRARIES:
-            logging.getLogger(name).setLevel(logging.ERROR)
+        _silence(*_VERBOSE_LIBRARIES)
     try:
         yield
     finally:
