@@ -118,13 +118,11 @@ def _shoot_mlflow(camera: Camera, url: str) -> None:
         ("mlflow-run", f"experiments/{number}/runs/{runs[-1]}", "f1_macro"),
         ("mlflow-version", "models/iris/versions/1", "Production"),
     ):
-        camera.shoot(name, f"{url}/#/{place}", partial(_without_assistant, text=text))
+        camera.shoot(name, f"{url}/#/{place}", partial(_wait_for, text=text))
 
 
-def _without_assistant(page: Page, text: str) -> None:
-    """Wait for a text, and close the panel of MLflow's assistant."""
+def _wait_for(page: Page, text: str) -> None:
     page.get_by_text(text).first.wait_for()
-    page.locator("[data-component-id='mlflow.assistant.chat_panel.close']").click()
 
 
 def _shoot_zenml(camera: Camera, url: str) -> None:
