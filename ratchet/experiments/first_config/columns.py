@@ -22,7 +22,7 @@ from ratchet.experiments.first_config.file_sample import FileSample, require_tar
 
 _NAMED_CODE = re.compile(r"(^|[_\W])((zip|post|postal)_?code|zip|plz|code|sku|version|release)$", re.IGNORECASE)
 _SENTINEL = re.compile(r"-9{3,5}$")
-# So many values of a column named as an id may be categories.
+# A column that is named as an id and has at most this number of values may hold categories.
 _FEW_IDS = 20
 # The share of rows with a value that a code has at least, on average.
 _CODE_SHARE = 0.1

@@ -8,7 +8,7 @@ from typing import Any
 
 from ratchet.config import LABELLED, TaskName
 
-# Above so many rows, gradient boosting works on histograms and a forest has fewer trees.
+# Above this number of rows, gradient boosting works on histograms and a forest has fewer trees.
 _MANY_ROWS = 20_000
 _MOST_CLASSES = 5
 _BALANCED = {"class_weight": "balanced"}

@@ -16,7 +16,7 @@ from ratchet.data.target_column import typed_target
 from ratchet.errors import DataError
 from ratchet.experiments.first_config.draft import Draft
 
-# Integers of so many different values are classes.
+# Integers with at most this number of different values are classes.
 _MOST_CLASSES = 10
 # The share of the rarer class from which on the metric looks at all rows, and not at the rare ones alone.
 _RARE = 0.1
