@@ -199,8 +199,9 @@ def _parsed(
     import pyarrow as pa
     from pyarrow import csv as pa_csv
 
-    with file.open() as stream:
-        yield from pa_csv.open_csv(
+    with (
+        file.open_for_arrow() as stream,
+        pa_csv.open_csv(
             stream,
             read_options=pa_csv.ReadOptions(
                 column_names=dialect.names, block_size=size, use_threads=False, skip_rows_after_names=skip
@@ -216,7 +217,9 @@ def _parsed(
                 null_values=[""],
                 strings_can_be_null=True,
             ),
-        )
+        ) as blocks,
+    ):
+        yield from blocks
 
 
 def _quotes_enclose_fields(file: TextFile, separator: str) -> bool:

@@ -6,10 +6,13 @@ import codecs
 import io
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from ratchet.data.encodings import other_encoding
 from ratchet.errors import DataError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Bytes of a file that are searched at once.
 _BLOCK = 1 << 20
@@ -42,6 +45,20 @@ class TextFile:
         if stream.read(len(codecs.BOM_UTF8)) != codecs.BOM_UTF8:
             stream.seek(0)
         return stream
+
+    def open_for_arrow(self) -> pa.NativeFile:
+        """Return the content in UTF-8, perhaps after a byte order mark, as a stream without Python code.
+
+        Arrow reads ahead in a thread. If that thread were to call Python while the interpreter ends, after Ctrl-C or an
+        error, the process would abort.
+
+        Raises
+        ------
+        DataError: as for ``open``.
+        """
+        import pyarrow as pa
+
+        return pa.OSFile(str(self.path)) if self._is_utf8 else pa.BufferReader(self._transcoded)
 
     def refuse_encoding(self) -> None:
         """Check that the whole content has the encoding.

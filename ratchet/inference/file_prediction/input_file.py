@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from ratchet.data.delimited import Dialect, check_header, text_blocks
 from ratchet.data.encodings import other_encoding
@@ -173,12 +173,12 @@ class ParquetInput(InputFile):
 
 
 class _WatchedFile(TextFile):
-    """A text file that knows how far its newest stream was read."""
+    """A text file that knows how far Arrow has read it."""
 
-    _stream: BinaryIO | None = None
+    _stream: pa.NativeFile | None = None
 
-    def open(self) -> BinaryIO:
-        self._stream = super().open()
+    def open_for_arrow(self) -> pa.NativeFile:
+        self._stream = super().open_for_arrow()
         return self._stream
 
     def share_read(self) -> float:

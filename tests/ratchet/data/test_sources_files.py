@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -189,3 +190,23 @@ def test_the_text_of_parquet_stays_text_and_its_missing_words_are_missing(
     else:
         found = pd.concat(BatchedFile(config, "classification").parts())["code"]
     assert found.fillna("missing").tolist() == ["02116", "1", "missing", "missing"] * 50
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_arrow_reads_text_without_python_so_that_its_thread_may_outlive_the_interpreter(
+    encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams: list[Any] = []
+    parse = pyarrow.csv.open_csv
+
+    def spied(stream: Any, **options: Any) -> Any:
+        streams.append(stream)
+        return parse(stream, **options)
+
+    monkeypatch.setattr(pyarrow.csv, "open_csv", spied)
+    path = written(tmp_path, ROWS, encoding)
+    frame = read(CsvDataset(source="csv", path=path, target="kind", encoding=encoding))
+    assert frame["note"].tolist() == [f"nö{number}" for number in range(30)]
+    assert streams
+    assert {type(stream) for stream in streams} <= {pa.OSFile, pa.BufferReader}
+    assert all(stream.closed for stream in streams)
