@@ -3,6 +3,7 @@ from __future__ import annotations
 import multiprocessing
 import stat
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,15 @@ def test_a_local_service_with_a_secret_creates_no_file(tmp_path: Path) -> None:
 
 
 def test_processes_that_start_together_create_one_secret(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    with context.Pool(6) as pool:
+    # No fork of this process, whose threads can hold a lock that the copy then waits for.
+    context = multiprocessing.get_context("forkserver")
+    with context.Pool(4, initializer=_wait_for_all, initargs=(context.Barrier(4),)) as pool:
         tokens = pool.map(_token, [tmp_path / "home"] * 24)
     assert {links(tmp_path / "home", "local", None).prediction_id(token) for token in tokens} == {"01a1"}
+
+
+def _wait_for_all(barrier: Barrier) -> None:
+    barrier.wait(60)
 
 
 def _token(home: Path) -> str:
