@@ -90,13 +90,18 @@ class Service:
 
     @property
     def processes(self) -> list[int]:
-        """The process ids of parent and workers."""
+        """The process ids of parent and workers, also of those that BentoML starts in sessions of their own."""
+        parents: dict[int, int] = {}
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
-                fields = stat.read_text().rpartition(")")[2].split()
-                if int(fields[2]) == self.process.pid:
-                    found.append(int(stat.parent.name))
+                _, parent, group = stat.read_text().rpartition(")")[2].split()[:3]
+                process = int(stat.parent.name)
+                parents[process] = int(parent)
+                if int(group) == self.process.pid:
+                    found.append(process)
+        for above in found:
+            found += [process for process, parent_of in parents.items() if parent_of == above and process not in found]
         return found
 
     def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -104,8 +109,10 @@ class Service:
         wait_until(condition, seconds, lambda: self.output.read_text()[-4000:])
 
     def kill(self) -> None:
-        """Kill all processes at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """Kill all processes at once, the parent first, so that it starts none again."""
+        for process in sorted(self.processes, key=lambda process: process != self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self.process.wait(30)
 
     def stop(self) -> None:
