@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -58,7 +59,7 @@ class TextFile:
         """
         import pyarrow as pa
 
-        return pa.OSFile(str(self.path)) if self._is_utf8 else pa.BufferReader(self._transcoded)
+        return pa.OSFile(os.fsencode(self.path)) if self._is_utf8 else pa.BufferReader(self._transcoded)
 
     def refuse_encoding(self) -> None:
         """Check that the whole content has the encoding.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,9 @@ def test_arrow_reads_text_without_python_so_that_its_thread_may_outlive_the_inte
     assert streams
     assert {type(stream) for stream in streams} <= {pa.OSFile, pa.BufferReader}
     assert all(stream.closed for stream in streams)
+
+
+def test_text_is_read_from_a_file_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"flowers \xff.csv")
+    path.write_text(ROWS)
+    assert len(read(CsvDataset(source="csv", path=path, target="kind"))) == 30
