@@ -109,8 +109,10 @@ class Service:
         wait_until(condition, seconds, lambda: self.output.read_text()[-4000:])
 
     def kill(self) -> None:
-        """Kill all processes at once, the parent first, so that it starts none again."""
-        for process in sorted(self.processes, key=lambda process: process != self.process.pid):
+        """Kill all processes: at once those of the command's group, then those in sessions of their own."""
+        processes = self.processes
+        os.killpg(self.process.pid, signal.SIGKILL)
+        for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self.process.wait(30)
