@@ -69,6 +69,30 @@ def one_package_scan() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_signal_to_all() -> Iterator[None]:
+    """Refuse a signal to the group of the tests, or to all processes: it would end the run of the tests without a word.
+
+    Process 0 is the sender's own group for the kernel, and a process that was looked up and not found is easily 0.
+    """
+    kill, kill_group = os.kill, os.killpg
+
+    def to_process(pid: int, number: int) -> None:
+        if pid <= 0:
+            raise ValueError(f"a signal to process {pid} reaches the tests themselves")
+        kill(pid, number)
+
+    def to_group(group: int, number: int) -> None:
+        if group in (0, 1, os.getpgrp()):
+            raise ValueError(f"a signal to group {group} reaches the tests themselves")
+        kill_group(group, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "kill", to_process)
+        patch.setattr(os, "killpg", to_group)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_tracking_uri() -> Iterator[None]:
     """MLflow and ZenML write the tracking URI into the environment; the next test must not inherit it."""

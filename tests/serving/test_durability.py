@@ -82,6 +82,21 @@ def mover_of_home(service: Service, settings: Settings) -> int | None:
     return None
 
 
+def next_mover(service: Service, settings: Settings, killed: list[int]) -> int:
+    """Wait for the process that moves the rows after those that were killed."""
+    found: list[int] = []
+
+    def is_there() -> bool:
+        mover = mover_of_home(service, settings)
+        if mover is None or mover in killed:
+            return False
+        found.append(mover)
+        return True
+
+    service.until(is_there)
+    return found[0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", MODES, indirect=True)
 def test_no_answered_prediction_is_lost_when_a_worker_and_then_everything_is_killed(
@@ -154,9 +169,9 @@ def test_no_answered_prediction_is_lost_or_refused_when_the_mover_is_killed_agai
     ):
         killed: list[int] = []
         for _ in range(5):
-            service.until(lambda: mover_of_home(service, case.settings) not in (None, *killed))
-            killed.append(mover_of_home(service, case.settings) or 0)
-            os.kill(killed[-1], signal.SIGKILL)
+            mover = next_mover(service, case.settings, killed)
+            os.kill(mover, signal.SIGKILL)
+            killed.append(mover)
         service.until(
             lambda: service.post("/feedback", {"prediction_id": predicted(service), "correct": True})[0] == 201
         )
