@@ -257,7 +257,7 @@ def shortened(folder: Path, seconds: int, rules: Path = RULES) -> Path:
             for rule in group["rules"]:
                 rule["expr"] = _cut(rule["expr"], seconds)
                 if "for" in rule:
-                    rule["for"] = f"{min(2, seconds)}s"
+                    rule["for"] = f"{min(3, seconds)}s"
                 rule.pop("keep_firing_for", None)
         (folder / path.name).write_text(yaml.safe_dump(content))
     return folder
