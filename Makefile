@@ -5,6 +5,8 @@ UV := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
 # Test processes of make test, make test-services and a part of make test-slow.
 WORKERS ?= 2
+# A worker that ends in a test is not replaced: a new one would run this test again, several times.
+DIST := -n $(WORKERS) --dist loadscope --max-worker-restart=0
 # The tests of make test-slow, and the folders of those that put load on the machine, which run one after the other.
 SLOW ?= slow or services
 UNDER_LOAD := tests/serving tests/monitoring
@@ -25,14 +27,14 @@ serve: .venv/.serving ## Serve the version in Production on port 8000, and follo
 	@$(BIN)/python run.py serve
 
 test: .venv/.dev ## Run the tests; COVERAGE=1 measures their coverage
-	$(PYTEST) -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "not slow and not services and not containers" $(if $(COVERAGE),--cov) $(ARGS)
+	$(PYTEST) $(DIST) --no-loadscope-reorder -m "not slow and not services and not containers" $(if $(COVERAGE),--cov) $(ARGS)
 
 test-slow: .venv/.dev ## Run kills, races, load, browsers and the variants on PostgreSQL
-	$(PYTEST) -n $(WORKERS) --dist loadscope --no-loadscope-reorder -m "$(SLOW)" $(addprefix --ignore=,$(UNDER_LOAD)) $(ARGS) $(if $(JUNIT),--junitxml=$(JUNIT)-1.xml)
+	$(PYTEST) $(DIST) --no-loadscope-reorder -m "$(SLOW)" $(addprefix --ignore=,$(UNDER_LOAD)) $(ARGS) $(if $(JUNIT),--junitxml=$(JUNIT)-1.xml)
 	$(PYTEST) -m "$(SLOW)" $(UNDER_LOAD) $(ARGS) $(if $(JUNIT),--junitxml=$(JUNIT)-2.xml)
 
 test-services: .venv/.dev ## Run the tests on PostgreSQL and S3 in place of SQLite and files
-	RATCHET_TEST_SERVICES=1 $(PYTEST) -n $(WORKERS) --dist loadscope -m "not slow and not containers" $(ARGS)
+	RATCHET_TEST_SERVICES=1 $(PYTEST) $(DIST) -m "not slow and not containers" $(ARGS)
 
 test-containers: .venv/.dev ## Run the compose project on a Docker engine: start, kill, restart, back-up, restore
 	$(PYTEST) -m containers -v -rP tests/containers $(ARGS)

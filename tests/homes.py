@@ -56,7 +56,9 @@ def _built(template: Path) -> Path:
             env = {name: value for name, value in os.environ.items() if not name.startswith(("ZENML_", "MLFLOW_"))}
             env |= {"RATCHET_HOME": str(partial), "PYTHONPATH": ""}
             root = Path(__file__).resolve().parent.parent
-            subprocess.run([sys.executable, "-c", _BUILD], cwd=root, env=env, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, "-c", _BUILD], cwd=root, env=env, check=True, stdout=subprocess.DEVNULL, timeout=300
+            )
             config = partial / _ZENML / "config.yaml"
             config.write_text(config.read_text().replace(str(partial), str(home)))
             partial.rename(home)

@@ -46,7 +46,12 @@ def running(*settings: str) -> Iterator[str]:
         drop = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"] if os.getuid() == 0 else []
         env = {**os.environ, "HOME": str(home), "LC_ALL": "C.UTF-8"}
         subprocess.run(
-            [*drop, str(folder / words[0]), *words[1:]], env=env, check=True, cwd=home, stdout=subprocess.DEVNULL
+            [*drop, str(folder / words[0]), *words[1:]],
+            env=env,
+            check=True,
+            cwd=home,
+            stdout=subprocess.DEVNULL,
+            timeout=300,
         )
 
     data = str(home / "data")

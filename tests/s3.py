@@ -55,7 +55,7 @@ def running(bucket: str) -> Iterator[dict[str, str]]:
     except subprocess.TimeoutExpired:
         raise NoServerError(f"{SCRIPT.name} took over {_PATIENCE} s") from None
     finally:
-        subprocess.run([str(SCRIPT), "--stop", str(folder)], check=False, capture_output=True)
+        subprocess.run([str(SCRIPT), "--stop", str(folder)], check=False, capture_output=True, timeout=300)
         shutil.rmtree(folder, ignore_errors=True)
         (folder.parent / f"{folder.name}.log").unlink(missing_ok=True)
 

@@ -19,6 +19,7 @@ import pexpect
 import pyte
 
 from tests.conftest import ROOT, of_no_home
+from tests.process_groups import kill_group
 
 # The command line; the words of a command follow.
 RUN = (sys.executable, "run.py")
@@ -95,7 +96,10 @@ class Terminal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.close(force=True)
+        try:
+            self._process.close(force=True)
+        finally:
+            kill_group(self.pid)  # a failed test can leave children of the command
 
     @property
     def pid(self) -> int:

@@ -18,6 +18,7 @@ import pytest
 from pipelines.runner import RunSummary
 from ratchet.data import open_source
 from tests.conftest import ROOT, Cli
+from tests.process_groups import kill_group
 from tests.serving.running import wait_until
 from tests.terminal import RUN, Terminal
 
@@ -112,10 +113,15 @@ def test_ctrl_c_during_the_bar_leaves_nothing(tmp_path: Path, columns: int) -> N
 @pytest.mark.slow
 def test_a_stop_by_a_signal_leaves_nothing(tmp_path: Path) -> None:
     source = many(tmp_path / "many.csv", 4_000_000)
-    process = subprocess.Popen([sys.executable, "run.py", "predict", str(source), "-m", "iris"], cwd=ROOT)
-    wait_until(lambda: partial_of(tmp_path) is not None, 120)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    words = [sys.executable, "run.py", "predict", str(source), "-m", "iris"]
+    process = subprocess.Popen(words, cwd=ROOT, start_new_session=True)
+    try:
+        wait_until(lambda: partial_of(tmp_path) is not None, 120)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    finally:
+        kill_group(process.pid)
+        process.wait(30)
     assert [path.name for path in tmp_path.iterdir()] == ["many.csv"]
 
 

@@ -24,6 +24,7 @@ from simulation.stream import Stream
 from tests.conftest import ROOT, Cli
 from tests.e2e.test_cli import refused
 from tests.fitted import CONFIGS, baseline
+from tests.process_groups import kill_group
 from tests.serving.conftest import published
 from tests.serving.running import Service, serving
 
@@ -108,11 +109,16 @@ def test_a_signal_ends_it_with_its_summary(service: Service, model: str, number:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None
-    assert process.stdout.readline().startswith("row 100:")
-    process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    try:
+        assert process.stdout.readline().startswith("row 100:")
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        kill_group(process.pid)
+        process.wait(30)
     assert process.returncode == 0, errors
     assert "ended early: " in output
     assert errors == ""

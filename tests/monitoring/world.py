@@ -58,7 +58,7 @@ class World:
 def under_load(service: Service, folder: Path) -> Iterator[None]:
     """Keep requests of all kinds coming for the time of a block: good ones, bad ones, feedback."""
     done = threading.Event()
-    thread = threading.Thread(target=_chat, args=(service, done))
+    thread = threading.Thread(target=_chat, args=(service, done), daemon=True)
     with load_on(service.port, folder / "load.jsonl", connections=2, rate=10, key=KEY):
         thread.start()
         try:

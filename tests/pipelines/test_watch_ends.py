@@ -12,6 +12,7 @@ import pytest
 from ratchet.errors import ConfigError
 from tests.conftest import ROOT
 from tests.pipelines.watched_model import SLEEP, WatchedModel, check_until, child_of, is_alive, python, until
+from tests.process_groups import kill_group
 
 
 def test_a_killed_run_is_logged_and_resumed(watched: WatchedModel) -> None:
@@ -125,14 +126,24 @@ def test_sigterm_leaves_no_process_behind(watched: WatchedModel) -> None:
     command = [sys.executable, "-c", WATCH, str(config), watched.config.model]
     child = python("import os, time; print(os.getpid(), flush=True); time.sleep(600)")
     watching = subprocess.Popen(
-        [*command, *child], cwd=ROOT, env=os.environ | own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*command, *child],
+        cwd=ROOT,
+        env=os.environ | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     log = watched.settings.home / "watch" / f"run-{run.id}.log"
-    until(lambda: log.exists() and log.read_text().endswith("\n"), 60)
-    process = int(log.read_text())
-    assert is_alive(process)
-    watching.send_signal(signal.SIGTERM)
-    lines = watching.communicate(timeout=60)[0].splitlines()
+    try:
+        until(lambda: log.exists() and log.read_text().endswith("\n"), 60)
+        process = int(log.read_text())
+        assert is_alive(process)
+        watching.send_signal(signal.SIGTERM)
+        lines = watching.communicate(timeout=60)[0].splitlines()
+    finally:
+        kill_group(watching.pid)
+        watching.wait(30)
     assert watching.returncode == 0, lines
     assert not is_alive(process)
     assert "stopping" in lines[-1]

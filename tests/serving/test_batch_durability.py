@@ -29,7 +29,9 @@ class Batches:
     def __init__(self, port: int) -> None:
         self.port, self.predictions = port, dict[str, float]()
         self._stopped = threading.Event()
-        self.threads = [threading.Thread(target=self._send, args=(100_000.0 * client,)) for client in range(1, 5)]
+        self.threads = [
+            threading.Thread(target=self._send, args=(100_000.0 * client,), daemon=True) for client in range(1, 5)
+        ]
         for thread in self.threads:
             thread.start()
 

@@ -27,6 +27,7 @@ from ratchet.settings import Settings
 from ratchet.tracking import connect
 from tests.conftest import ROOT, Cli, new_database, of_no_home
 from tests.homes import prepared
+from tests.process_groups import kill_group
 from tests.ratchet.experiments.test_tuning import outcomes
 from tests.serving.running import wait_until
 
@@ -129,12 +130,15 @@ def test_ctrl_c_ends_with_status_130_and_leaves_no_process_behind(tmp_path: Path
     with subprocess.Popen(
         [sys.executable, "run.py", *words], cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
-        output = next(line for line in process.stderr if line.startswith("  trial 4 "))
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        output += process.stderr.read()  # ends when the last process that has it open ends
-        assert process.wait(60) == 130
+        try:
+            output = next(line for line in process.stderr if line.startswith("  trial 4 "))
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+            output += process.stderr.read()  # ends when the last process that has it open ends
+            assert process.wait(60) == 130
+            wait_until(lambda: is_gone(process.pid), 30)  # multiprocessing's resource tracker ends last
+        finally:
+            kill_group(process.pid)  # the end of the outer block waits without a limit
     assert "RunInterruptedException" not in output
-    wait_until(lambda: is_gone(process.pid), 30)  # multiprocessing's resource tracker ends last
 
 
 def study_of(folder: Path, killing: Any = None, **changes: Any) -> StudySummary:
@@ -189,7 +193,7 @@ def test_a_dask_worker_that_is_killed_costs_no_trial(tmp_path: Path, serial: Stu
 
 
 def test_a_cluster_without_workers_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 2.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 10.0)
     with cluster_of(0) as cluster:
         compute = {"engine": "dask", "address": cluster.scheduler_address}
         with pytest.raises(UnavailableError, match="has no worker: start one with `python -m dask worker tcp://"):
@@ -210,7 +214,7 @@ def test_a_server_that_is_no_scheduler_is_one_line_within_seconds(
 
 @pytest.mark.timeout(300)
 def test_a_cluster_that_loses_its_last_worker_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 3.0)
+    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 10.0)
     with cluster_of(1) as cluster:
 
         def end_all(record: TrialRecord) -> None:
@@ -223,7 +227,10 @@ def test_a_cluster_that_loses_its_last_worker_is_one_line(tmp_path: Path, monkey
 
 
 @pytest.mark.timeout(300)
-def test_a_cluster_that_is_started_as_documented_gives_the_same_trials(tmp_path: Path, serial: StudySummary) -> None:
+def test_a_cluster_that_is_started_as_documented_gives_the_same_trials(
+    tmp_path: Path, serial: StudySummary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ratchet.experiments.tuning.fold_workers._CONNECT", 90.0)  # two processes have to start
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     dask, here = [sys.executable, "-m", "dask"], ["--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
@@ -235,6 +242,7 @@ def test_a_cluster_that_is_started_as_documented_gives_the_same_trials(tmp_path:
         )
     ]
     try:
+        wait_until(lambda: listens(address), 90)
         summary = study_of(tmp_path, compute={"engine": "dask", "address": address})
     finally:
         for process in reversed(processes):
@@ -242,6 +250,12 @@ def test_a_cluster_that_is_started_as_documented_gives_the_same_trials(tmp_path:
         for process in reversed(processes):
             process.wait(30)
     assert outcomes(summary) == outcomes(serial)
+
+
+def listens(address: str) -> bool:
+    """Whether a server listens at an address of Dask; raises OSError if none does."""
+    with socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 10):
+        return True
 
 
 def workers_of_this_process() -> list[int]:

@@ -69,18 +69,22 @@ class Watcher:
     def __init__(self, settings: Settings, model: str) -> None:
         self.seen: list[tuple[str, ...]] = []
         self._pointer = ProductionPointer(settings, model)
-        self._done, self._errors = threading.Event(), list[BaseException]()
-        self._thread = threading.Thread(target=self._watch)
+        self._done, self._has_begun, self._errors = threading.Event(), threading.Event(), list[BaseException]()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _watch(self) -> None:
         try:
             while not self._done.is_set():
                 self.seen.append(tuple(self._pointer.in_production()))
+                self._has_begun.set()
         except BaseException as error:
             self._errors.append(error)
+        finally:
+            self._has_begun.set()
 
     def __enter__(self) -> Self:
         self._thread.start()
+        assert self._has_begun.wait(60), "the first read has not ended"  # it precedes what the block changes
         return self
 
     def __exit__(self, *_: object) -> None:

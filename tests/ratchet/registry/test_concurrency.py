@@ -21,7 +21,7 @@ def _promoter(settings: Settings, model: str, number: int, start: Any, orders: A
     pointer = ProductionPointer(settings, model)
     pointer.current()
     while (expected := orders.get()) != "stop":
-        start.wait()
+        start.wait(120)
         try:
             version = str(number + 2 if expected != str(number + 2) else 1)
             pointer.promote(version, "race", f"process {number}", expected=expected)
@@ -44,7 +44,7 @@ def test_of_eight_concurrent_promotions_one_succeeds_and_the_others_raise(
     start, answers = context.Barrier(PROCESSES), context.Queue()
     orders = [context.Queue() for _ in range(PROCESSES)]
     workers = [
-        context.Process(target=_promoter, args=(settings, model, number, start, orders[number], answers))
+        context.Process(target=_promoter, args=(settings, model, number, start, orders[number], answers), daemon=True)
         for number in range(PROCESSES)
     ]
     for worker in workers:
@@ -70,6 +70,7 @@ def test_of_eight_concurrent_promotions_one_succeeds_and_the_others_raise(
             queue.put("stop")
         for worker in workers:
             worker.join(30)
+            worker.kill()  # without effect on one that has ended
     assert len(watcher.seen) > ROUNDS
     assert all(len(found) == 1 for found in watcher.seen), "a reader saw none or two"
     completed = [entry for entry in pointer.ledger.history() if entry.state == "completed"]
