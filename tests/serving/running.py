@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ SERVICE = "serving.service:Ratchet"
 # How the lines begin that the command prints while the service starts; its other lines are JSON.
 NOTICES = ("starting ", "listening on ", "ready ", "ready: ")
 _START = 90.0
+# The answer to feedback on a prediction that the service has not moved into the store yet, and how long to repeat it.
+_NOT_MOVED = b"may not be in the store yet"
+_MOVE = 30.0
 
 
 @dataclass
@@ -61,10 +64,18 @@ class Service:
         return json.loads(self.request("GET", path, **headers)[2])
 
     def post(self, path: str, value: Any, **headers: str) -> tuple[int, Any]:
-        """Return status and JSON of a POST request; bytes are sent unchanged."""
+        """Return status and JSON of a POST request; bytes are sent unchanged.
+
+        Feedback on a prediction that is not in the store yet is repeated, as a client does: on a busy machine a move
+        of predictions may take longer than the service waits.
+        """
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        status, _, answer = self.request("POST", path, body, **{"content_type": "application/json", **headers})
-        return status, json.loads(answer)
+        deadline = time.monotonic() + _MOVE
+        while True:
+            status, _, content = self.request("POST", path, body, **{"content_type": "application/json", **headers})
+            if status != 503 or _NOT_MOVED not in content or time.monotonic() > deadline:
+                return status, json.loads(content)
+            time.sleep(0.1)
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the series of a metric that have these labels."""
@@ -108,6 +119,21 @@ class Service:
         """Wait until a condition is true; it is false while the service does not answer."""
         wait_until(condition, seconds, lambda: self.output.read_text()[-4000:])
 
+    def until_served(self, version: str) -> None:
+        """Wait until both workers serve a version; either of them may get the next request."""
+        self.until(lambda: [worker["version"] for worker in self.get("/health")["workers"]] == [version] * 2)
+
+    def healthy(self) -> Any:
+        """Wait until a worker reports that it is healthy, and return this report; another may not be so yet."""
+        reports: list[Any] = []
+
+        def is_healthy() -> bool:
+            reports.append(self.get("/health"))
+            return bool(reports[-1]["status"] == "ok")
+
+        self.until(is_healthy)
+        return reports[-1]
+
     def kill(self) -> None:
         """Kill all processes: at once those of the command's group, then those in sessions of their own."""
         processes = self.processes
@@ -131,10 +157,10 @@ class Service:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str] = lambda: "") -> None:
-    """Wait until a condition is true; it is false while it raises OSError or ValueError."""
+    """Wait until a condition is true; it is false while a service does not answer as expected."""
     deadline = time.monotonic() + seconds
     while True:
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, HTTPException, KeyError):
             if condition():
                 return
         if time.monotonic() > deadline:

@@ -160,8 +160,16 @@ def batch_process(service: Service) -> int:
     return found[0]
 
 
-def _is_replaced(service: Service, killed: int, answers: list[int], before: int) -> bool:
-    return batch_process(service) != killed and len(answers) > before + 6
+def next_batch_process(service: Service, killed: int = 0) -> int:
+    """Wait for the process of batches that follows a killed one."""
+    found: list[int] = []
+
+    def is_there() -> bool:
+        found.append(batch_process(service))
+        return found[-1] != killed
+
+    service.until(is_there)
+    return found[-1]
 
 
 @pytest.mark.slow
@@ -171,7 +179,7 @@ def test_a_killed_process_of_batches_loses_no_batch(
     pointer = published(served_settings, iris_models[0])
     body = json.dumps({"rows": [RECORD] * 5_000}).encode()
     with serving(served_settings, pointer.model, output) as service:
-        service.until(lambda: batch_process(service) > 0)
+        living = next_batch_process(service)
         answers: list[int] = []
         stopped = threading.Event()
 
@@ -179,14 +187,15 @@ def test_a_killed_process_of_batches_loses_no_batch(
             while not stopped.is_set():
                 answers.append(post(service, body)[0])
 
-        threads = [threading.Thread(target=send) for _ in range(3)]
+        threads = [threading.Thread(target=send, daemon=True) for _ in range(3)]
         for thread in threads:
             thread.start()
         try:
             for _ in range(3):
-                killed = batch_process(service)
-                os.kill(killed, signal.SIGKILL)
-                service.until(partial(_is_replaced, service, killed, answers, len(answers)))
+                before = len(answers)
+                os.kill(living, signal.SIGKILL)
+                living = next_batch_process(service, living)
+                service.until(lambda before=before: len(answers) > before + 6)  # type: ignore[misc]
         finally:
             stopped.set()
             for thread in threads:

@@ -173,8 +173,8 @@ def test_a_service_that_starts_with_a_damaged_package_answers_its_probes(
             assert "no model is in Production yet" in json.loads(body)["error"]
         service.until(lambda: "tampered with or damaged" in output.read_text())
         promote_unchecked(served_settings, pointer, "2")
-        service.until(lambda: service.request("GET", "/readyz")[0] == 200)
-        service.until(lambda: len(service.workers) == 2)
+        service.until_served("2")
+        assert service.request("GET", "/readyz")[0] == 200
         assert service.post("/predict", RECORD)[1]["model"]["version"] == "2"
 
 
@@ -215,7 +215,8 @@ def test_a_service_that_starts_before_the_first_promotion_waits_for_it(
         status, answer = service.post("/predict", RECORD)
         assert (status, "no model is in Production yet" in answer["error"]) == (503, True)
         production_pointer(served_settings, model).promote(version, "first", "test")
-        service.until(lambda: service.request("GET", "/readyz")[0] == 200)
+        service.until_served(version)
+        assert service.request("GET", "/readyz")[0] == 200
         assert service.post("/predict", RECORD)[1]["model"] == {"name": model, "version": version}
 
 

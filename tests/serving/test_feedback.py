@@ -107,12 +107,14 @@ def test_feedback_on_a_prediction_that_may_be_in_a_journal_is_retried(
     unmovable = Path(served_settings.home, "journal", "0.segment")
     unmovable.mkdir(parents=True)
     body = json.dumps({"prediction_id": str(uuid_utils.uuid7()), "correct": True}).encode()
-    # Until a move fails, an unknown prediction is in none of the journal's other segments.
-    service.until(lambda: service.request("POST", "/feedback", body)[0] == 503)
-    status, headers, _ = service.request("POST", "/feedback", body)
-    assert (status, headers["retry-after"]) == (503, "1")
-    assert service.post("/feedback", {"prediction_id": known, "correct": True})[0] == 201
-    unmovable.rmdir()
+    try:
+        # Until a move fails, an unknown prediction is in none of the journal's other segments.
+        service.until(lambda: service.request("POST", "/feedback", body)[0] == 503)
+        status, headers, _ = service.request("POST", "/feedback", body)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert service.post("/feedback", {"prediction_id": known, "correct": True})[0] == 201
+    finally:
+        unmovable.rmdir()  # the other tests use this service too
     service.until(lambda: service.request("POST", "/feedback", body)[0] == 404)
 
 
@@ -173,6 +175,8 @@ def test_while_the_store_is_locked_feedback_is_refused(
 
 def test_each_item_of_a_batch_has_its_result(service: Service, store: Store) -> None:
     one, other = predicted(service), predicted(service)
+    for each in (one, other):
+        assert service.post("/feedback/links", {"prediction_id": each})[0] == 200  # it is in the store from now on
     items = [
         {"prediction_id": one, "target": "virginica"},
         {"prediction_id": one, "target": "virginica"},

@@ -74,7 +74,7 @@ def test_the_reply_to_a_wrong_record_names_the_field(from_file: Service) -> None
 
 
 def test_health_and_readiness_need_no_registry(from_file: Service) -> None:
-    health = from_file.get("/health")
+    health = from_file.healthy()
     assert (health["status"], health["model"]) == ("ok", "iris")
     assert from_file.request("GET", "/readyz")[0] == 200
     assert from_file.metric("ratchet_swap_failures_total") == 0

@@ -24,7 +24,7 @@ def test_model_returns_signature_version_and_lineage(service: Service) -> None:
 def test_health_returns_status_version_workers_and_latency(service: Service) -> None:
     service.post("/predict", RECORD)
     service.until(lambda: service.get("/health")["latency_ms"]["requests"] > 0)
-    found = service.get("/health")
+    found = service.healthy()
     assert (found["status"], found["version"], found["store"]) == ("ok", "1", "up")
     assert found["model"] == service.get("/model")["name"]
     assert {worker["version"] for worker in found["workers"]} == {"1"}

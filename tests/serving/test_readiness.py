@@ -50,6 +50,7 @@ def test_a_service_without_a_version_is_announced_as_waiting_until_one_is_promot
         production_pointer(served_settings, model).promote("1", "first", "test")
         service.until(lambda: len(service.notices) == 3)
         assert service.notices[2].startswith(f"ready: {model} version 1 on ")
+        service.until_served("1")  # one worker that serves it is enough for the notice
         assert service.post("/predict", RECORD)[0] == 200
 
 

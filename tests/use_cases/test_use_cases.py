@@ -133,6 +133,8 @@ def test_it_is_served_and_trained_again_on_feedback(
         {"prediction_id": answer["prediction_id"], "target": target}
         for answer, target in zip(answers, truth, strict=True)
     ]
+    # A link is made when the prediction is in the store: with it are those of its batch.
+    assert service.post("/feedback/links", {"prediction_id": answers[-1]["prediction_id"]})[0] == 200
     status, answer = service.post("/feedback_batch", {"feedback": feedback})
     assert (status, answer["counts"]["recorded"]) == (200, len(rows)), answer
 
