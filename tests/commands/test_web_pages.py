@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
@@ -299,9 +300,14 @@ def _survey(settings: Settings) -> tuple[Any, Any]:
 
 
 def _free_ports(count: int) -> int:
-    """The first of some ports that are free and follow each other."""
+    """The first of some ports that are free and follow each other.
+
+    They are below the ports that the kernel gives to other processes, and each worker of pytest-xdist has its own; the
+    random start is for test runs beside this one.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + 400 * (worker % 30)
     while True:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            port = int(probe.getsockname()[1])
+        port = random.randrange(first, first + 400 - count)
         if all(page_servers.is_free("127.0.0.1", port + number) for number in range(count)):
             return port
