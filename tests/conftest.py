@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
@@ -22,6 +23,11 @@ from tests.postgres import binaries, running
 
 ROOT = Path(__file__).resolve().parent.parent
 _OURS = ("RATCHET_", "MLFLOW_", "ZENML_")
+# The same examples in each run, and no limits of time, which a pause of the machine exceeds.
+hypothesis.settings.register_profile(
+    "ratchet", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ratchet")
 
 
 def pytest_configure(config: pytest.Config) -> None:

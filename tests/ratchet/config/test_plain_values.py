@@ -110,7 +110,7 @@ def test_a_config_of_an_earlier_release_reads_as_it_was() -> None:
     assert Train.model_validate(record).params == record["params"]
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(values())
 def test_any_plain_value_is_the_same_after_json(value: Any) -> None:
     assert same(from_json(json.loads(json.dumps(to_json(value)))), value)

@@ -143,7 +143,7 @@ def test_what_is_not_plain_yaml_is_refused_in_one_line(text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(st.text(alphabet=st.sampled_from("ab01 \t\n\r:-?[]{},&*!|>'\"%@`#<=.+_~\\\0\x07\x85é"), max_size=40))
 def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
     message = ""
@@ -179,7 +179,7 @@ def same(one: Any, other: Any) -> bool:
     return repr(one) == repr(other)
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300)
 @given(values())
 def test_what_is_written_reads_back_the_same(value: Any) -> None:
     text = write_yaml({"value": value})

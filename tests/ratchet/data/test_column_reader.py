@@ -254,7 +254,7 @@ FORMATS = [NumberFormat(), NumberFormat(","), NumberFormat(".", ","), NumberForm
 
 
 @given(text=st.text("0123456789.,+-eExX n_afi", max_size=8), form=st.sampled_from(FORMATS))
-@settings(max_examples=500, derandomize=True, deadline=None)
+@settings(max_examples=500)
 def test_a_column_and_a_single_text_are_read_alike(text: str, form: NumberFormat) -> None:
     try:
         column = form.cast(pa.chunked_array([[text]]))[0].as_py()

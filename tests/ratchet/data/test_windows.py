@@ -231,7 +231,7 @@ def expected_rows(rows: Observed, fill: str | None, lags: tuple[int, int]) -> li
     return found or None
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=200)
 @given(rows=observed, fill=st.sampled_from([None, "drop", "ffill"]))
 def test_a_lag_is_what_it_is_called_or_the_series_is_refused(rows: Observed, fill: str | None) -> None:
     """Gaps, uneven steps, repeated times and several series, in any order."""

@@ -56,8 +56,9 @@ def test_a_token_that_was_changed_anywhere_is_refused(data: st.DataObject) -> No
     place = data.draw(st.integers(0, len(token) - 1))
     character = data.draw(st.characters(codec="utf-8").filter(lambda found: found != token[place]))
     changed = token[:place] + character + token[place + 1 :]
-    # The last digit of base 64 has bits that mean nothing.
-    if place != len(token) - 1:
+    # In the signature the last digit of base 64 has bits that mean nothing, and two digits have two forms.
+    same = {"-": "+", "_": "/"}.get(token[place]) == character and place > token.rindex(".")
+    if place != len(token) - 1 and not same:
         with pytest.raises(BadSignature):
             links().prediction_id(changed)
 

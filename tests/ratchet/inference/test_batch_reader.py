@@ -87,7 +87,7 @@ mostly_good = st.lists(
     min_size=1,
     max_size=4,
 )
-exhaustively = settings(max_examples=300, derandomize=True, deadline=None)
+exhaustively = settings(max_examples=300)
 
 
 def outcome(read: Any, body: bytes) -> Any:
@@ -235,7 +235,7 @@ def test_a_damaged_stream_is_refused(cut: int) -> None:
     assert problems(stream(table_of(age=pa.array([1.0])))[:cut]).keys() <= {"body", "rows"}
 
 
-@settings(max_examples=300, derandomize=True, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_stream_with_changed_bytes_is_read_or_refused(data: st.DataObject) -> None:
     compression = data.draw(st.sampled_from([None, "zstd", "lz4"]))

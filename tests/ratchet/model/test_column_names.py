@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -122,7 +122,7 @@ def test_texts_in_columns_of_any_name_are_embedded(tmp_path: Path) -> None:
 NAME = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00"), min_size=1, max_size=12)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15)
 @given(st.lists(NAME, min_size=3, max_size=4, unique=True))
 def test_an_export_takes_records_by_any_names(names: list[str]) -> None:
     rows = table(tuple(names)).rename(columns={"the answer?": "target of the model"})
