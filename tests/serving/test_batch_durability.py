@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, get_args
@@ -41,20 +42,20 @@ class Batches:
             thread.join()
 
     def _send(self, number: float) -> None:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
-        while not self._stopped.is_set():
-            numbers = [number := number + 1 for _ in range(ROWS)]
-            body = json.dumps({"rows": [{**RECORD, "petal_width": each} for each in numbers]})
-            try:
-                connection.request("POST", "/predict_batch", body, {"content-type": "application/json"})
-                response = connection.getresponse()
-                answer = json.loads(response.read())
-            except (OSError, HTTPException):
-                connection.close()
-                continue
-            if response.status == 200:
-                ids = [found["prediction_id"] for found in answer["predictions"]]
-                self.predictions |= dict(zip(ids, numbers, strict=True))
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
+            while not self._stopped.is_set():
+                numbers = [number := number + 1 for _ in range(ROWS)]
+                body = json.dumps({"rows": [{**RECORD, "petal_width": each} for each in numbers]})
+                try:
+                    connection.request("POST", "/predict_batch", body, {"content-type": "application/json"})
+                    response = connection.getresponse()
+                    answer = json.loads(response.read())
+                except (OSError, HTTPException):
+                    connection.close()
+                    continue
+                if response.status == 200:
+                    ids = [found["prediction_id"] for found in answer["predictions"]]
+                    self.predictions |= dict(zip(ids, numbers, strict=True))
 
 
 @pytest.mark.slow

@@ -328,20 +328,20 @@ class FeedbackClients:
             assert not thread.is_alive()
 
     def _send(self, ids: list[str]) -> None:
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
-        for one in ids:
-            body = json.dumps({"prediction_id": one, "target": "versicolor"}).encode()
-            for _ in range(0 if self._stopped.is_set() else 2):  # repeated, as by a client that got no answer
-                try:
-                    connection.request("POST", "/feedback", body, {"content-type": "application/json"})
-                    response = connection.getresponse()
-                    response.read()
-                except (OSError, HTTPException):
-                    connection.close()
-                    time.sleep(0.01)
-                    continue
-                if response.status in (200, 201):
-                    self.acknowledged.append(one)
+        with contextlib.closing(HTTPConnection("127.0.0.1", self._port, timeout=30)) as connection:
+            for one in ids:
+                body = json.dumps({"prediction_id": one, "target": "versicolor"}).encode()
+                for _ in range(0 if self._stopped.is_set() else 2):  # repeated, as by a client that got no answer
+                    try:
+                        connection.request("POST", "/feedback", body, {"content-type": "application/json"})
+                        response = connection.getresponse()
+                        response.read()
+                    except (OSError, HTTPException):
+                        connection.close()
+                        time.sleep(0.01)
+                        continue
+                    if response.status in (200, 201):
+                        self.acknowledged.append(one)
 
 
 @pytest.mark.slow

@@ -33,6 +33,7 @@ def test_twenty_promotions_and_rollbacks_under_load(
         serving(served_settings, pointer.model, output, RATCHET_POLL_INTERVAL=str(POLL)) as service,
         load_on(service.port, tmp_path / "load") as load,
     ):
+        service.until(lambda: service.metric("ratchet_predictions_total") > 50)
         for turn in range(20):
             started = time.time()
             entry = pointer.promote("2", "turn", "test") if turn % 2 == 0 else pointer.rollback("turn", "test")
