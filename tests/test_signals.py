@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +15,7 @@ def test_a_signal_to_a_process_that_was_not_found_is_refused(pid: int) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("group", [0, 1, os.getpgrp()])
-def test_a_signal_to_the_group_of_the_tests_is_refused(group: int) -> None:
+@pytest.mark.parametrize("group_of", [lambda: 0, lambda: 1, os.getpgrp], ids=["0", "1", "own"])
+def test_a_signal_to_the_group_of_the_tests_is_refused(group_of: Callable[[], int]) -> None:
     with pytest.raises(ValueError, match="reaches the tests themselves"):
-        os.killpg(group, signal.SIGCONT)
+        os.killpg(group_of(), signal.SIGCONT)

@@ -20,6 +20,7 @@ from typing import Any
 
 from ratchet.settings import Settings
 from tests.conftest import ROOT
+from tests.process_groups import kill_group
 
 RECORD = {"sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2}
 SERVICE = "serving.service:Ratchet"
@@ -119,20 +120,24 @@ class Service:
         """Wait until a condition is true; it is false while the service does not answer."""
         wait_until(condition, seconds, lambda: self.output.read_text()[-4000:])
 
+    def find(self, read: Callable[[], Any], is_right: Callable[[Any], bool]) -> Any:
+        """Read a value until it is right, and return it: one that is read again may be another."""
+        found: list[Any] = []
+
+        def is_found() -> bool:
+            found.append(read())
+            return is_right(found[-1])
+
+        self.until(is_found)
+        return found[-1]
+
     def until_served(self, version: str) -> None:
         """Wait until both workers serve a version; either of them may get the next request."""
         self.until(lambda: [worker["version"] for worker in self.get("/health")["workers"]] == [version] * 2)
 
     def healthy(self) -> Any:
         """Wait until a worker reports that it is healthy, and return this report; another may not be so yet."""
-        reports: list[Any] = []
-
-        def is_healthy() -> bool:
-            reports.append(self.get("/health"))
-            return bool(reports[-1]["status"] == "ok")
-
-        self.until(is_healthy)
-        return reports[-1]
+        return self.find(lambda: self.get("/health"), lambda report: report["status"] == "ok")
 
     def kill(self) -> None:
         """Kill all processes: at once those of the command's group, then those in sessions of their own."""
@@ -152,8 +157,7 @@ class Service:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        kill_group(self.process.pid)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, otherwise: Callable[[], str] = lambda: "") -> None:

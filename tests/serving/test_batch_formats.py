@@ -162,14 +162,7 @@ def batch_process(service: Service) -> int:
 
 def next_batch_process(service: Service, killed: int = 0) -> int:
     """Wait for the process of batches that follows a killed one."""
-    found: list[int] = []
-
-    def is_there() -> bool:
-        found.append(batch_process(service))
-        return found[-1] != killed
-
-    service.until(is_there)
-    return found[-1]
+    return service.find(lambda: batch_process(service), lambda process: process != killed)
 
 
 @pytest.mark.slow

@@ -37,8 +37,8 @@ from tests.serving.stored_rows import recover
 
 # Each mode of durability on both databases.
 MODES = [f"{database}-{mode}" for database in ("sqlite", "postgresql") for mode in get_args(Durability)]
-JSON = "application/json"
 SQLITE = [mode for mode in MODES if mode.startswith("sqlite")]
+JSON = "application/json"
 
 
 class Case(NamedTuple):
@@ -85,17 +85,7 @@ def mover_of_home(service: Service, settings: Settings) -> int | None:
 
 def next_mover(service: Service, settings: Settings, killed: list[int]) -> int:
     """Wait for the process that moves the rows after those that were killed."""
-    found: list[int] = []
-
-    def is_there() -> bool:
-        mover = mover_of_home(service, settings)
-        if mover is None or mover in killed:
-            return False
-        found.append(mover)
-        return True
-
-    service.until(is_there)
-    return found[0]
+    return service.find(lambda: mover_of_home(service, settings), lambda mover: mover not in (None, *killed))
 
 
 @pytest.mark.slow

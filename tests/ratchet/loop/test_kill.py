@@ -26,6 +26,7 @@ from ratchet.store.prediction_rows import PredictionRows
 from ratchet.store.tables import feedback, promotions
 from simulation.stream import Example
 from tests.conftest import ROOT
+from tests.process_groups import kill_group
 from tests.ratchet.loop.production import simulation_of, take
 from tests.serving.running import Service, environment, free_port, wait_until
 
@@ -107,8 +108,7 @@ class Killed:
     def stop(self) -> None:
         self.stopped.set()
         for process in self.processes.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process.pid)
             process.wait(30)
         for pid in self._training():
             with contextlib.suppress(ProcessLookupError):
